@@ -1,0 +1,1 @@
+"""perf-check's domain: what is measured, and what follows from it."""

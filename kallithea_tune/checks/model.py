@@ -1,0 +1,185 @@
+"""What a check is, what it finds, and the registry of all of them."""
+
+from __future__ import annotations
+
+import enum
+import fnmatch
+import importlib
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+from kallithea_tune.errors import ConfigError
+from kallithea_tune.instance import Instance
+
+AREAS = {
+    "storage": "kallithea_tune.checks.storage",
+    "caching": "kallithea_tune.checks.caching",
+    "database": "kallithea_tune.checks.database",
+    "serving": "kallithea_tune.checks.serving",
+    "logging": "kallithea_tune.checks.logging",
+    "repositories": "kallithea_tune.checks.repositories",
+    "celery": "kallithea_tune.checks.celery",
+}
+ENTRY_POINT_GROUP = "kallithea_tune.checks"
+
+
+class Severity(enum.IntEnum):
+    """How bad a finding is, worst last; `unknown` says that nothing could be measured."""
+
+    ok = 0
+    unknown = 1
+    advice = 2
+    warning = 3
+    error = 4
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found by one check about one subject.
+
+    `evidence` holds numbers with their unit in the key (``p99_ms``); `impact_ms` is what the finding
+    costs, in milliseconds per `impact_per` (``README view``), where that was measured.
+    """
+
+    severity: Severity
+    diagnosis: str
+    subject: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    threshold: str = ""
+    source: str = ""
+    remedy: str = ""
+    confidence: str = "high"
+    impact_ms: Optional[float] = None
+    impact_per: str = ""
+    check: str = ""
+    slug: str = ""
+    area: str = ""
+    ignored: str = ""
+
+    @property
+    def impact(self) -> str:
+        """The cost as the admin reads it, as in ``+146 ms per README view``."""
+        if self.impact_ms is None:
+            return ""
+        return "%+.3g ms per %s" % (self.impact_ms, self.impact_per)
+
+
+class Deadline:
+    """A point in time that probes look at between two operations."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, never below zero."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether no time is left."""
+        return self.left <= 0
+
+
+@dataclass
+class Context:
+    """What a check is given: the instance, its share of the time, and the command's options."""
+
+    instance: Instance
+    deadline: Deadline
+    compare_db: str = ""
+    shared: Dict[str, Any] = field(default_factory=dict)
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gave the first time any check of this run asked for `key`."""
+        if key not in self.shared:
+            try:
+                self.shared[key] = compute(), None
+            except Exception as error:
+                self.shared[key] = None, error
+        value, error = self.shared[key]
+        if error is not None:
+            raise error
+        return value
+
+
+class NotMeasured(Exception):
+    """Raised by a probe that could not run; its text is the reason shown."""
+
+
+CheckFunction = Callable[[Context], Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: its stable id and everything `--list` and `--explain` say about it.
+
+    `seconds` is the most time it takes when the budget allows (0 for reading settings only), `writes` where it
+    leaves temporary files, `needs` what of the installation must work for it.
+    """
+
+    id: str
+    slug: str
+    title: str
+    area: str
+    run: CheckFunction
+    seconds: float = 0.0
+    writes: str = "nothing"
+    needs: FrozenSet[str] = frozenset({"ini"})
+    tags: FrozenSet[str] = frozenset()
+
+    @property
+    def probes(self) -> bool:
+        """Whether the check measures, beyond reading the configuration."""
+        return self.seconds > 0
+
+    def matches(self, pattern: str) -> bool:
+        """Whether an id, slug, area or tag of the check matches the glob `pattern`."""
+        names = {self.id, self.slug, self.area, *self.tags}
+        return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names)
+
+    @property
+    def docs(self) -> str:
+        """Where the page of this check is, below the documentation's root."""
+        return "docs/checks/%s.rst" % self.id
+
+
+def check(
+    id: str, slug: str, title: str, area: str, seconds: float = 0.0, writes: str = "nothing",
+    needs: Sequence[str] = ("ini",), tags: Sequence[str] = (),
+) -> Callable[[CheckFunction], Check]:
+    """Make a `Check` of the function below: it gets a `Context` and yields its findings."""
+
+    def decorate(function: CheckFunction) -> Check:
+        return Check(id, slug, title, area, function, seconds, writes, frozenset(needs), frozenset(tags))
+
+    return decorate
+
+
+def all_checks() -> List[Check]:
+    """Return every check by id: the modules of `AREAS` and those of the entry-point group.
+
+    An entry point names a `Check` or a module holding some. Raises ConfigError when two share an id.
+    """
+    holders: List[Any] = [importlib.import_module(module) for module in AREAS.values()]
+    for entry in _entry_points(ENTRY_POINT_GROUP):
+        try:
+            holders.append(entry.load())
+        except Exception as error:
+            raise ConfigError("the check plug-in '%s' does not import: %s" % (entry.name, error)) from error
+    found: Dict[str, Check] = {}
+    for holder in holders:
+        for item in [holder] if isinstance(holder, Check) else vars(holder).values():
+            if not isinstance(item, Check):
+                continue
+            if found.setdefault(item.id, item) is not item:
+                raise ConfigError("two checks share the id %s: %s and %s" % (item.id, found[item.id].slug, item.slug))
+    return [found[key] for key in sorted(found)]
+
+
+def _entry_points(group: str) -> Tuple[Any, ...]:
+    from importlib import metadata
+
+    points: Any = metadata.entry_points()
+    return tuple(points.select(group=group) if hasattr(points, "select") else points.get(group, ()))

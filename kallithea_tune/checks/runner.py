@@ -1,0 +1,154 @@
+"""Selects the checks, shares the time out, runs them and collects what they find."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+
+from kallithea_tune.checks.model import Check, Context, Deadline, Finding, NotMeasured, Severity
+from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.instance import Instance
+
+INI_SECTION = "kallithea_tune"
+_IGNORE = re.compile(r"^(?P<id>\S+)(?:\s+until\s+(?P<until>\d{4}-\d{2}-\d{2}))?\s*:\s*(?P<reason>\S.*)$")
+
+
+@dataclass(frozen=True)
+class Ignore:
+    """A finding that the admin accepts: which, why, and until when."""
+
+    pattern: str
+    reason: str
+    until: "datetime.date | None" = None
+
+    def covers(self, check: Check, today: datetime.date) -> bool:
+        """Whether this line still silences findings of `check`."""
+        return check.matches(self.pattern) and (self.until is None or today <= self.until)
+
+
+@dataclass
+class Report:
+    """What one run found, in the order to be read, and how long it took."""
+
+    findings: List[Finding]
+    seconds: float
+    notes: List[str] = field(default_factory=list)
+    checks: Tuple[str, ...] = ()
+
+    def at_least(self, level: Severity) -> List[Finding]:
+        """The findings that are not ignored and as bad as `level` or worse."""
+        return [found for found in self.findings if found.severity >= level and not found.ignored]
+
+
+def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], probes: bool) -> List[Check]:
+    """Return the checks that the patterns choose; a pattern that matches none raises ConfigError."""
+    for pattern in [*only, *skip]:
+        if not any(item.matches(pattern) for item in checks):
+            raise ConfigError("no check matches '%s'; --list shows their ids, areas and tags" % pattern)
+    return [
+        item for item in checks
+        if (not only or any(item.matches(pattern) for pattern in only))
+        and not any(item.matches(pattern) for pattern in skip)
+        and (probes or not item.probes)
+    ]
+
+
+def parse_ignores(text: str) -> List[Ignore]:
+    """Read the lines of ``ignore``: ``ID [until YYYY-MM-DD]: reason``. Raises ConfigError for any other form."""
+    ignores = []
+    for line in filter(None, (line.strip() for line in text.splitlines())):
+        match = _IGNORE.match(line)
+        try:
+            if not match:
+                raise ValueError
+            until = datetime.date.fromisoformat(match["until"]) if match["until"] else None
+        except ValueError:
+            raise ConfigError(
+                "[%s] ignore: '%s' does not read 'ID: reason' or 'ID until YYYY-MM-DD: reason'" % (INI_SECTION, line)
+            ) from None
+        ignores.append(Ignore(match["id"], match["reason"], until))
+    return ignores
+
+
+def run(
+    instance: Instance, checks: Sequence[Check], budget: float, compare_db: str = "",
+    progress: Callable[[str, int, int], None] = lambda title, done, total: None,
+) -> Report:
+    """Run `checks` within about `budget` seconds and rank what they find.
+
+    Each probe gets the part of the time left that its declared cost has in what is still to be run.
+    """
+    ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
+    today = datetime.date.today()
+    started = time.monotonic()
+    whole = Deadline(budget)
+    shared: Dict[str, Any] = {}
+    findings: List[Finding] = []
+    to_come = sum(item.seconds for item in checks)
+    late: List[str] = []
+    for number, item in enumerate(checks):
+        progress(item.title, number, len(checks))
+        share = min(item.seconds, whole.left * item.seconds / to_come) if item.probes else whole.left
+        to_come -= item.seconds
+        if item.probes and share < item.seconds * 0.5:
+            late.append(item.id)
+        context = Context(instance, Deadline(share), compare_db, shared)
+        for found in _guarded(item, context):
+            found = dataclasses.replace(found, check=item.id, slug=item.slug, area=item.area)
+            found = _redacted(found, instance)
+            findings.append(_with_ignore(found, item, ignores, today))
+    progress("", len(checks), len(checks))
+    notes = []
+    if late:
+        notes.append(
+            "the budget of %g s cut these to less than half of their time: %s" % (budget, ", ".join(late))
+        )
+    notes += _stale_ignores(ignores, today)
+    return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
+
+
+def ranked(findings: Sequence[Finding]) -> List[Finding]:
+    """Worst first; within a severity what costs the user most, then by id."""
+    return sorted(findings, key=lambda found: (
+        bool(found.ignored), -found.severity, -(found.impact_ms or 0.0), found.check, found.subject))
+
+
+def _guarded(item: Check, context: Context) -> Iterator[Finding]:
+    """Run one check; whatever breaks in it is a finding, and the other checks go on."""
+    try:
+        yield from item.run(context)
+    except (NotMeasured, TuneError) as error:
+        yield Finding(Severity.unknown, "not measured: %s" % error)
+    except (Exception, SystemExit) as error:
+        said = str(error).strip().splitlines()
+        yield Finding(
+            Severity.unknown,
+            "not measured: %s%s" % (type(error).__name__, ": " + said[0] if said else ""),
+            confidence="low",
+        )
+
+
+def _redacted(found: Finding, instance: Instance) -> Finding:
+    clean = instance.redactor.value(
+        {name: getattr(found, name) for name in ("diagnosis", "subject", "remedy", "threshold")})
+    evidence: Mapping[str, Any] = instance.redactor.value(dict(found.evidence))
+    return dataclasses.replace(found, evidence=evidence, **clean)
+
+
+def _with_ignore(found: Finding, item: Check, ignores: Sequence[Ignore], today: datetime.date) -> Finding:
+    for ignore in ignores:
+        if found.severity > Severity.unknown and ignore.covers(item, today):
+            until = " (until %s)" % ignore.until if ignore.until else ""
+            return dataclasses.replace(found, ignored=ignore.reason + until)
+    return found
+
+
+def _stale_ignores(ignores: Sequence[Ignore], today: datetime.date) -> List[str]:
+    return [
+        "the ignore of %s ran out on %s" % (ignore.pattern, ignore.until)
+        for ignore in ignores if ignore.until and ignore.until < today
+    ]

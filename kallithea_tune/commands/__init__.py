@@ -1,0 +1,1 @@
+"""The gearbox commands: arguments in, one call, result out."""

@@ -1,0 +1,107 @@
+"""``gearbox perf-check``: measures the installation and says what to change."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any, List
+
+from gearbox.command import Command
+
+from kallithea_tune.commands.base import TuneCommand, positive_seconds
+
+if TYPE_CHECKING:
+    from kallithea_tune.checks.model import Check
+
+
+class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
+    """Measure a Kallithea installation and say what to change, with the evidence. Nothing is changed."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the command's options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add("--list", action="store_true", help="list the checks and what each costs")
+        add("--explain", metavar="ID", help="say what a check measures and against which threshold")
+        add("--only", action="append", default=[], metavar="PATTERN", help="only these ids, areas or tags (globs)")
+        add("--skip", action="append", default=[], metavar="PATTERN", help="all but these ids, areas or tags (globs)")
+        add("--budget", type=positive_seconds, default=30.0, metavar="SECONDS", help="time for all probes (default: 30)")
+        add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
+        add("--compare-db", default="", metavar="URL", help="measure the same load on this database too")
+        add("--fail-on", choices=("advice", "warning", "error"), default="error",
+            help="exit with 1 for findings of this level or worse (default: error)")
+        add("-f", "--format", choices=("table", "json", "yaml", "csv", "value"), help="for machines, instead of text")
+        add("--column", action="append", default=[], metavar="NAME", help="only this column (repeatable, with -f)")
+        add("-a", "--all", action="store_true", help="show what is in order, too")
+        add("--save", metavar="FILE", help="keep the findings for a later --compare")
+        add("--compare", metavar="FILE", help="say what got better or worse since --save")
+        return parser
+
+    def act(self, args: Any) -> int:
+        """Carry the command out and return its exit status."""
+        from kallithea_tune.checks import model, runner
+        from kallithea_tune.errors import ConfigError
+
+        checks = model.all_checks()
+        if args.explain:
+            return self._explain(checks, args.explain)
+        chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
+        if args.list:
+            return self._list(chosen, args)
+        if not args.config:
+            raise ConfigError("name the ini file: gearbox perf-check -c my.ini")
+        return self._measure(chosen, args)
+
+    def _measure(self, chosen: List[Check], args: Any) -> int:
+        from kallithea_tune import instance, output
+        from kallithea_tune.checks import model, report, runner
+        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_NOT_MEASURED, EXIT_OK
+
+        before = report.read_saved(args.compare) if args.compare else []
+        loaded = self.instance = instance.load(args.config)
+        progress = output.Progress(enabled=not self.quiet)
+        try:
+            result = runner.run(loaded, chosen, args.budget, args.compare_db, progress)
+        finally:
+            progress("", 0, 0)
+        if args.format:
+            self.emit(args, report.COLUMNS, report.rows(result.findings))
+        else:
+            report.write_text(result, sys.stdout, args.all)
+        if args.compare:
+            changes = report.compare(before, result) or ["nothing changed"]
+            print("Since %s:" % args.compare, *changes, sep="\n  ", file=sys.stderr if args.format else sys.stdout)
+        if args.save:
+            report.save(result, args.save)
+        if result.at_least(model.Severity[args.fail_on]):
+            return EXIT_FINDINGS
+        unknown = any(found.severity is model.Severity.unknown for found in result.findings)
+        return EXIT_NOT_MEASURED if unknown else EXIT_OK
+
+    def _list(self, chosen: List[Check], args: Any) -> int:
+        columns = ("check", "area", "title", "seconds", "writes", "tags")
+        rows = [[item.id, item.area, item.title, item.seconds, item.writes, " ".join(sorted(item.tags))]
+                for item in chosen]
+        if not args.format:
+            columns, rows = columns[:4], [row[:4] for row in rows]
+        self.emit(args, columns, rows, default="table")
+        return 0
+
+    def _explain(self, checks: List[Check], wanted: str) -> int:
+        import inspect
+
+        from kallithea_tune.errors import ConfigError
+        from kallithea_tune.output import wrapped
+
+        found = [item for item in checks if wanted.lower() in (item.id.lower(), item.slug)]
+        if not found:
+            raise ConfigError("there is no check '%s'; --list shows them" % wanted)
+        for item in found:
+            print("%s (%s): %s" % (item.id, item.slug, item.title))
+            for paragraph in (inspect.getdoc(item.run) or "").split("\n\n"):
+                print()
+                print("\n".join(wrapped("", " ".join(paragraph.split()), 99)))
+            print("\nTakes up to %g s, writes %s, needs %s." % (item.seconds, item.writes, ", ".join(sorted(item.needs))))
+            print("Page: %s" % item.docs)
+        return 0

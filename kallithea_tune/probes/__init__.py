@@ -1,0 +1,1 @@
+"""Measurements with no opinion: what they return is numbers."""

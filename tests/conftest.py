@@ -1,0 +1,72 @@
+"""The real things the tests run against, each made once for a session."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def make_instance() -> Any:
+    """The module that makes a real Kallithea."""
+    spec = importlib.util.spec_from_file_location("make_instance", str(ROOT / "tools" / "make_instance.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def pristine(make_instance: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real instance that no test may change; returns its directory."""
+    directory = tmp_path_factory.mktemp("pristine") / "instance"
+    make_instance.make(directory, log_rows=500, front_end=False)
+    return directory
+
+
+@pytest.fixture
+def instance(pristine: Path, tmp_path: Path) -> Iterator[Path]:
+    """The ini file of a copy of the real instance, for one test to spoil."""
+    directory = tmp_path / "instance"
+    shutil.copytree(str(pristine), str(directory), symlinks=True)
+    database = directory / "kallithea.db"
+    import sqlite3
+
+    with sqlite3.connect(str(database)) as connection:
+        connection.execute("UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")])
+    connection.close()
+    yield directory / "my.ini"
+
+
+@pytest.fixture
+def gearbox() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run the real gearbox as an admin would."""
+
+    def call(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+        options.setdefault("timeout", 300)
+        return subprocess.run(
+            [str(BIN / "gearbox"), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            universal_newlines=True, **options)
+
+    return call
+
+
+@pytest.fixture
+def edit() -> Callable[[Path, str, str], None]:
+    """Replace text in an ini file; the text must be there."""
+
+    def replace(path: Path, old: str, new: str) -> None:
+        text = path.read_text()
+        assert old in text, "%r is not in %s" % (old, path)
+        path.write_text(text.replace(old, new))
+
+    return replace

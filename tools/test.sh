@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs what the tests need where it is missing, then runs the whole suite on each Kallithea set there is a Python for.
+set -e
+cd "$(dirname "$0")/.."
+. tools/venv.sh
+
+find_python() {
+    # pyenv's shims answer for versions that are not active, so each candidate is asked to run; what is asked for is an
+    # exact version, in which "python3.8" may live outside PATH.
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+ran=""
+for version in 3.8 3.11; do
+    python=$(find_python "$version")
+    if [ -z "$python" ]; then
+        echo "Python $version is not here: the suite is not run on it."
+        continue
+    fi
+    kallithea_venv "$python" ".venv-test-$version" test
+    echo "== Kallithea 0.7.0 on Python $version"
+    ".venv-test-$version/bin/python" -m pytest "$@"
+    ran="$ran $version"
+done
+[ -n "$ran" ] || { echo "Install Python 3.8 or 3.11 to run the tests." >&2; exit 1; }
+echo "The suite ran on Python$ran."
