@@ -19,6 +19,10 @@ class Refused(TuneError):
     exit_status = 3
 
 
+class NotMeasured(Exception):
+    """Raised by a probe that could not run; its text is the reason shown."""
+
+
 EXIT_OK = 0
 EXIT_FINDINGS = 1
 EXIT_FAILED = 4

@@ -6,7 +6,7 @@ import configparser
 import contextlib
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Dict, Iterator, Mapping, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.redact import Redactor, secrets_of
@@ -37,8 +37,8 @@ class Instance:
     server: Mapping[str, str]
     sections: Mapping[str, Mapping[str, str]]
     redactor: Redactor
-    filters: Tuple[str, ...] = ()
-    _engines: Dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    filters: tuple[str, ...] = ()
+    _engines: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
@@ -62,7 +62,7 @@ class Instance:
             return None
         from sqlalchemy.engine.url import make_url
 
-        database = make_url(self.database_url).database
+        database: Optional[str] = make_url(self.database_url).database
         if not database or database == ":memory:":
             return None
         if database.startswith("file:"):
@@ -92,12 +92,10 @@ def read_only_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-        connect_args: Dict[str, Any] = {}
+        connect_args: dict[str, Any] = {}
         if backend == "sqlite":
             connect_args["timeout"] = 2
-        elif backend == "postgresql":
-            connect_args["connect_timeout"] = 5
-        elif backend == "mysql":
+        elif backend == "postgresql" or backend == "mysql":
             connect_args["connect_timeout"] = 5
         engine = sqlalchemy.create_engine(url, connect_args=connect_args, poolclass=NullPool)
     except NoSuchModuleError:
@@ -118,7 +116,6 @@ def read_only_engine(url: str) -> Engine:
         "mysql": "SET SESSION TRANSACTION READ ONLY",
     }.get(backend)
 
-    @sqlalchemy.event.listens_for(engine, "connect")
     def forbid_writing(connection: Any, _record: Any) -> None:
         if statement:
             cursor = connection.cursor()
@@ -127,6 +124,7 @@ def read_only_engine(url: str) -> Engine:
             if backend == "postgresql":
                 connection.commit()
 
+    sqlalchemy.event.listen(engine, "connect", forbid_writing)
     return engine
 
 
@@ -224,7 +222,7 @@ def _factories_left_alone(loadwsgi: Any) -> Iterator[None]:
         loadwsgi._loaders.update(original)
 
 
-def _server_settings(loadwsgi: Any, path: str, name: str) -> Dict[str, str]:
+def _server_settings(loadwsgi: Any, path: str, name: str) -> dict[str, str]:
     for candidate in dict.fromkeys((name, "main")):
         try:
             context = loadwsgi.loadcontext(loadwsgi.SERVER, "config:" + path, name=candidate)
@@ -236,7 +234,7 @@ def _server_settings(loadwsgi: Any, path: str, name: str) -> Dict[str, str]:
     return {}
 
 
-def _sections(path: str) -> Dict[str, Dict[str, str]]:
+def _sections(path: str) -> dict[str, dict[str, str]]:
     """Read every section as written, so that a `%` in logging formats means nothing."""
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import textwrap
-from typing import Any, Dict, List, Mapping, Sequence, TextIO, Tuple
+from typing import Any, Mapping, Sequence, TextIO
 
 FORMATS = {
     "table": ("cliff.formatters.table", "TableFormatter"),
@@ -29,7 +29,7 @@ def coloured(text: str, name: str, stream: TextIO) -> str:
     return "\033[%sm%s\033[0m" % (COLOURS[name], text) if use_colour(stream) else text
 
 
-def wrapped(label: str, text: str, lines: int = 1) -> List[str]:
+def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
     """Lay `text` out behind `label` within 80 columns and at most `lines` lines."""
     return textwrap.wrap(
         text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
@@ -65,7 +65,7 @@ def _flat(value: Any) -> Any:
     return "" if value is None else value
 
 
-_UNITS: Tuple[Tuple[str, str], ...] = (
+_UNITS: tuple[tuple[str, str], ...] = (
     ("_per_s", "/s"), ("_ms", " ms"), ("_us", " us"), ("_mb", " MB"), ("_percent", " %"), ("_days", " days"),
     ("_bytes", " bytes"), ("_s", " s"),
 )
@@ -110,7 +110,7 @@ class Progress:
 def plain(value: Any) -> Any:
     """Make dict, list and number of any subclass what JSON and YAML can hold."""
     if isinstance(value, Mapping):
-        result: Dict[str, Any] = {str(key): plain(item) for key, item in value.items()}
+        result: dict[str, Any] = {str(key): plain(item) for key, item in value.items()}
         return result
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]

@@ -27,8 +27,9 @@ README = "Demo\n====\n\n" + "Some *text* with `links <https://example.com>`_ to 
 
 def run(*command: object, cwd: Path) -> None:
     """Run a command quietly; its whole output is shown only when it fails."""
+    words = [str(word) for word in command]
     result = subprocess.run(
-        [str(word) for word in command], cwd=str(cwd), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        words, cwd=str(cwd), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     if result.returncode:
         sys.exit("%s failed:\n%s" % (" ".join(map(str, command)), result.stdout.decode("utf-8", "replace")))
 
@@ -110,8 +111,8 @@ def fill(ini: Path, log_rows: int) -> None:
     from kallithea.model.user_group import UserGroupModel
 
     users = [
-        UserModel().create_or_update("user%d" % number, "demo-password", "user%d@example.com" % number, "User", str(number))
-        for number in range(5)
+        UserModel().create_or_update(name, "demo-password", name + "@example.com", "User", name)
+        for name in map("user{}".format, range(5))
     ]
     group = UserGroupModel().create("developers", "Those who push", users[0])
     meta.Session().flush()

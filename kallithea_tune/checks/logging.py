@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Dict, Iterator, List, Mapping
+from typing import Any, Iterator, Mapping
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 
@@ -16,12 +16,13 @@ def judge_gearbox_logger(sections: Sections) -> Finding:
     if "loggers" not in sections:
         return Finding(Severity.ok, "the ini file configures no logging, so gearbox keeps its own")
     qualified = {sections.get("logger_" + name, {}).get("qualname", "") for name in names}
-    common = {"evidence": {"loggers": len(names)}, "source": "Python, logging.config.fileConfig"}
+    common: dict[str, Any] = {"evidence": {"loggers": len(names)}, "source": "Python, logging.config.fileConfig"}
     if "gearbox" in qualified:
         return Finding(Severity.ok, "gearbox has a logger of its own in the ini file", **common)
     return Finding(
         Severity.advice, "the ini file has no logger for gearbox: plain fileConfig() mutes gearbox's errors",
-        remedy="add gearbox to keys in [loggers], and [logger_gearbox] with level = WARN, handlers = , qualname = gearbox",
+        remedy="add gearbox to keys in [loggers], and a section [logger_gearbox] with level = WARN, handlers = (empty) "
+        "and qualname = gearbox",
         **common)
 
 
@@ -35,7 +36,7 @@ def gearbox_logger(context: Context) -> Iterator[Finding]:
     yield judge_gearbox_logger(context.instance.sections)
 
 
-def effective_levels(sections: Sections) -> Dict[str, str]:
+def effective_levels(sections: Sections) -> dict[str, str]:
     """Return the level of each logger (by qualname) that some handler prints."""
     levels = {}
     keys = [name.strip() for name in sections.get("loggers", {}).get("keys", "").split(",") if name.strip()]
@@ -48,9 +49,9 @@ def effective_levels(sections: Sections) -> Dict[str, str]:
 def judge_levels(levels: Mapping[str, str]) -> Finding:
     """DEBUG anywhere, or INFO on SQLAlchemy's engine, writes lines for every request."""
     # The root's level counts only for loggers that set none of their own, and Kallithea's template leaves it NOTSET.
-    loud: List[str] = [name for name, level in levels.items() if name and level == "DEBUG"]
+    loud: list[str] = [name for name, level in levels.items() if name and level == "DEBUG"]
     loud += [name for name, level in levels.items() if name.startswith("sqlalchemy") and level == "INFO"]
-    common = {"evidence": dict(levels), "source": "SQLAlchemy manual, configuring logging"}
+    common: dict[str, Any] = {"evidence": dict(levels), "source": "SQLAlchemy manual, configuring logging"}
     if not loud:
         return Finding(Severity.ok, "no logger writes a line for every statement or step", **common)
     return Finding(
@@ -71,7 +72,7 @@ def levels(context: Context) -> Iterator[Finding]:
     yield judge_levels(found)
 
 
-def log_files(sections: Sections) -> List[str]:
+def log_files(sections: Sections) -> list[str]:
     """Return the paths that file handlers of the ini file write to."""
     paths = []
     for name, section in sections.items():

@@ -7,19 +7,20 @@ import fnmatch
 import importlib
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, FrozenSet, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.instance import Instance
 
-AREAS = {
-    "storage": "kallithea_tune.checks.storage",
-    "caching": "kallithea_tune.checks.caching",
-    "database": "kallithea_tune.checks.database",
-    "serving": "kallithea_tune.checks.serving",
-    "logging": "kallithea_tune.checks.logging",
-    "repositories": "kallithea_tune.checks.repositories",
-    "celery": "kallithea_tune.checks.celery",
+# Each area with the modules of `kallithea_tune.checks` that hold its checks.
+AREAS: Mapping[str, tuple[str, ...]] = {
+    "storage": ("storage",),
+    "caching": ("caching",),
+    "database": ("database",),
+    "serving": ("serving",),
+    "logging": ("logging",),
+    "repositories": ("repositories",),
+    "celery": ("celery",),
 }
 ENTRY_POINT_GROUP = "kallithea_tune.checks"
 
@@ -89,7 +90,7 @@ class Context:
     instance: Instance
     deadline: Deadline
     compare_db: str = ""
-    shared: Dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """Return what `compute` gave the first time any check of this run asked for `key`."""
@@ -98,14 +99,10 @@ class Context:
                 self.shared[key] = compute(), None
             except Exception as error:
                 self.shared[key] = None, error
-        value, error = self.shared[key]
-        if error is not None:
-            raise error
+        value, failure = self.shared[key]
+        if failure is not None:
+            raise failure
         return value
-
-
-class NotMeasured(Exception):
-    """Raised by a probe that could not run; its text is the reason shown."""
 
 
 CheckFunction = Callable[[Context], Iterable[Finding]]
@@ -126,8 +123,8 @@ class Check:
     run: CheckFunction
     seconds: float = 0.0
     writes: str = "nothing"
-    needs: FrozenSet[str] = frozenset({"ini"})
-    tags: FrozenSet[str] = frozenset()
+    needs: frozenset[str] = frozenset({"ini"})
+    tags: frozenset[str] = frozenset()
 
     @property
     def probes(self) -> bool:
@@ -157,18 +154,19 @@ def check(
     return decorate
 
 
-def all_checks() -> List[Check]:
+def all_checks() -> list[Check]:
     """Return every check by id: the modules of `AREAS` and those of the entry-point group.
 
     An entry point names a `Check` or a module holding some. Raises ConfigError when two share an id.
     """
-    holders: List[Any] = [importlib.import_module(module) for module in AREAS.values()]
+    names = [name for modules in AREAS.values() for name in modules]
+    holders: list[Any] = [importlib.import_module("kallithea_tune.checks." + name) for name in names]
     for entry in _entry_points(ENTRY_POINT_GROUP):
         try:
             holders.append(entry.load())
         except Exception as error:
             raise ConfigError("the check plug-in '%s' does not import: %s" % (entry.name, error)) from error
-    found: Dict[str, Check] = {}
+    found: dict[str, Check] = {}
     for holder in holders:
         for item in [holder] if isinstance(holder, Check) else vars(holder).values():
             if not isinstance(item, Check):
@@ -178,7 +176,7 @@ def all_checks() -> List[Check]:
     return [found[key] for key in sorted(found)]
 
 
-def _entry_points(group: str) -> Tuple[Any, ...]:
+def _entry_points(group: str) -> tuple[Any, ...]:
     from importlib import metadata
 
     points: Any = metadata.entry_points()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Dict, List, Sequence, TextIO, Tuple
+from typing import Any, Sequence, TextIO
 
 from kallithea_tune.checks.model import AREAS, Finding, Severity
 from kallithea_tune.checks.runner import Report
@@ -16,7 +16,7 @@ COLUMNS = (
 )
 
 
-def rows(findings: Sequence[Finding]) -> List[List[Any]]:
+def rows(findings: Sequence[Finding]) -> list[list[Any]]:
     """Return one row of `COLUMNS` for each finding."""
     return [
         [found.severity.name if name == "severity" else plain(getattr(found, name)) for name in COLUMNS]
@@ -26,8 +26,8 @@ def rows(findings: Sequence[Finding]) -> List[List[Any]]:
 
 def write_text(report: Report, stream: TextIO, everything: bool = False) -> None:
     """Write the report for people: a line per area, then each finding in at most four lines of 80 columns."""
-    for line in summary(report.findings):
-        print(coloured(line[1], line[0], stream), file=stream)
+    for severity, line in summary(report.findings):
+        print(coloured(line, severity, stream), file=stream)
     for found in report.findings:
         if found.severity > Severity.ok or everything:
             print(file=stream)
@@ -42,7 +42,7 @@ def write_text(report: Report, stream: TextIO, everything: bool = False) -> None
     print("%s; %d checks in %.1f s" % (counts, len(report.checks), report.seconds), file=stream)
 
 
-def summary(findings: Sequence[Finding]) -> List[Tuple[str, str]]:
+def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """Return (severity, line) per area, worst first, with the worst diagnosis of each."""
     lines = []
     for area in dict.fromkeys([*AREAS, *(found.area for found in findings)]):
@@ -94,23 +94,23 @@ def save(report: Report, path: str) -> None:
         raise ConfigError("--save %s cannot be written: %s" % (path, error.strerror)) from None
 
 
-def read_saved(path: str) -> List[Dict[str, Any]]:
+def read_saved(path: str) -> list[dict[str, Any]]:
     """Read the findings that `save` wrote. Raises ConfigError for any other file."""
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-        return [dict(found, check=found["check"], severity=Severity[found["severity"]].name)
-                for found in document["findings"]]
+        return [dict(saved, check=saved["check"], severity=Severity[saved["severity"]].name)
+                for saved in document["findings"]]
     except OSError as error:
         raise ConfigError("--compare %s cannot be read: %s" % (path, error.strerror)) from None
     except (ValueError, KeyError, TypeError):
         raise ConfigError("--compare %s was not written by --save" % path) from None
 
 
-def compare(before: Sequence[Dict[str, Any]], report: Report) -> List[str]:
+def compare(before: Sequence[dict[str, Any]], report: Report) -> list[str]:
     """Say in one line each what got better or worse since the saved run; checks not run now are left out."""
-    old = {(found["check"], found["subject"]): found for found in before if found["check"] in report.checks}
-    new = {(found["check"], found["subject"]): found for found in report.findings}
+    old = {(saved["check"], saved["subject"]): saved for saved in before if saved["check"] in report.checks}
+    new = {(found.check, found.subject): found for found in report.findings}
     lines = []
     for key in sorted(set(old) | set(new)):
         then = Severity[old[key]["severity"]] if key in old else Severity.ok

@@ -7,10 +7,10 @@ import datetime
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from kallithea_tune.checks.model import Check, Context, Deadline, Finding, NotMeasured, Severity
-from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.checks.model import Check, Context, Deadline, Finding, Severity
+from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.instance import Instance
 
 INI_SECTION = "kallithea_tune"
@@ -34,17 +34,17 @@ class Ignore:
 class Report:
     """What one run found, in the order to be read, and how long it took."""
 
-    findings: List[Finding]
+    findings: list[Finding]
     seconds: float
-    notes: List[str] = field(default_factory=list)
-    checks: Tuple[str, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    checks: tuple[str, ...] = ()
 
-    def at_least(self, level: Severity) -> List[Finding]:
+    def at_least(self, level: Severity) -> list[Finding]:
         """The findings that are not ignored and as bad as `level` or worse."""
         return [found for found in self.findings if found.severity >= level and not found.ignored]
 
 
-def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], probes: bool) -> List[Check]:
+def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], probes: bool) -> list[Check]:
     """Return the checks that the patterns choose; a pattern that matches none raises ConfigError."""
     for pattern in [*only, *skip]:
         if not any(item.matches(pattern) for item in checks):
@@ -57,7 +57,7 @@ def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], pr
     ]
 
 
-def parse_ignores(text: str) -> List[Ignore]:
+def parse_ignores(text: str) -> list[Ignore]:
     """Read the lines of ``ignore``: ``ID [until YYYY-MM-DD]: reason``. Raises ConfigError for any other form."""
     ignores = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
@@ -86,10 +86,10 @@ def run(
     today = datetime.date.today()
     started = time.monotonic()
     whole = Deadline(budget)
-    shared: Dict[str, Any] = {}
-    findings: List[Finding] = []
+    shared: dict[str, Any] = {}
+    findings: list[Finding] = []
     to_come = sum(item.seconds for item in checks)
-    late: List[str] = []
+    late: list[str] = []
     for number, item in enumerate(checks):
         progress(item.title, number, len(checks))
         share = min(item.seconds, whole.left * item.seconds / to_come) if item.probes else whole.left
@@ -111,7 +111,7 @@ def run(
     return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
 
 
-def ranked(findings: Sequence[Finding]) -> List[Finding]:
+def ranked(findings: Sequence[Finding]) -> list[Finding]:
     """Worst first; within a severity what costs the user most, then by id."""
     return sorted(findings, key=lambda found: (
         bool(found.ignored), -found.severity, -(found.impact_ms or 0.0), found.check, found.subject))
@@ -147,7 +147,7 @@ def _with_ignore(found: Finding, item: Check, ignores: Sequence[Ignore], today: 
     return found
 
 
-def _stale_ignores(ignores: Sequence[Ignore], today: datetime.date) -> List[str]:
+def _stale_ignores(ignores: Sequence[Ignore], today: datetime.date) -> list[str]:
     return [
         "the ignore of %s ran out on %s" % (ignore.pattern, ignore.until)
         for ignore in ignores if ignore.until and ignore.until < today

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.instance import as_bool
@@ -35,7 +35,7 @@ def judge_threads(threads: Optional[int], use: str) -> Finding:
         return Finding(
             Severity.unknown, "not measured: how many threads serve requests is not said in the server section",
             evidence={"use": use})
-    common = {"evidence": {"use": use, "threads": threads}, "threshold": "1", "source": GUIDE}
+    common: dict[str, Any] = {"evidence": {"use": use, "threads": threads}, "threshold": "1", "source": GUIDE}
     if threads == 1:
         return Finding(Severity.ok, "one thread serves requests in each process", **common)
     return Finding(
@@ -56,7 +56,8 @@ def threads(context: Context) -> Iterator[Finding]:
 
 def judge_debug(debug: bool) -> Finding:
     """An interactive debugger in reach of the network lets anyone run code."""
-    common = {"evidence": {"debug": debug}, "threshold": "false", "source": "TurboGears2 manual, error reporting"}
+    common: dict[str, Any] = {
+        "evidence": {"debug": debug}, "threshold": "false", "source": "TurboGears2 manual, error reporting"}
     if not debug:
         return Finding(Severity.ok, "debug mode is off", **common)
     return Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import traceback
 from typing import Any, Sequence
@@ -52,7 +53,8 @@ class TuneCommand:
             self._complain("interrupted; nothing is left behind")
             return errors.EXIT_INTERRUPTED
         except BrokenPipeError:
-            sys.stdout = open("/dev/null", "w")
+            # The interpreter flushes stdout once more when it ends, which must not fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return errors.EXIT_OK
         except errors.TuneError as error:
             self._complain(str(error))

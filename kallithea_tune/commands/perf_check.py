@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, List
+from typing import TYPE_CHECKING, Any
 
 from gearbox.command import Command
 
@@ -26,7 +26,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--explain", metavar="ID", help="say what a check measures and against which threshold")
         add("--only", action="append", default=[], metavar="PATTERN", help="only these ids, areas or tags (globs)")
         add("--skip", action="append", default=[], metavar="PATTERN", help="all but these ids, areas or tags (globs)")
-        add("--budget", type=positive_seconds, default=30.0, metavar="SECONDS", help="time for all probes (default: 30)")
+        add("--budget", type=positive_seconds, default=30.0, metavar="SECONDS",
+            help="time for all probes (default: 30)")
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add("--compare-db", default="", metavar="URL", help="measure the same load on this database too")
         add("--fail-on", choices=("advice", "warning", "error"), default="error",
@@ -53,7 +54,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError("name the ini file: gearbox perf-check -c my.ini")
         return self._measure(chosen, args)
 
-    def _measure(self, chosen: List[Check], args: Any) -> int:
+    def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune import instance, output
         from kallithea_tune.checks import model, report, runner
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_NOT_MEASURED, EXIT_OK
@@ -79,16 +80,15 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         unknown = any(found.severity is model.Severity.unknown for found in result.findings)
         return EXIT_NOT_MEASURED if unknown else EXIT_OK
 
-    def _list(self, chosen: List[Check], args: Any) -> int:
-        columns = ("check", "area", "title", "seconds", "writes", "tags")
+    def _list(self, chosen: list[Check], args: Any) -> int:
+        columns = ["check", "area", "title", "seconds", "writes", "tags"]
         rows = [[item.id, item.area, item.title, item.seconds, item.writes, " ".join(sorted(item.tags))]
                 for item in chosen]
-        if not args.format:
-            columns, rows = columns[:4], [row[:4] for row in rows]
-        self.emit(args, columns, rows, default="table")
+        shown = len(columns) if args.format else 4
+        self.emit(args, columns[:shown], [row[:shown] for row in rows], default="table")
         return 0
 
-    def _explain(self, checks: List[Check], wanted: str) -> int:
+    def _explain(self, checks: list[Check], wanted: str) -> int:
         import inspect
 
         from kallithea_tune.errors import ConfigError
@@ -102,6 +102,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             for paragraph in (inspect.getdoc(item.run) or "").split("\n\n"):
                 print()
                 print("\n".join(wrapped("", " ".join(paragraph.split()), 99)))
-            print("\nTakes up to %g s, writes %s, needs %s." % (item.seconds, item.writes, ", ".join(sorted(item.needs))))
+            needs = ", ".join(sorted(item.needs))
+            print("\nTakes up to %g s, writes %s, needs %s." % (item.seconds, item.writes, needs))
             print("Page: %s" % item.docs)
         return 0

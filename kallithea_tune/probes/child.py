@@ -1,0 +1,85 @@
+"""Runs a probe in a process of its own, which may hang, exit or die without harm to the others.
+
+The application is only ever loaded in such a child: it may call ``sys.exit``, change global state or print.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from typing import Any
+
+from kallithea_tune.errors import NotMeasured
+
+
+def call(function: str, seconds: float, **arguments: Any) -> Any:
+    """Return what ``module:name`` gives for `arguments`, both ways as JSON, within `seconds`.
+
+    The arguments travel by standard input, so that no secret shows among the processes. Raises NotMeasured with the
+    child's last words when it does not answer in time or fails; its process group is killed then.
+    """
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "kallithea_tune.probes.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=said, start_new_session=True)
+        request = json.dumps({"function": function, "arguments": arguments}).encode()
+        try:
+            answer, _ = process.communicate(request, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise NotMeasured("it did not answer within %.3g s" % seconds) from None
+        finally:
+            _end(process)
+        if process.returncode == 0 and answer:
+            result = json.loads(answer.decode("utf-8"))
+            if "not_measured" in result:
+                raise NotMeasured(result["not_measured"])
+            return result["value"]
+        said.seek(0)
+        lines = said.read().decode("utf-8", "replace").strip().splitlines()
+        status = "status %d" % process.returncode
+        raise NotMeasured("it ended with %s%s" % (status, ": " + lines[-1].strip() if lines else ""))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # The group is killed even when the child itself is gone: it may have left children of its own.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def main() -> None:
+    """Answer the one request on standard input; whatever the probe prints goes to standard error."""
+    _die_with_parent()
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+    module, _, name = request["function"].partition(":")
+    try:
+        result = {"value": getattr(importlib.import_module(module), name)(**request["arguments"])}
+    except NotMeasured as error:
+        result = {"not_measured": str(error)}
+    with open(answers, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads that the application left running must not hold the answer up.
+    os._exit(0)
+
+
+def _die_with_parent() -> None:
+    """Have Linux kill this process when the command that started it is killed."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        pr_set_pdeathsig = 1  # linux/prctl.h
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
