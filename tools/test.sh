@@ -4,17 +4,7 @@ set -e
 cd "$(dirname "$0")/.."
 . tools/venv.sh
 
-find_python() {
-    # pyenv's shims answer for versions that are not active, so each candidate is asked to run; what is asked for is an
-    # exact version, in which "python3.8" may live outside PATH.
-    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
-        if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
-            echo "$candidate"
-            return
-        fi
-    done
-}
-
+sh tools/lint.sh
 ran=""
 for version in 3.8 3.11; do
     python=$(find_python "$version")

@@ -1,28 +1,56 @@
-# Sourced: makes a virtual environment that holds Kallithea 0.7.0, this package and its test tools.
-# usage: kallithea_venv PYTHON DIRECTORY [EXTRA]; prints nothing and does nothing when it is there already.
+# Sourced: finds Pythons and makes virtual environments; what was made from the same files is kept as it is.
 
+# usage: find_python 3.11; prints the path of a Python of just that version that can make virtual environments.
+find_python() {
+    # pyenv's shims answer for versions that are not active, so each candidate is asked to run.
+    for candidate in "python$1" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/"$1".*/bin/python; do
+        if "$candidate" -c "import ensurepip, sys; sys.exit('%d.%d' % sys.version_info[:2] != '$1')" 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+}
+
+newest_python() {
+    for version in 3.13 3.12 3.11 3.10 3.9; do
+        found=$(find_python "$version")
+        [ -z "$found" ] || { echo "$found"; return; }
+    done
+    return 1
+}
+
+# usage: fresh_venv PYTHON DIRECTORY WHAT; fails, having done nothing, when the directory was made from the same.
+fresh_venv() {
+    stamp=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    wanted="$stamp $3 $(cat pyproject.toml constraints/*.txt tools/venv.sh | cksum)"
+    [ "$(cat "$2/.made-from" 2>/dev/null)" != "$wanted" ] || return 1
+    echo "Making $2 with Python $stamp (a few minutes) ..."
+    rm -rf "$2"
+    "$1" -m venv "$2"
+}
+
+# usage: plain_venv PYTHON DIRECTORY EXTRAS; holds this package with its extras, and no Kallithea.
+plain_venv() {
+    fresh_venv "$1" "$2" "$3" || return 0
+    "$2/bin/pip" install -q -e ".[$3]"
+    echo "$wanted" > "$2/.made-from"
+}
+
+# usage: kallithea_venv PYTHON DIRECTORY [EXTRAS]; holds Kallithea 0.7.0 and this package with its extras.
 kallithea_venv() {
-    python=$1 venv=$2 extra=$3
-    stamp=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    wanted="$stamp $extra $(cat pyproject.toml constraints/*.txt tools/venv.sh | cksum)"
-    if [ "$(cat "$venv/.made-from" 2>/dev/null)" = "$wanted" ]; then
-        return 0
-    fi
-    echo "Making $venv with Python $stamp (a few minutes) ..."
-    rm -rf "$venv"
-    "$python" -m venv "$venv"
+    fresh_venv "$1" "$2" "$3" || return 0
     case $stamp in
     3.8 | 3.9)
         # Kallithea's own pins; celery 5.0's metadata needs an old pip, Mercurial and others an old setuptools.
-        "$venv/bin/pip" install -q 'pip<24.1' 'setuptools<58' wheel
-        "$venv/bin/pip" install -q --no-build-isolation kallithea==0.7.0
+        "$2/bin/pip" install -q 'pip<24.1' 'setuptools<58' wheel
+        "$2/bin/pip" install -q --no-build-isolation kallithea==0.7.0
         ;;
     *)
-        "$venv/bin/pip" install -q 'setuptools<70' wheel
-        "$venv/bin/pip" install -q --no-deps --no-build-isolation \
+        "$2/bin/pip" install -q 'setuptools<70' wheel
+        "$2/bin/pip" install -q --no-deps --no-build-isolation \
             -r constraints/kallithea-0.7.0-newer-python.txt kallithea==0.7.0
         ;;
     esac
-    "$venv/bin/pip" install -q -e ".${extra:+[$extra]}"
-    echo "$wanted" > "$venv/.made-from"
+    "$2/bin/pip" install -q -e ".${3:+[$3]}"
+    echo "$wanted" > "$2/.made-from"
 }

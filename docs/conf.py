@@ -1,0 +1,13 @@
+import os
+import sys
+
+sys.path.insert(0, os.path.abspath(".."))
+from kallithea_tune import __version__  # noqa: E402
+
+project = "kallithea_tune"
+copyright = "the kallithea_tune developers, GPL-3.0-or-later"
+version = release = __version__
+extensions: list = []
+html_theme = "alabaster"
+exclude_patterns = ["_build"]
+nitpicky = True
