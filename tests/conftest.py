@@ -47,6 +47,30 @@ def instance(pristine: Path, tmp_path: Path) -> Iterator[Path]:
     yield directory / "my.ini"
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A private PostgreSQL server; a test that stops it starts it again."""
+    from servers.postgresql import PostgreSQL
+
+    yield from _started(PostgreSQL())
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Any]:
+    """A private MariaDB server; a test that stops it starts it again."""
+    from servers.mariadb import MariaDB
+
+    yield from _started(MariaDB())
+
+
+def _started(server: Any) -> Iterator[Any]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
 @pytest.fixture
 def gearbox() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run the real gearbox as an admin would."""

@@ -3,8 +3,10 @@
 set -e
 cd "$(dirname "$0")/.."
 . tools/venv.sh
+. tools/packages.sh
 
 sh tools/lint.sh
+debian_packages git postgresql mariadb-server rabbitmq-server
 ran=""
 for version in 3.8 3.11; do
     python=$(find_python "$version")

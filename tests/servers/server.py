@@ -1,0 +1,89 @@
+"""What the private servers of the tests share: loopback, a free port, a temporary directory, stopped by pid."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listened on a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Server:
+    """A server program run for the tests alone; a subclass says how in `command` and `ready`."""
+
+    account = "nobody"  # who runs it when the tests run as root, which database servers refuse
+    stop_signal = signal.SIGTERM
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.password = secrets.token_hex(12)
+        self.directory = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-"))
+        self.log = self.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        if os.getuid() == 0:
+            owner = pwd.getpwnam(self.account)
+            os.chown(str(self.directory), owner.pw_uid, owner.pw_gid)
+
+    def command(self) -> list[str]:
+        """Return the server program with its options, to run in the foreground."""
+        raise NotImplementedError
+
+    def ready(self) -> bool:
+        """Tell whether the server answers."""
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process
+        return self._process.pid
+
+    def as_account(self, *command: object) -> list[str]:
+        """Put `setpriv` in front of a command: an unprivileged account, and death with the tests."""
+        words = ["setpriv", "--pdeathsig", "KILL"]
+        if os.getuid() == 0:
+            owner = pwd.getpwnam(self.account)
+            words += ["--reuid", str(owner.pw_uid), "--regid", str(owner.pw_gid), "--clear-groups"]
+        return words + [str(word) for word in command]
+
+    def run(self, *command: object) -> None:
+        """Run a preparing command to its end; show what it said when it fails."""
+        result = subprocess.run(
+            self.as_account(*command), cwd=str(self.directory), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert result.returncode == 0, result.stdout.decode("utf-8", "replace")
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.as_account(*self.command()), cwd=str(self.directory), stdout=log, stderr=log)
+        give_up = time.monotonic() + 60
+        while not self.ready():
+            assert self._process.poll() is None and time.monotonic() < give_up, self.log.read_text(errors="replace")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop the server, by its pid; the data stay for another `start`."""
+        if self._process:
+            self._process.send_signal(self.stop_signal)
+            self._process.wait(60)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and remove its data."""
+        self.stop()
+        shutil.rmtree(str(self.directory), ignore_errors=True)
