@@ -110,22 +110,29 @@ def read_only_engine(url: str) -> Engine:
             "the driver for sqlalchemy.url is not installed (%s); install it into this virtual environment" % error
         ) from None
 
-    statement = {
-        "sqlite": "PRAGMA query_only = ON",
-        "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-        "mysql": "SET SESSION TRANSACTION READ ONLY",
-    }.get(backend)
-
-    def forbid_writing(connection: Any, _record: Any) -> None:
-        if statement:
-            cursor = connection.cursor()
-            cursor.execute(statement)
-            cursor.close()
-            if backend == "postgresql":
-                connection.commit()
-
-    sqlalchemy.event.listen(engine, "connect", forbid_writing)
+    forbid_writing(engine, backend)
     return engine
+
+
+def forbid_writing(target: Any, backend: str) -> None:
+    """Make every new connection of `target`, an engine or the class `Engine`, read-only; SQLite waits two seconds."""
+    import sqlalchemy
+
+    statements = {
+        "sqlite": ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 2000"),
+        "postgresql": ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",),
+        "mysql": ("SET SESSION TRANSACTION READ ONLY",),
+    }.get(backend, ())
+
+    def prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.close()
+        if backend == "postgresql":
+            connection.commit()
+
+    sqlalchemy.event.listen(target, "connect", prepare)
 
 
 def load(location: str) -> Instance:

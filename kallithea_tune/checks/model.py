@@ -113,7 +113,8 @@ class Check:
     """A check: its stable id and everything `--list` and `--explain` say about it.
 
     `seconds` is the most time it takes when the budget allows (0 for reading settings only), `writes` where it
-    leaves temporary files, `needs` what of the installation must work for it.
+    leaves temporary files, `needs` what of the installation must work for it. Checks with the same `shares` read
+    one measurement, which is paid for by the first of them that runs.
     """
 
     id: str
@@ -125,6 +126,7 @@ class Check:
     writes: str = "nothing"
     needs: frozenset[str] = frozenset({"ini"})
     tags: frozenset[str] = frozenset()
+    shares: str = ""
 
     @property
     def probes(self) -> bool:
@@ -144,12 +146,12 @@ class Check:
 
 def check(
     id: str, slug: str, title: str, area: str, seconds: float = 0.0, writes: str = "nothing",
-    needs: Sequence[str] = ("ini",), tags: Sequence[str] = (),
+    needs: Sequence[str] = ("ini",), tags: Sequence[str] = (), shares: str = "",
 ) -> Callable[[CheckFunction], Check]:
     """Make a `Check` of the function below: it gets a `Context` and yields its findings."""
 
     def decorate(function: CheckFunction) -> Check:
-        return Check(id, slug, title, area, function, seconds, writes, frozenset(needs), frozenset(tags))
+        return Check(id, slug, title, area, function, seconds, writes, frozenset(needs), frozenset(tags), shares)
 
     return decorate
 

@@ -88,13 +88,15 @@ def run(
     whole = Deadline(budget)
     shared: dict[str, Any] = {}
     findings: list[Finding] = []
-    to_come = sum(item.seconds for item in checks)
+    costs = _costs(checks)
+    to_come = sum(costs)
     late: list[str] = []
     for number, item in enumerate(checks):
         progress(item.title, number, len(checks))
-        share = min(item.seconds, whole.left * item.seconds / to_come) if item.probes else whole.left
-        to_come -= item.seconds
-        if item.probes and share < item.seconds * 0.5:
+        cost = costs[number]
+        share = min(cost, whole.left * cost / to_come) if cost else whole.left
+        to_come -= cost
+        if share < cost * 0.5:
             late.append(item.id)
         context = Context(instance, Deadline(share), compare_db, shared)
         for found in _guarded(item, context):
@@ -109,6 +111,16 @@ def run(
         )
     notes += _stale_ignores(ignores, today)
     return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
+
+
+def _costs(checks: Sequence[Check]) -> list[float]:
+    """Return the seconds each check may take: a shared measurement counts for the first that reads it."""
+    paid: set[str] = set()
+    costs = []
+    for item in checks:
+        costs.append(0.0 if item.shares in paid else item.seconds)
+        paid |= {item.shares} - {""}
+    return costs
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
