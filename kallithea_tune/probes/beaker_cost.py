@@ -1,4 +1,4 @@
-"""What a hit and a miss cost in a Beaker file namespace of a given size, timed in a scratch directory of the same disk."""
+"""What a hit and a miss cost in a Beaker file namespace of a given size, timed on the same disk."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def seed(cache: Any, entries: int, size: int) -> int:
     return count
 
 
-def hit_and_miss(directory: str, entries: int, size: int, seconds: float) -> dict[str, Any]:
+def hit_and_miss(directory: str, entries: int, size: int, budget: float) -> dict[str, Any]:
     """Time hits and misses in turn in a file namespace of `entries` entries and `size` bytes in `directory`.
 
     A hit is ``Cache.get`` of a stored key, a miss of one that is not stored and whose value is ready at once: open(2),
@@ -56,7 +56,7 @@ def hit_and_miss(directory: str, entries: int, size: int, seconds: float) -> dic
     value = ("x" * max(1, size // max(1, entries)), "README")
     hits: list[float] = []
     misses: list[float] = []
-    end = time.monotonic() + seconds
+    end = time.monotonic() + budget
     while len(hits) < 3 or (time.monotonic() < end and len(hits) < 50):
         hits.append(_milliseconds(cache, "seed %d" % (held // 2), value))
         misses.append(_milliseconds(cache, "miss %d" % len(misses), value))

@@ -11,7 +11,6 @@ import re
 import time
 from typing import Any, BinaryIO, Iterator, Optional, Sequence
 
-OLD_DAYS = 30
 _DAY = 86400
 # Beaker stores (time, expire, value) for each key; only a time between 2001 and 2096 can be the first of these.
 _STORED_TIMES = (1e9, 4e9)
@@ -19,18 +18,18 @@ _STORED_TIMES = (1e9, 4e9)
 _REVISION = re.compile(r"\b[0-9a-f]{12,40}\b")
 
 
-def growth(directories: Sequence[str], seconds: float) -> list[dict[str, Any]]:
-    """Count the files below each directory: number, bytes, and how many are older than `OLD_DAYS` days.
+def growth(directories: Sequence[str], old_days: float, budget: float) -> list[dict[str, Any]]:
+    """Count the files below each directory: number, bytes on disk, and what of them is older than `old_days`.
 
-    Uses scandir(3) and one lstat(2) per file, follows no symbolic link, and stops after `seconds`, saying so by
+    Uses scandir(3) and one lstat(2) per file, follows no symbolic link, and stops after `budget` seconds, saying so by
     ``complete``. The age is that of the last modification.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + budget
     now = time.time()
-    return [_count(directory, end, now) for directory in directories]
+    return [_count(directory, old_days, end, now) for directory in directories]
 
 
-def _count(directory: str, end: float, now: float) -> dict[str, Any]:
+def _count(directory: str, old_days: float, end: float, now: float) -> dict[str, Any]:
     files = size = old = old_size = week = 0
     oldest = now
     complete = True
@@ -45,7 +44,7 @@ def _count(directory: str, end: float, now: float) -> dict[str, Any]:
         size += occupied
         age = now - status.st_mtime
         oldest = min(oldest, status.st_mtime)
-        if age > OLD_DAYS * _DAY:
+        if age > old_days * _DAY:
             old += 1
             old_size += occupied
         elif age < 7 * _DAY:
@@ -73,12 +72,12 @@ def _walk(directory: str) -> Iterator[os.DirEntry[str]]:
             continue
 
 
-def namespaces(directory: str, seconds: float) -> list[dict[str, Any]]:
+def namespaces(directory: str, budget: float) -> list[dict[str, Any]]:
     """Describe every namespace file of Beaker's file backend below `directory`, the largest first.
 
-    `directory` is a region's ``data_dir``; the files are ``container_file/*/*/*.cache``. Within `seconds`.
+    `directory` is a region's ``data_dir``; the files are ``container_file/*/*/*.cache``. Within `budget` seconds.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + budget
     found = []
     for entry in _walk(os.path.join(directory, "container_file")):
         if entry.name.endswith(".cache"):
@@ -91,40 +90,41 @@ def namespaces(directory: str, seconds: float) -> list[dict[str, Any]]:
     return [dict(read_namespace(path, max(0.05, end - time.monotonic())), path=path) for _, path in found[:20]]
 
 
-def read_namespace(path: str, seconds: float) -> dict[str, Any]:
+def read_namespace(path: str, budget: float) -> dict[str, Any]:
     """Count the entries of a namespace file from its pickle's opcodes, never unpickling it.
 
     Returns ``bytes``, ``entries``, how many of them are ``expired``, how many keys hold a revision
-    (``revision_keys``), and whether all was read within `seconds`; where not, the counts are scaled up from what was.
+    (``revision_keys``), and whether all was read within `budget` seconds (``complete``); where not, the counts are
+    scaled up from what was.
     """
-    entries = expired = revisions = position = 0
+    entries = expired = revisions = 0
     complete = True
     now = time.time()
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         try:
-            for key, stored, lifetime, position in _entries(file, time.monotonic() + seconds):
+            for key, stored, lifetime in _entries(file, time.monotonic() + budget):
                 entries += 1
                 expired += lifetime is not None and now >= stored + lifetime
                 revisions += bool(_REVISION.search(key))
         except (ValueError, TimeoutError):
             complete = False  # Cut short, not a pickle at all, or no time left.
-    scale = size / position if not complete and position else 1.0
+        scale = 1.0 if complete else size / max(1, file.tell())
     return {
         "bytes": size, "entries": round(entries * scale), "expired": round(expired * scale),
         "revision_keys": round(revisions * scale), "complete": complete,
     }
 
 
-def _entries(file: BinaryIO, end: float) -> Iterator[tuple[str, float, Optional[int], int]]:
-    """Yield key, time stored, lifetime in seconds, and position of each entry; TimeoutError after `end`."""
+def _entries(file: BinaryIO, end: float) -> Iterator[tuple[str, float, Optional[int]]]:
+    """Yield key, time stored and lifetime in seconds of each entry; TimeoutError after `end`."""
     key, stored = "", 0.0
-    for step, (opcode, argument, position) in enumerate(pickletools.genops(file)):
+    for step, (opcode, argument, _) in enumerate(pickletools.genops(file)):
         if stored and (opcode.name.startswith("BININT") or opcode.name == "NONE"):
             # The operation after the time pushes the lifetime, which is None for one without end.
-            yield key, stored, argument, position or 0
+            yield key, stored, argument
             key, stored = "", 0.0
-        elif opcode.name == "BINFLOAT" and _STORED_TIMES[0] < argument < _STORED_TIMES[1]:
+        elif isinstance(argument, float) and _STORED_TIMES[0] < argument < _STORED_TIMES[1]:
             stored = argument
         elif isinstance(argument, (bytes, str)) and len(argument) < 1024:
             key = argument if isinstance(argument, str) else argument.decode("latin-1")
