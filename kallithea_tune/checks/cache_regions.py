@@ -19,7 +19,8 @@ _PLAIN_BACKENDS = ("file", "dbm", "memory")
 def judge_region(name: str, region: Region, functions: Sequence[str], accepted: Optional[frozenset[str]]) -> Finding:
     """Judge one configured region: is it used, complete, and does Beaker know all of its options?"""
     seen: dict[str, Any] = {key: region.get(key) for key in ("type", "expire", "enabled")}
-    common: dict[str, Any] = {"subject": name, "source": BEAKER, "evidence": {**seen, "used_by": functions or "nothing"}}
+    seen["used_by"] = functions or "nothing"
+    common: dict[str, Any] = {"subject": name, "source": BEAKER, "evidence": seen}
     prefix = "beaker.cache.%s." % name
     if accepted is None:
         return Finding(
