@@ -7,12 +7,16 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
+from urllib.parse import quote, unquote
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.redact import Redactor, secrets_of
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
+
+# What --try proposes: for sections of the ini file, options with the value to be tried.
+Changes = Mapping[str, Mapping[str, str]]
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
@@ -27,23 +31,47 @@ class Instance:
     """A Kallithea (or any PasteDeploy application) as its ini file describes it.
 
     `settings` is what the application factory will be called with, defaults included;
-    `server` the options of the server section; `use` the factory, as in ``egg:kallithea``.
+    `server` the options of the server section; `use` the factory, as in ``egg:kallithea``;
+    `section` the application's own section, empty where another file holds it. `changes` are
+    not in the file: they were made in memory, to be tried.
     """
 
     path: str
     name: str
+    section: str
     use: str
     settings: Mapping[str, str]
     server: Mapping[str, str]
     sections: Mapping[str, Mapping[str, str]]
     redactor: Redactor
     filters: tuple[str, ...] = ()
+    changes: Changes = field(default_factory=dict)
     _engines: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def uri(self) -> str:
         """The PasteDeploy URI of the application."""
         return "config:%s#%s" % (self.path, self.name)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """The arguments with which a child process makes this very application, by `application`."""
+        return {"path": self.path, "name": self.name, "changes": self.changes}
+
+    def place(self, key: str) -> tuple[str, str]:
+        """Return the section and option that `key` means: ``threads``, or ``server:main.threads``."""
+        for section in sorted(self.sections, key=len, reverse=True):
+            if key.startswith(section + "."):
+                return section, key[len(section) + 1:]
+        return self.section, key
+
+    def with_settings(self, wanted: Mapping[str, str]) -> Instance:
+        """Load the same application again with other values, in memory only; each key as `place` reads it."""
+        changes: dict[str, dict[str, str]] = {}
+        for key, value in wanted.items():
+            section, option = self.place(key)
+            changes.setdefault(section, {})[option] = value
+        return load("%s#%s" % (self.path, self.name), changes)
 
     def directory(self, key: str) -> Optional[str]:
         """Return the absolute path in option `key`, or None where it is not set."""
@@ -62,12 +90,7 @@ class Instance:
             return None
         from sqlalchemy.engine.url import make_url
 
-        database: Optional[str] = make_url(self.database_url).database
-        if not database or database == ":memory:":
-            return None
-        if database.startswith("file:"):
-            database = database[len("file:"):].split("?")[0]
-        return os.path.abspath(database)
+        return sqlite_file(make_url(self.database_url).database)
 
     def engine(self) -> Engine:
         """Return a SQLAlchemy engine that cannot write and waits at most two seconds for a lock."""
@@ -75,6 +98,26 @@ class Instance:
             self._engines["read-only"] = read_only_engine(self.database_url)
         engine: Engine = self._engines["read-only"]
         return engine
+
+
+def sqlite_file(database: Optional[str]) -> Optional[str]:
+    """Return the path of the SQLite file that the database part of a URL names, or None for one in memory."""
+    if not database or database == ":memory:":
+        return None
+    if database.startswith("file:"):
+        database = unquote(database[len("file:"):].split("?")[0])
+    return os.path.abspath(database)
+
+
+def _sqlite_options(path: Optional[str]) -> dict[str, Any]:
+    """Open an existing file only, since SQLite would make a missing one; two seconds for a lock, not the app's 60."""
+    if path is None:
+        return {}
+    import sqlite3
+
+    # Not mode=ro: on a database in WAL mode that leaves files behind. PRAGMA query_only forbids the writing.
+    uri = "file:%s?mode=rw" % quote(path)
+    return {"creator": lambda: sqlite3.connect(uri, uri=True, timeout=2, check_same_thread=False)}
 
 
 def read_only_engine(url: str) -> Engine:
@@ -92,12 +135,12 @@ def read_only_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-        connect_args: dict[str, Any] = {}
+        options: dict[str, Any] = {"poolclass": NullPool}
         if backend == "sqlite":
-            connect_args["timeout"] = 2
-        elif backend == "postgresql" or backend == "mysql":
-            connect_args["connect_timeout"] = 5
-        engine = sqlalchemy.create_engine(url, connect_args=connect_args, poolclass=NullPool)
+            options.update(_sqlite_options(sqlite_file(parsed.database)))
+        elif backend in ("postgresql", "mysql"):
+            options["connect_args"] = {"connect_timeout": 5}
+        engine = sqlalchemy.create_engine(url, **options)
     except NoSuchModuleError:
         raise ConfigError(
             "sqlalchemy.url names an unknown database dialect '%s'; SQLAlchemy knows sqlite, postgresql and mysql"
@@ -135,41 +178,43 @@ def forbid_writing(target: Any, backend: str) -> None:
     sqlalchemy.event.listen(target, "connect", prepare)
 
 
-def load(location: str) -> Instance:
+def load(location: str, changes: Optional[Changes] = None) -> Instance:
     """Load the application `location` names: ``my.ini``, ``my.ini#name`` or ``config:my.ini#name``.
 
     The application itself is not imported. Raises ConfigError in one sentence for anything wrong.
     """
     path, _, name = location.partition("#")
     path = os.path.abspath(os.path.expanduser(path[len("config:"):] if path.startswith("config:") else path))
-    name = name or "main"
+    name, changes = name or "main", changes or {}
     _check_readable(path)
     with _explained(path):
         from paste.deploy import loadwsgi
 
-        with _factories_left_alone(loadwsgi):
-            context = loadwsgi.loadcontext(loadwsgi.APP, "config:" + path, name=name)
-            server = _server_settings(loadwsgi, path, name)
-        filters = []
-        while True:
-            if getattr(context, "filter_context", None) is not None:
-                filters.append(str(context.filter_context.protocol))
-            following = getattr(context, "next_context", None) or getattr(context, "app_context", None)
-            if following is None:
-                break
-            filters += [str(item.protocol) for item in getattr(context, "filter_contexts", ())]
-            context = following
+        loader = _changed(_reader(path), changes)
+        context, filters = _application(loader.get_context(loadwsgi.APP, name))
+        section = _application_section(loader, name)
         settings = {str(key): str(value) for key, value in context.config().items()}
-        sections = _sections(path)
-    secrets = secrets_of(settings) | secrets_of(server)
-    for section in sections.values():
-        secrets |= secrets_of(section)
-    return Instance(path, name, str(context.protocol), settings, server, sections, Redactor(secrets), tuple(filters))
+        server = _server_settings(loader, loadwsgi.SERVER, name)
+        sections = _sections(path, changes)
+    redactor = Redactor(secrets_of(settings, server, *sections.values()))
+    return Instance(path, name, section, str(context.protocol), settings, server, sections, redactor, filters, changes)
+
+
+def application(path: str, name: str, changes: Changes) -> Any:
+    """Create the WSGI application of the ini file at `path`, with `changes` made to it in memory.
+
+    Only for a child process (probes.child): the application may call ``sys.exit`` or change global state.
+    """
+    from paste.deploy import loadwsgi
+
+    return _changed(loadwsgi.ConfigLoader(path), changes).get_context(loadwsgi.APP, name).create()
 
 
 def _check_readable(path: str) -> None:
     if os.path.isdir(path):
         raise ConfigError("%s is a directory; give the ini file in it" % path)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ConfigError("%s is not a regular file" % path)
     try:
         with open(path, encoding="utf-8") as file:
             file.read()
@@ -202,49 +247,104 @@ def _explained(path: str) -> Iterator[None]:
             "%s: the option %s in [%s] has a broken %%(...)s reference; write a literal %% as %%%%"
             % (path, error.option, error.section)
         ) from None
-    except (LookupError, ValueError, OSError, AssertionError) as error:
+    except RecursionError:
+        raise ConfigError("%s does not load: its 'use' settings lead round in a circle" % path) from None
+    except OSError as error:
+        raise ConfigError("%s does not load: it uses %s: %s" % (path, error.filename, error.strerror)) from None
+    except (LookupError, ValueError, AssertionError, ImportError) as error:
         said = str(error.args[0] if error.args else error).strip().splitlines()
         raise ConfigError("%s does not load: %s" % (path, said[0] if said else type(error).__name__)) from None
 
 
-@contextlib.contextmanager
-def _factories_left_alone(loadwsgi: Any) -> Iterator[None]:
-    """Have PasteDeploy note the ``egg:`` and ``call:`` factories instead of importing them.
+def _reader(path: str) -> Any:
+    """Return PasteDeploy's loader for `path`, noting what factory is named instead of importing it.
 
     The settings must be readable although the application is broken.
     """
+    from paste.deploy import loadwsgi
 
-    def note(scheme: str) -> Any:
-        def loader(object_type: Any, uri: str, spec: str, name: Any, relative_to: Any, global_conf: Any) -> Any:
-            use = "%s:%s%s" % (scheme, spec, "#" + name if name and name != "main" else "")
-            return loadwsgi.LoaderContext(None, object_type, use, global_conf or {}, {}, None)
+    class Reader(loadwsgi.ConfigLoader):  # type: ignore[misc]
+        def get_context(self, object_type: Any, name: Any = None, global_conf: Any = None) -> Any:
+            if not self.absolute_name(name):
+                return super().get_context(object_type, name, global_conf)
+            scheme, _, rest = name.partition(":")
+            rest, _, inner = rest.partition("#")
+            if scheme.lower() == "config":
+                other = Reader(os.path.join(os.path.dirname(self.filename), unquote(rest)))
+                other.update_defaults(global_conf or {}, overwrite=False)
+                return other.get_context(object_type, inner or "main", global_conf)
+            if scheme.lower() not in ("egg", "call"):
+                raise LookupError("URI scheme not known: %s:" % scheme)
+            use = "%s:%s%s" % (scheme, rest, "#" + inner if inner not in ("", "main") else "")
+            return loadwsgi.LoaderContext(None, object_type, use, dict(global_conf or {}), {}, self)
 
-        return loader
+        def _context_from_explicit(
+            self, object_type: Any, local_conf: Any, global_conf: Any, _additions: Any, section: str
+        ) -> Any:
+            for option in [option for group in object_type.egg_protocols for option in group if option in local_conf]:
+                use = "call:" + local_conf.pop(option)
+                return loadwsgi.LoaderContext(None, object_type, use, global_conf, local_conf, self)
+            raise LookupError("No loader given in section '%s'" % section)
 
-    original = dict(loadwsgi._loaders)
-    loadwsgi._loaders.update(egg=note("egg"), call=note("call"))
-    try:
-        yield
-    finally:
-        loadwsgi._loaders.update(original)
+    return Reader(path)
 
 
-def _server_settings(loadwsgi: Any, path: str, name: str) -> dict[str, str]:
+def _changed(loader: Any, changes: Changes) -> Any:
+    """Make `changes` in the parsed file of `loader`, so that they take effect as if they were written there."""
+    parser = loader.parser
+    for section, options in changes.items():
+        for key, value in options.items():
+            if key in parser._defaults:
+                # PasteDeploy skips an option of a section that [DEFAULT] has, too.
+                parser._defaults[key] = value
+            elif section in parser.sections():
+                for prefix in ("get ", "set "):
+                    parser.remove_option(section, prefix + key)
+                parser._sections[section][key] = value
+    return loader
+
+
+def _application_section(loader: Any, name: str) -> str:
+    """Return the section with the settings of application `name`, through pipelines; empty when in another file."""
+    from paste.deploy import loadwsgi
+
+    while not loader.absolute_name(name):
+        section: str = loader.find_config_section(loadwsgi.APP, name)
+        options = dict(loader.parser.items(section, raw=True))
+        if section.startswith("pipeline:"):
+            name = (options.get("pipeline", "").split() or [""])[-1]
+        elif section.startswith("filter-app:"):
+            name = options.get("next", "")
+        else:
+            return section
+    return ""
+
+
+def _application(context: Any) -> tuple[Any, tuple[str, ...]]:
+    """Follow the filters and pipelines around an application; return its own context and what they use."""
+    filters = []
+    while True:
+        around = [getattr(context, "filter_context", None), *getattr(context, "filter_contexts", ())]
+        filters += [str(item.protocol) for item in around if item is not None]
+        inner = getattr(context, "next_context", None) or getattr(context, "app_context", None)
+        if inner is None:
+            return context, tuple(filters)
+        context = inner
+
+
+def _server_settings(loader: Any, kind: Any, name: str) -> dict[str, str]:
     for candidate in dict.fromkeys((name, "main")):
-        try:
-            context = loadwsgi.loadcontext(loadwsgi.SERVER, "config:" + path, name=candidate)
-        except LookupError:
-            continue
-        found = {str(key): str(value) for key, value in context.local_conf.items()}
-        found["use"] = str(context.protocol)
-        return found
+        with contextlib.suppress(LookupError):
+            context = loader.get_context(kind, candidate)
+            found = {str(key): str(value) for key, value in context.local_conf.items()}
+            return {**found, "use": str(context.protocol)}
     return {}
 
 
-def _sections(path: str) -> dict[str, dict[str, str]]:
+def _sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
     """Read every section as written, so that a `%` in logging formats means nothing."""
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(path, encoding="utf-8")
-    return {name: {key: value for key, value in parser._sections[name].items()}  # type: ignore[attr-defined]
+    return {name: {**parser._sections[name], **changes.get(name, {})}  # type: ignore[attr-defined]
             for name in parser.sections()}
