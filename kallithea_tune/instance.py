@@ -53,10 +53,12 @@ class Instance:
         """The PasteDeploy URI of the application."""
         return "config:%s#%s" % (self.path, self.name)
 
-    @property
-    def reference(self) -> dict[str, Any]:
-        """The arguments with which a child process makes this very application, by `application`."""
-        return {"path": self.path, "name": self.name, "changes": self.changes}
+    def contexts(self) -> tuple[Any, Any]:
+        """Import the factories; return PasteDeploy's context of the whole and of the application inside its filters."""
+        from paste.deploy import loadwsgi
+
+        whole = _changed(loadwsgi.ConfigLoader(self.path), self.changes).get_context(loadwsgi.APP, self.name)
+        return whole, _application(whole)[0]
 
     def place(self, key: str) -> tuple[str, str]:
         """Return the section and option that `key` means: ``threads``, or ``server:main.threads``."""
@@ -198,16 +200,6 @@ def load(location: str, changes: Optional[Changes] = None) -> Instance:
         sections = _sections(path, changes)
     redactor = Redactor(secrets_of(settings, server, *sections.values()))
     return Instance(path, name, section, str(context.protocol), settings, server, sections, redactor, filters, changes)
-
-
-def application(path: str, name: str, changes: Changes) -> Any:
-    """Create the WSGI application of the ini file at `path`, with `changes` made to it in memory.
-
-    Only for a child process (probes.child): the application may call ``sys.exit`` or change global state.
-    """
-    from paste.deploy import loadwsgi
-
-    return _changed(loadwsgi.ConfigLoader(path), changes).get_context(loadwsgi.APP, name).create()
 
 
 def _check_readable(path: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import unquote_to_bytes
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.instance import Instance, forbid_writing, load
+from kallithea_tune.instance import Changes, Instance, forbid_writing, load
 from kallithea_tune.probes import child
 from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.scratch import scratch
@@ -89,8 +89,8 @@ def visit(
     with scratch(_existing(instance.directory("cache_dir") or os.path.dirname(instance.path))) as directory:
         result = child.call(
             "kallithea_tune.probes.wsgi:visit_here", seconds, location="%s#%s" % (instance.path, instance.name),
-            directory=directory, requests=[vars(request) for request in requests], rounds=rounds,
-            within=seconds * 0.8, settings=dict(settings or {}))
+            changes=instance.changes, directory=directory, requests=[vars(request) for request in requests],
+            rounds=rounds, within=seconds * 0.8, settings=dict(settings or {}))
     if "kind" in result:
         raise DoesNotLoad(result["kind"], result["said"])
     answers = tuple(Answer(**dict(answer, ms=tuple(answer["ms"]))) for answer in result["answers"])
@@ -146,8 +146,8 @@ class _Words(logging.Handler):
 
 
 def visit_here(
-    location: str, directory: str, requests: Sequence[Mapping[str, Any]], rounds: int, within: float,
-    settings: Mapping[str, str],
+    location: str, changes: Changes, directory: str, requests: Sequence[Mapping[str, Any]], rounds: int,
+    within: float, settings: Mapping[str, str],
 ) -> dict[str, Any]:
     """Do the work of `visit` in this process, which is never the same again: for `probes.child` only."""
     end = time.monotonic() + within
@@ -157,7 +157,7 @@ def visit_here(
     refused = confine(directory)
     words = _Words()
     logging.getLogger().addHandler(words)
-    instance = load(location)
+    instance = load(location, changes)
     began = time.perf_counter()
     try:
         app = _application(instance, {**sandboxed(instance.settings, directory), **settings})
@@ -182,18 +182,12 @@ def visit_here(
 
 def _application(instance: Instance, settings: Mapping[str, str]) -> Callable[..., Any]:
     """Make the WSGI application of the ini file, filters included, with `settings` instead of its own."""
-    from paste.deploy import loadwsgi
     from sqlalchemy.engine import Engine
     from sqlalchemy.engine.url import make_url
 
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
-    whole = inner = loadwsgi.loadcontext(loadwsgi.APP, instance.uri)
-    while True:
-        following = getattr(inner, "next_context", None) or getattr(inner, "app_context", None)
-        if following is None:
-            break
-        inner = following
+    whole, inner = instance.contexts()
     if inner.protocol != "paste.app_factory":
         raise NotMeasured("the application is a composite (%s), which is not loaded" % inner.protocol)
     inner.local_conf.update(settings)
