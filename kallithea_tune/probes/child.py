@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any
+from typing import Any, Callable
 
 from kallithea_tune.errors import NotMeasured
 
@@ -53,15 +53,21 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
+def resolve(name: str) -> Callable[..., Any]:
+    """Return the function that ``module:name`` names."""
+    module, _, function = name.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
 def main() -> None:
     """Answer the one request on standard input; whatever the probe prints goes to standard error."""
     _die_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
     request = json.load(sys.stdin)
-    module, _, name = request["function"].partition(":")
     try:
-        result = {"value": getattr(importlib.import_module(module), name)(**request["arguments"])}
+        result = {"value": resolve(request["function"])(**request["arguments"])}
     except NotMeasured as error:
         result = {"not_measured": str(error)}
     with open(answers, "w", encoding="utf-8") as file:

@@ -38,18 +38,24 @@ class DoesNotLoad(NotMeasured):
 
 @dataclass(frozen=True)
 class Request:
-    """A GET request; `cold` empties the Beaker caches before it (inside the child, untimed)."""
+    """A GET request; `cold` empties the Beaker caches before it (inside the child, untimed).
+
+    `prepare` names a ``module:function`` to call before it, likewise, with `arguments` (as JSON has them).
+    """
 
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     cold: bool = False
+    prepare: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a request got: the last status, headers (lower case) and bytes, and the milliseconds of every round.
 
-    Status 0 and no times where the time was over before it was asked.
+    `prepared` is what the last call of its `prepare` returned. Status 0 and no times where the time was over before it
+    was asked.
     """
 
     path: str
@@ -57,6 +63,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     ms: tuple[float, ...] = ()
+    prepared: Any = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,8 @@ def visit_here(
             if time.monotonic() < end:
                 if request["cold"]:
                     _empty_caches()
+                if request["prepare"]:
+                    answer["prepared"] = child.resolve(request["prepare"])(**request["arguments"])
                 answer["ms"].append(browser.get(request, answer))
     _close()
     return {"start_ms": start_ms, "signed_in": browser.signed_in, "refused": refused, "answers": answers}
