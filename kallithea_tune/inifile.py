@@ -1,0 +1,131 @@
+"""Edits an ini file as its owner would: planned as a value, shown as a diff, comments kept, written atomically."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import difflib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from dataclasses import dataclass
+from typing import Mapping
+
+from kallithea_tune.errors import ConfigError, Refused
+
+
+@dataclass(frozen=True)
+class Edit:
+    """An ini file as it is and as it would be."""
+
+    path: str
+    before: str
+    after: str
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the file says already what it should."""
+        return self.before == self.after
+
+    @property
+    def diff(self) -> str:
+        """The change as a unified diff with one line of context. It may hold secrets of the file: redact it."""
+        lines = difflib.unified_diff(
+            self.before.splitlines(True), self.after.splitlines(True), self.path, self.path, n=1)
+        return "".join(lines)
+
+
+def plan(path: str, section: str, options: Mapping[str, str]) -> Edit:
+    """Say how `path` would read with `options` in ``[section]``; new ones are put below the section's ``use``.
+
+    Values are written as they are: a literal ``%`` must come doubled. Raises ConfigError when the file cannot be read
+    or has no such section.
+    """
+    from configupdater import ConfigUpdater
+
+    path = os.path.realpath(path)
+    updater = ConfigUpdater()
+    updater.optionxform = str
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            before = file.read()
+        line_end = "\r\n" if "\r\n" in before else "\n"
+        updater.read_string(before.replace(line_end, "\n"))
+    except OSError as error:
+        raise ConfigError("%s cannot be read: %s" % (path, error.strerror)) from None
+    except configparser.Error as error:
+        raise ConfigError("%s cannot be parsed: %s" % (path, str(error).splitlines()[0])) from None
+    if not updater.has_section(section):
+        raise ConfigError("%s has no section [%s] to write %s into" % (path, section, ", ".join(options)))
+    for key, value in options.items():
+        if key not in updater[section] and "use" in updater[section]:
+            updater[section]["use"].add_after.option(key, value)
+        else:
+            updater.set(section, key, value)
+    return Edit(path, before, str(updater).replace("\n", line_end))
+
+
+def carry_out(edit: Edit) -> str:
+    """Write the edit, keeping mode and owner, and return the path of the backup made beside the file.
+
+    Raises Refused when the file changed since it was planned, and ConfigError when it cannot be written. Killed at
+    any instant, the file is the old or the new one whole.
+    """
+    try:
+        with open(edit.path, encoding="utf-8", newline="") as file:
+            if file.read() != edit.before:
+                raise Refused("%s was changed by someone else meanwhile; run the command again" % edit.path)
+        backup = _backup(edit.path)
+        _replace(edit.path, edit.after)
+    except OSError as error:
+        raise ConfigError("%s cannot be written: %s" % (edit.path, error.strerror)) from None
+    return backup
+
+
+def _backup(path: str) -> str:
+    """Copy the file to a name that is free, readable by no more people than the file is."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1000):
+        backup = "%s.%s%s" % (path, stamp, "-%d" % number if number else "")
+        try:
+            handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with open(handle, "wb") as target, open(path, "rb") as source:
+            shutil.copyfileobj(source, target)
+            _like(target.fileno(), path)
+            os.fsync(target.fileno())
+        return backup
+    raise Refused("%s has a thousand backups of this second; run the command again" % path)
+
+
+def _replace(path: str, text: str) -> None:
+    directory = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=".kallithea-tune-", dir=directory)
+    try:
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            _like(file.fileno(), path)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    parent = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _like(handle: int, path: str) -> None:
+    """Give an open file the owner and mode of `path`; only root may give files away, and need not otherwise."""
+    status = os.stat(path)
+    if os.geteuid() == 0 or status.st_gid != os.getegid():
+        with contextlib.suppress(PermissionError):
+            os.fchown(handle, status.st_uid, status.st_gid)
+    os.fchmod(handle, stat.S_IMODE(status.st_mode))

@@ -1,0 +1,214 @@
+"""Asks a real URL for every file of a release, and for what must not be answered."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import http.client
+import importlib
+import mimetypes
+import os
+import re
+import secrets
+import ssl
+from dataclasses import dataclass
+from typing import Iterator, Mapping, Sequence
+from urllib.parse import quote, urlsplit
+
+from kallithea_tune.errors import ConfigError
+from kallithea_tune.statics import manifest
+from kallithea_tune.statics.manifest import Manifest, Published
+
+TIMEOUT = 20.0  # seconds for one answer
+LONG_LIFE = 30 * 86400  # seconds; what a ?ver= URL must be cacheable for at least
+# TurboGears2 writes the ETag of a static file as "<modification time as a float>-<size>" (tg.support.statics).
+_ETAG_OF_APP = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the URL path, the coding asked for, and what was seen."""
+
+    path: str
+    coding: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said, header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Client:
+    """A keep-alive connection to one server, opened again where the server closed it. Paths are sent as they are."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError("--verify %s is not the URL of a web server; it reads http://host/prefix" % url)
+        self.prefix = parts.path.rstrip("/")
+        self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._host, self._port = parts.hostname, parts.port
+        self._connection: http.client.HTTPConnection | None = None
+
+    def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
+        """Send a GET for the prefix plus `path`. Raises ConfigError when the server cannot be reached."""
+        sent = {"Accept-Encoding": coding, **headers}
+        for attempt in (1, 2):
+            if self._connection is None:
+                self._connection = self._make(self._host, self._port, timeout=TIMEOUT)
+            try:
+                self._connection.putrequest("GET", self.prefix + path, skip_accept_encoding=True)
+                for name, value in sent.items():
+                    self._connection.putheader(name.replace("_", "-"), value)
+                self._connection.endheaders()
+                response = self._connection.getresponse()
+                body = response.read()
+                return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
+            except (http.client.HTTPException, ConnectionError, BrokenPipeError) as error:
+                self.close()
+                if attempt == 2:
+                    raise ConfigError("%s does not answer: %s" % (self._host, type(error).__name__)) from None
+            except (OSError, ssl.SSLError) as error:
+                self.close()
+                raise ConfigError("%s cannot be reached: %s" % (self._host, error)) from None
+        raise AssertionError
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def verify(url: str, release: str, found: Manifest, codings: Sequence[str]) -> Iterator[Problem]:
+    """Compare what `url` serves with the release on disk: each file plain, in each coding, and with ``?ver=``."""
+    client = Client(url)
+    try:
+        for path, item in sorted(found.files.items()):
+            for coding in ("identity", *codings):
+                answer = client.get("/" + quote(path), coding)
+                for said in judge_file(path, item, coding, answer):
+                    yield Problem("/" + path, coding, said)
+            versioned = client.get("/%s?ver=%s" % (quote(path), quote(found.version)))
+            if max_age(versioned.headers) < LONG_LIFE:
+                yield Problem("/%s?ver=" % path, "identity", "may not be cached for a month (cache-control: %s)" % (
+                    versioned.headers.get("cache-control", "none")))
+        yield from _markers(client, release, found)
+        yield from _outside(client, found)
+    finally:
+        client.close()
+
+
+def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Iterator[str]:
+    """Say what is wrong with the answer for one file asked for in one coding. Pure."""
+    if answer.status != 200:
+        yield "answered %d instead of 200" % answer.status
+        return
+    headers = answer.headers
+    got = headers.get("content-encoding", "identity")
+    if got not in (coding, "identity"):
+        yield "came as %s although only %s was accepted" % (got, coding)
+        return
+    if got == "identity" and coding != "identity" and item.variants.get(coding):
+        yield "came uncompressed although there is a %s variant" % coding
+    body = decoded(answer.body, got)
+    if hashlib.sha256(body).hexdigest() != item.file.sha256:
+        yield "its content differs from the exported file (%d bytes instead of %d)" % (len(body), item.file.size)
+    expected = mimetypes.guess_type(path)[0]
+    kind = headers.get("content-type", "none").split(";")[0].strip().lower()
+    if expected and kind != expected and not _same_type(kind, expected):
+        yield "came as %s instead of %s" % (kind, expected)
+    if any(item.variants.values()) and "accept-encoding" not in headers.get("vary", "").lower():
+        yield "has variants but no 'Vary: Accept-Encoding', so a proxy may hand out the wrong one"
+    if "max-age" not in headers.get("cache-control", ""):
+        yield "has no life time (cache-control: %s)" % headers.get("cache-control", "none")
+    if headers.get("x-content-type-options", "").lower() != "nosniff":
+        yield "came without 'X-Content-Type-Options: nosniff'"
+    if _ETAG_OF_APP.match(headers.get("etag", "")):
+        yield "was answered by the application, not by the web server (etag: %s)" % headers["etag"]
+
+
+def _same_type(one: str, other: str) -> bool:
+    # RFC 9239 made text/javascript the only name; servers and mimetypes still differ. Icons and fonts likewise.
+    same = (
+        {"text/javascript", "application/javascript", "application/x-javascript"},
+        {"image/x-icon", "image/vnd.microsoft.icon"},
+        {"font/woff", "application/font-woff"}, {"font/ttf", "application/x-font-ttf", "application/octet-stream"},
+        {"application/vnd.ms-fontobject", "application/octet-stream"}, {"text/xml", "application/xml"},
+    )
+    return any(one in names and other in names for names in same)
+
+
+def decoded(body: bytes, coding: str) -> bytes:
+    """Undo a content coding. An undecodable body is returned as it is, and will differ from what is expected."""
+    try:
+        if coding == "gzip":
+            return gzip.decompress(body)
+        if coding == "br":
+            return bytes(importlib.import_module("brotli").decompress(body))
+        if coding == "zstd":
+            return bytes(importlib.import_module("zstandard").ZstdDecompressor().decompressobj().decompress(body))
+    except Exception:
+        return body
+    return body
+
+
+def max_age(headers: Mapping[str, str]) -> int:
+    """Return the seconds of ``max-age``, 0 where there is none."""
+    match = re.search(r"max-age=(\d+)", headers.get("cache-control", ""))
+    return int(match[1]) if match else 0
+
+
+def _markers(client: Client, release: str, found: Manifest) -> Iterator[Problem]:
+    """Put a random file into each exported directory and ask for it: only the web server can know it."""
+    for top in sorted({path.split("/")[0] for path in found.files if "/" in path}):
+        name = "%s/kallithea-tune-%s.txt" % (top, secrets.token_hex(8))
+        with _marker(os.path.join(release, name)) as content:
+            if content is None:
+                return
+            answer = client.get("/" + name)
+            if (answer.status, answer.body) != (200, content):
+                yield Problem("/%s/" % top, "identity", (
+                    "is not served from %s: a file put there was answered with %d" % (release, answer.status)))
+
+
+@contextlib.contextmanager
+def _marker(path: str) -> Iterator[bytes | None]:
+    content = secrets.token_hex(16).encode()
+    try:
+        with open(path, "xb") as file:
+            file.write(content)
+    except OSError:
+        yield None
+        return
+    try:
+        os.chmod(path, 0o644)
+        yield content
+    finally:
+        os.unlink(path)
+
+
+def _outside(client: Client, found: Manifest) -> Iterator[Problem]:
+    """Ask for what lies beside and above the exported entries; the manifest is the canary that must never sing."""
+    entries = sorted({path.split("/")[0] for path in found.files})
+    directories = [entry for entry in entries if any(path.startswith(entry + "/") for path in found.files)]
+    tries = ["/" + manifest.NAME, "/.git/config", "//" + manifest.NAME]
+    for entry in directories:
+        for up in ("..", "%2e%2e", "..%2f", "%2e%2e%2f", "..%5c"):
+            tries.append("/%s/%s/%s" % (entry, up, manifest.NAME))
+        tries += ["/%s../%s" % (entry, manifest.NAME), "/%s%%2e%%2e/%s" % (entry, manifest.NAME)]
+        tries += ["/%s/../../../../../../../../etc/passwd" % entry, "/%s/.git/config" % entry]
+    for path in tries:
+        answer = client.get(path)
+        if answer.status == 200 and (b'"format"' in answer.body[:200] or b"root:" in answer.body[:2000]):
+            yield Problem(path, "identity", "lets a file outside of what is exported out")
+    for entry in directories:
+        answer = client.get("/%s/" % entry)
+        if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):
+            yield Problem("/%s/" % entry, "identity", "lists the directory")
