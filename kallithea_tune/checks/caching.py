@@ -21,7 +21,7 @@ def label(function: str) -> str:
     return {"readme": "README", "feed": "feed"}.get(name, name)
 
 
-def judge_namespace(kept: Mapping[str, Any], cost: Mapping[str, Any], name: str, directory: str) -> Finding:
+def judge_namespace(kept: Mapping[str, Any], cost: Mapping[str, Any], name: str) -> Finding:
     """Judge a namespace file by what one miss was measured to cost at its size."""
     miss, size = cost["miss_ms"], kept["bytes"] / MB
     common: dict[str, Any] = {
@@ -38,7 +38,7 @@ def judge_namespace(kept: Mapping[str, Any], cost: Mapping[str, Any], name: str,
     return Finding(
         Severity.error if miss >= VERY_SLOW_MISS_MS else Severity.warning,
         "each %s miss rewrites all %d entries, %.3g MB: %.3g ms" % (name, kept["entries"], size, miss),
-        remedy="daily: find %s/container_file -name '*.cache' -size +%dM -delete" % (directory, limit),
+        remedy="daily: find %s/container_file -name '*.cache' -size +%dM -delete" % (kept["data_dir"], limit),
         impact_ms=miss, impact_per="%s miss" % name, **common)
 
 
@@ -66,32 +66,50 @@ def namespace_size(context: Context) -> Iterator[Finding]:
     A miss of 10 ms is worth a warning (our judgement), one of 100 ms an error: it is felt (Nielsen's 0.1 s). A file no
     installed code uses any more, as after a move of the virtual environment, is worth removing from 1 MB on.
     """
-    names = {}
-    for use in cache_uses(context):
-        region = cache_regions(context).get(use.region, {})
-        if region.get("type") == "file" and region.get("enabled") and region.get("data_dir"):
-            names[use.file(region["data_dir"])] = label(use.function)
-    for directory in _file_directories(context):
-        kept = child.call("kallithea_tune.probes.beaker_files:namespaces", context.deadline.left + 2,
-                          directory=directory, budget=context.deadline.left / 4)
-        mine = [found for found in kept if found["path"] in names]
-        for number, found in enumerate(mine):
-            share = Deadline(context.deadline.left / (len(mine) - number))
-            cost = namespace_cost(directory, found, share)
-            yield judge_namespace(found, cost, names[found["path"]], directory)
-        if names:
-            yield from (judge_leftover(found["path"], found["bytes"]) for found in kept if found["path"] not in names)
+    in_use = {use.file(region["data_dir"]): label(use.function) for use, region in file_uses(context)}
+    kept = live_namespaces(context)
+    mine = [found for found in kept if found["path"] in in_use]
+    for number, found in enumerate(mine):
+        share = Deadline(context.deadline.left / (len(mine) - number))
+        cost = namespace_cost(found, share)
+        yield judge_namespace(found, cost, in_use[found["path"]])
+    if in_use:
+        yield from (judge_leftover(found["path"], found["bytes"]) for found in kept if found["path"] not in in_use)
         if not kept:
-            yield Finding(Severity.ok, "the file cache is empty", subject=directory)
+            yield Finding(Severity.ok, "the file cache is empty")
 
 
-def namespace_cost(directory: str, kept: Mapping[str, Any], deadline: Deadline) -> Mapping[str, Any]:
-    """Time a scratch namespace in `directory` as large as the one `kept` describes."""
-    with scratch(directory) as place:
+def namespace_cost(kept: Mapping[str, Any], deadline: Deadline) -> Mapping[str, Any]:
+    """Time a scratch namespace beside, and as large as, the one `kept` describes."""
+    with scratch(kept["data_dir"]) as place:
         cost: Mapping[str, Any] = child.call(
             "kallithea_tune.probes.beaker_cost:hit_and_miss", deadline.left + 5, directory=place,
             entries=kept["entries"], size=kept["bytes"], budget=deadline.left * 0.6)
     return cost
+
+
+def live_namespaces(context: Context) -> list[Mapping[str, Any]]:
+    """Describe every namespace file in the directories of the file regions, read once per run."""
+    directories = sorted({
+        region["data_dir"] for region in cache_regions(context).values()
+        if region["type"] == "file" and os.path.isdir(region.get("data_dir") or "")})
+
+    def read() -> list[Mapping[str, Any]]:
+        return [
+            found for directory in directories
+            for found in child.call("kallithea_tune.probes.beaker_files:namespaces", context.deadline.left + 2,
+                                    directory=directory, budget=context.deadline.left / 4)]
+
+    found: list[Mapping[str, Any]] = context.once("cache namespaces", read)
+    return found
+
+
+def file_uses(context: Context) -> Iterator[tuple[beaker_config.Use, Mapping[str, Any]]]:
+    """Yield each function that caches in a file region that is on, with its region."""
+    for use in cache_uses(context):
+        region = cache_regions(context).get(use.region, {})
+        if region.get("type") == "file" and region.get("enabled") and region.get("data_dir"):
+            yield use, region
 
 
 def cache_regions(context: Context) -> Mapping[str, Mapping[str, Any]]:
@@ -106,13 +124,6 @@ def cache_uses(context: Context) -> list[beaker_config.Use]:
     found: list[beaker_config.Use] = context.once(
         "cache uses", lambda: beaker_config.uses(beaker_config.package_directory(context.instance.use)))
     return found
-
-
-def _file_directories(context: Context) -> list[str]:
-    """Return the data directories of all file regions."""
-    return sorted({
-        region["data_dir"] for region in cache_regions(context).values()
-        if region["type"] == "file" and region.get("data_dir") and os.path.isdir(region["data_dir"])})
 
 
 MANY_FILES, TOO_MANY_FILES = 10000, 100000

@@ -15,7 +15,7 @@ from kallithea_tune.instance import Instance
 # Each area with the modules of `kallithea_tune.checks` that hold its checks.
 AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage",),
-    "caching": ("caching", "cache_regions"),
+    "caching": ("caching", "cache_regions", "cache_effect"),
     "database": ("database",),
     "serving": ("serving",),
     "logging": ("logging",),

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Iterator, Optional, Sequence
 _DAY = 86400
 # Beaker stores (time, expire, value) for each key; only a time between 2001 and 2096 can be the first of these.
 _STORED_TIMES = (1e9, 4e9)
-# A key that holds a revision holds a long hexadecimal word.
-_REVISION = re.compile(r"\b[0-9a-f]{12,40}\b")
+# A key that names a revision has a long hexadecimal word; one that is nothing else is a hash of a longer key.
+_REVISION = re.compile(r" [0-9a-f]{12,40}\b")
 
 
 def growth(directories: Sequence[str], old_days: float, budget: float) -> list[dict[str, Any]]:
@@ -87,7 +87,8 @@ def namespaces(directory: str, budget: float) -> list[dict[str, Any]]:
                 continue
     found.sort(reverse=True)
     # A read of one file waits for no other: the largest costs most, and comes first.
-    return [dict(read_namespace(path, max(0.05, end - time.monotonic())), path=path) for _, path in found[:20]]
+    return [dict(read_namespace(path, max(0.05, end - time.monotonic())), path=path, data_dir=directory)
+            for _, path in found[:20]]
 
 
 def read_namespace(path: str, budget: float) -> dict[str, Any]:
