@@ -7,7 +7,7 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.redact import Redactor, secrets_of
@@ -88,96 +88,18 @@ class Instance:
     @property
     def sqlite_path(self) -> Optional[str]:
         """The SQLite file, or None for another engine or an in-memory database."""
-        if not self.database_url.startswith("sqlite"):
-            return None
-        from sqlalchemy.engine.url import make_url
+        from kallithea_tune.engine import sqlite_file
 
-        return sqlite_file(make_url(self.database_url).database)
+        return sqlite_file(self.database_url)
 
     def engine(self) -> Engine:
         """Return a SQLAlchemy engine that cannot write and waits at most two seconds for a lock."""
+        from kallithea_tune.engine import read_only_engine
+
         if "read-only" not in self._engines:
             self._engines["read-only"] = read_only_engine(self.database_url)
         engine: Engine = self._engines["read-only"]
         return engine
-
-
-def sqlite_file(database: Optional[str]) -> Optional[str]:
-    """Return the path of the SQLite file that the database part of a URL names, or None for one in memory."""
-    if not database or database == ":memory:":
-        return None
-    if database.startswith("file:"):
-        database = unquote(database[len("file:"):].split("?")[0])
-    return os.path.abspath(database)
-
-
-def _sqlite_options(path: Optional[str]) -> dict[str, Any]:
-    """Open an existing file only, since SQLite would make a missing one; two seconds for a lock, not the app's 60."""
-    if path is None:
-        return {}
-    import sqlite3
-
-    # Not mode=ro: on a database in WAL mode that leaves files behind. PRAGMA query_only forbids the writing.
-    uri = "file:%s?mode=rw" % quote(path)
-    return {"creator": lambda: sqlite3.connect(uri, uri=True, timeout=2, check_same_thread=False)}
-
-
-def read_only_engine(url: str) -> Engine:
-    """Make an engine for `url` whose every connection is read-only by the database's own means.
-
-    Raises ConfigError for an empty or unreadable URL, an unknown dialect, or a missing driver.
-    """
-    import sqlalchemy
-    from sqlalchemy.engine.url import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-    from sqlalchemy.pool import NullPool
-
-    if not url:
-        raise ConfigError("sqlalchemy.url is empty; set it in the application's section of the ini file")
-    try:
-        parsed = make_url(url)
-        backend = parsed.get_backend_name()
-        options: dict[str, Any] = {"poolclass": NullPool}
-        if backend == "sqlite":
-            options.update(_sqlite_options(sqlite_file(parsed.database)))
-        elif backend in ("postgresql", "mysql"):
-            options["connect_args"] = {"connect_timeout": 5}
-        engine = sqlalchemy.create_engine(url, **options)
-    except NoSuchModuleError:
-        raise ConfigError(
-            "sqlalchemy.url names an unknown database dialect '%s'; SQLAlchemy knows sqlite, postgresql and mysql"
-            % url.split(":", 1)[0]
-        ) from None
-    except ArgumentError:
-        raise ConfigError("sqlalchemy.url is not a database URL; it reads dialect://user:password@host/name") from None
-    except ImportError as error:
-        raise ConfigError(
-            "the driver for sqlalchemy.url is not installed (%s); install it into this virtual environment" % error
-        ) from None
-
-    forbid_writing(engine, backend)
-    return engine
-
-
-def forbid_writing(target: Any, backend: str) -> None:
-    """Make every new connection of `target`, an engine or the class `Engine`, read-only; SQLite waits two seconds."""
-    import sqlalchemy
-
-    statements = {
-        "sqlite": ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 2000"),
-        "postgresql": ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",),
-        "mysql": ("SET SESSION TRANSACTION READ ONLY",),
-    }.get(backend, ())
-
-    def prepare(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for statement in statements:
-            cursor.execute(statement)
-        cursor.close()
-        if backend == "postgresql":
-            connection.commit()
-
-    sqlalchemy.event.listen(target, "connect", prepare)
 
 
 def load(location: str, changes: Optional[Changes] = None) -> Instance:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from paste.deploy import appconfig
 
+from kallithea_tune.engine import read_only_engine
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.instance import load, read_only_engine
+from kallithea_tune.instance import load
 
 BASE = """\
 [DEFAULT]

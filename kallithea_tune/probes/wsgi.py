@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import unquote_to_bytes
 
+from kallithea_tune.engine import forbid_writing
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.instance import Changes, Instance, forbid_writing, load
+from kallithea_tune.instance import Changes, Instance, load
 from kallithea_tune.probes import child
 from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.scratch import scratch
