@@ -102,10 +102,11 @@ class Instance:
         return engine
 
 
-def load(location: str, changes: Optional[Changes] = None) -> Instance:
+def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:
     """Load the application `location` names: ``my.ini``, ``my.ini#name`` or ``config:my.ini#name``.
 
-    The application itself is not imported. Raises ConfigError in one sentence for anything wrong.
+    The application itself is not imported. Secrets in the URL `compare_db` are kept out of sight, too. Raises
+    ConfigError in one sentence for anything wrong.
     """
     path, _, name = location.partition("#")
     path = os.path.abspath(os.path.expanduser(path[len("config:"):] if path.startswith("config:") else path))
@@ -120,7 +121,7 @@ def load(location: str, changes: Optional[Changes] = None) -> Instance:
         settings = {str(key): str(value) for key, value in context.config().items()}
         server = _server_settings(loader, loadwsgi.SERVER, name)
         sections = _sections(path, changes)
-    redactor = Redactor(secrets_of(settings, server, *sections.values()))
+    redactor = Redactor(secrets_of(settings, server, *sections.values(), {"--compare-db": compare_db}))
     return Instance(path, name, section, str(context.protocol), settings, server, sections, redactor, filters, changes)
 
 

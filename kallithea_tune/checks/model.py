@@ -16,7 +16,7 @@ from kallithea_tune.instance import Instance
 AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage",),
     "caching": ("caching", "cache_regions", "cache_effect"),
-    "database": ("database",),
+    "database": ("database", "sqlite", "connections"),
     "serving": ("serving",),
     "logging": ("logging",),
     "repositories": ("repositories",),

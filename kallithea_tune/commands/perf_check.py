@@ -60,7 +60,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_NOT_MEASURED, EXIT_OK
 
         before = report.read_saved(args.compare) if args.compare else []
-        loaded = self.instance = instance.load(args.config)
+        loaded = self.instance = instance.load(args.config, compare_db=args.compare_db)
         progress = output.Progress(enabled=not self.quiet)
         try:
             result = runner.run(loaded, chosen, args.budget, args.compare_db, progress)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import statistics
 import time
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 from kallithea_tune.engine import read_only_engine, sqlite_file
 from kallithea_tune.errors import NotMeasured
@@ -228,3 +229,19 @@ def journal(url: str) -> dict[str, Any]:
             "by_key_ms": _timed(lambda: ask(JOURNAL % "user_log_id"), 7, 0.3),
             "count_ms": _timed(lambda: ask("SELECT count(*) FROM user_logs"), 3, 0.3),
         }
+
+
+def look_ups(url: str, keys: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Return, for each table and column, the milliseconds of looking up a value that is not there; for a child."""
+    import sqlalchemy
+
+    taken = {}
+    with read_only_engine(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        quoted = connection.dialect.identifier_preparer.quote
+        for table, column in keys:
+            if "," in column:
+                continue
+            statement = sqlalchemy.text("SELECT * FROM %s WHERE %s = -1" % (quoted(table), quoted(column)))
+            times = _timed(lambda wanted=statement: connection.execute(wanted).fetchall(), 3, 0.2)  # type: ignore[misc]
+            taken["%s.%s" % (table, column)] = statistics.median(times)
+    return taken

@@ -1,21 +1,37 @@
-"""Looks into a SQLite file for damage."""
+"""Looks at a SQLite file: where it lies, and whether it is damaged."""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from kallithea_tune.engine import open_sqlite
 
+# As statfs(2) and mount(8) name them; file locks on these are not to be relied upon.
+NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs",
+                     "fuse.sshfs", "lustre", "ncpfs", "ocfs2", "gfs2", "virtiofs"})
 
-def quick_check(path: str, seconds: float) -> dict[str, Any]:
-    """Run ``PRAGMA quick_check`` for at most `seconds`; return its complaints and whether it came to the end.
+
+def file_system(path: str) -> str:
+    """Return the type of the file system that holds `path`, as the table of mounts has it."""
+    import psutil
+
+    real = os.path.realpath(path)
+    mounts = [
+        (len(mount.mountpoint), mount.fstype) for mount in psutil.disk_partitions(all=True)
+        if os.path.commonpath([real, mount.mountpoint]) == mount.mountpoint]
+    return max(mounts)[1] if mounts else ""
+
+
+def examine(path: str, limit: float) -> dict[str, Any]:
+    """Run ``PRAGMA quick_check`` for at most `limit` seconds; return its complaints and whether it came to the end.
 
     It holds a shared lock, which in rollback-journal mode keeps writers waiting: hence the limit.
     """
     import sqlite3
 
-    end = time.monotonic() + seconds
+    end = time.monotonic() + limit
     connection = open_sqlite(path)
     # SQLite calls back every so many virtual machine instructions, and stops when the answer is not zero.
     connection.set_progress_handler(lambda: time.monotonic() > end, 10000)
