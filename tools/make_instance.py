@@ -80,7 +80,7 @@ def make(directory: Path, log_rows: int = 3000, front_end: bool = True) -> Path:
     for name in ("git-one", "git-two"):
         make_git(repositories / name, 12)
     run(kallithea, "repo-scan", "-c", ini, cwd=directory)
-    run(sys.executable, __file__, "--fill", ini, log_rows, cwd=directory)
+    run(sys.executable, Path(__file__).resolve(), "--fill", ini, log_rows, cwd=directory)
     if front_end:
         build_front_end(kallithea, directory)
     (directory / ".complete").touch()
