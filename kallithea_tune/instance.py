@@ -32,8 +32,9 @@ class Instance:
 
     `settings` is what the application factory will be called with, defaults included;
     `server` the options of the server section; `use` the factory, as in ``egg:kallithea``;
-    `section` the application's own section, empty where another file holds it. `changes` are
-    not in the file: they were made in memory, to be tried.
+    `section` the application's own section, empty where another file holds it; `filters` are
+    the options of what stands around the application, from the outside in. `changes` are not
+    in the file: they were made in memory, to be tried.
     """
 
     path: str
@@ -44,7 +45,7 @@ class Instance:
     server: Mapping[str, str]
     sections: Mapping[str, Mapping[str, str]]
     redactor: Redactor
-    filters: tuple[str, ...] = ()
+    filters: tuple[Mapping[str, str], ...] = ()
     changes: Changes = field(default_factory=dict)
     _engines: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
@@ -79,6 +80,13 @@ class Instance:
         """Return the absolute path in option `key`, or None where it is not set."""
         value = self.settings.get(key, "").strip()
         return os.path.join(os.path.dirname(self.path), value) if value else None
+
+    @property
+    def prefix(self) -> str:
+        """The path below which PasteDeploy's prefix filter expects the application: ``/kallithea``, empty without."""
+        found = [item.get("prefix", "").strip("/") for item in self.filters if item["use"].endswith("#prefix")]
+        # Each of these filters sets SCRIPT_NAME anew, so the innermost counts.
+        return "/" + found[-1] if found and found[-1] else ""
 
     @property
     def database_url(self) -> str:
@@ -235,12 +243,12 @@ def _application_section(loader: Any, name: str) -> str:
     return ""
 
 
-def _application(context: Any) -> tuple[Any, tuple[str, ...]]:
-    """Follow the filters and pipelines around an application; return its own context and what they use."""
+def _application(context: Any) -> tuple[Any, tuple[Mapping[str, str], ...]]:
+    """Follow the filters and pipelines around an application; return its own context and the options of each."""
     filters = []
     while True:
         around = [getattr(context, "filter_context", None), *getattr(context, "filter_contexts", ())]
-        filters += [str(item.protocol) for item in around if item is not None]
+        filters += [_options(item) for item in around if item is not None]
         inner = getattr(context, "next_context", None) or getattr(context, "app_context", None)
         if inner is None:
             return context, tuple(filters)
@@ -251,9 +259,14 @@ def _server_settings(loader: Any, kind: Any, name: str) -> dict[str, str]:
     for candidate in dict.fromkeys((name, "main")):
         with contextlib.suppress(LookupError):
             context = loader.get_context(kind, candidate)
-            found = {str(key): str(value) for key, value in context.local_conf.items()}
-            return {**found, "use": str(context.protocol)}
+            return _options(context)
     return {}
+
+
+def _options(context: Any) -> dict[str, str]:
+    """Return the options of a section, ``use`` being the factory it ends up with."""
+    found = {str(key): str(value) for key, value in context.local_conf.items()}
+    return {**found, "use": str(context.protocol)}
 
 
 def _sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
