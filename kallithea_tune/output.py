@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import textwrap
@@ -20,8 +21,8 @@ WIDTH = 80
 
 
 def use_colour(stream: TextIO) -> bool:
-    """Colour only on a terminal, and never against NO_COLOR (https://no-color.org)."""
-    return stream.isatty() and "NO_COLOR" not in os.environ
+    """Colour only on a terminal that has it, and never against NO_COLOR (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def coloured(text: str, name: str, stream: TextIO) -> str:
@@ -30,9 +31,10 @@ def coloured(text: str, name: str, stream: TextIO) -> str:
 
 
 def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
-    """Lay `text` out behind `label` within 80 columns and at most `lines` lines."""
+    """Lay `text` out behind `label` within 80 columns and at most `lines` lines, without control characters."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return textwrap.wrap(
-        text, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
+        shown, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
         max_lines=lines, placeholder=" ...", break_on_hyphens=False,
     ) or [label.rstrip()]
 
@@ -114,6 +116,9 @@ def plain(value: Any) -> Any:
         return result
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        # JSON has no word for it.
+        return None
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     return str(value)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Sequence, TextIO
+import os
+from dataclasses import dataclass
+from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.checks.model import AREAS, Finding, Severity
 from kallithea_tune.checks.runner import Report
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.output import coloured, evidence_text, plain, wrapped
+from kallithea_tune.probes.scratch import scratch
 
 COLUMNS = (
     "check", "severity", "confidence", "area", "subject", "diagnosis", "impact_ms", "impact_per",
@@ -30,16 +33,19 @@ def write_text(report: Report, stream: TextIO, everything: bool = False) -> None
         print(coloured(line, severity, stream), file=stream)
     for found in report.findings:
         if found.severity > Severity.ok or everything:
-            print(file=stream)
-            _write_finding(found, stream)
+            head, *rest = finding_lines(found)
+            print("\n" + coloured(head, found.severity.name, stream), *rest, sep="\n", file=stream)
     print(file=stream)
     for note in report.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
-    counts = ", ".join(
-        "%d %s" % (sum(found.severity is level and not found.ignored for found in report.findings), level.name)
-        for level in sorted(Severity, reverse=True)
-    )
-    print("%s; %d checks in %.1f s" % (counts, len(report.checks), report.seconds), file=stream)
+    print("%s; %d checks in %.1f s" % (_counts(report.findings), len(report.checks), report.seconds), file=stream)
+
+
+def _counts(findings: Sequence[Finding]) -> str:
+    levels = [found.severity for found in findings if not found.ignored]
+    counts = ["%d %s" % (levels.count(level), level.name) for level in sorted(Severity, reverse=True)]
+    ignored = len(findings) - len(levels)
+    return ", ".join(counts + (["%d ignored" % ignored] if ignored else []))
 
 
 def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -55,68 +61,133 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return [(severity.name, line) for severity, line in lines]
 
 
-def _write_finding(found: Finding, stream: TextIO) -> None:
+def finding_lines(found: Finding) -> list[str]:
+    """Return the at most four lines of a finding: diagnosis, cost and evidence, remedy, where to read on.
+
+    A long remedy takes the place of the last, since the id in the first says as much.
+    """
     label = "ignored" if found.ignored else found.severity.name
-    subject = " (%s)" % found.subject if found.subject else ""
-    impact = " [%s]" % found.impact if found.impact else ""
-    head = wrapped("%s %s: " % (found.check, label), found.diagnosis + subject + impact, 1)[0]
-    print(coloured(head, found.severity.name, stream), file=stream)
-    limit = "; threshold %s" % found.threshold if found.threshold else ""
-    if found.evidence or limit:
-        print(wrapped("  seen: ", evidence_text(found.evidence) + limit)[0], file=stream)
-    if found.ignored:
-        print(wrapped("  kept: ", found.ignored)[0], file=stream)
-    elif found.remedy:
-        print(wrapped("  do:   ", found.remedy)[0], file=stream)
-    if found.severity > Severity.ok:
-        print("  more: gearbox perf-check --explain %s" % found.check, file=stream)
+    subject = " (%s)" % found.subject if found.subject and found.subject not in found.diagnosis else ""
+    limit = "threshold " + found.threshold if found.threshold else ""
+    seen = "; ".join(filter(None, (found.impact, evidence_text(found.evidence), limit)))
+    evidence = wrapped("  seen: ", seen) if seen else []
+    action = [("  kept: ", found.ignored), ("  do:   ", found.remedy)]
+    remedy = next((wrapped(name, text, 3 - len(evidence)) for name, text in action if text), [])
+    head = wrapped("%s %s: " % (found.check, label), found.diagnosis + subject, 4 - len(evidence) - len(remedy))
+    more = ["  more: gearbox perf-check --explain %s" % found.check] if found.severity > Severity.ok else []
+    return [*head, *evidence, *remedy, *more][:4]
+
+
+def refuse_unwritable(path: str) -> None:
+    """Raise ConfigError when `save` could not write to `path`, before anything is measured for it."""
+    directory = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        raise ConfigError("--save %s is a directory; name a file in it" % path)
+    if not os.path.isdir(directory):
+        raise ConfigError("--save %s: the directory %s does not exist" % (path, directory))
+    if not os.access(directory, os.W_OK):
+        raise ConfigError("--save %s: the directory %s is not writable" % (path, directory))
 
 
 def save(report: Report, path: str) -> None:
-    """Write the run to `path` as JSON, for a later `compare`."""
-    import os
-    import tempfile
+    """Write the run to `path` as JSON, for a later `compare`: the whole of it or, when that fails, nothing.
 
+    Raises TuneError where it cannot be written.
+    """
     document = {"format": 1, "checks": list(report.checks), "findings": [
         dict(zip(COLUMNS, row)) for row in rows(report.findings)]}
     try:
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".perf-check-")
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        _write_whole(os.path.realpath(path), json.dumps(document, indent=1) + "\n")
     except OSError as error:
-        raise ConfigError("--save %s cannot be written: %s" % (path, error.strerror)) from None
+        raise TuneError("--save %s cannot be written: %s" % (path, error.strerror)) from None
+    except NotMeasured as error:
+        raise TuneError("--save %s cannot be written: %s" % (path, error)) from None
 
 
-def read_saved(path: str) -> list[dict[str, Any]]:
-    """Read the findings that `save` wrote. Raises ConfigError for any other file."""
+def _write_whole(path: str, text: str) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A pipe or a device is written to; replacing it would be worse than a part of a document.
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    with scratch(os.path.dirname(path)) as directory:
+        temporary = os.path.join(directory, "saved")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A run as `save` keeps it: the ids of its checks, and its findings by check and subject."""
+
+    checks: frozenset[str]
+    findings: Mapping[tuple[str, str], Finding]
+
+    def get(self, key: tuple[str, str]) -> Optional[Finding]:
+        """Return the finding of a check about a subject, or why the check could say nothing, or None."""
+        blind = self.findings.get((key[0], ""))
+        return self.findings.get(key, blind if blind and blind.severity is Severity.unknown else None)
+
+
+def read_saved(path: str) -> Saved:
+    """Read what `save` wrote. Raises ConfigError for any other file."""
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
-        return [dict(saved, check=saved["check"], severity=Severity[saved["severity"]].name)
-                for saved in document["findings"]]
+        found = [Finding(**{**kept, "severity": Severity[kept["severity"]]}) for kept in document["findings"]]
+        return saved(document["checks"], found)
     except OSError as error:
         raise ConfigError("--compare %s cannot be read: %s" % (path, error.strerror)) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError("--compare %s was not written by --save" % path) from None
 
 
-def compare(before: Sequence[dict[str, Any]], report: Report) -> list[str]:
-    """Say in one line each what got better or worse since the saved run; checks not run now are left out."""
-    old = {(saved["check"], saved["subject"]): saved for saved in before if saved["check"] in report.checks}
-    new = {(found.check, found.subject): found for found in report.findings}
-    lines = []
-    for key in sorted(set(old) | set(new)):
-        then = Severity[old[key]["severity"]] if key in old else Severity.ok
-        now = new[key].severity if key in new else Severity.ok
-        if then != now:
-            text = new[key].diagnosis if key in new else old[key]["diagnosis"]
-            word = "could not be measured" if now is Severity.unknown else "worse" if now > then else "better"
-            lines.append("%s: %s %s -> %s: %s" % (word, key[0], then.name, now.name, text))
-    return lines
+def saved(checks: Iterable[str], findings: Iterable[Finding]) -> Saved:
+    """Return a run as `read_saved` gives it; of two findings about one subject, the worse."""
+    ordered = sorted(findings, key=lambda found: found.severity)
+    return Saved(frozenset(checks), {(found.check, found.subject): found for found in ordered})
+
+
+def compare(before: Saved, report: Report) -> list[str]:
+    """Say in one line each what got better or worse since the saved run; what only one of them ran is left out."""
+    after = saved(report.checks, report.findings)
+    both = before.checks & after.checks
+    # That a new subject is in order is no news.
+    news = {key for key, found in after.findings.items() if found.severity > Severity.ok}
+    keys = sorted(key for key in {*before.findings, *news} if key[0] in both)
+    return list(filter(None, dict.fromkeys(change_of(before.get(key), after.get(key)) for key in keys)))
+
+
+def write_changes(name: str, changes: Sequence[str], stream: TextIO) -> None:
+    """Write what `compare` gave, the earlier run being the file `name`."""
+    lines = [line for change in changes or ["nothing changed"] for line in wrapped("  ", change, 2)]
+    print("", *wrapped("", "Since %s:" % name), *lines, sep="\n", file=stream)
+
+
+def change_of(then: Optional[Finding], now: Optional[Finding]) -> str:
+    """Return a line that says how a finding changed, empty where it did not. None is a finding that was not made."""
+    said = now or then
+    if said is None:
+        return ""
+    old, new = (found.severity if found else Severity.ok for found in (then, now))
+    change = "%s -> %s" % (old.name, new.name)
+    if old is not new:
+        measured = {old: "now measured", new: "not measured any more"}.get(Severity.unknown)
+        word = measured or ("worse" if new > old else "better")
+    else:
+        before, after = ((found.impact_ms if found else None) or 0.0 for found in (then, now))
+        if not _differ(before, after):
+            return ""
+        word = "worse" if after > before else "better"
+        change = "%.3g -> %.3g ms per %s" % (before, after, said.impact_per)
+    subject = " (%s)" % said.subject if said.subject and said.subject not in said.diagnosis else ""
+    text = "" if said.severity is Severity.unknown and said is then else ": " + said.diagnosis
+    return "%s: %s %s%s%s" % (word, said.check, change, subject, text)
+
+
+def _differ(before: float, after: float) -> bool:
+    """A cost has changed when it is half as much again, or two thirds: our judgement of the noise between two runs."""
+    return abs(after - before) >= max(1.0, 0.5 * min(abs(before), abs(after)))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
-from kallithea_tune.checks.model import Check, Context, Deadline, Finding, Severity
+from kallithea_tune.checks.model import Check, Context, Deadline, Finding, Severity, all_checks
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.instance import Instance
 
 INI_SECTION = "kallithea_tune"
+# A probe that gets less than this part of its declared time is named in the report, or not run: our judgement.
+CUT, TOO_LITTLE = 0.75, 0.1
 _IGNORE = re.compile(r"^(?P<id>\S+)(?:\s+until\s+(?P<until>\d{4}-\d{2}-\d{2}))?\s*:\s*(?P<reason>\S.*)$")
+_NO_TIME = Finding(Severity.unknown, "not measured: the budget left no time for it")
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,15 @@ def select(checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], pr
     for pattern in [*only, *skip]:
         if not any(item.matches(pattern) for item in checks):
             raise ConfigError("no check matches '%s'; --list shows their ids, areas and tags" % pattern)
-    return [
+    chosen = [
         item for item in checks
         if (not only or any(item.matches(pattern) for pattern in only))
         and not any(item.matches(pattern) for pattern in skip)
         and (probes or not item.probes)
     ]
+    if not chosen:
+        raise ConfigError("--only, --skip and --no-probes together leave no check to run")
+    return chosen
 
 
 def parse_ignores(text: str) -> list[Ignore]:
@@ -90,27 +97,28 @@ def run(
     findings: list[Finding] = []
     costs = _costs(checks)
     to_come = sum(costs)
-    late: list[str] = []
-    for number, item in enumerate(checks):
+    cut: list[str] = []
+    for number, (item, cost) in enumerate(zip(checks, costs)):
         progress(item.title, number, len(checks))
-        cost = costs[number]
         share = min(cost, whole.left * cost / to_come) if cost else whole.left
         to_come -= cost
-        if share < cost * 0.5:
-            late.append(item.id)
+        if share < cost * CUT:
+            cut.append(item.id)
         context = Context(instance, Deadline(share), compare_db, shared)
-        for found in _guarded(item, context):
+        for found in _guarded(item, context) if share >= cost * TOO_LITTLE else [_NO_TIME]:
             found = dataclasses.replace(found, check=item.id, slug=item.slug, area=item.area)
-            found = _redacted(found, instance)
-            findings.append(_with_ignore(found, item, ignores, today))
-    progress("", len(checks), len(checks))
-    notes = []
-    if late:
-        notes.append(
-            "the budget of %g s cut these to less than half of their time: %s" % (budget, ", ".join(late))
-        )
-    notes += _stale_ignores(ignores, today)
+            findings.append(_with_ignore(_redacted(found, instance), item, ignores, today))
+    notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
+
+
+def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list[str]:
+    if not cut:
+        return []
+    # The probes' own time is not all: processes start, settings are read.
+    enough = math.ceil(sum(costs) * 1.1 + 1)
+    return ["--budget %g gave these less than their time: %s; --budget %d would do" % (
+        budget, ", ".join(cut), max(enough, math.ceil(budget * 1.5)))]
 
 
 def _costs(checks: Sequence[Check]) -> list[float]:
@@ -145,22 +153,27 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
 
 
 def _redacted(found: Finding, instance: Instance) -> Finding:
-    clean = instance.redactor.value(
-        {name: getattr(found, name) for name in ("diagnosis", "subject", "remedy", "threshold")})
+    words: dict[str, Any] = {
+        name: instance.redactor.text(value) for name, value in vars(found).items() if isinstance(value, str)}
     evidence: Mapping[str, Any] = instance.redactor.value(dict(found.evidence))
-    return dataclasses.replace(found, evidence=evidence, **clean)
+    return dataclasses.replace(found, evidence=evidence, **words)
 
 
 def _with_ignore(found: Finding, item: Check, ignores: Sequence[Ignore], today: datetime.date) -> Finding:
     for ignore in ignores:
-        if found.severity > Severity.unknown and ignore.covers(item, today):
+        if found.severity > Severity.ok and ignore.covers(item, today):
             until = " (until %s)" % ignore.until if ignore.until else ""
             return dataclasses.replace(found, ignored=ignore.reason + until)
     return found
 
 
-def _stale_ignores(ignores: Sequence[Ignore], today: datetime.date) -> list[str]:
-    return [
-        "the ignore of %s ran out on %s" % (ignore.pattern, ignore.until)
-        for ignore in ignores if ignore.until and ignore.until < today
-    ]
+def _idle_ignores(ignores: Sequence[Ignore], checks: Sequence[Check], today: datetime.date) -> list[str]:
+    """Say which lines of ``ignore`` do nothing (any more)."""
+    known = all_checks()
+    notes = []
+    for ignore in ignores:
+        if ignore.until and ignore.until < today:
+            notes.append("the ignore of %s ran out on %s" % (ignore.pattern, ignore.until))
+        elif not any(item.matches(ignore.pattern) for item in [*checks, *known]):
+            notes.append("ignore = %s matches no check; --list shows them" % ignore.pattern)
+    return notes

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
-from typing import Any, Sequence
+from typing import Any, Iterator, NoReturn, Sequence
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def positive_seconds(text: str) -> float:
     """Read a number of seconds above zero; for argparse."""
-    value = float(text)
-    if not 0 < value < 86400:
-        raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
-    return value
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if 0 < value < 86400:
+            return value
+    raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
 
 
 class TuneCommand:
@@ -30,14 +36,26 @@ class TuneCommand:
         """Whether gearbox was given ``-q``."""
         return getattr(self.app_args, "verbose_level", 1) == 0
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return gearbox's parser; what it complains about goes through the redactor."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
+
+        def error(message: str) -> NoReturn:
+            parser.print_usage(sys.stderr)
+            parser.exit(2, "%s: error: %s\n" % (parser.prog, self._redacted(message)))
+
+        parser.error = error  # type: ignore[method-assign]
+        return parser
+
     def act(self, args: Any) -> int:
         """Carry the command out and return its exit status."""
         raise NotImplementedError
 
     def run(self, args: Any) -> int:
         """Call `act`; leave by SystemExit, since gearbox 0.3.2 throws every returned status away."""
-        status = self._guarded(args)
-        sys.stdout.flush()
+        prepare_streams()
+        with interrupted_by_signals():
+            status = self._guarded(args)
         if status:
             raise SystemExit(status)
         return 0
@@ -48,13 +66,15 @@ class TuneCommand:
         from kallithea_tune import errors
 
         try:
-            return self.act(args)
+            status = self.act(args)
+            with reader_may_leave():
+                sys.stdout.flush()
+            return status
         except KeyboardInterrupt:
-            self._complain("interrupted; nothing is left behind")
+            self._complain("interrupted")
             return errors.EXIT_INTERRUPTED
         except BrokenPipeError:
-            # The interpreter flushes stdout once more when it ends, which must not fail again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _print_nowhere()
             return errors.EXIT_OK
         except errors.TuneError as error:
             self._complain(str(error))
@@ -91,3 +111,55 @@ class TuneCommand:
         except LookupError as error:
             raise errors.ConfigError(
                 "there is no column '%s'; the columns are %s" % (error.args[0], ", ".join(columns))) from None
+
+
+def prepare_streams() -> None:
+    """Make sure that printing cannot fail for want of a stream or of a character in its encoding."""
+    for name in ("stdout", "stderr"):
+        stream: Any = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """End what runs inside by KeyboardInterrupt on SIGTERM and SIGHUP too, so that it can clean up after itself."""
+
+    def interrupt(number: int, frame: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        # nohup ignores SIGHUP, a shell's "&" SIGINT: that stays.
+        before = {number: signal.signal(number, interrupt) for number in ENDING
+                  if signal.getsignal(number) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Print inside: when the reader of the pipe has gone (``| head``), the rest is dropped and the command goes on.
+
+    Raises TuneError when the output cannot be written for another reason.
+    """
+    from kallithea_tune.errors import TuneError
+
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _print_nowhere()
+    except OSError as error:
+        _print_nowhere()
+        raise TuneError("the output cannot be written: %s" % error.strerror) from None
+
+
+def _print_nowhere() -> None:
+    # The interpreter flushes stdout once more when it ends, which must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Iterator
 
 from gearbox.command import Command
 
-from kallithea_tune.commands.base import TuneCommand, positive_seconds
+from kallithea_tune.commands.base import TuneCommand, positive_seconds, reader_may_leave
 
 if TYPE_CHECKING:
+    from kallithea_tune import output
+    from kallithea_tune.checks import runner
     from kallithea_tune.checks.model import Check
 
 
@@ -55,30 +58,47 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
-        from kallithea_tune import instance, output
-        from kallithea_tune.checks import model, report, runner
-        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_NOT_MEASURED, EXIT_OK
+        from kallithea_tune import instance
+        from kallithea_tune.checks import report, runner
 
-        before = report.read_saved(args.compare) if args.compare else []
+        if args.save:
+            report.refuse_unwritable(args.save)
+        before = report.read_saved(args.compare) if args.compare else None
         loaded = self.instance = instance.load(args.config, compare_db=args.compare_db)
-        progress = output.Progress(enabled=not self.quiet)
-        try:
+        with self._progress() as progress:
             result = runner.run(loaded, chosen, args.budget, args.compare_db, progress)
-        finally:
-            progress("", 0, 0)
-        if args.format:
-            self.emit(args, report.COLUMNS, report.rows(result.findings))
-        else:
-            report.write_text(result, sys.stdout, args.all)
-        if args.compare:
-            changes = report.compare(before, result) or ["nothing changed"]
-            print("Since %s:" % args.compare, *changes, sep="\n  ", file=sys.stderr if args.format else sys.stdout)
+        with reader_may_leave():
+            if args.format:
+                self.emit(args, report.COLUMNS, report.rows(result.findings))
+            else:
+                report.write_text(result, sys.stdout, args.all)
+            if before:
+                # Beside a document for machines there is no room for it.
+                stream = sys.stderr if args.format else sys.stdout
+                report.write_changes(args.compare, report.compare(before, result), stream)
         if args.save:
             report.save(result, args.save)
-        if result.at_least(model.Severity[args.fail_on]):
-            return EXIT_FINDINGS
-        unknown = any(found.severity is model.Severity.unknown for found in result.findings)
-        return EXIT_NOT_MEASURED if unknown else EXIT_OK
+        return self._status(result, args.fail_on)
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[output.Progress]:
+        """Show the progress line while measuring; afterwards it is gone, whatever happened."""
+        from kallithea_tune import output
+
+        progress = output.Progress(enabled=not self.quiet)
+        try:
+            yield progress
+        finally:
+            progress("", 0, 0)
+
+    def _status(self, result: runner.Report, fail_on: str) -> int:
+        from kallithea_tune import errors
+        from kallithea_tune.checks.model import Severity
+
+        if result.at_least(Severity[fail_on]):
+            return errors.EXIT_FINDINGS
+        unknown = any(found.severity is Severity.unknown and not found.ignored for found in result.findings)
+        return errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
 
     def _list(self, chosen: list[Check], args: Any) -> int:
         columns = ["check", "area", "title", "seconds", "writes", "tags"]

@@ -50,7 +50,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # The group is killed even when the child itself is gone: it may have left children of its own.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5)
 
 
 def resolve(name: str) -> Callable[..., Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
 
 PREFIX = ".kallithea-tune-"
+_made: set[str] = set()
 
 
 @contextlib.contextmanager
@@ -19,14 +21,31 @@ def scratch(directory: str) -> Iterator[str]:
 
     Raises NotMeasured when nothing can be written there.
     """
+    path = os.path.join(directory, PREFIX + secrets.token_hex(8))
+    # Noted first: a signal may come between the making and the "try".
+    _made.add(path)
     try:
-        made = tempfile.mkdtemp(prefix=PREFIX, dir=directory)
+        os.mkdir(path, 0o700)
     except OSError as error:
+        _made.discard(path)
         raise NotMeasured("%s: %s" % (directory, error.strerror)) from None
     try:
-        yield made
+        yield path
     finally:
-        shutil.rmtree(made, ignore_errors=True)
-        if os.path.lexists(made):
-            # A killed child may have been creating a file while the tree was removed.
-            shutil.rmtree(made, ignore_errors=True)
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    for _ in range(5):
+        # A killed child may be creating a file while the tree is removed.
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            _made.discard(path)
+            return
+
+
+@atexit.register
+def _sweep() -> None:
+    """Remove what a signal in the middle of `scratch` left."""
+    for path in list(_made):
+        _remove(path)
