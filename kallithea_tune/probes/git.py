@@ -1,0 +1,113 @@
+"""Reads the state of a bare Git repository from its files: objects, packs, refs, and what the last gc left."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import Any
+
+from kallithea_tune.probes.files import Broken, below, entries, size, text
+
+_SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
+_FAN_OUT = re.compile(r"[0-9a-f]{2}$")
+# What dulwich 0.19 cannot read, by the name in the repository's config.
+_UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
+
+
+def size_hint(path: str) -> int:
+    """Return what `path` holds in packs, in bytes: enough to tell large from small, at the price of one directory."""
+    return sum(size(entry) for entry in entries(os.path.join(path, "objects", "pack")))
+
+
+def examine(path: str, end: float) -> dict[str, Any]:
+    """Count objects, packs and refs as ``git count-objects`` and ``for-each-ref`` would; Broken where that fails.
+
+    Stops at `end` of the monotonic clock and says so by ``complete``.
+    """
+    objects = os.path.join(path, "objects")
+    settings = config(text(os.path.join(path, "config")))
+    for key, readable in _UNREADABLE.items():
+        if settings.get(key, readable) != readable:
+            raise Broken("%s = %s, which Kallithea cannot read" % (key, settings[key]))
+    for line in text(os.path.join(objects, "info", "alternates")).splitlines():
+        if line and not line.startswith("#") and not os.path.isdir(os.path.join(objects, line)):
+            raise Broken("it borrows objects from %s, which is not there" % line)
+    graph = os.path.join(objects, "info", "commit-graph")
+    found: dict[str, Any] = {
+        **_packs(os.path.join(objects, "pack")), **_refs(path),
+        "commit_graph": os.path.exists(graph) or os.path.exists(os.path.join(graph + "s", "commit-graph-chain")),
+        "gc_log": " ".join(text(os.path.join(path, "gc.log"), 500).split()),
+        "gc_auto": settings.get("gc.auto"), "receive_autogc": settings.get("receive.autogc"),
+    }
+    loose = _loose(objects, end)
+    return {**found, **loose, "bytes": found["pack_bytes"] + loose["loose_bytes"],
+            "complete": time.monotonic() < end}
+
+
+def _loose(objects: str, end: float) -> dict[str, Any]:
+    count = total = 0
+    for directory in entries(objects):
+        if not _FAN_OUT.match(directory.name) or time.monotonic() > end:
+            continue
+        for entry in entries(directory.path):
+            if len(entry.name) == 38:
+                count += 1
+                taken = size(entry)
+                total += taken
+                if not taken and os.path.exists(entry.path):
+                    raise Broken("the object %s%s is an empty file" % (directory.name, entry.name))
+    return {"loose": count, "loose_bytes": total}
+
+
+def _packs(directory: str) -> dict[str, Any]:
+    names: dict[str, int] = {entry.name: size(entry) for entry in entries(directory)}
+    packs = [name[:-5] for name in names if name.startswith("pack-") and name.endswith(".pack")]
+    for name in packs:
+        # A pack is renamed into place before its index, so a missing index may be one of a push under way.
+        if name + ".idx" in names and names[name + ".pack"] < 32:
+            raise Broken("the pack %s.pack is cut off" % name)
+    for name in names:
+        if name.startswith("pack-") and name.endswith(".idx") and name[:-4] + ".pack" not in names:
+            raise Broken("the pack of %s is not there" % name)
+    return {
+        "packs": sum(name + ".keep" not in names for name in packs), "pack_bytes": sum(names.values()),
+        "bitmap": any(name.endswith(".bitmap") for name in names),
+    }
+
+
+def _refs(path: str) -> dict[str, Any]:
+    head = text(os.path.join(path, "HEAD"), 1000).strip()
+    if not head:
+        raise Broken("its HEAD is missing or empty")
+    loose = {
+        os.path.relpath(entry.path, path): size(entry)
+        for entry in below(os.path.join(path, "refs"), float("inf")) if not entry.name.endswith(".lock")}
+    for name, taken in loose.items():
+        if not taken and os.path.exists(os.path.join(path, name)):
+            raise Broken("%s is an empty file" % name)
+    packed = {
+        line.split(" ", 1)[1] for line in text(os.path.join(path, "packed-refs"), 1 << 26).splitlines()
+        if line[:1] not in ("#", "^", "") and " " in line}
+    every = packed.union(loose)
+    target = head[5:].strip() if head.startswith("ref: ") else ""
+    branches = [name for name in every if name.startswith("refs/heads/")]
+    return {
+        "refs": len(every), "loose_refs": len(loose),
+        # Kallithea shows a repository whose HEAD leads nowhere as empty.
+        "lost_head": target if target and branches and target not in every else "",
+        "branch": min(branches, default=""),
+    }
+
+
+def config(written: str) -> dict[str, str]:
+    """Return the settings of a Git configuration file as ``section.key``, the last of each; nothing is included."""
+    section, found = "", {}
+    for line in written.splitlines():
+        match = _SECTION.match(line.strip())
+        if match:
+            section = match[1].lower() + (".%s" % match[2] if match[2] else "")
+        key, equals, value = line.partition("=")
+        if not match and equals and key.strip()[:1] not in ("#", ";"):
+            found["%s.%s" % (section, key.strip().lower())] = value.strip()
+    return found
