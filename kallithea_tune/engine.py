@@ -13,15 +13,19 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
+# By driver, for each calls it by another name.
 CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
-    "postgresql": {"connect_timeout": 5},
+    "psycopg2": {"connect_timeout": 5},
     # PyMySQL's connect_timeout does not cover the server's greeting; read_timeout does, and a hanging query.
-    "mysql": {"connect_timeout": 5, "read_timeout": 10},
+    "pymysql": {"connect_timeout": 5, "read_timeout": 10},
+    "mysqldb": {"connect_timeout": 5, "read_timeout": 10},
 }
 READ_ONLY: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 2000"),
-    "postgresql": ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET statement_timeout = 10000"),
-    "mysql": ("SET SESSION TRANSACTION READ ONLY",),
+    "postgresql": (
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "SET statement_timeout = 10000",
+        "SET lock_timeout = 2000"),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 2"),
 }
 
 
@@ -43,18 +47,65 @@ def sqlite_file(url: str) -> Optional[str]:
     return os.path.abspath(database)
 
 
-def open_sqlite(path: str) -> sqlite3.Connection:
-    """Open an existing file only, since SQLite would make a missing one; two seconds for a lock, not the app's 60."""
+def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite3.Connection:
+    """Open an existing file only, since SQLite would make a missing one, and wait `timeout` seconds for its locks.
+
+    Unless `writable`, nothing is written at all: the first statement fails with "attempt to write a readonly database"
+    where a process died in the middle of a transaction, and to roll that back is left to Kallithea's next connection.
+    """
     import sqlite3
 
-    # Not mode=ro: on a database in WAL mode that leaves files behind. PRAGMA query_only forbids the writing.
-    return sqlite3.connect("file:%s?mode=rw" % quote(path), uri=True, timeout=2, check_same_thread=False)
+    mode = "rw" if writable or _leaves_files(path) else "ro"
+    connection = sqlite3.connect(
+        "file:%s?mode=%s" % (quote(path), mode), uri=True, timeout=timeout, check_same_thread=False)
+    if not writable:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
 
 
-def create_engine(url: str, name: str = "sqlalchemy.url") -> Engine:
+def _leaves_files(path: str) -> bool:
+    """Whether closing a read-only connection would leave new files: in WAL mode, when nobody has the database open.
+
+    A connection that may write removes them; it finds nothing to write into the database, since there is no -wal yet.
+    """
+    try:
+        with open(path, "rb") as file:
+            header = file.read(20)
+    except OSError:
+        return False
+    # "File format read version", https://www.sqlite.org/fileformat2.html#the_database_header
+    return header[19:20] == b"\2" and not os.path.exists(path + "-wal")
+
+
+def given_url(given: str, option: str) -> str:
+    """Return the URL that `option` names: itself, ``env:NAME`` (environment) or ``file:PATH`` (first line).
+
+    Only the latter two keep its password from the list of processes. Raises ConfigError where there is none.
+    """
+    kind, _, place = given.partition(":")
+    if kind == "env":
+        url = os.environ.get(place, "").strip()
+        if not url:
+            raise ConfigError("%s: the environment variable %s is not set" % (option, place or "NAME"))
+    elif kind == "file":
+        try:
+            with open(os.path.expanduser(place), encoding="utf-8") as file:
+                url = file.readline().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise ConfigError("%s: %s cannot be read: %s" % (option, place, reason)) from None
+        if not url:
+            raise ConfigError("%s: the first line of %s is empty" % (option, place))
+    else:
+        url = given
+    return url
+
+
+def create_engine(url: str, name: str = "sqlalchemy.url", writable: bool = True) -> Engine:
     """Make an engine for `url`, given as `name`, that keeps no connections and gives up connecting after five seconds.
 
-    Raises ConfigError for an empty or unreadable URL, an unknown dialect, or a missing driver.
+    `writable` says how a SQLite file is opened; see `read_only_engine`. Raises ConfigError for an empty or unreadable
+    URL, an unknown dialect, or a missing driver.
     """
     import sqlalchemy
     from sqlalchemy.engine.url import make_url
@@ -67,9 +118,9 @@ def create_engine(url: str, name: str = "sqlalchemy.url") -> Engine:
         options: dict[str, Any] = {"poolclass": NullPool}
         path = sqlite_file(url)
         if path:
-            options["creator"] = lambda: open_sqlite(path)
+            options["creator"] = lambda: open_sqlite(path, writable=writable)
         else:
-            options["connect_args"] = CONNECT_ARGS.get(make_url(url).get_backend_name(), {})
+            options["connect_args"] = dict(CONNECT_ARGS.get(make_url(url).get_driver_name(), {}))
         engine: Engine = sqlalchemy.create_engine(url, **options)
         return engine
     except NoSuchModuleError:
@@ -90,7 +141,7 @@ def read_only_engine(url: str) -> Engine:
 
     Raises ConfigError as `create_engine` does.
     """
-    engine = create_engine(url)
+    engine = create_engine(url, writable=False)
     forbid_writing(engine, engine.dialect.name)
     return engine
 

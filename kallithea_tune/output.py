@@ -78,6 +78,11 @@ def evidence_text(evidence: Mapping[str, Any]) -> str:
     return ", ".join(_entry(str(key), value) for key, value in evidence.items())
 
 
+def figure(value: float) -> str:
+    """Write `value` with three digits, and whole from 1,000 on: never as a power of ten."""
+    return "%.3g" % value if abs(value) < 999.5 else "%.0f" % value
+
+
 def _entry(key: str, value: Any) -> str:
     unit = ""
     for suffix, name in _UNITS:
@@ -85,7 +90,7 @@ def _entry(key: str, value: Any) -> str:
             key, unit = key[: -len(suffix)], name
             break
     if isinstance(value, float):
-        value = "%.3g" % value if abs(value) < 1000 else "%.0f" % value
+        value = figure(value)
     elif isinstance(value, (list, tuple)):
         value = "/".join(str(item) for item in value)
     elif isinstance(value, Mapping):

@@ -125,7 +125,7 @@ def fill(ini: Path, log_rows: int) -> None:
             "user_id": user.user_id, "username": user.username, "repository_id": repository.repo_id,
             "repository_name": repository.repo_name, "user_ip": "127.0.0.1",
             "action": chance.choice(["pull", "push:%040x" % chance.getrandbits(160), "started_following_repo"]),
-            "action_date": now - datetime.timedelta(minutes=number * 7),
+            "action_date": now - datetime.timedelta(minutes=(log_rows - number) * 7),
         }
         for number in range(log_rows)
         for user, repository in [(chance.choice(users), chance.choice(repositories))]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import statistics
 from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.output import figure
 from kallithea_tune.probes import child
 from kallithea_tune.probes import database as probe
 from kallithea_tune.probes.database import LOG, Facts
@@ -22,12 +24,15 @@ SECONDS = 1.5
 def survey(context: Context) -> Facts:
     """Return what the database says of itself, asked once for all checks.
 
-    Raises NotMeasured with a word only: why it cannot be used is the finding of DB000.
+    Raises NotMeasured with a word only: why it cannot be read is the finding of DB000.
     """
     try:
-        return _survey(context)
+        facts = _survey(context)
     except (NotMeasured, TuneError):
-        raise NotMeasured("the database cannot be used, see DB000") from None
+        raise NotMeasured("the database cannot be read, see DB000") from None
+    if "foreign_keys" not in facts:
+        raise NotMeasured("nothing is known here about the engine %s" % facts["engine"])
+    return facts
 
 
 def _survey(context: Context) -> Facts:
@@ -39,11 +44,13 @@ def _survey(context: Context) -> Facts:
 def judge_reachable(facts: Facts) -> Finding:
     """Say which engine answers, and how large the database is."""
     tables = facts["tables"]
-    if not tables:
+    if not tables and "foreign_keys" in facts:
         return Finding(Severity.error, "the database is empty", evidence={"tables": 0},
                        remedy="kallithea-cli db-create -c my.ini")
     evidence: dict[str, Any] = {
         "tables": len(tables), "rows": sum(table["rows"] for table in tables.values()), "size_mb": size(facts) / 1e6}
+    if "pages" in facts:
+        evidence.update(pages=facts["pages"], page_size_bytes=facts["page_size"])
     return Finding(Severity.ok, "%s %s answers" % (facts["engine"], facts["version"]), evidence=evidence)
 
 
@@ -59,98 +66,105 @@ def size(facts: Facts) -> int:
 def reachable(context: Context) -> Iterator[Finding]:
     """Connect to the database of ``sqlalchemy.url``, read-only, and ask it for its version and its tables.
 
-    An empty URL, an unknown dialect, a missing driver, a server that is down, a wrong password, a SQLite file that is
-    missing, damaged or locked for more than 2 s: each is an error with its own sentence, and all other checks of the
-    area are then not measured. A SQLite file that does not exist is never created.
+    An empty URL, an unknown dialect, a missing driver, a server that is down, a wrong password, a database without
+    tables, a SQLite file that is missing, damaged or locked for more than 2 s: each is an error with its own sentence,
+    and the other checks of the area are then not measured. A SQLite file that does not exist is never created.
     """
     try:
         yield judge_reachable(_survey(context))
     except (NotMeasured, TuneError) as error:
         yield Finding(
-            Severity.error, "the database cannot be used: %s" % error,
-            remedy="check sqlalchemy.url, its driver, and that the server runs")
+            Severity.error, "the database cannot be read: %s" % error,
+            remedy="check sqlalchemy.url, and that the server runs and lets this user in")
 
 
-def judge_foreign_keys(look_ups: Mapping[str, float], tables: Mapping[str, Any]) -> Finding:
-    """A foreign key without index makes each look-up by it, and each delete of what it points to, read the table."""
-    slow = {name: taken for name, taken in look_ups.items() if taken > SLOW_MS}
+def judge_foreign_keys(look_ups: Mapping[str, float], tables: Mapping[str, Any], create: str) -> Iterator[Finding]:
+    """A foreign key without index makes each look-up by it, and each delete of what it points to, read the table.
+
+    `create` is how the engine is told to make an index without keeping writers waiting.
+    """
     common: dict[str, Any] = {
-        "subject": "foreign keys", "threshold": "%d ms" % SLOW_MS,
-        "evidence": {"timed": len(look_ups), "slow": len(slow)},
-        "source": "PostgreSQL manual, foreign keys: they get no index by themselves; 10 ms is our judgement"}
+        "threshold": "%d ms" % SLOW_MS,
+        "source": "PostgreSQL manual, foreign keys: they get no index by themselves; %d ms is our judgement" % SLOW_MS}
+    slow = {name: taken for name, taken in look_ups.items() if taken > SLOW_MS}
+    for name, taken in slow.items():
+        table, column = name.split(".")
+        yield Finding(
+            Severity.advice, "no index: a look-up by %s reads all %d rows" % (name, tables[table]["rows"]),
+            subject=name, evidence={"look_up_ms": taken, "rows": tables[table]["rows"]},
+            remedy="%s %s_%s_idx ON %s (%s);" % (create, table, column, table, column),
+            impact_ms=taken, impact_per="look-up", **common)
     if not slow:
-        return Finding(Severity.ok, "no foreign key needs an index it has not", **common)
-    worst = max(slow, key=lambda name: slow[name])
-    table, column = worst.split(".")
-    return Finding(
-        Severity.advice, "a look-up by %s reads all %d rows: %.3g ms" % (worst, tables[table]["rows"], slow[worst]),
-        remedy="CREATE INDEX %s_%s_idx ON %s (%s);" % (table, column, table, column),
-        impact_ms=slow[worst], impact_per="look-up by " + worst, **common)
+        yield Finding(
+            Severity.ok, "no foreign key of a big table lacks an index that would save time", subject="foreign keys",
+            evidence={"big_tables_keys_timed": len(look_ups)}, **common)
 
 
-def judge_journal(rows: int, times: Mapping[str, Any], concurrently: bool = False) -> Finding:
+def judge_journal(rows: int, times: Mapping[str, Any], create: str) -> Finding:
     """Set the newest 20 log rows by date, which no index serves, against the same by the indexed key."""
     by_date, by_key = statistics.median(times["by_date_ms"]), statistics.median(times["by_key_ms"])
-    evidence = {"rows": rows, "by_date_ms": by_date, "by_indexed_key_ms": by_key,
-                "count_ms": statistics.median(times["count_ms"]), "sorts": times["sorts"]}
     cost = by_date - by_key
     common: dict[str, Any] = {
-        "subject": "journal", "evidence": evidence, "source": JUDGEMENT,
-        "threshold": "%d ms more than by the key" % SLOW_MS}
+        "subject": "journal", "source": JUDGEMENT, "threshold": "%d ms more" % SLOW_MS,
+        "evidence": {"by_date_ms": by_date, "by_indexed_key_ms": by_key,
+                     "count_ms": statistics.median(times["count_ms"]), "rows": rows}}
     if not times["sorts"] or cost <= SLOW_MS:
         return Finding(Severity.ok, "the newest 20 journal rows take %.3g ms" % by_date, **common)
+    more = "more than " if times["cut"] else ""
     return Finding(
         Severity.warning if cost > 10 * SLOW_MS else Severity.advice,
-        "the journal sorts %d rows to show 20: %.3g ms" % (rows, by_date),
-        remedy="CREATE INDEX %sul_action_date_idx ON user_logs (action_date);" % ("CONCURRENTLY " * concurrently),
+        "the journal sorts all its %d rows to show 20: %s%s ms" % (rows, more, figure(by_date)),
+        remedy="%s user_logs_action_date_idx ON user_logs (action_date);" % create,
         impact_ms=cost, impact_per="journal view", **common)
 
 
-@check("DB005", "database-indexes", "Indexes for foreign keys and the journal", "database", seconds=1.5,
+@check("DB005", "database-indexes", "Indexes for foreign keys and the journal", "database", seconds=3.0,
        needs=("database",), tags=("indexes",))
 def indexes(context: Context) -> Iterator[Finding]:
     """Time look-ups by foreign keys that have no index, and what Kallithea's journal and admin pages ask for.
 
-    Foreign keys that no index begins with are looked at in tables of 10,000 rows and more: a look-up of a value that
-    is not there is timed; more than 10 ms is advice. The journal's query (newest 20
-    rows of user_logs by action_date, joined with users and repositories) is shown to EXPLAIN and timed up to seven
-    times, and so is the same query by the primary key, which has an index: the difference is what an index on
-    action_date saves per view. From 10 ms it is advice, from 100 ms a warning. The count of all rows, which the pages
-    also ask for, is shown; no index helps it. Nothing is written.
+    Foreign keys with which no index begins are looked at in tables of 10,000 rows and more: a look-up of a value that
+    is not there is timed; more than 10 ms is advice. The journal's query (newest 20 rows of user_logs by action_date,
+    joined with users and repositories) is shown to EXPLAIN and timed, for at most 3 s, and so is the same query by the
+    primary key, which has an index: the difference is what an index on action_date saves per view. From 10 ms it is
+    advice, from 100 ms a warning (our judgement). The count of all rows, which the pages also ask for, is shown; no
+    index helps it. Nothing is written.
     """
     facts = survey(context)
     tables, url = facts["tables"], context.instance.database_url
+    create = "CREATE INDEX CONCURRENTLY" if facts["engine"] == "PostgreSQL" else "CREATE INDEX"
     big = [key for key in facts["foreign_keys"] if tables.get(key[0], {}).get("rows", 0) >= BIG_TABLE]
-    look_ups = child.call("kallithea_tune.probes.database:look_ups", 10, url=url, keys=big) if big else {}
-    yield judge_foreign_keys(look_ups, tables)
+    seconds = max(0.3, context.deadline.left / 2)
+    look_ups = child.call(
+        "kallithea_tune.probes.database:look_ups", seconds + 8, url=url, keys=big, limit=seconds) if big else {}
+    yield from judge_foreign_keys(look_ups, tables, create)
     if facts.get("log"):
-        times = child.call("kallithea_tune.probes.database:journal", context.deadline.left + 8, url=url)
-        yield judge_journal(tables[LOG]["rows"], times, facts["engine"] == "PostgreSQL")
+        seconds = max(0.5, min(3.0, context.deadline.left))
+        times = child.call("kallithea_tune.probes.database:journal", seconds + 8, url=url, limit=seconds)
+        yield judge_journal(tables[LOG]["rows"], times, create)
 
 
 def judge_growth(tables: Mapping[str, Any], rows_a_day: float, today: datetime.date) -> Finding:
     """Kallithea never deletes a row of user_logs, so it grows for ever; every journal view counts its rows."""
     rows = tables[LOG]["rows"]
     largest = sorted(tables, key=lambda name: -int(tables[name]["rows"]))[:3]
-    evidence = {"rows": {name: tables[name]["rows"] for name in largest}, "log_rows_a_day": rows_a_day}
+    evidence = {"largest": {name: tables[name]["rows"] for name in largest}, "log_rows_a_day": rows_a_day}
     common: dict[str, Any] = {"evidence": evidence, "threshold": "%d rows" % LOG_ROWS, "source": JUDGEMENT}
     if rows < LOG_ROWS:
-        return Finding(Severity.ok, "user_logs has %d rows and gets %.3g a day" % (rows, rows_a_day), **common)
-    try:
-        year_ago = today.replace(year=today.year - 1)
-    except ValueError:  # 29 February
-        year_ago = today.replace(year=today.year - 1, day=28)
+        return Finding(Severity.ok, "user_logs has %d rows and gets %s a day" % (rows, figure(rows_a_day)), **common)
+    year_ago = today - datetime.timedelta(days=365)
     return Finding(
-        Severity.advice, "user_logs has %d rows and gets %.3g more a day" % (rows, rows_a_day),
+        Severity.advice, "user_logs has %d rows and gets %s more a day" % (rows, figure(rows_a_day)),
         remedy="if nobody needs them: DELETE FROM user_logs WHERE action_date < '%s';" % year_ago, **common)
 
 
 @check("DB006", "database-growth", "Table sizes and growth of user_logs", "database", seconds=SECONDS,
        needs=("database",), shares="database")
 def growth(context: Context) -> Iterator[Finding]:
-    """Count the rows of each table (SQLite: exactly; others: the engine's estimate) and how fast user_logs grows.
+    """Count the rows of each table and how fast user_logs grows.
 
-    The growth is that of the newest 1,000 rows. Kallithea adds a row for each clone, pull, push and administrative
+    SQLite's rows are counted up to 100,000 and taken from the row ids beyond; the others give their own estimate. The
+    growth is that of the last week of use or more. Kallithea adds a row for each clone, pull, push and administrative
     act, and never deletes one. From 500,000 rows it is advice; what that costs in milliseconds is measured by DB005.
     """
     facts = survey(context)
@@ -158,42 +172,52 @@ def growth(context: Context) -> Iterator[Finding]:
         yield judge_growth(facts["tables"], facts["log"]["rows_a_day"], datetime.date.today())
 
 
-def judge_free_pages(facts: Facts) -> Finding:
+def judge_free_pages(facts: Facts, path: str) -> Finding:
     """A SQLite file keeps the pages of deleted rows until VACUUM."""
     free = facts["free_pages"] * facts["page_size"] / 1e6
     share = 100.0 * facts["free_pages"] / max(facts["pages"], 1)
     common: dict[str, Any] = {
-        "evidence": {"size_mb": size(facts) / 1e6, "free_mb": free, "free_percent": share},
+        "evidence": {"free_percent": share, "free_mb": free, "size_mb": size(facts) / 1e6},
         "threshold": "20 % and 10 MB", "source": JUDGEMENT}
     if share <= 20 or free < 10:
         return Finding(Severity.ok, "%.3g %% of the SQLite file is free pages" % share, **common)
     return Finding(Severity.advice, "%.3g %% of the SQLite file (%.3g MB) is free pages" % (share, free),
-                   remedy="stop Kallithea, back the file up, and run: sqlite3 FILE VACUUM", **common)
+                   remedy="stop Kallithea, back the file up, and: sqlite3 %s VACUUM" % shlex.quote(path), **common)
 
 
-def judge_dead_rows(tables: Mapping[str, Any]) -> Iterator[Finding]:
-    """Dead rows beyond autovacuum's own limit, or big tables without statistics, say that autovacuum does not run."""
-    def wasteful(table: Mapping[str, Any]) -> bool:
-        return bool(table["dead"] > 50 + 0.2 * table["rows"] and table["dead"] > 1000)
-
-    dead = {name: table["dead"] for name, table in tables.items() if wasteful(table)}
-    blind = [name for name, table in tables.items() if not table["analyzed"] and table["rows"] >= 1000]
-    source = "PostgreSQL manual, autovacuum_vacuum_scale_factor 0.2; floor of 1000 rows: our judgement"
-    if dead:
-        worst = max(dead, key=lambda name: dead[name])
+def judge_autovacuum(tables: Mapping[str, Any], on: bool) -> Iterator[Finding]:
+    """What lies beyond autovacuum's own limits says that it does not run, or does not keep up."""
+    source = "PostgreSQL manual, autovacuum_vacuum_scale_factor 0.2, autovacuum_analyze_scale_factor 0.1, thresholds" \
+        " of 50; floor of 1000 rows: our judgement"
+    dead = [name for name, table in tables.items() if table["dead"] > max(1000, 50 + 0.2 * table["rows"])]
+    stale = [name for name, table in tables.items() if table["rows"] >= 1000 and (
+        not table["analyzed"] or table["changed"] > max(1000, 50 + 0.1 * table["rows"]))]
+    for names, key, days, said, remedy, limit in (
+        (dead, "dead", "vacuum_days", "%s of %s are dead rows, not vacuumed away", "VACUUM ANALYZE %s;", "20 %"),
+        (stale, "changed", "analyze_days", "PostgreSQL's statistics miss %s changed rows of %s", "ANALYZE %s;", "10 %"),
+    ):
+        if not names:
+            continue
+        worst = max(names, key=lambda name: int(tables[name][key]))
+        table = tables[worst]
+        age = {days: "never" if table[days] is None else table[days]}
         yield Finding(
-            Severity.warning, "%d tables are full of dead rows, %s above all" % (len(dead), worst),
-            evidence={"dead_rows": dead, "rows": {name: tables[name]["rows"] for name in dead}},
-            threshold="50 + 20 % of the rows", source=source,
-            remedy="VACUUM ANALYZE %s; and see that autovacuum is on" % worst)
-    if blind:
+            Severity.warning if key == "dead" else Severity.advice, said % (table[key], worst), subject=worst,
+            evidence={"rows": table["rows"], key: table[key], **age, "tables": len(names), "autovacuum": on},
+            threshold="50 + %s of the rows, and 1000" % limit, source=source, remedy=remedy % worst + _AGAIN[on])
+    if not on and not dead and not stale:
         yield Finding(
-            Severity.advice, "PostgreSQL has no statistics on %s" % ", ".join(blind),
-            evidence={"rows": {name: tables[name]["rows"] for name in blind}}, threshold="1000 rows",
-            source=source, remedy="ANALYZE; and see that autovacuum is on")
-    if not dead and not blind:
-        yield Finding(Severity.ok, "dead rows and statistics are as autovacuum keeps them", source=source,
-                      evidence={"dead_rows": sum(table["dead"] for table in tables.values())})
+            Severity.warning, "autovacuum is off: dead rows pile up, and statistics age", evidence={"autovacuum": on},
+            source="PostgreSQL manual, routine vacuuming", remedy="autovacuum = on in postgresql.conf, and reload")
+    elif not dead and not stale:
+        ages = [table["vacuum_days"] for table in tables.values() if table["vacuum_days"] is not None]
+        yield Finding(
+            Severity.ok, "dead rows and statistics are as autovacuum keeps them", source=source,
+            evidence={"dead_rows": sum(table["dead"] for table in tables.values()),
+                      "newest_vacuum_days": min(ages) if ages else "never"})
+
+
+_AGAIN = {False: " and set autovacuum = on", True: " and look why autovacuum did not"}
 
 
 @check("DB007", "database-vacuum", "Dead rows, free pages, statistics", "database", seconds=SECONDS,
@@ -202,14 +226,15 @@ def vacuum(context: Context) -> Iterator[Finding]:
     """Compare free pages (SQLite's freelist_count) or dead rows (PostgreSQL's pg_stat_user_tables) with what is used.
 
     SQLite: advice when more than 20 % and 10 MB of the file are free. PostgreSQL: a warning when a table has more dead
-    rows than autovacuum leaves by default (50 + 20 % of the rows, and 1,000), advice when a table of 1,000 rows was
-    never analyzed. MySQL and MariaDB purge by themselves.
+    rows than autovacuum leaves by default (50 + 20 % of the rows, and 1,000) or autovacuum is off; advice when the
+    statistics of a table of 1,000 rows miss as many changes as autovacuum never leaves (50 + 10 %), or there are none.
+    The days since the last VACUUM or ANALYZE stand beside it. MySQL and MariaDB purge by themselves.
     """
     facts = survey(context)
     if facts["engine"] == "SQLite":
-        yield judge_free_pages(facts)
+        yield judge_free_pages(facts, context.instance.sqlite_path or "")
     elif facts["engine"] == "PostgreSQL":
-        yield from judge_dead_rows(facts["tables"])
+        yield from judge_autovacuum(facts["tables"], facts["autovacuum"])
 
 
 def judge_round_trip(times: Sequence[float]) -> Finding:

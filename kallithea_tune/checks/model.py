@@ -11,12 +11,13 @@ from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.instance import Instance
+from kallithea_tune.output import figure
 
 # Each area with the modules of `kallithea_tune.checks` that hold its checks.
 AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage",),
     "caching": ("caching", "cache_regions", "cache_effect"),
-    "database": ("database", "sqlite", "connections"),
+    "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving",),
     "logging": ("logging",),
     "repositories": ("repositories",),
@@ -63,7 +64,7 @@ class Finding:
         """The cost as the admin reads it, as in ``+146 ms per README view``."""
         if self.impact_ms is None:
             return ""
-        return "%+.3g ms per %s" % (self.impact_ms, self.impact_per)
+        return "%s%s ms per %s" % ("+" if self.impact_ms >= 0 else "", figure(self.impact_ms), self.impact_per)
 
 
 class Deadline:

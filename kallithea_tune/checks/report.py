@@ -10,7 +10,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 from kallithea_tune.checks.model import AREAS, Finding, Severity
 from kallithea_tune.checks.runner import Report
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
-from kallithea_tune.output import coloured, evidence_text, plain, wrapped
+from kallithea_tune.output import WIDTH, coloured, evidence_text, figure, plain, wrapped
 from kallithea_tune.probes.scratch import scratch
 
 COLUMNS = (
@@ -68,14 +68,25 @@ def finding_lines(found: Finding) -> list[str]:
     """
     label = "ignored" if found.ignored else found.severity.name
     subject = " (%s)" % found.subject if found.subject and found.subject not in found.diagnosis else ""
-    limit = "threshold " + found.threshold if found.threshold else ""
-    seen = "; ".join(filter(None, (found.impact, evidence_text(found.evidence), limit)))
+    seen = _seen(found, WIDTH - len("  seen: "))
     evidence = wrapped("  seen: ", seen) if seen else []
     action = [("  kept: ", found.ignored), ("  do:   ", found.remedy)]
     remedy = next((wrapped(name, text, 3 - len(evidence)) for name, text in action if text), [])
     head = wrapped("%s %s: " % (found.check, label), found.diagnosis + subject, 4 - len(evidence) - len(remedy))
     more = ["  more: gearbox perf-check --explain %s" % found.check] if found.severity > Severity.ok else []
     return [*head, *evidence, *remedy, *more][:4]
+
+
+def _seen(found: Finding, width: int) -> str:
+    """Return cost, evidence and threshold, with as many of the first entries of the evidence as fit into `width`."""
+    limit = "threshold " + found.threshold if found.threshold else ""
+    entries = list(found.evidence.items())
+    for count in range(len(entries), -1, -1):
+        shown = evidence_text(dict(entries[:count])) + (", ..." if count < len(entries) else "")
+        seen = "; ".join(filter(None, (found.impact, shown, limit)))
+        if len(seen) <= width and count:
+            return seen
+    return "; ".join(filter(None, (found.impact, evidence_text(found.evidence), limit)))
 
 
 def refuse_unwritable(path: str) -> None:
@@ -182,7 +193,7 @@ def change_of(then: Optional[Finding], now: Optional[Finding]) -> str:
         if not _differ(before, after):
             return ""
         word = "worse" if after > before else "better"
-        change = "%.3g -> %.3g ms per %s" % (before, after, said.impact_per)
+        change = "%s -> %s ms per %s" % (figure(before), figure(after), said.impact_per)
     subject = " (%s)" % said.subject if said.subject and said.subject not in said.diagnosis else ""
     text = "" if said.severity is Severity.unknown and said is then else ": " + said.diagnosis
     return "%s: %s %s%s%s" % (word, said.check, change, subject, text)

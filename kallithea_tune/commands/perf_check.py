@@ -32,7 +32,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--budget", type=positive_seconds, default=30.0, metavar="SECONDS",
             help="time for all probes (default: 30)")
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
-        add("--compare-db", default="", metavar="URL", help="measure the same load on this database too")
+        add("--compare-db", default="", metavar="URL",
+            help="put the same load on this database too (URL, env:NAME or file:PATH)")
         add("--fail-on", choices=("advice", "warning", "error"), default="error",
             help="exit with 1 for findings of this level or worse (default: error)")
         add("-f", "--format", choices=("table", "json", "yaml", "csv", "value"), help="for machines, instead of text")
@@ -64,9 +65,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if args.save:
             report.refuse_unwritable(args.save)
         before = report.read_saved(args.compare) if args.compare else None
-        loaded = self.instance = instance.load(args.config, compare_db=args.compare_db)
+        compare_db = self._compare_db(args.compare_db) if args.compare_db else ""
+        loaded = self.instance = instance.load(args.config, compare_db=compare_db)
         with self._progress() as progress:
-            result = runner.run(loaded, chosen, args.budget, args.compare_db, progress)
+            result = runner.run(loaded, chosen, args.budget, compare_db, progress)
         with reader_may_leave():
             if args.format:
                 self.emit(args, report.COLUMNS, report.rows(result.findings))
@@ -79,6 +81,16 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if args.save:
             report.save(result, args.save)
         return self._status(result, args.fail_on)
+
+    def _compare_db(self, given: str) -> str:
+        """Return the URL that was given; one that no load can be put on is told now, not after half a minute."""
+        from kallithea_tune import engine
+        from kallithea_tune.errors import ConfigError
+
+        url = engine.given_url(given, "--compare-db")
+        if engine.create_engine(url, "--compare-db").dialect.name == "sqlite" and not engine.sqlite_file(url):
+            raise ConfigError("--compare-db: a SQLite database in memory is nobody else's to share; name a file")
+        return url
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[output.Progress]:

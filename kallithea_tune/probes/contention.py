@@ -1,4 +1,4 @@
-"""Several processes write log rows at once, as Kallithea's do, into a table or a file made for that."""
+"""Several processes write log rows at once, as Kallithea's do, into a file or a table made for that alone."""
 
 from __future__ import annotations
 
@@ -9,77 +9,172 @@ import random
 import secrets
 import statistics
 import time
-from typing import Any, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.engine import create_engine, sqlite_file
-from kallithea_tune.errors import NotMeasured
+from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.probes import child
 from kallithea_tune.probes.scratch import scratch
 
+PREFIX = "kallithea_tune_scratch_"
 THINK_S = 0.05
-SEED_ROWS = 1000
+ROUNDS = 3
+SEED_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Target:
+    """A database to put the load on; what comes after the URL is for SQLite alone, `lock_timeout` in seconds."""
+
+    url: str
+    lock_timeout: float = 5.0
+    journal_mode: str = "delete"
+    page_size: int = 4096
 
 
 def measure(
-    url: str, clients: int, seconds: float, lengths: Sequence[int], lock_timeout: float, journal_mode: str = "delete",
-    page_size: int = 4096,
-) -> dict[str, Any]:
-    """Measure what one write and one read take, for one client alone and for `clients` at once.
+    targets: Mapping[str, Target], clients: int, seconds: float, lengths: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """Measure for `seconds` on each target what one write and one read take, for a client alone and for `clients`.
 
-    Each client reads the newest 20 rows, inserts one in a transaction of its own, and thinks for 50 ms on average. For
-    a SQLite `url` that happens in a scratch file beside the file named, for a server in a table of a name of its own;
-    both are gone afterwards, Ctrl-C included. Raises NotMeasured when that is not possible.
+    Each client reads the newest 20 rows, inserts one in a transaction of its own, and thinks for 50 ms on average. The
+    targets take turns, so that what slows the machine down meets all of them. A SQLite target is a scratch file in the
+    directory of the file named, a server gets a table of a name of its own; both are gone afterwards, Ctrl-C included.
+    Returns for each target the milliseconds of every read and write. Raises NotMeasured when it cannot be done, and
+    TuneError when a server went away and keeps the table.
     """
-    load = {"clients": clients, "duration": seconds, "lengths": list(lengths), "lock_timeout": lock_timeout}
-    path = sqlite_file(url)
-    if path:
-        with scratch(os.path.dirname(path)) as directory:
-            file = os.path.join(directory, "scratch.db")
-            _prepare_file(file, journal_mode, page_size)
-            with _table("sqlite:///" + file, lengths) as table:
-                return _call("sqlite:///" + file, table, load)
-    with _table(url, lengths) as table:
-        return _call(url, table, load)
-
-
-def _call(url: str, table: str, load: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = child.call(
-        "kallithea_tune.probes.contention:load", load["duration"] * 2 + 5, url=url, table=table, **load)
+    table = PREFIX + secrets.token_hex(8)
+    with contextlib.ExitStack() as stack:
+        placed = {}
+        for name, target in targets.items():
+            path = sqlite_file(target.url)
+            if path:
+                directory = stack.enter_context(scratch(os.path.dirname(path)))
+                url = "sqlite:///" + os.path.join(directory, "scratch.db")
+            else:
+                stack.enter_context(_dropped(target.url, table))
+                url = target.url
+            placed[name] = {**asdict(target), "url": url}
+        result: dict[str, Any] = child.call(
+            "kallithea_tune.probes.contention:load", len(targets) * seconds * 1.5 + 10,
+            targets=placed, table=table, clients=clients, duration=seconds, lengths=list(lengths))
+    if "failed" in result:
+        raise NotMeasured(result["failed"])
     return result
 
 
-def _prepare_file(path: str, journal_mode: str, page_size: int) -> None:
-    import sqlite3
-
-    open(path, "x").close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA page_size = %d" % page_size)
-    connection.execute("PRAGMA journal_mode = %s" % journal_mode)
-    connection.close()
-
-
 @contextlib.contextmanager
-def _table(url: str, lengths: Sequence[int]) -> Iterator[str]:
-    """Make a table shaped like user_logs, with some rows, under a name of its own; drop it whatever happens."""
+def _dropped(url: str, table: str) -> Iterator[None]:
+    """Drop the table when the child that made it was ended before it could."""
+    try:
+        yield
+    except BaseException:
+        try:
+            child.call("kallithea_tune.probes.contention:drop", 10, url=url, table=table)
+        except NotMeasured as error:
+            raise TuneError("the table %s may be left in --compare-db; drop it: %s" % (table, error)) from None
+        raise
+
+
+def drop(url: str, table: str) -> None:
+    """Drop the scratch table; for a child. Raises NotMeasured when the database does not let it."""
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     from kallithea_tune.probes.database import explained
 
-    name = "kallithea_tune_scratch_" + secrets.token_hex(4)
-    engine = create_engine(url, "--compare-db")
-    table = _definition(name)
     try:
-        table.create(engine)
-        with engine.begin() as connection:
-            connection.execute(table.insert(), [_row(random.Random(0), lengths) for _ in range(SEED_ROWS)])
-        yield name
+        with create_engine(url).begin() as connection:
+            connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS %s" % table))
     except SQLAlchemyError as error:
         raise NotMeasured(explained(error, url)) from None
+
+
+def load(
+    targets: Mapping[str, Mapping[str, Any]], table: str, clients: int, duration: float, lengths: Sequence[int]
+) -> dict[str, Any]:
+    """Put the load on `table` of each target in turn, on a client alone first; for a child.
+
+    Returns ``{"failed": reason}`` when a database refused and nothing is left there. Raises NotMeasured when the table
+    could not be dropped.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from kallithea_tune.probes.database import explained
+
+    current = {"url": ""}
+    try:
+        with contextlib.ExitStack() as stack:
+            results = {}
+            for name, target in targets.items():
+                current = dict(target)
+                engine = stack.enter_context(_table(target, table, lengths))
+                alone = _client((target, table, 0.0, time.monotonic(), min(0.3, duration / 4), lengths, 0))
+                if not alone["writes"]:
+                    return {"failed": alone["errors"][0]}
+                results[name] = {
+                    "engine": engine, "clients": clients, "alone_ms": statistics.median(alone["writes"]),
+                    "reads": [], "writes": [], "errors": [], "seconds": duration}
+            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(clients))
+            for number in range(ROUNDS):
+                for name, target in targets.items():
+                    _round(pool, results[name], target, table, clients, duration / ROUNDS, lengths, number)
+            return results
+    except SQLAlchemyError as error:
+        return {"failed": explained(error, current["url"])}
+
+
+def _round(
+    pool: Any, result: dict[str, Any], target: Mapping[str, Any], table: str, clients: int, seconds: float,
+    lengths: Sequence[int], number: int,
+) -> None:
+    start = time.monotonic() + 0.05
+    jobs = [(target, table, THINK_S, start, seconds, lengths, number * clients + client + 1)
+            for client in range(clients)]
+    for answer in pool.map(_client, jobs, chunksize=1):
+        for key, values in answer.items():
+            result[key] += values
+
+
+@contextlib.contextmanager
+def _table(target: Mapping[str, Any], name: str, lengths: Sequence[int]) -> Iterator[str]:
+    """Make a table shaped like user_logs, with some rows, and drop it afterwards; gives engine and version."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from kallithea_tune.probes.database import explained
+    from kallithea_tune.probes.engines import name_and_version
+
+    url = target["url"]
+    if sqlite_file(url):
+        _make_file(target)
+    engine = create_engine(url, "--compare-db")
+    table = _definition(name)
+    with engine.connect() as connection:
+        version = name_and_version(connection)
+    try:
+        with engine.begin() as connection:
+            table.create(connection)
+            for _ in range(SEED_ROWS // 100):
+                connection.execute(table.insert().values([_row(random.Random(0), lengths) for _ in range(100)]))
+        yield " ".join(version)
     finally:
-        with contextlib.suppress(SQLAlchemyError), engine.begin() as connection:
-            connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS %s" % name))
-        engine.dispose()
+        try:
+            with engine.begin() as connection:
+                table.drop(connection, checkfirst=True)
+        except SQLAlchemyError as error:
+            raise NotMeasured(explained(error, url)) from None
+
+
+def _make_file(target: Mapping[str, Any]) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(str(sqlite_file(target["url"])))
+    connection.execute("PRAGMA page_size = %d" % target["page_size"])
+    connection.execute("PRAGMA journal_mode = %s" % target["journal_mode"])
+    # The journal mode of a file without a table is not kept.
+    connection.execute("CREATE TABLE filler (filler)")
+    connection.close()
 
 
 def _definition(name: str) -> Any:
@@ -103,66 +198,34 @@ def _row(chance: random.Random, lengths: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def load(
-    url: str, table: str, clients: int, duration: float, lengths: Sequence[int], lock_timeout: float
-) -> dict[str, Any]:
-    """Put the load on `table`, first one client without pause for a fifth of the time, then all; for a child."""
-    alone = _client((url, table, 0.0, time.monotonic(), duration / 5, lengths, lock_timeout, 0))
-    start = time.monotonic() + 0.1
-    jobs = [(url, table, THINK_S, start, duration, lengths, lock_timeout, number + 1) for number in range(clients)]
-    with multiprocessing.get_context("fork").Pool(clients) as pool:
-        answers = pool.map(_client, jobs, chunksize=1)
-    reads = [taken for answer in answers for taken in answer["reads"]]
-    writes = [taken for answer in answers for taken in answer["writes"]]
-    errors = [error for answer in answers for error in answer["errors"]]
-    return {
-        "clients": clients, "alone_ms": statistics.median(alone["writes"]), "write_ms": summary(writes),
-        "read_ms": summary(reads), "errors": len(errors), "error": errors[0] if errors else "",
-        "writes_per_s": len(writes) / duration,
-    }
-
-
-def _client(job: Sequence[Any]) -> dict[str, Any]:
+def _client(job: Sequence[Any]) -> dict[str, list[Any]]:
     """Read and write in turn until the time is over, over connections as Kallithea's engine would keep them."""
-    url, table, think, start, seconds, lengths, lock_timeout, seed = job
+    target, table, think, start, seconds, lengths, seed = job
     import sqlalchemy
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import SQLAlchemyError
 
     chance = random.Random(seed)
-    options: dict[str, Any] = {"connect_args": {"timeout": lock_timeout}} if url.startswith("sqlite") else {}
-    engine = sqlalchemy.create_engine(url, **options)
+    options = {"connect_args": {"timeout": target["lock_timeout"]}} if sqlite_file(target["url"]) else {}
+    engine = sqlalchemy.create_engine(target["url"], **options)
     newest = sqlalchemy.text("SELECT * FROM %s ORDER BY user_log_id DESC LIMIT 20" % table)
     insert = _definition(table).insert()
-    answer: dict[str, Any] = {"reads": [], "writes": [], "errors": []}
-    with engine.connect():
-        pass
-    time.sleep(max(0.0, start - time.monotonic()) + chance.random() * think)
-    while time.monotonic() < start + seconds or not answer["writes"]:
+    answer: dict[str, list[Any]] = {"reads": [], "writes": [], "errors": []}
+    with contextlib.suppress(SQLAlchemyError), engine.connect():
+        time.sleep(max(0.0, start - time.monotonic()) + chance.random() * think)
+    while time.monotonic() < start + seconds:
         started = time.perf_counter()
         try:
             with engine.connect() as connection:
                 connection.execute(newest).fetchall()
             between = time.perf_counter()
-            answer["reads"].append((between - started) * 1000)
+            answer["reads"].append(round((between - started) * 1000, 3))
             with engine.begin() as connection:
                 connection.execute(insert, _row(chance, lengths))
-            answer["writes"].append((time.perf_counter() - between) * 1000)
-        except DBAPIError as error:
-            answer["errors"].append(str(error.orig).splitlines()[0])
-            if len(answer["errors"]) > 100:
-                break
+            answer["writes"].append(round((time.perf_counter() - between) * 1000, 3))
+        except SQLAlchemyError as error:
+            answer["errors"].append(str(getattr(error, "orig", error)).splitlines()[0])
+            time.sleep(THINK_S)
         if think:
             time.sleep(chance.expovariate(1 / think))
     engine.dispose()
     return answer
-
-
-def summary(taken: Sequence[float]) -> dict[str, float]:
-    """Return count, median, 99th percentile (nearest rank), maximum and mean of milliseconds."""
-    ranked = sorted(taken)
-    if not ranked:
-        raise NotMeasured("not one of the writes came to an end")
-    return {
-        "n": len(ranked), "p50": statistics.median(ranked), "p99": ranked[max(0, -(-len(ranked) * 99 // 100) - 1)],
-        "max": ranked[-1], "mean": statistics.mean(ranked),
-    }

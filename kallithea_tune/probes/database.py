@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import statistics
+import threading
 import time
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.engine import read_only_engine, sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import child
+from kallithea_tune.probes.engines import OWN, Ask, name_and_version
 
 ROUND_TRIPS = 50
+WEEK_S = 7 * 86400
 LOG = "user_logs"
 # What Kallithea's journal and admin pages ask for, whoever looks; the order decides whether an index can serve it.
 JOURNAL = (
@@ -35,45 +39,68 @@ def facts(instance: Instance, seconds: float) -> Facts:
     return result
 
 
-def survey(url: str) -> dict[str, Any]:
-    """Return engine, version, round trips, tables, indexes, user_logs and what the engine alone knows; for a child."""
-    import sqlalchemy
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[Any]:
+    """Connect read-only and in autocommit, so that nothing stays "idle in transaction" while we measure.
+
+    Raises NotMeasured in one sentence for whatever the database refuses, then and later.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        # Autocommit, so that nothing stays "idle in transaction" while we measure.
         with read_only_engine(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-
-            def ask(statement: str, **parameters: Any) -> Any:
-                return connection.execute(sqlalchemy.text(statement), parameters)
-
-            own = _OWN.get(connection.dialect.name)
-            if not own:
-                raise NotMeasured("the engine %s is not one that is known here" % connection.dialect.name)
-            found: dict[str, Any] = {"round_trips_ms": _timed(lambda: ask("SELECT 1").fetchall(), ROUND_TRIPS)}
-            found.update(own(ask))
-            found["foreign_keys"] = _unindexed(sqlalchemy.inspect(connection))
-            if LOG in found["tables"]:
-                found["log"] = _log(ask)
-            return found
+            yield connection
     except SQLAlchemyError as error:
         raise NotMeasured(explained(error, url)) from None
+
+
+def asking(connection: Any) -> Ask:
+    """Return a function that executes SQL text on `connection` with named parameters."""
+    import sqlalchemy
+
+    return lambda statement, **parameters: connection.execute(sqlalchemy.text(statement), parameters)
+
+
+def survey(url: str) -> dict[str, Any]:
+    """Return engine, version, round trips, tables, indexes, user_logs and what the engine alone knows; for a child."""
+    import sqlalchemy
+
+    with connected(url) as connection:
+        ask = asking(connection)
+        name, version = name_and_version(connection)
+        found: dict[str, Any] = {"engine": name, "version": version, "tables": {}}
+        found["round_trips_ms"] = timed(lambda: ask("SELECT 1").fetchall(), ROUND_TRIPS, 1.0)
+        own = OWN.get(connection.dialect.name)
+        if own:
+            found.update(own(ask))
+            found["foreign_keys"] = unindexed(sqlalchemy.inspect(connection))
+        if LOG in found["tables"]:
+            found["log"] = log(ask)
+        return found
 
 
 def explained(error: Exception, url: str) -> str:
     """Say in one sentence, without the URL, why the database of `url` did not answer."""
     path = sqlite_file(url)
     said = getattr(error, "orig", None) or error
-    text = str(said.args[-1] if said.args else said).strip().splitlines()[0]
+    text = (str(said.args[-1] if said.args else said).strip() or type(said).__name__).splitlines()[0]
     if not path:
         return text
-    if not os.path.exists(path):
+    try:
+        os.stat(path)
+    except FileNotFoundError:
         return "the SQLite file %s does not exist" % path
+    except OSError as failure:
+        return "the SQLite file %s cannot be reached: %s" % (path, failure.strerror)
     if os.path.isdir(path):
         return "%s is a directory, not a SQLite file" % path
+    if not os.access(path, os.R_OK):
+        return "the SQLite file %s cannot be read: Permission denied" % path
     if "locked" in text:
         holders = ", ".join("process %d" % pid for pid in lock_holders(path))
         return "%s is locked for more than 2 s%s" % (path, " by " + holders if holders else "")
+    if "readonly" in text:
+        return "%s was left in mid-transaction by a process that died; its next use by Kallithea mends it" % path
     return "%s: %s" % (path, text)
 
 
@@ -92,34 +119,32 @@ def lock_holders(path: str) -> list[int]:
     })
 
 
-def _timed(action: Callable[[], object], times: int, seconds: float = 1.0) -> list[float]:
-    """Return the milliseconds each of up to `times` calls took, the first (warm-up) left out."""
-    action()
+def timed(action: Callable[[], object], times: int, seconds: float) -> list[float]:
+    """Return the milliseconds each of up to `times` calls took, the first (warm-up) left out unless it used them up."""
     taken: list[float] = []
     end = time.perf_counter() + seconds
-    while len(taken) < times and (not taken or time.perf_counter() < end):
+    while len(taken) <= times and (not taken or time.perf_counter() < end):
         started = time.perf_counter()
         action()
         taken.append((time.perf_counter() - started) * 1000)
-    return taken
+    return taken[1:] or taken
 
 
-def _unindexed(inspector: Any) -> list[tuple[str, str]]:
-    """Return table and columns of each foreign key that no index, unique or primary key begins with."""
+def unindexed(inspector: Any) -> list[tuple[str, str]]:
+    """Return table and first column of each foreign key with which no index, unique or primary key begins."""
     missing = []
     for table in inspector.get_table_names():
         leading = [inspector.get_pk_constraint(table)["constrained_columns"]]
         leading += [index["column_names"] for index in inspector.get_indexes(table)]
         leading += [unique["column_names"] for unique in inspector.get_unique_constraints(table)]
-        for key in inspector.get_foreign_keys(table):
-            columns = key["constrained_columns"]
-            if not any(list(other[: len(columns)]) == columns for other in leading):
-                missing.append((table, ", ".join(columns)))
+        first = {columns[0] for columns in leading if columns}
+        keys = [key["constrained_columns"][0] for key in inspector.get_foreign_keys(table)]
+        missing += [(table, column) for column in keys if column not in first]
     return missing
 
 
-def _log(ask: Callable[..., Any]) -> dict[str, Any]:
-    """Return what the newest rows of user_logs show: their shape, and how many came when."""
+def log(ask: Ask) -> dict[str, Any]:
+    """Return how fast user_logs grows, its busiest minute of late, and how long its texts are on average."""
     rows = ask(
         "SELECT action_date, username, repository_name, action FROM user_logs ORDER BY user_log_id DESC LIMIT 1000"
     ).fetchall()
@@ -128,14 +153,25 @@ def _log(ask: Callable[..., Any]) -> dict[str, Any]:
     stamps = sorted(_seconds(row[0]) for row in rows)
     busiest, first = 0, 0
     for last, stamp in enumerate(stamps):
-        while stamps[first] <= stamp - 60:
+        while stamp - stamps[first] > 60:
             first += 1
         busiest = max(busiest, last - first + 1)
-    days = max((stamps[-1] - stamps[0]) / 86400, 1.0)
     return {
-        "rows_a_day": len(rows) / days, "busiest_minute": busiest,
+        "rows_a_day": _rows_a_day(ask), "busiest_minute": busiest,
         "lengths": [sum(len(row[column]) for row in rows) // len(rows) for column in (1, 2, 3)],
     }
+
+
+def _rows_a_day(ask: Ask) -> float:
+    """Return the growth over the last week or more of use, by the primary key alone: no other column has an index."""
+    dated = "SELECT user_log_id, action_date FROM user_logs WHERE user_log_id >= :id ORDER BY user_log_id "
+    newest, until = ask(dated + "DESC LIMIT 1", id=0).fetchone()
+    for back in (1000, 10_000, 100_000, 1_000_000, newest):
+        oldest, since = ask(dated + "LIMIT 1", id=newest - back).fetchone()
+        seconds = abs(_seconds(until) - _seconds(since))
+        if seconds >= WEEK_S:
+            break
+    return float(newest - oldest + 1) / max(seconds / 86400, 1.0)
 
 
 def _seconds(stamp: Any) -> float:
@@ -148,100 +184,53 @@ def _seconds(stamp: Any) -> float:
     return result
 
 
-def _sqlite(ask: Callable[..., Any]) -> dict[str, Any]:
-    def pragma(name: str) -> Any:
-        return ask("PRAGMA " + name).scalar()
-
-    names = [row[0] for row in ask(
-        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'")]
-    return {
-        "engine": "SQLite", "version": ask("SELECT sqlite_version()").scalar(),
-        "tables": {name: {"rows": ask('SELECT count(*) FROM "%s"' % name).scalar()} for name in names},
-        "journal_mode": pragma("journal_mode"), "page_size": pragma("page_size"), "pages": pragma("page_count"),
-        "free_pages": pragma("freelist_count"),
-    }
-
-
-def _postgresql(ask: Callable[..., Any]) -> dict[str, Any]:
-    def setting(name: str) -> Optional[int]:
-        value = ask("SELECT current_setting(:name, true)", name=name).scalar()
-        return int(re.sub(r"\D", "", value) or 0) if value else None
-
-    tables = ask(
-        "SELECT c.relname, c.reltuples, pg_total_relation_size(c.oid), s.n_live_tup, s.n_dead_tup, "
-        "greatest(s.last_analyze, s.last_autoanalyze) IS NOT NULL "
-        "FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid WHERE s.schemaname = current_schema()")
-    return {
-        "engine": "PostgreSQL", "version": ask("SHOW server_version").scalar().split()[0],
-        "tables": {
-            row[0]: {"rows": int(max(row[1], row[3], 0)), "bytes": row[2], "dead": row[4], "analyzed": row[5]}
-            for row in tables
-        },
-        "max_connections": setting("max_connections"),
-        "connections": ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'").scalar(),
-        "idle_timeout_s": (setting("idle_session_timeout") or 0) / 1000,
-    }
-
-
-def _mysql(ask: Callable[..., Any]) -> dict[str, Any]:
-    def show(what: str, name: str) -> int:
-        return int(ask("SHOW GLOBAL %s LIKE '%s'" % (what, name)).fetchone()[1])
-
-    version = ask("SELECT version()").scalar()
-    tables = {
-        row[0]: {"rows": int(row[1] or 0), "bytes": int(row[2] or 0)} for row in ask(
-            "SELECT table_name, table_rows, data_length + index_length FROM information_schema.tables "
-            "WHERE table_schema = database()")
-    }
-    return {
-        "engine": "MariaDB" if "MariaDB" in version else "MySQL", "version": version.split("-")[0], "tables": tables,
-        "max_connections": show("VARIABLES", "max_connections"), "connections": show("STATUS", "Threads_connected"),
-        "idle_timeout_s": float(show("VARIABLES", "wait_timeout")),
-        "buffer_pool_bytes": show("VARIABLES", "innodb_buffer_pool_size"),
-        "page_requests": show("STATUS", "Innodb_buffer_pool_read_requests"),
-        "page_reads": show("STATUS", "Innodb_buffer_pool_reads"),
-    }
-
-
-_OWN: Mapping[str, Callable[[Callable[..., Any]], dict[str, Any]]] = {
-    "sqlite": _sqlite, "postgresql": _postgresql, "mysql": _mysql,
-}
-
-
-def journal(url: str) -> dict[str, Any]:
+def journal(url: str, limit: float) -> dict[str, Any]:
     """Time the newest 20 rows of user_logs in Kallithea's order, by date, and in one that has an index; for a child.
 
     The order by primary key gives the same rows where dates ascend, and costs what the order by date would cost with
-    an index of its own. `sorts` says whether the engine's EXPLAIN shows a sort of its own for the order by date.
+    an index of its own. `sorts` says whether the engine's EXPLAIN shows a sort of its own for the order by date, and
+    `cut` that it did not come to its end within `limit` seconds.
     """
-    import sqlalchemy
-
-    with read_only_engine(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-
-        def ask(statement: str) -> list[Any]:
-            return list(connection.execute(sqlalchemy.text(statement)).fetchall())
-
+    with connected(url) as connection:
+        ask = asking(connection)
         explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
         plan = " ".join(str(value) for row in ask(explain + JOURNAL % "action_date") for value in row)
-        return {
+        found = {
             "sorts": bool(re.search(r"USE TEMP B-TREE FOR ORDER BY|\bSort\b|Using filesort", plan)),
-            "by_date_ms": _timed(lambda: ask(JOURNAL % "action_date"), 7, 0.7),
-            "by_key_ms": _timed(lambda: ask(JOURNAL % "user_log_id"), 7, 0.3),
-            "count_ms": _timed(lambda: ask("SELECT count(*) FROM user_logs"), 3, 0.3),
+            "by_key_ms": timed(lambda: ask(JOURNAL % "user_log_id").fetchall(), 7, 0.2),
+            "count_ms": timed(lambda: ask("SELECT count(*) FROM user_logs").fetchall(), 3, 0.2),
         }
+        answer: list[Any] = []
+
+        def by_date() -> None:
+            try:
+                answer.append(timed(lambda: ask(JOURNAL % "action_date").fetchall(), 7, 0.7))
+            except Exception as error:
+                answer.append(error)
+
+        worker = threading.Thread(target=by_date, daemon=True)
+        worker.start()
+        worker.join(limit)
+        if answer and isinstance(answer[0], Exception):
+            raise answer[0]
+        # The child ends without waiting for the thread.
+        return {**found, "by_date_ms": answer[0] if answer else [limit * 1000], "cut": not answer}
 
 
-def look_ups(url: str, keys: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Return, for each table and column, the milliseconds of looking up a value that is not there; for a child."""
-    import sqlalchemy
+def look_ups(url: str, keys: Sequence[Sequence[str]], limit: float) -> dict[str, float]:
+    """Return by ``table.column`` the milliseconds of looking up a value that is not there; for a child.
 
-    taken = {}
-    with read_only_engine(url).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        quoted = connection.dialect.identifier_preparer.quote
+    After `limit` seconds no further one is begun.
+    """
+    end = time.monotonic() + limit
+    taken: dict[str, float] = {}
+    with connected(url) as connection:
+        ask, quoted = asking(connection), connection.dialect.identifier_preparer.quote
         for table, column in keys:
-            if "," in column:
-                continue
-            statement = sqlalchemy.text("SELECT * FROM %s WHERE %s = -1" % (quoted(table), quoted(column)))
-            times = _timed(lambda wanted=statement: connection.execute(wanted).fetchall(), 3, 0.2)  # type: ignore[misc]
+            if taken and time.monotonic() > end:
+                break
+            # In quotes, so that it is of the column's own type, whatever that is.
+            statement = "SELECT * FROM %s WHERE %s = '-1'" % (quoted(table), quoted(column))
+            times = timed(lambda wanted=statement: ask(wanted).fetchall(), 3, 0.2)  # type: ignore[misc]
             taken["%s.%s" % (table, column)] = statistics.median(times)
     return taken

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from typing import Any
 
 from kallithea_tune.engine import open_sqlite
+from kallithea_tune.errors import NotMeasured
 
 # As statfs(2) and mount(8) name them; file locks on these are not to be relied upon.
 NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs",
@@ -27,26 +29,26 @@ def file_system(path: str) -> str:
 def examine(path: str, limit: float) -> dict[str, Any]:
     """Run ``PRAGMA quick_check`` for at most `limit` seconds; return its complaints and whether it came to the end.
 
-    It holds a shared lock, which in rollback-journal mode keeps writers waiting: hence the limit.
+    It holds a shared lock, which in rollback-journal mode keeps writers waiting: hence the limit. Raises NotMeasured
+    when the file cannot be opened or is locked.
     """
     import sqlite3
 
-    end = time.monotonic() + limit
-    connection = open_sqlite(path)
-    # SQLite calls back every so many virtual machine instructions, and stops when the answer is not zero.
-    connection.set_progress_handler(lambda: time.monotonic() > end, 10000)
-    started = time.perf_counter()
-    complaints, complete = [], True
+    from kallithea_tune.probes.database import explained
+
+    complaints, complete, started = [], True, time.monotonic()
     try:
-        for (line,) in connection.execute("PRAGMA quick_check(5)"):
-            if line != "ok":
-                complaints.append(str(line).splitlines()[-1])
+        with contextlib.closing(open_sqlite(path)) as connection:
+            started = time.monotonic()
+            # SQLite calls back every so many virtual machine instructions, and stops when the answer is not zero.
+            connection.set_progress_handler(lambda: time.monotonic() > started + limit, 10000)
+            for (line,) in connection.execute("PRAGMA quick_check(5)"):
+                if line != "ok":
+                    complaints.append(str(line).splitlines()[-1])
     except sqlite3.OperationalError as error:
         if "interrupted" not in str(error):
-            raise
+            raise NotMeasured(explained(error, "sqlite:///" + path)) from None
         complete = False
     except sqlite3.DatabaseError as error:
         complaints.append(str(error))
-    finally:
-        connection.close()
-    return {"complaints": complaints, "complete": complete, "ms": (time.perf_counter() - started) * 1000}
+    return {"complaints": complaints, "complete": complete, "ms": (time.monotonic() - started) * 1000}

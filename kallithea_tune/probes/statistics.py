@@ -38,9 +38,8 @@ def median_interval(samples: Sequence[float], seed: int = 1) -> Interval:
     if len(samples) < 5:
         raise ValueError("%d samples are too few for a confidence interval" % len(samples))
     chance = random.Random(seed)
-    medians = sorted(statistics.median(chance.choices(samples, k=len(samples))) for _ in range(RESAMPLES))
-    return Interval(
-        medians[int(RESAMPLES * 0.025)], statistics.median(samples), medians[int(RESAMPLES * 0.975) - 1])
+    return _interval(
+        statistics.median(samples), [statistics.median(_resampled(samples, chance)) for _ in range(RESAMPLES)])
 
 
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
@@ -49,3 +48,31 @@ def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interv
     Each pair is to be measured in the same round, so that what slows the whole machine down cancels out.
     """
     return median_interval([one - other for one, other in zip(first, second)])
+
+
+def p99(samples: Sequence[float]) -> float:
+    """Return the 99th percentile of `samples` by nearest rank, one of them."""
+    return sorted(samples)[-(-len(samples) * 99 // 100) - 1]
+
+
+def p99_interval(samples: Sequence[float], seed: int = 1) -> Interval:
+    """Return the 99th percentile of `samples` with its 95 % percentile bootstrap interval."""
+    chance = random.Random(seed)
+    return _interval(p99(samples), [p99(_resampled(samples, chance)) for _ in range(RESAMPLES)])
+
+
+def p99_difference(first: Sequence[float], second: Sequence[float], seed: int = 1) -> Interval:
+    """Return how much larger the 99th percentile of `first` is than that of `second`, which need not be paired."""
+    chance = random.Random(seed)
+    return _interval(
+        p99(first) - p99(second),
+        [p99(_resampled(first, chance)) - p99(_resampled(second, chance)) for _ in range(RESAMPLES)])
+
+
+def _resampled(samples: Sequence[float], chance: random.Random) -> list[float]:
+    return chance.choices(samples, k=len(samples))
+
+
+def _interval(estimate: float, resampled: list[float]) -> Interval:
+    ranked = sorted(resampled)
+    return Interval(ranked[int(RESAMPLES * 0.025)], estimate, ranked[int(RESAMPLES * 0.975) - 1])

@@ -1,0 +1,197 @@
+"""What several writers at once wait for one another: in this journal mode, in WAL, and on another engine."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any, Iterator, Mapping, Sequence
+
+from kallithea_tune.checks.database import JUDGEMENT, survey
+from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.checks.sqlite import DRIVER_TIMEOUT, busy_timeout
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.probes import contention
+from kallithea_tune.probes.contention import Target
+from kallithea_tune.probes.sqlite import NETWORK, file_system
+from kallithea_tune.probes.statistics import p99, p99_difference, p99_interval
+
+CLIENTS = 8
+LOAD_SECONDS = 1.5
+LIMIT_MS = 100
+GAIN_MS = 20
+GAIN = "p99 halved and %d ms gained, beyond noise" % GAIN_MS
+Load = Mapping[str, Any]
+
+
+def _measured(context: Context, key: str, targets: Mapping[str, Target]) -> Mapping[str, Load]:
+    """Put the load on `targets`, once in a run for each `key`."""
+    lengths = survey(context).get("log", {}).get("lengths", (8, 20, 40))
+    seconds = max(0.4, min(LOAD_SECONDS, (context.deadline.left - 1.5) / len(targets)))
+    loads: Mapping[str, Load] = context.once(
+        key, lambda: contention.measure(targets, CLIENTS, seconds, lengths))
+    return loads
+
+
+def _here(context: Context) -> Mapping[str, Load]:
+    """Return the load beside the SQLite file in its journal mode (``now``) and, where it can be had, in ``wal``."""
+    facts, instance = survey(context), context.instance
+    timeout = busy_timeout(instance)
+    mode = facts["journal_mode"]
+    modes = {"now": mode} if mode == "wal" or _on_network(context) else {"now": mode, "wal": "wal"}
+    return _measured(context, "contention", {
+        name: Target(instance.database_url, DRIVER_TIMEOUT if timeout is None else timeout, mode, facts["page_size"])
+        for name, mode in modes.items()})
+
+
+def _on_network(context: Context) -> bool:
+    return file_system(context.instance.sqlite_path or "") in NETWORK
+
+
+def worse_of(load: Load) -> tuple[str, Sequence[float]]:
+    """Return ``reads`` or ``writes``, whichever has the worse 99th percentile, with the milliseconds of each.
+
+    Raises NotMeasured when not one of each came to its end.
+    """
+    if not load["writes"] or not load["reads"]:
+        raise NotMeasured("no request came to its end: %s" % "; ".join(load["errors"][:1]))
+    kind = max(("writes", "reads"), key=lambda kind: p99(load[kind]))
+    return kind, load[kind]
+
+
+def mean(samples: Sequence[float]) -> float:
+    """Return the arithmetic mean, of which `statistics` makes a fraction first."""
+    return sum(samples) / len(samples)
+
+
+def judge_journal_mode(mode: str, on_network: bool, loads: Mapping[str, Load], path: str) -> Finding:
+    """WAL lets readers and a writer go on at the same time; whether that gains anything here is measured."""
+    common: dict[str, Any] = {
+        "threshold": GAIN, "source": "https://www.sqlite.org/wal.html; the size of the gain is our judgement"}
+    remedy = "stop Kallithea; sqlite3 %s 'PRAGMA journal_mode = %%s'" % shlex.quote(path)
+    if mode == "wal" and on_network:
+        return Finding(Severity.error, "WAL does not work on a network file system",
+                       evidence={"journal_mode": mode}, remedy=remedy % "DELETE", **common)
+    if "wal" not in loads:
+        return Finding(Severity.ok, "the journal mode is %s" % mode, evidence={"journal_mode": mode}, **common)
+    kind, before = worse_of(loads["now"])
+    worse_of(loads["wal"])
+    after = loads["wal"][kind]
+    evidence = {"%s_p99_ms" % mode: p99(before), "wal_p99_ms": p99(after), kind: len(before)}
+    if not _gains(before, after):
+        return Finding(Severity.ok, "journal mode %s: WAL would not be measurably better" % mode,
+                       evidence=evidence, **common)
+    return Finding(
+        Severity.advice, "1 %% of the %s waits %.3g ms (journal mode %s), with WAL %.3g ms" % (
+            kind, p99(before), mode, p99(after)),
+        evidence=evidence, remedy=remedy % "WAL", impact_ms=mean(before) - mean(after),
+        impact_per="%s, %d clients" % (kind[:-1], CLIENTS), confidence="medium", **common)
+
+
+def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
+    gain = p99(before) - p99(after)
+    return gain >= GAIN_MS and p99(after) * 2 <= p99(before) and p99_difference(before, after).above_zero
+
+
+@check("DB002", "sqlite-journal", "Journal mode of SQLite", "database", seconds=5.0,
+       writes="a scratch file beside the SQLite file", needs=("database",), tags=("contention",), shares="contention")
+def journal_mode(context: Context) -> Iterator[Finding]:
+    """Put the load of DB004 on two scratch files beside the SQLite file, one in its journal mode, one in WAL, in turn.
+
+    WAL is advised when it halves the 99th percentile of reads or writes, gains 20 ms (our judgement), and the gain is
+    beyond the noise (95 % bootstrap interval). WAL needs shared memory: on a network file system it is an error.
+    """
+    path = context.instance.sqlite_path
+    if path:
+        mode = survey(context)["journal_mode"]
+        yield judge_journal_mode(mode, _on_network(context), _here(context), path)
+
+
+def judge_load(load: Load, busiest_minute: int) -> Finding:
+    """Waits of 100 ms are felt; a lock error is a failed request."""
+    common: dict[str, Any] = {
+        "threshold": "p99 %d ms" % LIMIT_MS, "source": JUDGEMENT, "confidence": "medium",
+        "remedy": "see what another engine does: --compare-db postgresql://..."}
+    if load["errors"]:
+        count = len(load["errors"])
+        return Finding(
+            Severity.warning, "of %d clients at once, %d requests failed: %s" % (
+                load["clients"], count, load["errors"][0]),
+            evidence={"failed": count, "writes": len(load["writes"]), "busiest_minute": busiest_minute}, **common)
+    kind, waits = worse_of(load)
+    interval = p99_interval(waits)
+    common["evidence"] = {
+        **_side(load), "writes_per_s": len(load["writes"]) / load["seconds"], "busiest_minute": busiest_minute,
+        "p99_between_ms": [round(interval.low, 1), round(interval.high, 1)]}
+    if interval.low <= LIMIT_MS:
+        return Finding(Severity.ok, "%d clients at once wait little for one another" % load["clients"],
+                       **{**common, "remedy": ""})
+    return Finding(
+        Severity.warning, "of %d clients at once, 1 %% of the %s waits %.3g ms" % (
+            load["clients"], kind, interval.estimate),
+        impact_ms=mean(load["writes"]) - load["alone_ms"], impact_per="write, %d clients" % load["clients"], **common)
+
+
+@check("DB004", "database-contention", "Waits of concurrent writers", "database", seconds=5.0,
+       writes="a scratch file beside the SQLite file", needs=("database",), tags=("contention",), shares="contention")
+def contended(context: Context) -> Iterator[Finding]:
+    """Have 8 processes at once read 20 log rows, insert one and commit, for 1.5 s, thinking 50 ms between.
+
+    For SQLite alone, in a scratch file beside the database, of its journal mode, page size and busy timeout, with rows
+    as long as those of user_logs. It is a warning when the 99th percentile is above 100 ms (our judgement) with 95 %
+    confidence, or when a request fails; the busiest minute of user_logs stands beside it, to compare. A server that
+    Kallithea uses itself is never written to.
+    """
+    facts = survey(context)
+    if context.instance.sqlite_path:
+        yield judge_load(_here(context)["now"], facts.get("log", {}).get("busiest_minute", 0))
+
+
+def judge_comparison(there: Load, here: Mapping[str, Load]) -> Finding:
+    """Moving to another engine must gain what is worth the work, under the same load."""
+    kind, after = worse_of(there)
+    common: dict[str, Any] = {"threshold": GAIN, "source": JUDGEMENT, "confidence": "medium"}
+    name = there["engine"]
+    if not here:
+        return Finding(
+            Severity.ok, "%s: of %d clients at once, 1 %% of the %s waits %.3g ms" % (name, CLIENTS, kind, p99(after)),
+            evidence=_side(there), **common)
+    kind, before = worse_of(here["now"])
+    after = there[kind]
+    evidence = {"here": _side(here["now"]), "there": _side(there)}
+    if "wal" in here:
+        worse_of(here["wal"])
+        evidence["here_in_wal"] = _side(here["wal"])
+    if not _gains(before, after):
+        return Finding(Severity.ok, "%s would gain nothing worth a move" % name, evidence=evidence, **common)
+    return Finding(
+        Severity.advice, "1 %% of the %s waits %.3g ms here, on %s %.3g ms" % (kind, p99(before), name, p99(after)),
+        evidence=evidence, remedy="move the database there: gearbox db-migrate",
+        impact_ms=mean(before) - mean(after), impact_per="%s, %d clients" % (kind[:-1], CLIENTS), **common)
+
+
+def _side(load: Load) -> dict[str, Any]:
+    return {"write_p99_ms": p99(load["writes"]), "read_p99_ms": p99(load["reads"]), "alone_ms": load["alone_ms"]}
+
+
+@check("DB013", "database-comparison", "The same load on another engine", "database", seconds=3.0,
+       writes="a scratch table in --compare-db", needs=("database",), tags=("contention",))
+def compared(context: Context) -> Iterator[Finding]:
+    """With ``--compare-db URL``, put the load of DB004 on a scratch table there, and set both side by side.
+
+    The table is named kallithea_tune_scratch_ and 16 hexadecimal digits, and dropped afterwards, Ctrl-C included. A
+    move is advised when it halves the 99th percentile of reads or writes and gains 20 ms beyond the noise. Kallithea's
+    own database is never written to, so where that is a server, the other one is shown alone.
+    """
+    if not context.compare_db:
+        return
+    if not context.instance.sqlite_path and _same(context.compare_db, context.instance.database_url):
+        raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")
+    here = _here(context) if context.instance.sqlite_path else {}
+    there = _measured(context, "contention there", {"there": Target(context.compare_db)})["there"]
+    yield judge_comparison(there, here)
+
+
+def _same(one: str, other: str) -> bool:
+    from sqlalchemy.engine.url import make_url
+
+    places = [(url.get_backend_name(), url.host, url.port, url.database) for url in map(make_url, (one, other))]
+    return places[0] == places[1]
