@@ -25,7 +25,7 @@ def judge_connections(used: int, allowed: int, wanted: Optional[int]) -> Finding
     share = 100.0 * used / allowed
     evidence = {"used": used, "max_connections": allowed, "kallithea_may_open": wanted or "not known"}
     common: dict[str, Any] = {
-        "evidence": evidence, "threshold": "70 % (warning), 90 % (error) in use",
+        "evidence": evidence, "threshold": "70 and 90 %",
         "source": "postgresqltuner, connection information; SQLAlchemy, QueuePool"}
     if share > 70:
         return Finding(
@@ -36,7 +36,7 @@ def judge_connections(used: int, allowed: int, wanted: Optional[int]) -> Finding
         return Finding(
             Severity.warning, "Kallithea may open %d connections, the server allows %d" % (wanted, allowed),
             remedy="set sqlalchemy.pool_size = 1 and sqlalchemy.max_overflow = 2", **common)
-    return Finding(Severity.ok, "%d of %d connections are in use" % (used, allowed), **common)
+    return Finding(Severity.ok, "%d of the server's %d connections are in use" % (used, allowed), **common)
 
 
 def may_open(processes: Optional[int], threads: Optional[int], pool: int) -> Optional[int]:
@@ -69,9 +69,11 @@ def judge_recycle(recycle: int, pre_ping: bool, idle_timeout: float, engine: str
     """A pooled connection that the server closed meanwhile makes the next request fail."""
     common: dict[str, Any] = {
         "evidence": {"pool_recycle_s": recycle, "pool_pre_ping": pre_ping, "idle_timeout_s": idle_timeout},
-        "threshold": "pool_recycle below the idle timeout",
+        "threshold": "the idle timeout",
         "source": "SQLAlchemy manual, setting pool recycle; MariaDB manual, wait_timeout"}
-    if idle_timeout <= 0 or pre_ping or 0 <= recycle < idle_timeout:
+    if idle_timeout <= 0:
+        return Finding(Severity.ok, "%s closes no idle connections" % engine, **common)
+    if pre_ping or 0 <= recycle < idle_timeout:
         return Finding(Severity.ok, "pooled connections are renewed before %s closes them" % engine, **common)
     return Finding(
         Severity.warning, "%s closes idle connections after %g s, the pool keeps them %s" % (

@@ -9,6 +9,7 @@ from kallithea_tune.checks.database import JUDGEMENT, survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.checks.sqlite import DRIVER_TIMEOUT, busy_timeout
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.output import figure
 from kallithea_tune.probes import contention
 from kallithea_tune.probes.contention import Target
 from kallithea_tune.probes.sqlite import NETWORK, file_system
@@ -18,7 +19,7 @@ CLIENTS = 8
 LOAD_SECONDS = 1.5
 LIMIT_MS = 100
 GAIN_MS = 20
-GAIN = "p99 halved and %d ms gained, beyond noise" % GAIN_MS
+GAIN = "halved, %d ms less" % GAIN_MS
 Load = Mapping[str, Any]
 
 
@@ -80,8 +81,8 @@ def judge_journal_mode(mode: str, on_network: bool, loads: Mapping[str, Load], p
         return Finding(Severity.ok, "journal mode %s: WAL would not be measurably better" % mode,
                        evidence=evidence, **common)
     return Finding(
-        Severity.advice, "1 %% of the %s waits %.3g ms (journal mode %s), with WAL %.3g ms" % (
-            kind, p99(before), mode, p99(after)),
+        Severity.advice, "1 %% of the %s waits %s ms in journal mode %s, %s ms in WAL" % (
+            kind, figure(p99(before)), mode, figure(p99(after))),
         evidence=evidence, remedy=remedy % "WAL", impact_ms=mean(before) - mean(after),
         impact_per="%s, %d clients" % (kind[:-1], CLIENTS), confidence="medium", **common)
 
@@ -108,7 +109,7 @@ def journal_mode(context: Context) -> Iterator[Finding]:
 def judge_load(load: Load, busiest_minute: int) -> Finding:
     """Waits of 100 ms are felt; a lock error is a failed request."""
     common: dict[str, Any] = {
-        "threshold": "p99 %d ms" % LIMIT_MS, "source": JUDGEMENT, "confidence": "medium",
+        "threshold": "%d ms" % LIMIT_MS, "source": JUDGEMENT, "confidence": "medium",
         "remedy": "see what another engine does: --compare-db postgresql://..."}
     if load["errors"]:
         count = len(load["errors"])
@@ -125,8 +126,8 @@ def judge_load(load: Load, busiest_minute: int) -> Finding:
         return Finding(Severity.ok, "%d clients at once wait little for one another" % load["clients"],
                        **{**common, "remedy": ""})
     return Finding(
-        Severity.warning, "of %d clients at once, 1 %% of the %s waits %.3g ms" % (
-            load["clients"], kind, interval.estimate),
+        Severity.warning, "of %d clients at once, 1 %% of the %s waits %s ms" % (
+            load["clients"], kind, figure(interval.estimate)),
         impact_ms=mean(load["writes"]) - load["alone_ms"], impact_per="write, %d clients" % load["clients"], **common)
 
 
@@ -147,28 +148,28 @@ def contended(context: Context) -> Iterator[Finding]:
 
 def judge_comparison(there: Load, here: Mapping[str, Load]) -> Finding:
     """Moving to another engine must gain what is worth the work, under the same load."""
-    kind, after = worse_of(there)
-    common: dict[str, Any] = {"threshold": GAIN, "source": JUDGEMENT, "confidence": "medium"}
-    name = there["engine"]
+    worse_of(there)
+    common: dict[str, Any] = {
+        "evidence": {"there": _side(there), **{"here_" + name: _side(load) for name, load in here.items()}},
+        "threshold": GAIN, "source": JUDGEMENT, "confidence": "medium"}
+    said = "%s on %s" % (_waits(there), there["engine"])
     if not here:
-        return Finding(
-            Severity.ok, "%s: of %d clients at once, 1 %% of the %s waits %.3g ms" % (name, CLIENTS, kind, p99(after)),
-            evidence=_side(there), **common)
+        return Finding(Severity.ok, "1 %% of writes/reads waits %s" % said, **common)
     kind, before = worse_of(here["now"])
-    after = there[kind]
-    evidence = {"here": _side(here["now"]), "there": _side(there)}
-    if "wal" in here:
-        worse_of(here["wal"])
-        evidence["here_in_wal"] = _side(here["wal"])
-    if not _gains(before, after):
-        return Finding(Severity.ok, "%s would gain nothing worth a move" % name, evidence=evidence, **common)
+    said = "1 %% of writes/reads waits %s here, %s: " % (_waits(here["now"]), said)
+    if not _gains(before, there[kind]):
+        return Finding(Severity.ok, said + "no gain worth a move", **common)
     return Finding(
-        Severity.advice, "1 %% of the %s waits %.3g ms here, on %s %.3g ms" % (kind, p99(before), name, p99(after)),
-        evidence=evidence, remedy="move the database there: gearbox db-migrate",
-        impact_ms=mean(before) - mean(after), impact_per="%s, %d clients" % (kind[:-1], CLIENTS), **common)
+        Severity.advice, said + "a gain", remedy="move the database there: gearbox db-migrate",
+        impact_ms=mean(before) - mean(there[kind]), impact_per="%s, %d clients" % (kind[:-1], CLIENTS), **common)
+
+
+def _waits(load: Load) -> str:
+    return "%s/%s ms" % (figure(p99(load["writes"])), figure(p99(load["reads"])))
 
 
 def _side(load: Load) -> dict[str, Any]:
+    worse_of(load)
     return {"write_p99_ms": p99(load["writes"]), "read_p99_ms": p99(load["reads"]), "alone_ms": load["alone_ms"]}
 
 

@@ -96,8 +96,8 @@ def judge_foreign_keys(look_ups: Mapping[str, float], tables: Mapping[str, Any],
             impact_ms=taken, impact_per="look-up", **common)
     if not slow:
         yield Finding(
-            Severity.ok, "no foreign key of a big table lacks an index that would save time", subject="foreign keys",
-            evidence={"big_tables_keys_timed": len(look_ups)}, **common)
+            Severity.ok, "the foreign keys of big tables need no further index", subject="foreign keys",
+            evidence={"keys_timed": len(look_ups)}, **common)
 
 
 def judge_journal(rows: int, times: Mapping[str, Any], create: str) -> Finding:
@@ -200,11 +200,11 @@ def judge_autovacuum(tables: Mapping[str, Any], on: bool) -> Iterator[Finding]:
             continue
         worst = max(names, key=lambda name: int(tables[name][key]))
         table = tables[worst]
-        age = {days: "never" if table[days] is None else table[days]}
+        age = {"last_" + days: table[days]} if table[days] is not None else {"last_" + days[:-5]: "never"}
         yield Finding(
             Severity.warning if key == "dead" else Severity.advice, said % (table[key], worst), subject=worst,
-            evidence={"rows": table["rows"], key: table[key], **age, "tables": len(names), "autovacuum": on},
-            threshold="50 + %s of the rows, and 1000" % limit, source=source, remedy=remedy % worst + _AGAIN[on])
+            evidence={"rows": table["rows"], **age, "autovacuum": on, "tables": len(names), key: table[key]},
+            threshold="50 + %s, and 1000" % limit, source=source, remedy=remedy % worst + _AGAIN[on])
     if not on and not dead and not stale:
         yield Finding(
             Severity.warning, "autovacuum is off: dead rows pile up, and statistics age", evidence={"autovacuum": on},
@@ -214,7 +214,7 @@ def judge_autovacuum(tables: Mapping[str, Any], on: bool) -> Iterator[Finding]:
         yield Finding(
             Severity.ok, "dead rows and statistics are as autovacuum keeps them", source=source,
             evidence={"dead_rows": sum(table["dead"] for table in tables.values()),
-                      "newest_vacuum_days": min(ages) if ages else "never"})
+                      **({"last_vacuum_days": min(ages)} if ages else {"last_vacuum": "never"})})
 
 
 _AGAIN = {False: " and set autovacuum = on", True: " and look why autovacuum did not"}
