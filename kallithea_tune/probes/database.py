@@ -204,7 +204,9 @@ def journal(url: str, limit: float) -> dict[str, Any]:
 
         def by_date() -> None:
             try:
-                answer.append(timed(lambda: ask(JOURNAL % "action_date").fetchall(), 7, 0.7))
+                # A connection of its own, which nobody closes under its hands.
+                with connected(url) as own:
+                    answer.append(timed(lambda: asking(own)(JOURNAL % "action_date").fetchall(), 7, 0.7))
             except Exception as error:
                 answer.append(error)
 
