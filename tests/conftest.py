@@ -63,6 +63,14 @@ def mariadb() -> Iterator[Any]:
     yield from _started(MariaDB())
 
 
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[Any]:
+    """A private RabbitMQ."""
+    from servers.rabbitmq import RabbitMQ
+
+    yield from _started(RabbitMQ())
+
+
 def _started(server: Any) -> Iterator[Any]:
     try:
         server.start()
