@@ -10,6 +10,7 @@ from typing import Any
 from kallithea_tune.probes.files import Broken, below, entries, size, text
 
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
+_OBJECT = re.compile(r"[0-9a-f]{40}$")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
 # What dulwich 0.19 cannot read, by the name in the repository's config.
 _UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
@@ -80,16 +81,11 @@ def _refs(path: str) -> dict[str, Any]:
     head = text(os.path.join(path, "HEAD"), 1000).strip()
     if not head:
         raise Broken("its HEAD is missing or empty")
-    loose = {
-        os.path.relpath(entry.path, path): size(entry)
-        for entry in below(os.path.join(path, "refs"), float("inf")) if not entry.name.endswith(".lock")}
+    loose = _loose_refs(path)
     for name, taken in loose.items():
         if not taken and os.path.exists(os.path.join(path, name)):
             raise Broken("%s is an empty file" % name)
-    packed = {
-        line.split(" ", 1)[1] for line in text(os.path.join(path, "packed-refs"), 1 << 26).splitlines()
-        if line[:1] not in ("#", "^", "") and " " in line}
-    every = packed.union(loose)
+    every = set(loose).union(_packed_refs(path))
     target = head[5:].strip() if head.startswith("ref: ") else ""
     branches = [name for name in every if name.startswith("refs/heads/")]
     return {
@@ -98,6 +94,24 @@ def _refs(path: str) -> dict[str, Any]:
         "lost_head": target if target and branches and target not in every else "",
         "branch": min(branches, default=""),
     }
+
+
+def refs(path: str) -> dict[str, str]:
+    """Return every ref with the object it names; symbolic ones are left out."""
+    loose = {name: text(os.path.join(path, name), 100).strip() for name in _loose_refs(path)}
+    return {name: value for name, value in {**_packed_refs(path), **loose}.items() if _OBJECT.match(value)}
+
+
+def _loose_refs(path: str) -> dict[str, int]:
+    return {
+        os.path.relpath(entry.path, path): size(entry)
+        for entry in below(os.path.join(path, "refs"), float("inf")) if not entry.name.endswith(".lock")}
+
+
+def _packed_refs(path: str) -> dict[str, str]:
+    lines = (line.split(" ", 1) for line in text(os.path.join(path, "packed-refs"), 1 << 26).splitlines()
+             if line[:1] not in ("#", "^", "") and " " in line)
+    return {name: value for value, name in lines}
 
 
 def config(written: str) -> dict[str, str]:
