@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 from urllib.parse import unquote
 
@@ -74,7 +74,8 @@ class Instance:
         for key, value in wanted.items():
             section, option = self.place(key)
             changes.setdefault(section, {})[option] = value
-        return load("%s#%s" % (self.path, self.name), changes)
+        loaded = load("%s#%s" % (self.path, self.name), changes)
+        return replace(loaded, redactor=Redactor(self.redactor.secrets | loaded.redactor.secrets))
 
     def directory(self, key: str) -> Optional[str]:
         """Return the absolute path in option `key`, or None where it is not set."""

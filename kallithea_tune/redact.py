@@ -73,7 +73,8 @@ class Redactor:
     """Takes known secret values, and whatever looks like one, out of text."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spelled = {spelling for secret in secrets for spelling in _spellings(secret)}
+        self.secrets = frozenset(secrets)
+        spelled = {spelling for secret in self.secrets for spelling in _spellings(secret)}
         # Longest first, so that a secret holding another one goes as a whole.
         self._long = sorted((value for value in spelled if len(value) > SHORT), key=len, reverse=True)
         short = "|".join(re.escape(value) for value in spelled if 0 < len(value) <= SHORT)

@@ -164,12 +164,17 @@ def saved(checks: Iterable[str], findings: Iterable[Finding]) -> Saved:
 
 def compare(before: Saved, report: Report) -> list[str]:
     """Say in one line each what got better or worse since the saved run; what only one of them ran is left out."""
-    after = saved(report.checks, report.findings)
+    lines = (change_of(then, now) for then, now in pairs(before, saved(report.checks, report.findings)))
+    return list(filter(None, dict.fromkeys(lines)))
+
+
+def pairs(before: Saved, after: Saved) -> list[tuple[Optional[Finding], Optional[Finding]]]:
+    """Put together what two runs found by the checks that both ran; None is a finding that was not made."""
     both = before.checks & after.checks
     # That a new subject is in order is no news.
     news = {key for key, found in after.findings.items() if found.severity > Severity.ok}
     keys = sorted(key for key in {*before.findings, *news} if key[0] in both)
-    return list(filter(None, dict.fromkeys(change_of(before.get(key), after.get(key)) for key in keys)))
+    return [(before.get(key), after.get(key)) for key in keys]
 
 
 def write_changes(name: str, changes: Sequence[str], stream: TextIO) -> None:
@@ -179,7 +184,7 @@ def write_changes(name: str, changes: Sequence[str], stream: TextIO) -> None:
 
 
 def change_of(then: Optional[Finding], now: Optional[Finding]) -> str:
-    """Return a line that says how a finding changed, empty where it did not. None is a finding that was not made."""
+    """Return a line that says how a finding changed, empty where it did not."""
     said = now or then
     if said is None:
         return ""

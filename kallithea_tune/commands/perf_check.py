@@ -34,6 +34,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add("--compare-db", default="", metavar="URL",
             help="put the same load on this database too (URL, env:NAME or file:PATH)")
+        add("--try", action="append", default=[], dest="wanted", metavar="KEY=VALUE",
+            help="measure with and without this setting, which is written nowhere (repeatable)")
         add("--fail-on", choices=("advice", "warning", "error"), default="error",
             help="exit with 1 for findings of this level or worse (default: error)")
         add("-f", "--format", choices=("table", "json", "yaml", "csv", "value"), help="for machines, instead of text")
@@ -45,6 +47,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: Any) -> int:
         """Carry the command out and return its exit status."""
+        from kallithea_tune import instance
         from kallithea_tune.checks import model, runner
         from kallithea_tune.errors import ConfigError
 
@@ -56,19 +59,19 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             return self._list(chosen, args)
         if not args.config:
             raise ConfigError("name the ini file: gearbox perf-check -c my.ini")
-        return self._measure(chosen, args)
+        if args.compare_db:
+            args.compare_db = self._compare_db(args.compare_db)
+        self.instance = instance.load(args.config, compare_db=args.compare_db)
+        return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
-        from kallithea_tune import instance
         from kallithea_tune.checks import report, runner
 
         if args.save:
             report.refuse_unwritable(args.save)
         before = report.read_saved(args.compare) if args.compare else None
-        compare_db = self._compare_db(args.compare_db) if args.compare_db else ""
-        loaded = self.instance = instance.load(args.config, compare_db=compare_db)
         with self._progress() as progress:
-            result = runner.run(loaded, chosen, args.budget, compare_db, progress)
+            result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
         with reader_may_leave():
             if args.format:
                 self.emit(args, report.COLUMNS, report.rows(result.findings))
@@ -91,6 +94,25 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if engine.create_engine(url, "--compare-db").dialect.name == "sqlite" and not engine.sqlite_file(url):
             raise ConfigError("--compare-db: a SQLite database in memory is nobody else's to share; name a file")
         return url
+
+    def _try(self, chosen: list[Check], args: Any) -> int:
+        from kallithea_tune import errors
+        from kallithea_tune.checks import proposal
+
+        if args.save or args.compare:
+            raise errors.ConfigError("--try shows before and after by itself, without --save and --compare")
+        before = self.instance
+        after = self.instance = proposal.proposed(before, args.wanted)
+        checks = chosen if args.only else proposal.concerned(chosen, after)
+        with self._progress() as progress:
+            found, result = proposal.compare(before, after, checks, args.budget, args.compare_db, progress)
+        with reader_may_leave():
+            if args.format:
+                self.emit(args, proposal.COLUMNS, proposal.rows(found))
+            else:
+                proposal.write_text(before, after, found, sys.stdout)
+        unknown = any(item.verdict == "unknown" for item in found)
+        return self._status(result, args.fail_on) or (errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK)
 
     @contextlib.contextmanager
     def _progress(self) -> Iterator[output.Progress]:
