@@ -37,7 +37,7 @@ def survey(context: Context) -> Facts:
 
 def _survey(context: Context) -> Facts:
     facts: Facts = context.once(
-        "database", lambda: probe.facts(context.instance, max(context.deadline.left, 0.5) + 8))
+        "database", lambda: probe.facts(context.instance, max(context.deadline.left, 0.5) + 6))
     return facts
 
 

@@ -98,7 +98,7 @@ def explained(error: Exception, url: str) -> str:
         return "the SQLite file %s cannot be read: Permission denied" % path
     if "locked" in text:
         holders = ", ".join("process %d" % pid for pid in lock_holders(path))
-        return "%s is locked for more than 2 s%s" % (path, " by " + holders if holders else "")
+        return "%s is locked%s" % (path, " by " + holders if holders else "")
     if "readonly" in text:
         return "%s was left in mid-transaction by a process that died; its next use by Kallithea mends it" % path
     return "%s: %s" % (path, text)

@@ -38,7 +38,7 @@ def examine(path: str, limit: float) -> dict[str, Any]:
 
     complaints, complete, started = [], True, time.monotonic()
     try:
-        with contextlib.closing(open_sqlite(path)) as connection:
+        with contextlib.closing(open_sqlite(path, timeout=0.5)) as connection:
             started = time.monotonic()
             # SQLite calls back every so many virtual machine instructions, and stops when the answer is not zero.
             connection.set_progress_handler(lambda: time.monotonic() > started + limit, 10000)

@@ -196,7 +196,7 @@ def test_interrupted_on_another_server_it_drops_its_table(
         request: Any, instance: Path, started: Callable[..., Any], server: str, tmp_path: Path) -> None:
     url = request.getfixturevalue(server).url("interrupted")
     process = started("perf-check", "-c", instance, "--only", "DB013", "--compare-db", "env:OTHER",
-                      cwd=str(tmp_path), env=dict(os.environ, OTHER=url))
+                      "--budget", "2", cwd=str(tmp_path), env=dict(os.environ, OTHER=url))
     until(lambda: tables(url))
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)
