@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import textwrap
-from typing import Any, Mapping, Sequence, TextIO
+from typing import Any, Mapping, Optional, Sequence, TextIO
 
 FORMATS = {
     "table": ("cliff.formatters.table", "TableFormatter"),
@@ -40,10 +40,11 @@ def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
 
 
 def emit_list(
-    format: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], chosen: Sequence[str], stream: TextIO
+    format: Optional[str], columns: Sequence[str], rows: Sequence[Sequence[Any]], chosen: Sequence[str], stream: TextIO
 ) -> None:
     """Print `rows` by cliff's formatter for `format`, only the `chosen` columns where any are.
 
+    Without a format it is a table for people, within 80 columns.
     Raises LookupError naming the first column that does not exist.
     """
     import importlib
@@ -52,13 +53,14 @@ def emit_list(
         if name not in columns:
             raise LookupError(name)
     picked = [columns.index(name) for name in chosen] if chosen else list(range(len(columns)))
-    module, name = FORMATS[format]
+    module, name = FORMATS[format or "table"]
     formatter = getattr(importlib.import_module(module), name)()
     parser = argparse.ArgumentParser()
     formatter.add_argument_group(parser)
+    options = parser.parse_args([] if format else ["--max-width", str(WIDTH)])
     flat = format not in ("json", "yaml")
     data = [[_flat(row[index]) if flat else row[index] for index in picked] for row in rows]
-    formatter.emit_list([columns[index] for index in picked], data, stream, parser.parse_args([]))
+    formatter.emit_list([columns[index] for index in picked], data, stream, options)
 
 
 def _flat(value: Any) -> Any:

@@ -102,12 +102,12 @@ class TuneCommand:
         result: str = redactor.text(text)
         return result
 
-    def emit(self, args: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]], default: str = "") -> None:
-        """Print rows in the asked format; an unknown column is the user's error."""
+    def emit(self, args: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Print rows in the asked format, or as a table; an unknown column is the user's error."""
         from kallithea_tune import errors, output
 
         try:
-            output.emit_list(args.format or default, columns, rows, args.column, sys.stdout)
+            output.emit_list(args.format, columns, rows, args.column, sys.stdout)
         except LookupError as error:
             raise errors.ConfigError(
                 "there is no column '%s'; the columns are %s" % (error.args[0], ", ".join(columns))) from None

@@ -139,7 +139,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         rows = [[item.id, item.area, item.title, item.seconds, item.writes, " ".join(sorted(item.tags))]
                 for item in chosen]
         shown = len(columns) if args.format else 4
-        self.emit(args, columns[:shown], [row[:shown] for row in rows], default="table")
+        self.emit(args, columns[:shown], [row[:shown] for row in rows])
         return 0
 
     def _explain(self, checks: list[Check], wanted: str) -> int:
