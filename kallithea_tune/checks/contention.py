@@ -12,7 +12,8 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.output import figure
 from kallithea_tune.probes import contention
 from kallithea_tune.probes.contention import Target
-from kallithea_tune.probes.sqlite import NETWORK, file_system
+from kallithea_tune.probes.mounts import NETWORK
+from kallithea_tune.probes.sqlite import file_system
 from kallithea_tune.probes.statistics import p99, p99_difference, p99_interval
 
 CLIENTS = 8

@@ -9,7 +9,8 @@ from kallithea_tune.checks.cache_regions import processes_of
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import child
-from kallithea_tune.probes.sqlite import NETWORK, file_system
+from kallithea_tune.probes.mounts import NETWORK
+from kallithea_tune.probes.sqlite import file_system
 
 DRIVER_TIMEOUT = 5.0
 

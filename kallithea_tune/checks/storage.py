@@ -1,1 +1,222 @@
-"""Checks of the storage area."""
+"""On what file systems the directories are, whether they can be used, and how full they are."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+
+from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.checks.repositories import megabytes, named
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.probes import directories
+from kallithea_tune.probes.directories import ESSENTIAL, Place
+from kallithea_tune.probes.mounts import MEMORY, NETWORK, Mount
+from kallithea_tune.probes.repositories_root import repositories_root
+
+JUDGEMENT = "our judgement"
+SECONDS = 0.5
+GB = 1e9
+
+
+class Group(NamedTuple):
+    """Directories on the same mount, which share its device: what is measured for one holds for all."""
+
+    mount: Mount
+    places: Mapping[str, Place]
+
+    @property
+    def subject(self) -> str:
+        """The mount with the most important of its directories: ``/srv: repositories, database and 6 more``."""
+        return "%s: %s" % (self.mount.point, named(list(self.places)))
+
+    @property
+    def writable(self) -> str:
+        """The path of the most important directory that takes files. Raises NotMeasured where none does."""
+        for place in self.places.values():
+            if not place["write_error"]:
+                return str(place["real"])
+        raise NotMeasured("nothing can be written on %s" % self.mount.point)
+
+
+def places(context: Context) -> dict[str, Place]:
+    """Return what is to be known of each directory, looked at once in a run; the most important first."""
+
+    def look() -> dict[str, Place]:
+        wanted: dict[str, str] = {}
+        with contextlib.suppress(NotMeasured, TuneError):  # STO003 says so.
+            wanted["repositories"] = root(context)
+        wanted.update(directories.configured(context.instance))
+        return directories.look(wanted, 2.0)
+
+    found: dict[str, Place] = context.once("directories", look)
+    return found
+
+
+def root(context: Context) -> str:
+    """Return the directory of the repositories, asked for once in a run."""
+    found: str = context.once("repositories root", lambda: repositories_root(context.instance))
+    return found
+
+
+def groups(context: Context) -> list[Group]:
+    """Return the directories that answered, by mount and device (a mount of btrfs has several)."""
+    found: dict[tuple[int, int], dict[str, Place]] = {}
+    for name, place in places(context).items():
+        if place.get("mount"):
+            found.setdefault((place["mount"]["id"], place["device"]), {})[name] = place
+    return [Group(Mount(**next(iter(members.values()))["mount"]), members) for members in found.values()]
+
+
+WORDS = {
+    "ELOOP": "its symbolic links lead round in a circle", "ENOTDIR": "it is not a directory",
+    "ENOENT": "it is a symbolic link to nothing", "EIO": "its disk fails (EIO)",
+    "EACCES": "USER may not write there", "EPERM": "USER may not write there",
+    "EROFS": "its file system is read-only", "EDQUOT": "the quota of USER is used up",
+    "ESTALE": "its server has exported it anew (ESTALE)",
+}
+
+
+def judge_place(name: str, place: Place, user: str) -> list[Finding]:
+    """Say why a directory cannot be used; nothing where it can."""
+    path = place["path"]
+    common: dict[str, Any] = {"subject": name, "evidence": {"path": path}, "threshold": "can be read and written"}
+    if "silent" in place:
+        return [Finding(Severity.error, "the file system of %s hangs: %s" % (path, place["silent"]),
+                        remedy="look at the kernel's log (dmesg), the server and the network", **common)]
+    said: str = place["error"] or place["write_error"]
+    why = WORDS.get(said, said).replace("USER", user)
+    if place["error"]:
+        return [Finding(Severity.error, "%s cannot be used: %s" % (path, why), remedy="ls -ld %s" % path, **common)]
+    if not place["exists"] and name in ESSENTIAL:
+        return [Finding(Severity.error, "%s does not exist" % path, remedy="mount it, or correct the path", **common)]
+    if said in ("EACCES", "EPERM"):
+        return [Finding(Severity.warning, "%s: %s" % (path, why), confidence="medium",
+                        remedy="run this as Kallithea's own user, or: ls -ld %s" % path, **common)]
+    if said and said != "ENOSPC":
+        return [Finding(Severity.error, "%s cannot be written: %s" % (path, why), remedy="look at the kernel's log "
+                        "(dmesg): errors make file systems read-only" if said == "EROFS" else "", **common)]
+    return []
+
+
+GITLAB = "GitLab's NFS manual: vers=4.1,hard,lookupcache=positive"
+FSTAB = "/etc/fstab: %s; then umount and mount it"
+
+
+def judge_mount(mount: Mount, names: Sequence[str], rotating: object) -> list[Finding]:
+    """Judge the kind of file system and its options by what `names` need; one good finding, or what is wrong."""
+    kept = [name for name in names if name in ESSENTIAL]
+    found = []
+    if mount.type in NETWORK:
+        found = [(severity, said % {"point": mount.point}, remedy, source)
+                 for severity, said, remedy, source in _network(mount, names)]
+    elif mount.type in MEMORY and kept:
+        found = [(Severity.error, "%s is kept in memory (%s): gone after a restart" % (" and ".join(kept), mount.type),
+                  "move it to a disk", "tmpfs(5)")]
+    elif mount.type == "overlay" and kept:
+        found = [(Severity.warning, "%s is inside a container's layer, and goes with it" % " and ".join(kept),
+                  "keep it in a volume: docker run -v /srv/kallithea:%s ..." % mount.point, JUDGEMENT)]
+    if mount.option("sync") is not None and mount.type not in NETWORK:
+        found.append((Severity.warning, "mounted with sync: every write waits for the disk", FSTAB % "without sync",
+                      "mount(8)"))
+    if not found:
+        where = "network" if mount.type in NETWORK else "local"
+        found = [(Severity.ok, "%s file system %s" % (where, mount.type), "", JUDGEMENT)]
+    evidence = {
+        **({} if rotating is None else {"rotating": rotating}), "holds": list(names), "type": mount.type,
+        "options": [option for option in mount.options if option.partition("=")[0] in TOLD]}
+    return [Finding(severity, said, evidence=evidence, remedy=remedy, source=source,
+                    confidence="medium" if mount.type in NETWORK else "high")
+            for severity, said, remedy, source in found]
+
+
+TOLD = frozenset({"ro", "sync", "vers", "hard", "soft", "softerr", "nolock", "local_lock", "lookupcache", "nocto",
+                  "nobrl", "cache", "proto"})
+
+
+def _network(mount: Mount, names: Sequence[str]) -> Iterator[tuple[Severity, str, str, str]]:
+    """Yield severity, sentence, remedy and source for each option that is unsafe where several hosts write."""
+    local = mount.option("local_lock") not in (None, "none")
+    if mount.type.startswith("nfs"):
+        if local or mount.option("nolock") is not None:
+            yield (Severity.error, "locks on %(point)s do not reach other hosts: two may write at once",
+                   FSTAB % "local_lock=none, without nolock", "nfs(5), local_lock and nolock")
+        if mount.option("soft") is not None or mount.option("softerr") is not None:
+            yield (Severity.warning, "soft mount: a write may get lost when the server is slow", FSTAB % "hard",
+                   "nfs(5), soft: silent data corruption")
+        if mount.option("nocto") is not None:
+            yield (Severity.warning, "nocto: a push of one host is not seen by another", FSTAB % "cto",
+                   "GitLab's NFS manual, nocto")
+        if mount.option("vers") == "4.0":
+            yield Severity.warning, "NFS 4.0 clients may go on with stale data", FSTAB % "vers=4.1", GITLAB
+        if "repositories" in names and mount.option("lookupcache") not in ("pos", "positive", "none"):
+            yield (Severity.advice, "a push may be seen late by other hosts that use %(point)s",
+                   FSTAB % "lookupcache=positive", GITLAB)
+    elif mount.option("nobrl") is not None:
+        yield (Severity.error, "locks on %(point)s do not reach other hosts: two may write at once",
+               FSTAB % "without nobrl", "mount.cifs(8), nobrl")
+
+
+@check("STO003", "storage-kind", "File systems of the directories", "storage", seconds=SECONDS, shares="directories",
+       writes="a file without a name in each directory", tags=("disk",))
+def kind(context: Context) -> Iterator[Finding]:
+    """Look where each directory leads, on which mount it is (proc(5), mountinfo), and whether a file can be made there.
+
+    The file never gets a name (open(2), O_TMPFILE), so nothing can be left behind; where the file system knows no such
+    files (NFS) it has a name for a moment. A directory that hangs, cannot be used or written, or leads round in a
+    circle is an error; the others are looked at all the same. So is a network file system that keeps locks to its own
+    host (nolock, local_lock, nobrl), and repositories or an SQLite file in memory. Warnings: soft, nocto and NFS 4.0
+    (GitLab's NFS manual, nfs(5)), sync, a container's own layer.
+
+    Which directories share a device is shown; what STO001 and STO002 measure holds for all of them.
+    """
+    try:
+        root(context)
+    except (NotMeasured, TuneError) as error:
+        yield Finding(Severity.unknown, "not measured: %s" % error, subject="repositories")
+    user = getpass.getuser() if os.geteuid() else "root"
+    for name, place in places(context).items():
+        yield from judge_place(name, place, user)
+    for group in groups(context):
+        rotating = next(iter(group.places.values()))["rotational"]
+        for found in judge_mount(group.mount, list(group.places), rotating):
+            yield Finding(**{**vars(found), "subject": group.subject})
+
+
+def judge_space(place: Place) -> Finding:
+    """Judge what is free for users other than root: the worse of space and inodes."""
+    size, free, inodes, free_inodes = (place[name] for name in ("size", "free", "inodes", "free_inodes"))
+    if not size:
+        return Finding(Severity.ok, "its file system does not say what is free")
+    evidence: dict[str, Any] = {"size_gb": size / GB}
+    if inodes:
+        evidence.update(free_inodes=free_inodes, inodes=inodes)
+    common: dict[str, Any] = {"evidence": evidence, "source": JUDGEMENT, "threshold": "10 % free, or 50 GB"}
+    said = "%.2g %% of the space is free: %s" % (100 * free / size, megabytes(free))
+    remedy = "see STO005 and CAC003 for what may go; else a larger disk"
+    for severity, share, space, files in LIMITS:
+        if inodes and free_inodes < share * inodes and free_inodes < files:
+            return Finding(severity, "%.2g %% of the inodes are free: room for %d files" % (
+                100 * free_inodes / inodes, free_inodes), remedy=remedy,
+                **dict(common, threshold="10 % free, or 500000"))
+        if (free < share * size and free < space) or (place["write_error"] == "ENOSPC" and severity is Severity.error):
+            return Finding(severity, said, remedy=remedy, **common)
+    return Finding(Severity.ok, said, **common)
+
+
+# Severity, and of what is free the share, bytes and inodes below all of which it is given: our judgement.
+LIMITS = ((Severity.error, 0.02, 5 * GB, 50_000), (Severity.warning, 0.10, 50 * GB, 500_000))
+
+
+@check("STO004", "storage-space", "Free space and inodes", "storage", seconds=SECONDS, shares="directories",
+       tags=("disk",))
+def space(context: Context) -> Iterator[Finding]:
+    """Ask each file system that holds a directory what is free (statvfs(3)): blocks for other users than root, inodes.
+
+    Less than 10 % and less than 50 GB (or 500,000 inodes) is a warning, less than 2 % and 5 GB (50,000 inodes) an
+    error: our judgement. A small share of a very large disk is no reason to worry. Quotas of a user are not seen here.
+    """
+    for group in groups(context):
+        found = judge_space(next(iter(group.places.values())))
+        yield Finding(**{**vars(found), "subject": group.subject})

@@ -52,7 +52,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+        process.wait(1)
 
 
 def resolve(name: str) -> Callable[..., Any]:

@@ -9,21 +9,16 @@ from typing import Any
 
 from kallithea_tune.engine import open_sqlite
 from kallithea_tune.errors import NotMeasured
-
-# As statfs(2) and mount(8) name them; file locks on these are not to be relied upon.
-NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "fuse.glusterfs",
-                     "fuse.sshfs", "lustre", "ncpfs", "ocfs2", "gfs2", "virtiofs"})
+from kallithea_tune.probes.mounts import holding, table
 
 
 def file_system(path: str) -> str:
-    """Return the type of the file system that holds `path`, as the table of mounts has it."""
-    import psutil
-
-    real = os.path.realpath(path)
-    mounts = [
-        (len(mount.mountpoint), mount.fstype) for mount in psutil.disk_partitions(all=True)
-        if os.path.commonpath([real, mount.mountpoint]) == mount.mountpoint]
-    return max(mounts)[1] if mounts else ""
+    """Return the type of the file system that holds the file `path`, as the table of mounts has it; "" if unknown."""
+    try:
+        mount = holding(os.path.dirname(os.path.realpath(path)), table())
+    except OSError:
+        return ""
+    return mount.type if mount else ""
 
 
 def examine(path: str, limit: float) -> dict[str, Any]:

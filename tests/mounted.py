@@ -1,0 +1,59 @@
+"""Real file systems to measure on, small and private, made as root (or through sudo) and gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Iterator
+
+AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
+
+
+def run(*command: object) -> None:
+    """Run a command as root; what it says is in the error when it fails."""
+    said = subprocess.run(
+        [*AS_ROOT, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
+    assert said.returncode == 0, "%s: %s" % (" ".join(map(str, command)), said.stdout)
+
+
+@contextlib.contextmanager
+def mount(path: Path, *arguments: object) -> Iterator[Path]:
+    """Mount at `path`, which is made, with these arguments of mount(8)."""
+    path.mkdir(exist_ok=True)
+    run("mount", *arguments, path)
+    try:
+        yield path
+    finally:
+        run("umount", path)
+
+
+@contextlib.contextmanager
+def tmpfs(path: Path, options: str) -> Iterator[Path]:
+    """Mount a tmpfs, as in ``size=64k,nr_inodes=10``."""
+    with mount(path, "-t", "tmpfs", "-o", options + ",mode=1777", "none") as mounted:
+        yield mounted
+
+
+@contextlib.contextmanager
+def ext4(path: Path, megabytes: int, options: str = "rw") -> Iterator[Path]:
+    """Mount an ext4 of its own on a loop device."""
+    image = path.with_name(path.name + ".img")
+    with open(image, "wb") as file:
+        file.truncate(megabytes << 20)
+    run("mkfs.ext4", "-q", image)
+    with mount(path, "-o", "loop," + options, image) as mounted:
+        run("chmod", "1777", mounted)
+        yield mounted
+    image.unlink()
+
+
+@contextlib.contextmanager
+def frozen(path: Path) -> Iterator[None]:
+    """Freeze a file system: whoever writes hangs in the kernel and cannot be killed, as on a dead disk."""
+    run("fsfreeze", "--freeze", path)
+    try:
+        yield
+    finally:
+        run("fsfreeze", "--unfreeze", path)
