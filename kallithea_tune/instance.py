@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import operator
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
@@ -109,6 +110,46 @@ class Instance:
             self._engines["read-only"] = read_only_engine(self.database_url)
         engine: Engine = self._engines["read-only"]
         return engine
+
+    def package(self) -> str:
+        """Return the top-level package of the application: ``kallithea``. Raises ConfigError where it has none."""
+        factory = self.contexts()[1].object
+        name = getattr(factory, "__module__", "") or ""
+        if not name:
+            raise ConfigError("%s names an application whose package cannot be told" % self.path)
+        return str(name.split(".")[0])
+
+    def metadata(self, named: str = "") -> Any:
+        """Return the SQLAlchemy metadata of the application's models, or what `named` says as ``module:attribute``.
+
+        Raises ConfigError where there is none.
+        """
+        import importlib
+
+        package = self.package() if not named else ""
+        usual = (".model.meta:Base.metadata", ".model:DeclarativeBase.metadata", ".model:metadata")
+        places = [named] if named else [package + place for place in usual]
+        with contextlib.suppress(ImportError):
+            # The tables join the metadata when the models are imported.
+            importlib.import_module(package + ".model.db")
+        for place in places:
+            module, _, attribute = place.partition(":")
+            with contextlib.suppress(ImportError, AttributeError):
+                return operator.attrgetter(attribute)(importlib.import_module(module))
+        raise ConfigError("the application's tables were not found in %s; name them with --metadata module:attribute"
+                          % " or ".join(places))
+
+    def schema_heads(self) -> tuple[str, ...]:
+        """Return the newest revisions of the application's own Alembic scripts; none where it has no such scripts."""
+        import importlib
+
+        directory = os.path.dirname(str(importlib.import_module(self.package()).__file__))
+        scripts = os.path.join(directory, "alembic")
+        if not os.path.isdir(scripts):
+            return ()
+        from alembic.script import ScriptDirectory
+
+        return tuple(sorted(ScriptDirectory(scripts).get_heads()))
 
 
 def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:

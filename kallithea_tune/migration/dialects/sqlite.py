@@ -1,0 +1,123 @@
+"""SQLite: rows written out by its own printf(), rows taken in by executemany into a file nobody else has open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
+
+from kallithea_tune.migration import values
+from kallithea_tune.migration.dialects.default import BATCH, Dialect, Lines
+from kallithea_tune.migration.values import Kind, Row
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column, Table
+    from sqlalchemy.engine import Connection
+
+MOST_ARGUMENTS = 99  # of an SQL function, SQLITE_MAX_FUNCTION_ARG being 100 in older versions
+
+
+class SQLite(Dialect):
+    """SQLite through Python's own module."""
+
+    __dialect__ = "sqlite"
+    constraints_later = False
+    transactional_ddl = True
+
+    def begin_snapshot(self, connection: Connection) -> None:
+        """Begin a read transaction; SQLite begins it with the first SELECT."""
+        cursor = self.cursor(connection)
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT count(*) FROM sqlite_master").fetchone()
+
+    def marker(self, connection: Connection) -> str:
+        """Return a number that changes on this connection when another one commits."""
+        return str(self.cursor(connection).execute("PRAGMA data_version").fetchone()[0])
+
+    def data_bytes(self, connection: Connection, table: Table) -> int:
+        """Return the size of the table's pages where SQLite was built with dbstat."""
+        import sqlite3
+
+        try:
+            found = self.cursor(connection).execute(
+                "SELECT sum(pgsize) FROM dbstat WHERE name = ? AND aggregate = TRUE", [table.name]).fetchone()
+        except sqlite3.OperationalError:
+            return 0
+        return int(found[0] or 0)
+
+    def last_key(self, connection: Connection, table: Table) -> int:
+        """Return what ``sqlite_sequence`` remembers."""
+        cursor = self.cursor(connection)
+        if not cursor.execute("SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'").fetchone():
+            return 0
+        found = cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = ?", [table.name]).fetchone()
+        return int(found[0] or 0) if found else 0
+
+    def rows(self, connection: Connection, table: Table) -> Iterator[Sequence[Row]]:
+        """Yield all rows as they are."""
+        names = ", ".join(self.quoted(connection, column.name) for column in table.columns)
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT %s FROM %s" % (names, self._ordered(connection, table)))
+        yield from values.batches(cursor, BATCH)
+
+    def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
+        """Yield all rows as SQLite's printf() writes them: 1.5 s for 1,000,000 rows, against 9 s in Python."""
+        kinds = [values.kind_of(column) for column in table.columns]
+        # Its %Q writes 15 digits of a float and stops at a NUL.
+        if Kind.number in kinds or len(kinds) > MOST_ARGUMENTS or keep_nul and self._has_nul(connection, table):
+            yield from super().lines(connection, table, keep_nul)
+            return
+        pattern = ",".join("%s" if kind is Kind.binary else "%Q" for kind in kinds)
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT CAST(printf('%s', %s) AS BLOB) FROM %s" % (
+            pattern, ", ".join(self._argument(connection, column) for column in table.columns),
+            self._ordered(connection, table)))
+        for batch in values.batches(cursor, BATCH):
+            yield len(batch), b"\n".join([line for line, in batch]) + b"\n"
+
+    def _argument(self, connection: Connection, column: Column) -> str:
+        name = self.quoted(connection, column.name)
+        if values.kind_of(column) is Kind.binary:
+            return "CASE WHEN %s IS NULL THEN 'NULL' ELSE '\\x' || hex(%s) END" % (name, name)
+        return name
+
+    def _has_nul(self, connection: Connection, table: Table) -> bool:
+        texts = [self.quoted(connection, column.name) for column in table.columns
+                 if values.kind_of(column) is not Kind.binary]
+        found = self.cursor(connection).execute("SELECT EXISTS(SELECT 1 FROM %s WHERE %s)" % (
+            self.quoted(connection, table.name), " OR ".join("instr(%s, char(0))" % name for name in texts)))
+        return bool(found.fetchone()[0])
+
+    def _ordered(self, connection: Connection, table: Table) -> str:
+        order = ", ".join(self.quoted(connection, column.name) for column in table.primary_key.columns)
+        return self.quoted(connection, table.name) + (" ORDER BY " + order if order else "")
+
+    def risk(self, column: Column) -> str:
+        """Nothing: SQLite takes any value."""
+        return ""
+
+    def begin_load(self, connection: Connection) -> None:
+        """Save what protects a file that would be thrown away after a crash anyway."""
+        cursor = self.cursor(connection)
+        for pragma in ("foreign_keys = OFF", "synchronous = OFF", "journal_mode = MEMORY", "cache_size = -32000"):
+            cursor.execute("PRAGMA " + pragma).fetchall()
+
+    def insert(self, connection: Connection, table: Table, rows: Iterator[Sequence[Row]]) -> None:
+        """Write rows by executemany."""
+        cursor = self.cursor(connection)
+        statement = "INSERT INTO %s (%s) VALUES (%s)" % (
+            self.quoted(connection, table.name),
+            ", ".join(self.quoted(connection, column.name) for column in table.columns),
+            ", ".join("?" for _ in table.columns))
+        for batch in rows:
+            cursor.executemany(statement, batch)
+
+    def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:
+        """Write ``sqlite_sequence``, which is there when the table has AUTOINCREMENT."""
+        if not table.dialect_options["sqlite"]["autoincrement"]:
+            return
+        cursor: Any = self.cursor(connection)
+        cursor.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table.name])
+        cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [table.name, key])
+
+    def analyze(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Run ANALYZE."""
+        self.cursor(connection).execute("ANALYZE")

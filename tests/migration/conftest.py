@@ -1,0 +1,76 @@
+"""What the tests of the migration share: databases to copy, and what is in them, read in the plainest way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+
+BIN = Path(sys.executable).parent
+
+
+def contents(url: str) -> dict[str, list[Any]]:
+    """Every row of every table of the models, by primary key, as Kallithea would get them."""
+    import sqlalchemy
+    from kallithea.model import db, meta
+
+    assert db.User
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        found = {
+            name: [tuple(row) for row in connection.execute(table.select().order_by(*table.primary_key.columns))]
+            for name, table in meta.Base.metadata.tables.items()}
+    engine.dispose()
+    return found
+
+
+@pytest.fixture
+def read() -> Callable[[str], dict[str, list[Any]]]:
+    """Read a database whole."""
+    return contents
+
+
+@pytest.fixture
+def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run ``gearbox db-migrate`` from an ini file to a URL, which travels in the environment."""
+
+    def call(ini: Path, url: str, *words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+        environment = dict(os.environ, TARGET=url)
+        return gearbox(
+            "db-migrate", "-c", ini, "--to", "env:TARGET", *words, cwd=str(tmp_path), env=environment, **options)
+
+    return call
+
+
+@pytest.fixture
+def with_url(edit: Any) -> Callable[[Path, str], Path]:
+    """Make a copy of an ini file, beside it, with another database."""
+
+    def copy(ini: Path, url: str) -> Path:
+        made = ini.with_name("other-%d.ini" % len(list(ini.parent.iterdir())))
+        made.write_text(ini.read_text())
+        edit(made, "sqlite:///%(here)s/kallithea.db?timeout=60", url.replace("%", "%%"))
+        return made
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def created_on(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], None]]:
+    """Have ``kallithea-cli db-create`` make its tables in the database of a URL, which it drops before."""
+
+    def create(url: str) -> None:
+        directory = tmp_path_factory.mktemp("created")
+        ini = directory / "my.ini"
+        ini.write_text((pristine / "my.ini").read_text().replace("sqlite:///%(here)s/kallithea.db?timeout=60", url))
+        (directory / "repos").mkdir()
+        subprocess.run(
+            [str(BIN / "kallithea-cli"), "db-create", "-c", str(ini), "--user=admin", "--password=secret-word",
+             "--email=a@example.com", "--repos=%s" % (directory / "repos"), "--force-yes"],
+            check=True, cwd=str(directory), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    yield create
