@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Dict, List, Sequence
 
 import pytest
+
+BIN = Path(sys.executable).parent
 
 TOYS = '''
 import time
@@ -72,16 +76,39 @@ def install(tmp_path: Path) -> Callable[[str, str, str], Path]:
 
 
 @pytest.fixture
-def perf_check(gearbox: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Run ``gearbox perf-check``, with what is in tmp_path/site installed."""
+def environment(tmp_path: Path) -> Dict[str, str]:
+    """The environment variables with which what is in tmp_path/site is installed."""
+    path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
+    return {**os.environ, "PYTHONPATH": path}
 
-    def run(*words: object, **options: Any) -> Any:
-        given = options.pop("env", {})
-        path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
-        environment = {**os.environ, "PYTHONPATH": path, **given}
-        return gearbox("perf-check", *words, cwd=str(tmp_path), env=environment, **options)
+
+@pytest.fixture
+def perf_check(environment: Dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+    """Run ``gearbox perf-check`` behind the words of `before`; its output may go elsewhere."""
+
+    def run(*words: object, before: Sequence[str] = (), env: Any = (), stdout: Any = subprocess.PIPE,
+            timeout: float = 300) -> Any:
+        closed = None
+        if stdout == "closed pipe":
+            reading, stdout = os.pipe()
+            os.close(reading)
+            closed = stdout
+        command = [*before, str(BIN / "gearbox"), "perf-check", *map(str, words)]
+        try:
+            return subprocess.run(
+                command, cwd=str(tmp_path), env={**environment, **dict(env)}, stdout=stdout, stderr=subprocess.PIPE,
+                universal_newlines=True, timeout=timeout)
+        finally:
+            if closed:
+                os.close(closed)
 
     return run
+
+
+@pytest.fixture
+def without_privileges() -> List[str]:
+    """What to put before a command so that permissions count: root without the right to ignore them."""
+    return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
 
 
 @pytest.fixture
