@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Sequence
 
 import pytest
 
@@ -76,14 +76,14 @@ def install(tmp_path: Path) -> Callable[[str, str, str], Path]:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> Dict[str, str]:
+def environment(tmp_path: Path) -> dict[str, str]:
     """The environment variables with which what is in tmp_path/site is installed."""
     path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": path}
 
 
 @pytest.fixture
-def perf_check(environment: Dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+def perf_check(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
     """Run ``gearbox perf-check`` behind the words of `before`; its output may go elsewhere."""
 
     def run(*words: object, before: Sequence[str] = (), env: Any = (), stdout: Any = subprocess.PIPE,
@@ -106,7 +106,7 @@ def perf_check(environment: Dict[str, str], tmp_path: Path) -> Callable[..., Any
 
 
 @pytest.fixture
-def without_privileges() -> List[str]:
+def without_privileges() -> list[str]:
     """What to put before a command so that permissions count: root without the right to ignore them."""
     return ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.getuid() == 0 else []
 

@@ -160,7 +160,8 @@ def test_output_that_cannot_be_written_is_told(perf_check, toys):
 
 
 def test_without_any_output_the_status_is_still_right(perf_check, toys):
-    result = perf_check("-c", toys(toy_level="error"), "--only", "TOY001", before=["sh", "-c", 'exec "$@" >&- 2>&-', "x"])
+    closed = ["sh", "-c", 'exec "$@" >&- 2>&-', "x"]
+    result = perf_check("-c", toys(toy_level="error"), "--only", "TOY001", before=closed)
     assert result.returncode == 1
 
 
