@@ -23,7 +23,7 @@ LOOSE_OBJECTS = 20_000
 def make_sick(ini: Path) -> None:
     """Spoil the instance that `ini` belongs to."""
     spoil_ini(ini)
-    fill_cache(ini.parent / "data" / "cache" / "data" / "container_file", CACHE_FILES)
+    fill_cache(ini.parent / "data" / "cache" / "container_file", CACHE_FILES)
     add_loose_objects(ini.parent / "repos" / "git-one", LOOSE_OBJECTS)
 
 

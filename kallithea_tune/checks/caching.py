@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-from typing import Any, Iterator, Mapping
+import shlex
+from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.checks.model import Context, Deadline, Finding, Severity, check
+from kallithea_tune.output import figure
 from kallithea_tune.probes import beaker_config, child
 from kallithea_tune.probes.scratch import scratch
 
@@ -18,65 +19,58 @@ ISSUE_196 = "Beaker issue 196; limits: our judgement, and Nielsen's 0.1 s for wh
 def label(function: str) -> str:
     """Return what a caching function of Kallithea holds, as in ``README``."""
     name = function.replace("_get_", "").replace("_from_cache", "").strip("_")
-    return {"readme": "README", "feed": "feed"}.get(name, name)
+    return {"readme": "README", "feed": "feed"}.get(name, name) or "unknown"
 
 
 def judge_namespace(kept: Mapping[str, Any], cost: Mapping[str, Any], name: str) -> Finding:
     """Judge a namespace file by what one miss was measured to cost at its size."""
     miss, size = cost["miss_ms"], kept["bytes"] / MB
+    measured = cost["bytes"] / MB
+    # A very large one is measured at a part of its size, and costs more.
+    more = "over " if measured < 0.9 * size else ""
     common: dict[str, Any] = {
         "subject": name, "threshold": "%g ms per miss" % SLOW_MISS_MS, "source": ISSUE_196,
         "evidence": {
-            "size_mb": size, "entries": kept["entries"], "expired": kept["expired"], "hit_ms": cost["hit_ms"],
-            "miss_ms": miss, "rounds": cost["rounds"], **({} if kept["complete"] else {"sampled": True})},
+            "hit_ms": cost["hit_ms"], "miss_ms": miss, "expired": kept["expired"], "entries": kept["entries"],
+            "size_mb": size, "rounds": cost["rounds"], **({"measured_at_mb": measured} if more else {}),
+            **({} if kept["complete"] else {"counts": "estimated"})},
     }
     if miss < SLOW_MISS_MS:
         return Finding(Severity.ok, "the %s cache has %.3g MB; a miss rewrites it in %.2g ms" % (name, size, miss),
                        **common)
     # The size at which a miss of this machine would be at the limit, miss time being in proportion to size.
-    limit = max(1, int(size * SLOW_MISS_MS / miss))
+    limit = max(1, int(measured * SLOW_MISS_MS / miss))
     return Finding(
         Severity.error if miss >= VERY_SLOW_MISS_MS else Severity.warning,
-        "each %s miss rewrites all %d entries, %.3g MB: %.3g ms" % (name, kept["entries"], size, miss),
-        remedy="daily: find %s/container_file -name '*.cache' -size +%dM -delete" % (kept["data_dir"], limit),
+        "each %s miss rewrites all %d entries, %.3g MB: %s%.3g ms" % (name, kept["entries"], size, more, miss),
+        remedy="cron: 0 4 * * * find %s/container_file -name '*.cache' -size +%dM -delete" % (
+            shlex.quote(kept["data_dir"]), limit),
         impact_ms=miss, impact_per="%s miss" % name, **common)
 
 
-def judge_leftover(path: str, size: int) -> Finding:
-    """Judge a namespace file that none of the installed application's functions uses any more."""
-    common: dict[str, Any] = {"subject": os.path.basename(path), "evidence": {"size_mb": size / MB},
-                              "threshold": "1 MB", "source": "our judgement"}
-    if size < MB:
-        return Finding(Severity.ok, "a cache file that no code uses any more, but a small one", **common)
-    return Finding(
-        Severity.advice, "a cache file of %.3g MB that no installed code uses any more" % (size / MB),
-        remedy="rm %s" % path, **common)
-
-
-@check("CAC001", "cache-namespace-size", "Size and cost of Beaker's cache files", "caching", seconds=2.0,
-       writes="the cache's data directory", tags=("cache", "probe"))
+@check("CAC001", "cache-namespace-size", "Size and cost of Beaker's cache files", "caching", seconds=1.5,
+       writes="the cache's data directory", tags=("cache", "probe"), shares="cache files")
 def namespace_size(context: Context) -> Iterator[Finding]:
-    """Read the size of every namespace file of the file cache, and time a hit and a miss at that size.
+    """Read the size of the file cache's namespace files, and time a hit and a miss at that size.
 
     Beaker's file backend keeps one pickle per namespace: every hit reads and unpickles all entries, every miss does so
     three times and writes them all again; expired entries are never removed. The entries are counted from the pickle's
     opcodes (it is never unpickled). A scratch namespace of as many entries and bytes, in the same data directory, is
     filled by Beaker itself, then Cache.get of a stored and of a new key are timed in turn.
 
-    A miss of 10 ms is worth a warning (our judgement), one of 100 ms an error: it is felt (Nielsen's 0.1 s). A file no
-    installed code uses any more, as after a move of the virtual environment, is worth removing from 1 MB on.
+    A miss of 10 ms is worth a warning (our judgement), one of 100 ms an error: it is felt (Nielsen's 0.1 s).
     """
-    in_use = {use.file(region["data_dir"]): label(use.function) for use, region in file_uses(context)}
     kept = live_namespaces(context)
-    mine = [found for found in kept if found["path"] in in_use]
-    for number, found in enumerate(mine):
-        share = Deadline(context.deadline.left / (len(mine) - number))
-        cost = namespace_cost(found, share)
-        yield judge_namespace(found, cost, in_use[found["path"]])
-    if in_use:
-        yield from (judge_leftover(found["path"], found["bytes"]) for found in kept if found["path"] not in in_use)
-        if not kept:
-            yield Finding(Severity.ok, "the file cache is empty")
+    names = {found["path"]: label(found["function"]) for found in kept}
+    for use, region in file_uses(context):
+        mine = namespace_of(context, use, region)
+        if mine:
+            names[mine["path"]] = label(use.function)
+    for number, found in enumerate(kept):
+        cost = namespace_cost(found, Deadline(context.deadline.left / (len(kept) - number)))
+        yield judge_namespace(found, cost, names[found["path"]])
+    if not kept and any(file_uses(context)):
+        yield Finding(Severity.ok, "the file cache is empty")
 
 
 def namespace_cost(kept: Mapping[str, Any], deadline: Deadline) -> Mapping[str, Any]:
@@ -89,19 +83,25 @@ def namespace_cost(kept: Mapping[str, Any], deadline: Deadline) -> Mapping[str, 
 
 
 def live_namespaces(context: Context) -> list[Mapping[str, Any]]:
-    """Describe every namespace file in the directories of the file regions, read once per run."""
-    directories = sorted({
-        region["data_dir"] for region in cache_regions(context).values()
-        if region["type"] == "file" and os.path.isdir(region.get("data_dir") or "")})
-
-    def read() -> list[Mapping[str, Any]]:
-        return [
-            found for directory in directories
-            for found in child.call("kallithea_tune.probes.beaker_files:namespaces", context.deadline.left + 2,
-                                    directory=directory, budget=context.deadline.left / 4)]
-
-    found: list[Mapping[str, Any]] = context.once("cache namespaces", read)
+    """Describe the namespace files of the file regions that are used or large, read once per run."""
+    known = {use.file(region["data_dir"]): region["data_dir"] for use, region in file_uses(context)}
+    found: list[Mapping[str, Any]] = context.once("cache namespaces", lambda: child.call(
+        "kallithea_tune.probes.beaker_files:namespaces", context.deadline.left + 2, known=known,
+        budget=context.deadline.left / 4) if known else [])
     return found
+
+
+def namespace_of(
+    context: Context, use: beaker_config.Use, region: Mapping[str, Any]
+) -> Optional[Mapping[str, Any]]:
+    """Return the namespace file of a function, or None where it has none.
+
+    An application that runs from another path than this one has it under another name; the keys tell.
+    """
+    kept = live_namespaces(context)
+    path = use.file(region.get("data_dir") or "")
+    by_path = [found for found in kept if found["path"] == path]
+    return next(iter(by_path or [found for found in kept if found["function"] == use.function]), None)
 
 
 def file_uses(context: Context) -> Iterator[tuple[beaker_config.Use, Mapping[str, Any]]]:
@@ -127,28 +127,39 @@ def cache_uses(context: Context) -> list[beaker_config.Use]:
 
 
 MANY_FILES, TOO_MANY_FILES = 10000, 100000
+DAYS = 30
+NEVER_REMOVED = "our judgement; Beaker manual, 'Removing Expired/Old Sessions'"
+SESSIONS, CACHES = "session files", "cache files"
 
 
 def judge_growth(counted: Mapping[str, Any], name: str, days: int) -> Finding:
-    """Judge the number of files below a directory, and what deleting the old ones would free."""
-    files, old = counted["files"], counted["old_files"]
-    evidence = {
-        "files": files, "size_mb": counted["bytes"] / MB, "old": old, "old_size_mb": counted["old_bytes"] / MB,
-        "new_per_day": counted["week_files"] // 7, "oldest_days": counted["oldest_days"],
-        **({} if counted["complete"] else {"sampled": True})}
+    """Judge the number of files by what deleting those older than `days` would free."""
+    files, old, freed = counted["files"], counted["old_files"], counted["old_bytes"] / MB
+    per_day = counted["week_files"] // 7
     common: dict[str, Any] = {
-        "subject": name, "evidence": evidence, "source": "our judgement; Beaker manual: it never removes sessions",
-        "threshold": "%d files, some old; %d files" % (MANY_FILES, TOO_MANY_FILES)}
-    at_least = "" if counted["complete"] else "at least "
-    if files < MANY_FILES or (files < TOO_MANY_FILES and not old):
+        "subject": name, "source": NEVER_REMOVED, "threshold": "%d old or %d" % (MANY_FILES, TOO_MANY_FILES),
+        "evidence": {
+            "size_mb": counted["bytes"] / MB, "new_per_day": per_day, "oldest_days": counted["oldest_days"],
+            "files": files, "old": old, "old_size_mb": freed}}
+    number = "%d%s" % (files, "" if counted["complete"] else "+")
+    told = "of %s %s, %d are over %d days old: %s MB to free" % (number, name, old, days, figure(freed))
+    places = counted["places"]
+    if files >= TOO_MANY_FILES and old * 10 < files:
+        # Deleting what is a month old would not help: they are made faster than that.
+        shorter = "set session.timeout = 604800; " if name == SESSIONS else ""
         return Finding(
-            Severity.ok, "%s%d files, %d of them older than %d days" % (at_least, files, old, days), **common)
-    severity = Severity.warning if files >= TOO_MANY_FILES else Severity.advice
-    # Where most are young, deleting those of a month ago would not help.
-    freed, kept = (old, days) if old >= files // 10 else (files - counted["week_files"], 7)
-    return Finding(
-        severity, "%s%d files; %d are older than %d days" % (at_least, files, freed, kept),
-        remedy="cron: 0 4 * * * find %s -type f -mtime +%d -delete" % (counted["directory"], kept), **common)
+            Severity.warning, "%s %s, %d new a day; only %d are over %d days old" % (
+                number, name, per_day, old, days),
+            remedy=shorter + deletion(places, 7), **common)
+    if files >= TOO_MANY_FILES or old >= MANY_FILES:
+        return Finding(
+            Severity.warning if files >= TOO_MANY_FILES else Severity.advice, told, remedy=deletion(places, days), **common)
+    return Finding(Severity.ok, told, remedy=deletion(places, days) if old else "", **common)
+
+
+def deletion(places: str, days: int) -> str:
+    """Return the line for cron; what follows its five fields is the command to run once."""
+    return "cron: 0 4 * * * find %s -type f -mtime +%d -delete" % (places, days)
 
 
 @check("CAC003", "cache-growth", "Growth of session and cache files", "caching", seconds=1.0, tags=("cache", "probe"))
@@ -156,27 +167,21 @@ def growth(context: Context) -> Iterator[Finding]:
     """Count the files of sessions and of the file cache, with scandir(3) and one lstat(2) each, bounded in time.
 
     Beaker never removes a session: each request without a cookie, as robots and monitoring make them, leaves a session
-    file and a lock file below cache_dir/sessions, which a cleaning job for data/cache never reaches. Each key of the
-    file cache leaves a lock file as well. Files older than 30 days (or than session.timeout, if that is longer) hold
-    nothing a user would miss. Advice from 10,000 files on when some are old, a warning from 100,000 on (our judgement).
+    file and a lock file below cache_dir/sessions, which the guide's cleaning of data/cache never reaches. Each key of
+    the file cache leaves a lock file as well. What nothing wrote to for 30 days (or session.timeout, if longer) nobody
+    will miss: a session is written to at each request. Advice from 10,000 such files on; a warning from 100,000 files
+    on, young or old (our judgement).
     """
     settings = context.instance.settings
-    wanted = {}
     sessions = beaker_config.session_directory(settings)
-    if sessions:
-        wanted["session files"] = sessions
-    for region in cache_regions(context).values():
-        for key, name in (("data_dir", "file cache"), ("lock_dir", "cache locks")):
-            if region["type"] in ("file", "dbm") and region.get(key):
-                wanted[name] = region[key]
-    days = 30
-    if settings.get("session.timeout", "").strip().isdigit():
-        days = max(days, math.ceil(int(settings["session.timeout"]) / 86400))
-    # The locks are usually inside the cache's own directory, and counted there.
-    if wanted.get("cache locks", "").startswith(wanted.get("file cache", "\0") + os.sep):
-        del wanted["cache locks"]
-    counted = child.call("kallithea_tune.probes.beaker_files:growth", context.deadline.left + 2,
-                         directories=list(wanted.values()), old_days=days, budget=context.deadline.left)
-    for name, found in zip(wanted, counted):
-        if found["exists"]:
-            yield judge_growth(found, name, days)
+    seconds = settings.get("session.timeout", "").strip()
+    days = max(DAYS, math.ceil(int(seconds) / 86400)) if seconds.isdigit() else DAYS
+    caches = {
+        region.get(key): None for region in cache_regions(context).values() if region["type"] in ("file", "dbm")
+        for key in ("data_dir", "lock_dir")}
+    groups = [[sessions] if sessions else [], [directory for directory in caches if directory]]
+    counted = child.call("kallithea_tune.probes.beaker_files:growth", context.deadline.left + 2, groups=groups,
+                         old_days=[days, DAYS], budget=context.deadline.left)
+    for name, found, old_days in zip((SESSIONS, CACHES), counted, (days, DAYS)):
+        if found["places"]:
+            yield judge_growth(found, name, old_days)

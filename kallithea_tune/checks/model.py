@@ -16,7 +16,7 @@ from kallithea_tune.output import figure
 # Each area with the modules of `kallithea_tune.checks` that hold its checks.
 AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage",),
-    "caching": ("caching", "cache_regions", "cache_effect"),
+    "caching": ("caching", "cache_regions", "cache_effect", "sessions"),
     "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving",),
     "logging": ("logging",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import time
@@ -10,7 +11,7 @@ from typing import Any
 from kallithea_tune.errors import NotMeasured
 
 # A larger namespace is not written: it is measured at this size, and costs at least as much.
-MOST_BYTES = 64 * 1024 * 1024
+MOST_BYTES = 32 * 1024 * 1024
 # Key, times and pickle's own opcodes of one entry.
 _ENTRY_BYTES = 60
 _LIFETIME = 604800
@@ -49,10 +50,11 @@ def hit_and_miss(directory: str, entries: int, size: int, budget: float) -> dict
 
     A hit is ``Cache.get`` of a stored key, a miss of one that is not stored and whose value is ready at once: open(2),
     flock(2), read(2) and unpickling of the whole file for a hit; that three times, pickling of it all, write(2) and
-    rename(2) for a miss. Returns the medians ``hit_ms`` and ``miss_ms``, the ``rounds``, and the ``entries`` held.
+    rename(2) for a miss. Returns the medians ``hit_ms`` and ``miss_ms``, the ``rounds``, and the ``bytes`` measured at.
     """
     cache = file_cache(directory, "kallithea-tune")
     held = seed(cache, max(1, entries), size)
+    measured = os.path.getsize(cache.namespace.file)
     value = ("x" * max(1, size // max(1, entries)), "README")
     hits: list[float] = []
     misses: list[float] = []
@@ -61,7 +63,8 @@ def hit_and_miss(directory: str, entries: int, size: int, budget: float) -> dict
         hits.append(_milliseconds(cache, "seed %d" % (held // 2), value))
         misses.append(_milliseconds(cache, "miss %d" % len(misses), value))
     return {
-        "hit_ms": statistics.median(hits), "miss_ms": statistics.median(misses), "rounds": len(hits), "entries": held}
+        "hit_ms": statistics.median(hits), "miss_ms": statistics.median(misses), "rounds": len(hits),
+        "bytes": measured}
 
 
 def _milliseconds(cache: Any, key: str, value: object) -> float:

@@ -1,8 +1,9 @@
-"""The same real request with its cache entry missing, present, and with caching off, in turn, in-process."""
+"""The same real request with Beaker's cache cold, warm and off, in the application itself."""
 
 from __future__ import annotations
 
 import os
+import statistics
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
@@ -11,8 +12,8 @@ from kallithea_tune.instance import Instance
 from kallithea_tune.probes import wsgi
 from kallithea_tune.probes.statistics import Interval, paired_difference
 
-# Fewer pairs than this say nothing; more than this add nothing.
-FEWEST, MOST = 6, 40
+# Fewer rounds than this have no interval; more than this add little.
+FEWEST, MOST = 5, 30
 STATES = ("cold", "warm", "off")
 
 
@@ -31,8 +32,7 @@ class Page:
 class Effect:
     """The median milliseconds of a page in each state, and the differences that matter with their intervals.
 
-    `saved` is what a hit saves against no caching at all, `lost` what a miss costs more than that. `keys` are the
-    cache keys that the page made.
+    `saved` is what a hit saves against no caching at all, `lost` what a miss costs more than that.
     """
 
     cold_ms: float
@@ -41,7 +41,6 @@ class Effect:
     saved: Interval
     lost: Interval
     rounds: int
-    keys: tuple[str, ...] = ()
 
     @property
     def break_even(self) -> float:
@@ -50,69 +49,66 @@ class Effect:
         return loss / (gain + loss) if gain + loss else 0.0
 
 
-def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[Effect]:
-    """Ask for each page cold, warm and with caching off, in turn, as often as `seconds` allow, and compare.
+def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[list[wsgi.Answer]]:
+    """Ask for each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
-    The caches live in a scratch directory inside cache_dir, filled with as much as the live ones hold. Raises
-    NotMeasured where a page is not answered with 200, or too few rounds were possible.
+    Returns for each page its answers in threes of `STATES`. The first page gets its `FEWEST` rounds before the next is
+    asked for at all; what time is left is shared. The caches live in a scratch directory inside cache_dir, filled with
+    as much as the live ones hold.
     """
-    requests = [
-        wsgi.Request(page.path, prepare="kallithea_tune.probes.cache_effect:put_into", arguments={
-            "state": state, "region": page.region, "namespace": page.namespace, "entries": page.entries,
-            "size": page.size})
-        for page in pages for state in STATES]
-    answers = wsgi.visit(instance, requests, seconds, rounds=MOST + 1).answers
-    return [_effect(answers[start:start + len(STATES)]) for start in range(0, len(answers), len(STATES))]
+    # The first request for a page imports modules and compiles templates, and is not counted.
+    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * FEWEST)]
+    plan += [(number, state) for _ in range(FEWEST, MOST) for number in range(len(pages)) for state in STATES]
+    visit = wsgi.visit(instance, [_request(pages[number], state) for number, state in plan], seconds)
+    return [
+        [answer for (asked, _), answer in zip(plan, visit.answers) if asked == number and answer.status][1:]
+        for number in range(len(pages))]
 
 
-def _effect(answers: Sequence[wsgi.Answer]) -> Effect:
+def _request(page: Page, state: str) -> wsgi.Request:
+    return wsgi.Request(page.path, prepare="kallithea_tune.probes.cache_effect:put_into", arguments={
+        "state": state, "region": page.region, "namespace": page.namespace, "entries": page.entries,
+        "size": page.size})
+
+
+def effect_of(answers: Sequence[wsgi.Answer]) -> Effect:
+    """Compare the answers for one page, as `measure` returns them.
+
+    Raises NotMeasured where one was not answered with 200, or there are too few.
+    """
     for answer in answers:
-        if answer.status not in (0, 200):
+        if answer.status != 200:
             raise NotMeasured("%s was answered with status %d" % (answer.path, answer.status))
-    # The first round imports modules and compiles templates.
-    rounds = min(len(answer.ms) for answer in answers)
-    if rounds <= FEWEST:
-        raise NotMeasured("the time allowed %d rounds of %s only" % (rounds, answers[0].path))
-    cold, warm, off = (answer.ms[1:rounds] for answer in answers)
-    medians = [sorted(times)[len(times) // 2] for times in (cold, warm, off)]
+    rounds = len(answers) // len(STATES)
+    if rounds < FEWEST:
+        raise NotMeasured("time for %d rounds of %d only; try --only CAC002 when it is quiet" % (rounds, FEWEST))
+    cold, warm, off = ([answer.ms[0] for answer in answers[start:rounds * len(STATES):len(STATES)]]
+                       for start in range(len(STATES)))
     return Effect(
-        medians[0], medians[1], medians[2], paired_difference(off, warm), paired_difference(cold, off), rounds - 1,
-        tuple(answers[2].prepared))
+        statistics.median(cold), statistics.median(warm), statistics.median(off), paired_difference(off, warm),
+        paired_difference(cold, off), rounds)
 
 
-def put_into(state: str, region: str, namespace: str, entries: int, size: int) -> list[str]:
+def put_into(state: str, region: str, namespace: str, entries: int, size: int) -> None:
     """Make the cache cold, warm or off for the next request; in the child that holds the application only.
 
-    Cold is a namespace of `entries` others and `size` bytes that lacks the request's own. Returns the keys that
-    requests have made since.
+    Cold is a namespace of `entries` others and `size` bytes that lacks the request's own.
     """
     from beaker.cache import Cache, cache_regions
 
     if region not in cache_regions:
         raise NotMeasured("the application has no cache region %s" % region)
     settings: Mapping[str, Any] = dict(cache_regions[region], enabled=True)
-    cache = Cache._get_cache(namespace, settings)
-    keys = _keys(cache) if state == "off" else []
     if state == "cold":
-        _refill(cache, entries, size)
+        _refill(Cache._get_cache(namespace, settings), entries, size)
     cache_regions[region] = dict(settings, enabled=state != "off")
-    return keys
-
-
-def _keys(cache: Any) -> list[str]:
-    cache.namespace.acquire_read_lock()
-    try:
-        keys = [key.decode("ascii", "replace") for key in list(cache.namespace.keys())]
-    finally:
-        cache.namespace.release_read_lock()
-    return [key for key in keys if not key.startswith("seed ")]
 
 
 def _refill(cache: Any, entries: int, size: int) -> None:
     """Empty the namespace, or bring it back to its seeded state."""
     from kallithea_tune.probes import beaker_cost
 
-    if not entries or not hasattr(cache.namespace, "file"):
+    if not entries:
         cache.clear()
         return
     # Beaker replaces the file by rename(2), so the seeded one can be kept as a second link.
