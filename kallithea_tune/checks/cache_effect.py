@@ -21,6 +21,7 @@ def judge_effect(name: str, region: str, effect: cache_effect.Effect) -> Finding
     saved, lost, per = effect.saved, effect.lost, PAGES[name][1]
     common: dict[str, Any] = {
         "subject": per, "source": MEASURED, "threshold": "a saving above 0 ms",
+        "confidence": "high" if effect.sure else "low",
         "evidence": {
             "off_ms": effect.off_ms, "warm_ms": effect.warm_ms, "cold_ms": effect.cold_ms, "rounds": effect.rounds,
             "saved_ms": saved.estimate, "saved_from_ms": saved.low, "saved_to_ms": saved.high,
@@ -60,7 +61,8 @@ def effect(context: Context) -> Iterator[Finding]:
     In each round a page is asked for with its cache entry missing, then present, then with the region switched off. The
     caches live in a scratch directory inside cache_dir, filled by Beaker with as many entries and bytes as the live
     ones hold. The repository is the one changed last. From the differences within each round come what a hit saves and
-    what a miss loses against no caching, with 95 % bootstrap intervals.
+    what a miss loses against no caching, with 95 % bootstrap intervals (the whole range where there was time for 3 or 4
+    rounds only; confidence is low then).
 
     Where the interval holds zero, the cache has no measurable effect. A hit that is slower than no cache is a warning;
     a cache that loses more by a miss than it saves by a hit is worth a second thought.

@@ -152,8 +152,8 @@ def judge_growth(counted: Mapping[str, Any], name: str, days: int) -> Finding:
                 number, name, per_day, old, days),
             remedy=shorter + deletion(places, 7), **common)
     if files >= TOO_MANY_FILES or old >= MANY_FILES:
-        return Finding(
-            Severity.warning if files >= TOO_MANY_FILES else Severity.advice, told, remedy=deletion(places, days), **common)
+        severity = Severity.warning if files >= TOO_MANY_FILES else Severity.advice
+        return Finding(severity, told, remedy=deletion(places, days), **common)
     return Finding(Severity.ok, told, remedy=deletion(places, days) if old else "", **common)
 
 

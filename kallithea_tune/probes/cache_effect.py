@@ -12,8 +12,8 @@ from kallithea_tune.instance import Instance
 from kallithea_tune.probes import wsgi
 from kallithea_tune.probes.statistics import Interval, paired_difference
 
-# Fewer rounds than this have no interval; more than this add little.
-FEWEST, MOST = 5, 30
+# Fewer rounds than the first say nothing, than the second have no 95 % interval; more than the last add little.
+FEWEST, ENOUGH, MOST = 3, 5, 30
 STATES = ("cold", "warm", "off")
 
 
@@ -32,7 +32,8 @@ class Page:
 class Effect:
     """The median milliseconds of a page in each state, and the differences that matter with their intervals.
 
-    `saved` is what a hit saves against no caching at all, `lost` what a miss costs more than that.
+    `saved` is what a hit saves against no caching at all, `lost` what a miss costs more than that. From fewer than
+    `ENOUGH` rounds these are whole ranges, and not `sure`.
     """
 
     cold_ms: float
@@ -41,6 +42,11 @@ class Effect:
     saved: Interval
     lost: Interval
     rounds: int
+
+    @property
+    def sure(self) -> bool:
+        """Whether there were rounds enough for 95 % intervals."""
+        return self.rounds >= ENOUGH
 
     @property
     def break_even(self) -> float:
@@ -52,13 +58,13 @@ class Effect:
 def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[list[wsgi.Answer]]:
     """Ask for each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
-    Returns for each page its answers in threes of `STATES`. The first page gets its `FEWEST` rounds before the next is
+    Returns for each page its answers in threes of `STATES`. The first page gets `ENOUGH` rounds before the next is
     asked for at all; what time is left is shared. The caches live in a scratch directory inside cache_dir, filled with
     as much as the live ones hold.
     """
     # The first request for a page imports modules and compiles templates, and is not counted.
-    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * FEWEST)]
-    plan += [(number, state) for _ in range(FEWEST, MOST) for number in range(len(pages)) for state in STATES]
+    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * ENOUGH)]
+    plan += [(number, state) for _ in range(ENOUGH, MOST) for number in range(len(pages)) for state in STATES]
     visit = wsgi.visit(instance, [_request(pages[number], state) for number, state in plan], seconds)
     return [
         [answer for (asked, _), answer in zip(plan, visit.answers) if asked == number and answer.status][1:]
@@ -81,12 +87,20 @@ def effect_of(answers: Sequence[wsgi.Answer]) -> Effect:
             raise NotMeasured("%s was answered with status %d" % (answer.path, answer.status))
     rounds = len(answers) // len(STATES)
     if rounds < FEWEST:
-        raise NotMeasured("time for %d rounds of %d only; try --only CAC002 when it is quiet" % (rounds, FEWEST))
+        raise NotMeasured("there was time for %d rounds of %d" % (rounds, FEWEST))
     cold, warm, off = ([answer.ms[0] for answer in answers[start:rounds * len(STATES):len(STATES)]]
                        for start in range(len(STATES)))
     return Effect(
-        statistics.median(cold), statistics.median(warm), statistics.median(off), paired_difference(off, warm),
-        paired_difference(cold, off), rounds)
+        statistics.median(cold), statistics.median(warm), statistics.median(off), _difference(off, warm),
+        _difference(cold, off), rounds)
+
+
+def _difference(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Return the interval of `paired_difference`, or the whole range where there are too few pairs for that."""
+    if len(first) >= ENOUGH:
+        return paired_difference(first, second)
+    ranked = sorted(one - other for one, other in zip(first, second))
+    return Interval(ranked[0], statistics.median(ranked), ranked[-1])
 
 
 def put_into(state: str, region: str, namespace: str, entries: int, size: int) -> None:
