@@ -31,13 +31,17 @@ class Published:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One release: the application and its version, how it was published, and every file by URL path."""
+    """One release: the application and its version, how it was published, and every file by URL path.
+
+    `roots` are the application's own directories, as it named them when it was last asked.
+    """
 
     app: str
     version: str
     how: str
     files: Mapping[str, Published]
     tool: str = __version__
+    roots: tuple[str, ...] = ()
 
     @property
     def sources(self) -> dict[str, StaticFile]:
@@ -61,7 +65,8 @@ def read(directory: str) -> Manifest | None:
         if document["format"] != FORMAT:
             raise ValueError
         files = {item["path"]: _published(item) for item in document["files"]}
-        return Manifest(document["app"], document["version"], document["how"], files, document["tool"])
+        roots = tuple(document["roots"])
+        return Manifest(document["app"], document["version"], document["how"], files, document["tool"], roots)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
@@ -73,7 +78,7 @@ def write(directory: str, manifest: Manifest) -> None:
     """Write the manifest into a directory that nobody reads yet."""
     document = {
         "format": FORMAT, "tool": manifest.tool, "app": manifest.app, "version": manifest.version, "how": manifest.how,
-        "files": [
+        "roots": list(manifest.roots), "files": [
             {**dataclasses.asdict(item.file), "variants": dict(item.variants), "kept": item.kept}
             for _, item in sorted(manifest.files.items())
         ],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shutil
@@ -43,12 +44,13 @@ class Plan:
         """Whether what is published is what would be."""
         return self.before is not None and not (
             self.added or self.changed or self.removed or self.compressing or self.before.files != self.after.files
-            or (self.before.version, self.before.how) != (self.after.version, self.after.how))
+            or (self.before.version, self.before.how, self.before.roots)
+            != (self.after.version, self.after.how, self.after.roots))
 
 
 def plan(
     before: Manifest | None, files: Mapping[str, StaticFile], app: str, version: str, how: str,
-    codings: Sequence[str], keep: int,
+    codings: Sequence[str], keep: int, roots: Sequence[str] = (),
 ) -> Plan:
     """Say what is to be published: `files`, and those of up to `keep` earlier releases that went away since.
 
@@ -66,7 +68,7 @@ def plan(
         if path not in files and age <= keep:
             variants = {coding: size for coding, size in item.variants.items() if coding in codings}
             after[path] = Published(item.file, variants, age)
-    result = Manifest(app, version, how, after)
+    result = Manifest(app, version, how, after, roots=tuple(roots))
     compressing = [
         (path, coding) for path, item in sorted(after.items()) for coding in codings
         if coding not in item.variants and not item.kept and compress.worth_compressing(path, item.file.size)]
@@ -170,7 +172,7 @@ def _stage(
     files = {
         path: Published(item.file, {**item.variants, **sizes.get(path, {})}, item.kept)
         for path, item in todo.after.files.items()}
-    return Manifest(todo.after.app, todo.after.version, todo.after.how, files)
+    return dataclasses.replace(todo.after, files=files)
 
 
 def _bring(source: str, target: str, how: str) -> None:

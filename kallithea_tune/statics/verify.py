@@ -141,6 +141,7 @@ def _same_type(one: str, other: str) -> bool:
         {"image/x-icon", "image/vnd.microsoft.icon"},
         {"font/woff", "application/font-woff"}, {"font/ttf", "application/x-font-ttf", "application/octet-stream"},
         {"application/vnd.ms-fontobject", "application/octet-stream"}, {"text/xml", "application/xml"},
+        {"text/markdown", "text/plain", "application/octet-stream"},
     )
     return any(one in names and other in names for names in same)
 
@@ -208,6 +209,13 @@ def _outside(client: Client, found: Manifest) -> Iterator[Problem]:
         answer = client.get(path)
         if answer.status == 200 and (b'"format"' in answer.body[:200] or b"root:" in answer.body[:2000]):
             yield Problem(path, "identity", "lets a file outside of what is exported out")
+    for entry in directories:
+        # What nginx does with an alias whose location lacks the closing slash.
+        for other, item in sorted(found.files.items())[:5]:
+            answer = client.get("/%s../%s" % (entry, quote(other)))
+            if answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == item.file.sha256:
+                yield Problem("/%s../%s" % (entry, other), "identity", "lets a file outside of what is exported out")
+                break
     for entry in directories:
         answer = client.get("/%s/" % entry)
         if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):

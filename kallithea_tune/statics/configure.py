@@ -1,0 +1,91 @@
+"""From a published release and what the ini file says to the configuration of a web server, checked by that server."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Optional, Sequence
+
+from kallithea_tune.errors import ConfigError, Refused
+from kallithea_tune.instance import Instance
+from kallithea_tune.statics.manifest import Manifest
+from kallithea_tune.statics.servers import SERVERS, Backend, Site, header_name, render, render_script
+from kallithea_tune.statics.servers.syntax import complaint
+
+NO_BROTLI = "brotli_static"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A server's configuration, its second file if it needs one, and what the admin should know."""
+
+    text: str
+    script: Optional[str]
+    notes: Sequence[str]
+
+
+def backend_of(instance: Instance) -> Backend:
+    """Return where the server section of the ini file listens. Raises ConfigError when it does not say."""
+    host, port = instance.server.get("host", "127.0.0.1"), instance.server.get("port", "")
+    if not port.isdigit():
+        raise ConfigError("%s does not say where Kallithea listens; name it with --backend" % instance.path)
+    return Backend("127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host, int(port))
+
+
+def site_of(
+    instance: Instance, root: str, release: Manifest, codings: Sequence[str], server: str,
+    backends: Sequence[Backend], vcs: Sequence[Backend], prefix: Optional[str], sticky: bool, name: str, port: int,
+) -> Site:
+    """Describe the site: the release's entries, the ini file's prefix and header names. Pure."""
+    settings = instance.settings
+    return Site(
+        root=os.path.abspath(root),
+        directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
+        files=sorted(path for path in release.files if "/" not in path),
+        codings=[coding for coding in codings if coding in SERVERS[server].codings],
+        backends=backends or [backend_of(instance)], vcs=vcs,
+        prefix=instance.prefix if prefix is None else "/" + prefix.strip("/") if prefix.strip("/") else "",
+        name=name, port=port, sticky=sticky,
+        scheme_header=header_name(settings.get("url_scheme_variable", ""), "X-Forwarded-Proto"),
+        address_header=header_name(settings.get("remote_addr_variable", ""), "X-Forwarded-For"))
+
+
+def configure(instance: Instance, site: Site, server: str, snippet: bool, output: str) -> Configuration:
+    """Write the configuration and have the server check it. Raises Refused with the server's words when it objects."""
+    notes = list(_notes(instance, site))
+    if SERVERS[server].script and site.codings:
+        if output:
+            site = dataclasses.replace(site, script=os.path.abspath(output) + ".lua")
+        else:
+            notes.append("without --output, %s serves no compressed variants: it needs a script beside it" % server)
+            site = dataclasses.replace(site, codings=[])
+    said = complaint(server, render(server, _on_free_port(site), snippet), snippet)
+    if said and NO_BROTLI in said:
+        notes.append("this nginx has no brotli module (Debian: libnginx-mod-http-brotli-static): gzip only")
+        site = dataclasses.replace(site, codings=[coding for coding in site.codings if coding != "br"])
+        said = complaint(server, render(server, _on_free_port(site), snippet), snippet)
+    if said:
+        raise Refused("%s rejects the configuration written for it: %s" % (server, said))
+    if said is None:
+        notes.append("%s is not installed here, so it could not check its configuration" % server)
+    return Configuration(render(server, site, snippet), render_script(server, site), notes)
+
+
+def _on_free_port(site: Site) -> Site:
+    # To check a configuration, nginx binds to its port; a high one takes no privilege, and may be in use.
+    return dataclasses.replace(site, port=61080)
+
+
+def _notes(instance: Instance, site: Site) -> list[str]:
+    notes = []
+    if not instance.settings.get("url_scheme_variable"):
+        notes.append("set url_scheme_variable = HTTP_X_FORWARDED_PROTO in the ini file, so that links keep https")
+    if not instance.settings.get("remote_addr_variable"):
+        notes.append("set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file, so that the client is logged")
+    if site.prefix != instance.prefix:
+        notes.append("the ini file has the prefix '%s', not '%s': set filter-with = proxy-prefix and its prefix" % (
+            instance.prefix, site.prefix))
+    if len(site.backends) + len(site.vcs) > 1:
+        notes.append("give each of these processes its own instance_id in its ini file, and one cache_dir for sessions")
+    return notes

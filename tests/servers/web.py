@@ -1,0 +1,103 @@
+"""Private web servers, each around a configuration that static-export wrote."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import pwd
+import sys
+from pathlib import Path
+
+from servers.server import Server
+
+from kallithea_tune.statics.servers import syntax
+
+
+class WebServer(Server):
+    """One of the web servers; give it its configuration with `configured` before `start`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+        self.static = self.directory / "static"
+
+    @property
+    def conf(self) -> Path:
+        """Where the written configuration belongs."""
+        return self.directory / "site.conf"
+
+    def configured(self) -> None:
+        """Put a whole configuration around the written one."""
+        main = syntax.AROUND[self.name](str(self.directory), str(self.conf), False)
+        if self.name == "apache":
+            main = "Listen 127.0.0.1:%d\n" % self.port + main
+        if self.name == "lighttpd":
+            main += 'server.bind = "127.0.0.1"\n'
+        (self.directory / "main.conf").write_text(main)
+        if os.getuid() == 0:
+            owner = pwd.getpwnam(self.account)
+            for path in self.directory.glob("*.conf*"):
+                os.chown(str(path), owner.pw_uid, owner.pw_gid)
+
+    def command(self) -> list[str]:
+        """Return the server's program, in the foreground."""
+        found = syntax.program(*syntax.PROGRAMS[self.name])
+        assert found, "%s is not installed" % self.name
+        main = str(self.directory / "main.conf")
+        home = ["env", "HOME=%s" % self.directory, "XDG_DATA_HOME=%s" % self.directory,
+                "XDG_CONFIG_HOME=%s" % self.directory]
+        return home + {
+            "nginx": [found, "-p", str(self.directory), "-c", main, "-g", "daemon off;"],
+            "apache": [found, "-f", main, "-DFOREGROUND"],
+            "caddy": [found, "run", "--adapter", "caddyfile", "--config", main],
+            "lighttpd": [found, "-D", "-f", main],
+            "haproxy": [found, "-db", "-f", main],
+        }[self.name]
+
+    def ready(self) -> bool:
+        """Tell whether the server accepts requests."""
+        try:
+            self.get("/")
+        except OSError:
+            return False
+        return True
+
+    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers (lower case) and body of a GET, the path being sent as it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.putrequest("GET", path, skip_accept_encoding=True, skip_host=True)
+            connection.putheader("Host", "localhost")
+            for name, value in headers.items():
+                connection.putheader(name.replace("_", "-"), value)
+            connection.endheaders()
+            answer = connection.getresponse()
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    @property
+    def url(self) -> str:
+        """The server's own URL."""
+        return "http://localhost:%d" % self.port
+
+
+class Application(Server):
+    """Something simple to proxy to: it says what it got, and streams what is asked for without end in view."""
+
+    account = "root"  # the Python of the tests may lie where others cannot read
+
+    def command(self) -> list[str]:
+        """Return the echoing server."""
+        return [sys.executable, str(Path(__file__).with_name("echo.py")), str(self.port)]
+
+    def ready(self) -> bool:
+        """Tell whether it accepts requests."""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+            connection.request("GET", "/")
+            connection.getresponse().read()
+            connection.close()
+        except OSError:
+            return False
+        return True
