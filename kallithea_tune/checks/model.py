@@ -20,7 +20,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving",),
     "logging": ("logging",),
-    "repositories": ("repositories", "git"),
+    "repositories": ("repositories", "git", "mercurial"),
     "celery": ("celery",),
 }
 ENTRY_POINT_GROUP = "kallithea_tune.checks"

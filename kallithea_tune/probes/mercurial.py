@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import re
+import stat
 import struct
+import sys
 import time
 from typing import Any, Collection, Optional
 
+from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.files import Broken, below, entries, size, size_of, text
 
 # Added by extensions, which Kallithea may have switched on.
 _OF_EXTENSIONS = frozenset({"largefiles", "lfs"})
 _ENTRY = 64
+_SLOW_PATH = re.compile(r"(?m)^\s*revlog\.persistent-nodemap\.slow-path\s*=\s*(\w+)")
 
 
 def supported() -> Optional[list[str]]:
     """Return the requirements that the Mercurial of this Python knows; None when it cannot be asked."""
-    import importlib
-
     for module, name in (("mercurial.localrepo", "gathersupportedrequirements"),
                          ("mercurial.repo.requirements", "gather_supported_requirements")):
         try:
@@ -30,8 +34,6 @@ def supported() -> Optional[list[str]]:
 
 def rust() -> bool:
     """Whether the Mercurial of this Python has its Rust extensions, without which a persistent nodemap is a burden."""
-    import importlib
-
     try:
         importlib.import_module("mercurial.rustext")
     except ImportError:
@@ -76,7 +78,7 @@ def examine(path: str, end: float, known: Optional[Collection[str]]) -> dict[str
     return {
         "requires": sorted(requires), "revisions": revisions, "bytes": taken, "complete": time.monotonic() < end,
         "manifest_bytes": sum(size_of(os.path.join(store, "00manifest" + suffix)) for suffix in (".i", ".d")),
-        **_branch_cache(os.path.join(source, "cache"), store),
+        "slow_path": _slow_path(control), **_branch_cache(os.path.join(source, "cache"), store),
     }
 
 
@@ -130,8 +132,39 @@ def _branch_cache(cache: str, store: str) -> dict[str, Any]:
             words = text(entry.path, 200).split("\n", 1)[0].split(" ")
             if len(words) > 1 and words[1].isdigit():
                 newest = max(newest, int(words[1]))
-    try:
-        writable = os.access(cache, os.W_OK) and os.stat(cache).st_uid == os.stat(store).st_uid
-    except FileNotFoundError:
-        writable = os.access(os.path.dirname(cache), os.W_OK)
-    return {"cached_revision": newest, "cache_writable": writable}
+    there = cache if os.path.isdir(cache) else os.path.dirname(cache)
+    return {"cached_revision": newest, "cache_writable": _writable(there, store)}
+
+
+def _writable(directory: str, store: str) -> bool:
+    """Whether Kallithea can write to `directory`; root, who can always, goes by who owns the store."""
+    if os.geteuid():
+        return os.access(directory, os.W_OK)
+    status = os.stat(directory)
+    return bool(status.st_mode & stat.S_IWUSR) and status.st_uid == os.stat(store).st_uid
+
+
+def _slow_path(control: str) -> str:
+    """Return what the repository's own configuration says of a persistent nodemap without Rust."""
+    found = _SLOW_PATH.findall(text(os.path.join(control, "hgrc")))
+    return str(found[-1]) if found else ""
+
+
+def branch_times(path: str, directory: str, within: float) -> list[float]:
+    """Return the milliseconds that each of up to three views needs for the branches of the repository at `path`.
+
+    Mercurial opens it in this process, without the repository's own configuration, and cannot write but in `directory`:
+    a cache that is stale stays so. For a child process.
+    """
+    os.environ.update(HGPLAIN="1", HGRCPATH="", HGRCSKIPREPO="1")
+    sys.dont_write_bytecode = True
+    end = time.monotonic() + within
+    hg, ui = importlib.import_module("mercurial.hg"), importlib.import_module("mercurial.ui").ui
+    confine(directory)
+    taken: list[float] = []
+    while len(taken) < 3 and (not taken or time.monotonic() + taken[-1] / 1000 < end):
+        repository = hg.repository(ui.load(), os.fsencode(path)).unfiltered()
+        began = time.perf_counter()
+        repository.branchmap()
+        taken.append((time.perf_counter() - began) * 1000)
+    return taken

@@ -64,7 +64,8 @@ def survey_here(url: str, within: float) -> dict[str, Any]:
         examined.append({"name": name, "kind": places[name], **facts})
     removed = _removed(found.removed, end + 0.2)
     return {
-        "root": root, "hooks": known["hooks"], "registered": len(known["repositories"]), "walked": found.complete,
+        "root": root, "hooks": known["hooks"], "storage": known["storage"],
+        "registered": len(known["repositories"]), "walked": found.complete,
         "kinds": {kind: list(places.values()).count(kind) for kind in ("hg", "git")}, "examined": examined,
         "ordered": ordered, "rust": "hg" in places.values() and mercurial.rust(),
         "missing": sorted(set(known["repositories"]) - set(places)),
@@ -74,22 +75,24 @@ def survey_here(url: str, within: float) -> dict[str, Any]:
 
 
 def registered(url: str) -> dict[str, Any]:
-    """Ask the database for the root, the repositories with their types, and the hooks that Mercurial is given."""
+    """Ask the database for the root, the repositories with their types, and Mercurial's hooks and storage settings."""
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     root = repositories_root.ask(url)
     try:
         with read_only_engine(url).connect() as connection:
-            hooks = connection.execute(sqlalchemy.text(
-                "SELECT ui_key, ui_value, ui_active FROM ui WHERE ui_section = 'hooks'")).fetchall()
+            settings = connection.execute(sqlalchemy.text(
+                "SELECT ui_section, ui_key, ui_value, ui_active FROM ui WHERE ui_section IN ('hooks', 'storage')"
+            )).fetchall()
             repositories = connection.execute(sqlalchemy.text(
                 "SELECT repo_name, repo_type FROM repositories WHERE repo_state = 'repo_state_created'")).fetchall()
     except SQLAlchemyError as error:
         raise NotMeasured("which repositories there are is not known: %s" % explained(error, url)) from None
     return {
         "root": root, "repositories": {name: kind for name, kind in repositories},
-        "hooks": {key: value or "" for key, value, active in hooks if active},
+        **{wanted: {key: value or "" for section, key, value, active in settings if section == wanted and active}
+           for wanted in ("hooks", "storage")},
     }
 
 
