@@ -56,7 +56,9 @@ def effective_levels(sections: Sections) -> dict[str, str]:
 def judge_levels(levels: Mapping[str, str]) -> Finding:
     """DEBUG anywhere, or INFO on SQLAlchemy's engine, writes lines for every request."""
     talkative = loud(levels)
-    common: dict[str, Any] = {"evidence": dict(levels), "source": "SQLAlchemy manual, configuring logging"}
+    common: dict[str, Any] = {
+        "evidence": {name: levels[name] for name in talkative} or {"loggers": len(levels)},
+        "source": "SQLAlchemy manual, configuring logging"}
     if not talkative:
         return Finding(Severity.ok, "no logger writes a line for every statement or step", **common)
     return Finding(

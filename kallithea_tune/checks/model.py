@@ -18,7 +18,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage",),
     "caching": ("caching", "cache_regions", "cache_effect", "sessions"),
     "database": ("database", "sqlite", "contention", "connections"),
-    "serving": ("serving",),
+    "serving": ("serving", "settings",),
     "logging": ("logging",),
     "repositories": ("repositories", "git", "mercurial"),
     "celery": ("celery",),
