@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from typing import Iterator, Mapping, Optional, Sequence
+from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.errors import NotMeasured
 
 TEMPLATE = os.path.join("templates", "ini", "template.ini.mako")
 _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
@@ -34,7 +35,7 @@ def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
 
 def judge_unread(unread: Mapping[str, Optional[str]]) -> Iterator[Finding]:
     """An option that nothing reads does nothing; one that looks like a known one is a slip of the pen."""
-    common = {"threshold": "read by the application or what it requires", "source": "its source and ini template"}
+    common: dict[str, Any] = {"threshold": "read by the application or what it requires", "source": "its source and ini template"}
     if not unread:
         yield Finding(Severity.ok, "every option of the application's section is read by something", **common)
     for name, meant in unread.items():
@@ -44,7 +45,7 @@ def judge_unread(unread: Mapping[str, Optional[str]]) -> Iterator[Finding]:
             remedy="write %s" % meant if meant else "take it out, or ask what it was meant to do", **common)
 
 
-@check("CFG004", "settings-unread", "Options that nothing reads", "serving", seconds=1.0, tags=("config",))
+@check("CFG004", "settings-unread", "Options that nothing reads", "serving", seconds=4.0, tags=("config",))
 def unread_options(context: Context) -> Iterator[Finding]:
     """Look for each option of the application's section in its ini template, then in the source of all it requires.
 
@@ -60,7 +61,7 @@ def unread_options(context: Context) -> Iterator[Finding]:
     unread = {}
     for name in unfamiliar(options, template):
         if context.deadline.passed:
-            break
+            raise NotMeasured("the time was over before %s was looked for" % name)
         if not is_read(instance.use, [name]):
             unread[name] = next(iter(difflib.get_close_matches(name, sorted(template), 1, 0.85)), None)
     yield from judge_unread(unread)
