@@ -35,7 +35,8 @@ def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
 
 def judge_unread(unread: Mapping[str, Optional[str]]) -> Iterator[Finding]:
     """An option that nothing reads does nothing; one that looks like a known one is a slip of the pen."""
-    common: dict[str, Any] = {"threshold": "read by the application or what it requires", "source": "its source and ini template"}
+    common: dict[str, Any] = {
+        "threshold": "read by the application or what it requires", "source": "its source and ini template"}
     if not unread:
         yield Finding(Severity.ok, "every option of the application's section is read by something", **common)
     for name, meant in unread.items():
