@@ -9,6 +9,7 @@ from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import beaker_config
+from kallithea_tune.server import server_of
 
 Region = Mapping[str, Any]
 BEAKER = "Beaker 1.14, cache.py and container.py"
@@ -140,19 +141,6 @@ def data_dir(context: Context) -> Iterator[Finding]:
             yield judge_data_dir(wanted, directory, settings.get("cache_dir", ""))
 
 
-def processes_of(instance: Instance) -> Optional[int]:
-    """Return how many processes one start of the server makes, or None where the ini file does not say."""
-    server, uwsgi = instance.server, instance.sections.get("uwsgi", {})
-    use = server.get("use", "")
-    if uwsgi:
-        text = uwsgi.get("processes", uwsgi.get("workers", "1"))
-    elif "gunicorn" in use:
-        text = server.get("workers", "1")
-    else:
-        return 1 if "waitress" in use else None
-    return int(text) if text.strip().isdigit() else None
-
-
 def recycled(instance: Instance) -> bool:
     """Whether worker processes end after some number of requests, as the ini file says."""
     uwsgi = instance.sections.get("uwsgi", {})
@@ -190,7 +178,7 @@ def memory_growth(context: Context) -> Iterator[Finding]:
     max-worker-lifetime or reload-on-rss (uWSGI); what mod_wsgi does is in Apache's configuration, and not seen.
     """
     for name, functions in _memory_regions(context):
-        yield judge_memory(name, functions, processes_of(context.instance), recycled(context.instance))
+        yield judge_memory(name, functions, server_of(context.instance).processes, recycled(context.instance))
 
 
 def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) -> Finding:
@@ -220,7 +208,7 @@ def memory_shared(context: Context) -> Iterator[Finding]:
     The processes are those of the server or uwsgi section; separately started servers are not seen.
     """
     for name, functions in _memory_regions(context):
-        yield judge_shared(name, functions, processes_of(context.instance))
+        yield judge_shared(name, functions, server_of(context.instance).processes)
 
 
 def _memory_regions(context: Context) -> Iterator[tuple[str, list[str]]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Optional
 
-from kallithea_tune.checks.cache_regions import processes_of
 from kallithea_tune.checks.database import JUDGEMENT, SECONDS, size, survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
-from kallithea_tune.checks.serving import thread_count
 from kallithea_tune.instance import as_bool
 from kallithea_tune.probes.database import Facts
+from kallithea_tune.server import server_of
 
 
 def setting(settings: Mapping[str, str], name: str, default: int) -> int:
@@ -58,7 +57,8 @@ def connections(context: Context) -> Iterator[Finding]:
         return
     instance = context.instance
     pool = setting(instance.settings, "pool_size", 5) + setting(instance.settings, "max_overflow", 10)
-    wanted = may_open(processes_of(instance), thread_count(instance.server), pool)
+    server = server_of(instance)
+    wanted = may_open(server.processes, server.threads, pool)
     if wanted and as_bool(instance.settings.get("use_celery", "false")):
         workers = instance.settings.get("celery.worker_concurrency", "1").strip()
         wanted += int(workers) if workers.isdigit() else 1

@@ -6,11 +6,11 @@ import glob
 import os
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.checks.cache_regions import processes_of
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.instance import Instance, load
 from kallithea_tune.probes import beaker_config
+from kallithea_tune.server import server_of
 
 BEAKER = "Beaker 1.14, session.py and container.py"
 # More ini files than this beside one's own are not instances of one Kallithea.
@@ -94,7 +94,7 @@ def sessions(context: Context) -> Iterator[Finding]:
             Severity.error, "the session type %s does not work: %s" % (kind, error), source=BEAKER,
             evidence={"type": kind}, remedy="install what it needs, or set session.type = file")
         return
-    yield judge_store(kind, known, processes_of(context.instance))
+    yield judge_store(kind, known, server_of(context.instance).processes)
     mine = session_settings(settings)
     for name, other in siblings(context.instance):
         theirs = session_settings(other.settings)

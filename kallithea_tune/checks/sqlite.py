@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 from typing import Any, Iterator, Mapping, Optional
 
-from kallithea_tune.checks.cache_regions import processes_of
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import child
 from kallithea_tune.probes.mounts import NETWORK
+from kallithea_tune.server import server_of
 
 DRIVER_TIMEOUT = 5.0
 
@@ -38,7 +38,7 @@ def sharing(context: Context) -> Iterator[Finding]:
     """
     path = context.instance.sqlite_path
     if path:
-        yield judge_file(file_system(context, path), processes_of(context.instance))
+        yield judge_file(file_system(context, path), server_of(context.instance).processes)
 
 
 def file_system(context: Context, path: str) -> str:
