@@ -20,7 +20,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving", "settings",),
     "logging": ("logging",),
-    "repositories": ("repositories", "git", "mercurial"),
+    "repositories": ("repositories", "git", "mercurial", "hooks"),
     "celery": ("celery",),
 }
 ENTRY_POINT_GROUP = "kallithea_tune.checks"

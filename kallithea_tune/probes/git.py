@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 from kallithea_tune.probes.files import Broken, below, entries, size, text
+from kallithea_tune.probes.hooks import git_hooks
 
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
@@ -40,6 +41,7 @@ def examine(path: str, end: float) -> dict[str, Any]:
         "commit_graph": os.path.exists(graph) or os.path.exists(os.path.join(graph + "s", "commit-graph-chain")),
         "gc_log": " ".join(text(os.path.join(path, "gc.log"), 500).split()),
         "gc_auto": settings.get("gc.auto"), "receive_autogc": settings.get("receive.autogc"),
+        "hooks": git_hooks(path, settings),
     }
     loose = _loose(objects, end)
     return {**found, **loose, "bytes": found["pack_bytes"] + loose["loose_bytes"],

@@ -13,6 +13,7 @@ from typing import Any, Collection, Optional
 
 from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.files import Broken, below, entries, size, size_of, text
+from kallithea_tune.probes.hooks import hg_hooks
 
 # Added by extensions, which Kallithea may have switched on.
 _OF_EXTENSIONS = frozenset({"largefiles", "lfs"})
@@ -78,7 +79,8 @@ def examine(path: str, end: float, known: Optional[Collection[str]]) -> dict[str
     return {
         "requires": sorted(requires), "revisions": revisions, "bytes": taken, "complete": time.monotonic() < end,
         "manifest_bytes": sum(size_of(os.path.join(store, "00manifest" + suffix)) for suffix in (".i", ".d")),
-        "slow_path": _slow_path(control), **_branch_cache(os.path.join(source, "cache"), store),
+        "hooks": hg_hooks(path), "slow_path": _slow_path(control),
+        **_branch_cache(os.path.join(source, "cache"), store),
     }
 
 
