@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 sh tools/lint.sh
 debian_packages git postgresql mariadb-server rabbitmq-server \
-    apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static
+    apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace
 ran=""
 for version in 3.8 3.11; do
     python=$(find_python "$version")

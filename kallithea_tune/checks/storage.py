@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import getpass
 import os
-from typing import Any, Iterator, Mapping, NamedTuple, Sequence
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
-from kallithea_tune.checks.repositories import megabytes, named
+from kallithea_tune.checks.repositories import megabytes
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.probes import directories
 from kallithea_tune.probes.directories import ESSENTIAL, Place
@@ -21,15 +22,17 @@ GB = 1e9
 
 
 class Group(NamedTuple):
-    """Directories on the same mount, which share its device: what is measured for one holds for all."""
+    """Directories on the same file system: what is measured for one holds for all.
+
+    `mount` is that of the most important of them; bind mounts and subvolumes of btrfs are the same file system.
+    """
 
     mount: Mount
     places: Mapping[str, Place]
 
-    @property
-    def subject(self) -> str:
-        """The mount with the most important of its directories: ``/srv: repositories, database and 6 more``."""
-        return "%s: %s" % (self.mount.point, named(list(self.places)))
+    def named(self, found: Finding, prefix: str = "") -> Finding:
+        """Return the finding with the mount point as its subject."""
+        return dataclasses.replace(found, subject=prefix + self.mount.point)
 
     @property
     def writable(self) -> str:
@@ -61,11 +64,11 @@ def root(context: Context) -> str:
 
 
 def groups(context: Context) -> list[Group]:
-    """Return the directories that answered, by mount and device (a mount of btrfs has several)."""
-    found: dict[tuple[int, int], dict[str, Place]] = {}
+    """Return the directories that answered, by file system (by its device in the table of mounts)."""
+    found: dict[str, dict[str, Place]] = {}
     for name, place in places(context).items():
         if place.get("mount"):
-            found.setdefault((place["mount"]["id"], place["device"]), {})[name] = place
+            found.setdefault(place["mount"]["device"], {})[name] = place
     return [Group(Mount(**next(iter(members.values()))["mount"]), members) for members in found.values()]
 
 
@@ -100,62 +103,65 @@ def judge_place(name: str, place: Place, user: str) -> list[Finding]:
     return []
 
 
-GITLAB = "GitLab's NFS manual: vers=4.1,hard,lookupcache=positive"
+# Severity, sentence with a place for the mount point, remedy, source.
+Wrong = Tuple[Severity, str, str, str]
 FSTAB = "/etc/fstab: %s; then umount and mount it"
 
 
 def judge_mount(mount: Mount, names: Sequence[str], rotating: object) -> list[Finding]:
     """Judge the kind of file system and its options by what `names` need; one good finding, or what is wrong."""
-    kept = [name for name in names if name in ESSENTIAL]
-    found = []
+    kept = " and ".join(name for name in names if name in ESSENTIAL)
+    wrong: list[Wrong] = []
     if mount.type in NETWORK:
-        found = [(severity, said % {"point": mount.point}, remedy, source)
-                 for severity, said, remedy, source in _network(mount, names)]
+        wrong += _network(mount, names)
     elif mount.type in MEMORY and kept:
-        found = [(Severity.error, "%s is kept in memory (%s): gone after a restart" % (" and ".join(kept), mount.type),
-                  "move it to a disk", "tmpfs(5)")]
+        wrong.append((Severity.error, "%s in memory (%s on %%s): gone after a restart" % (kept, mount.type),
+                      "move it to a disk", "tmpfs(5)"))
     elif mount.type == "overlay" and kept:
-        found = [(Severity.warning, "%s is inside a container's layer, and goes with it" % " and ".join(kept),
-                  "keep it in a volume: docker run -v /srv/kallithea:%s ..." % mount.point, JUDGEMENT)]
+        wrong.append((Severity.warning, "%s inside a container's layer, and gone with it (%%s)" % kept,
+                      "keep it in a volume: docker run -v /srv/kallithea:%s ..." % mount.point, JUDGEMENT))
     if mount.option("sync") is not None and mount.type not in NETWORK:
-        found.append((Severity.warning, "mounted with sync: every write waits for the disk", FSTAB % "without sync",
-                      "mount(8)"))
-    if not found:
-        where = "network" if mount.type in NETWORK else "local"
-        found = [(Severity.ok, "%s file system %s" % (where, mount.type), "", JUDGEMENT)]
-    evidence = {
-        **({} if rotating is None else {"rotating": rotating}), "holds": list(names), "type": mount.type,
-        "options": [option for option in mount.options if option.partition("=")[0] in TOLD]}
-    return [Finding(severity, said, evidence=evidence, remedy=remedy, source=source,
+        wrong.append((Severity.warning, "%s is mounted with sync: every write waits for the disk",
+                      FSTAB % "without sync", "mount(8)"))
+    if not wrong:
+        where = "%s of the network" if mount.type in NETWORK else "%s"
+        wrong.append((Severity.ok, where % mount.type + " on %s holds " + ", ".join(names), "", JUDGEMENT))
+    evidence: dict[str, Any] = {"type": mount.type, "rotating": rotating, "holds": list(names), "options": [
+        option for option in mount.options if option.partition("=")[0] in TOLD]}
+    evidence = {key: value for key, value in evidence.items() if value not in (None, [])}
+    return [Finding(severity, said % mount.point, evidence=evidence, remedy=remedy, source=source,
                     confidence="medium" if mount.type in NETWORK else "high")
-            for severity, said, remedy, source in found]
+            for severity, said, remedy, source in wrong]
 
 
 TOLD = frozenset({"ro", "sync", "vers", "hard", "soft", "softerr", "nolock", "local_lock", "lookupcache", "nocto",
                   "nobrl", "cache", "proto"})
 
 
-def _network(mount: Mount, names: Sequence[str]) -> Iterator[tuple[Severity, str, str, str]]:
-    """Yield severity, sentence, remedy and source for each option that is unsafe where several hosts write."""
-    local = mount.option("local_lock") not in (None, "none")
-    if mount.type.startswith("nfs"):
-        if local or mount.option("nolock") is not None:
-            yield (Severity.error, "locks on %(point)s do not reach other hosts: two may write at once",
-                   FSTAB % "local_lock=none, without nolock", "nfs(5), local_lock and nolock")
-        if mount.option("soft") is not None or mount.option("softerr") is not None:
-            yield (Severity.warning, "soft mount: a write may get lost when the server is slow", FSTAB % "hard",
-                   "nfs(5), soft: silent data corruption")
-        if mount.option("nocto") is not None:
-            yield (Severity.warning, "nocto: a push of one host is not seen by another", FSTAB % "cto",
-                   "GitLab's NFS manual, nocto")
-        if mount.option("vers") == "4.0":
-            yield Severity.warning, "NFS 4.0 clients may go on with stale data", FSTAB % "vers=4.1", GITLAB
-        if "repositories" in names and mount.option("lookupcache") not in ("pos", "positive", "none"):
-            yield (Severity.advice, "a push may be seen late by other hosts that use %(point)s",
-                   FSTAB % "lookupcache=positive", GITLAB)
-    elif mount.option("nobrl") is not None:
-        yield (Severity.error, "locks on %(point)s do not reach other hosts: two may write at once",
-               FSTAB % "without nobrl", "mount.cifs(8), nobrl")
+def _network(mount: Mount, names: Sequence[str]) -> Iterator[Wrong]:
+    """Yield what is unsafe where several hosts write."""
+    def has(name: str) -> bool:
+        return mount.option(name) is not None
+
+    alone = "locks on %s do not reach other hosts: two may write at once"
+    if not mount.type.startswith("nfs"):
+        if has("nobrl"):
+            yield Severity.error, alone, FSTAB % "without nobrl", "mount.cifs(8), nobrl"
+        return
+    if has("nolock") or mount.option("local_lock") not in (None, "none"):
+        yield Severity.error, alone, FSTAB % "local_lock=none, without nolock", "nfs(5), local_lock and nolock"
+    if has("soft") or has("softerr"):
+        yield (Severity.warning, "%s is mounted soft: a write may get lost when the server is slow", FSTAB % "hard",
+               "nfs(5), soft: silent data corruption")
+    if has("nocto"):
+        yield (Severity.warning, "%s is mounted with nocto: a push may not be seen by other hosts", FSTAB % "cto",
+               "GitLab's NFS manual, nocto")
+    if mount.option("vers") == "4.0":
+        yield (Severity.warning, "%s is NFS 4.0, whose clients may go on with stale data", FSTAB % "vers=4.1",
+               "GitLab's NFS manual, vers=4.1")
+    if "repositories" in names and mount.option("lookupcache") not in ("pos", "positive", "none"):
+        yield (Severity.advice, "%s: other hosts may see a push late", FSTAB % "lookupcache=positive",
+               "GitLab's NFS manual, lookupcache=positive")
 
 
 @check("STO003", "storage-kind", "File systems of the directories", "storage", seconds=SECONDS, shares="directories",
@@ -181,24 +187,24 @@ def kind(context: Context) -> Iterator[Finding]:
     for group in groups(context):
         rotating = next(iter(group.places.values()))["rotational"]
         for found in judge_mount(group.mount, list(group.places), rotating):
-            yield Finding(**{**vars(found), "subject": group.subject})
+            yield group.named(found)
 
 
-def judge_space(place: Place) -> Finding:
+def judge_space(place: Place, point: str) -> Finding:
     """Judge what is free for users other than root: the worse of space and inodes."""
     size, free, inodes, free_inodes = (place[name] for name in ("size", "free", "inodes", "free_inodes"))
     if not size:
-        return Finding(Severity.ok, "its file system does not say what is free")
+        return Finding(Severity.ok, "%s does not say what is free" % point)
     evidence: dict[str, Any] = {"size_gb": size / GB}
     if inodes:
         evidence.update(free_inodes=free_inodes, inodes=inodes)
     common: dict[str, Any] = {"evidence": evidence, "source": JUDGEMENT, "threshold": "10 % free, or 50 GB"}
-    said = "%.2g %% of the space is free: %s" % (100 * free / size, megabytes(free))
+    said = "%.2g %% of %s is free: %s" % (100 * free / size, point, megabytes(free))
     remedy = "see STO005 and CAC003 for what may go; else a larger disk"
     for severity, share, space, files in LIMITS:
         if inodes and free_inodes < share * inodes and free_inodes < files:
-            return Finding(severity, "%.2g %% of the inodes are free: room for %d files" % (
-                100 * free_inodes / inodes, free_inodes), remedy=remedy,
+            return Finding(severity, "%.2g %% of the inodes of %s are free: room for %d files" % (
+                100 * free_inodes / inodes, point, free_inodes), remedy=remedy,
                 **dict(common, threshold="10 % free, or 500000"))
         if (free < share * size and free < space) or (place["write_error"] == "ENOSPC" and severity is Severity.error):
             return Finding(severity, said, remedy=remedy, **common)
@@ -218,5 +224,4 @@ def space(context: Context) -> Iterator[Finding]:
     error: our judgement. A small share of a very large disk is no reason to worry. Quotas of a user are not seen here.
     """
     for group in groups(context):
-        found = judge_space(next(iter(group.places.values())))
-        yield Finding(**{**vars(found), "subject": group.subject})
+        yield group.named(judge_space(next(iter(group.places.values())), group.mount.point))

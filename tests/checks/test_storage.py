@@ -71,21 +71,21 @@ def test_file_systems_by_type_and_options(type: str, options: str, names: Any, s
 
 
 @pytest.mark.parametrize("change, severity, said", [
-    ({}, Severity.ok, "50 % of the space"),
+    ({}, Severity.ok, "50 % of /srv"),
     ({"free": 9e10}, Severity.ok, "9 %"),
-    ({"size": 1e11, "free": 9e9}, Severity.warning, "9 % of the space is free: 9 GB"),
+    ({"size": 1e11, "free": 9e9}, Severity.warning, "9 % of /srv is free: 9 GB"),
     ({"size": 1e11, "free": 1.9e9}, Severity.error, "1.9 GB"),
     ({"size": 1e8, "free": 9e7}, Severity.ok, "90 %"),
     ({"inodes": 0, "free_inodes": 0}, Severity.ok, "50 %"),
     ({"free_inodes": 600_000}, Severity.ok, "50 %"),
-    ({"free_inodes": 400_000}, Severity.warning, "400000 files"),
+    ({"free_inodes": 400_000}, Severity.warning, "4 % of the inodes of /srv are free: room for 400000 files"),
     ({"free_inodes": 0}, Severity.error, "0 files"),
-    ({"free": 0}, Severity.error, "0 % of the space"),
-    ({"write_error": "ENOSPC"}, Severity.error, "of the space"),
+    ({"free": 0}, Severity.error, "0 % of /srv"),
+    ({"write_error": "ENOSPC"}, Severity.error, "50 % of /srv"),
     ({"size": 0, "free": 0, "inodes": 0}, Severity.ok, "does not say"),
 ])
 def test_free_space_and_inodes(change: Mapping[str, Any], severity: Severity, said: str) -> None:
-    found = judge_space(dict(OK, **change))
+    found = judge_space(dict(OK, **change), "/srv")
     assert found.severity is severity and said in found.diagnosis
 
 
@@ -119,12 +119,12 @@ def test_one_directory_in_each_kind_of_trouble_and_the_others_are_looked_at(
             mounted.tmpfs(here / "data" / "tarballcache", "size=64k") as archives:
         (archives / "full").write_bytes(b"x" * 65536)
         found = report(instance, "--only", "STO003", "--only", "STO004")
-    bad = {(one["check"], one["subject"].split(": ")[-1]): one for one in found if one["severity"] == "error"}
+    bad = {(one["check"], Path(one["subject"]).name): one for one in found if one["severity"] == "error"}
     assert len(bad) == 4
     assert "does not exist" in bad["STO003", "repositories"]["diagnosis"]
     assert "round in a circle" in bad["STO003", "index_dir"]["diagnosis"]
     assert "read-only" in bad["STO003", "sessions"]["diagnosis"]
-    assert "0 % of the space" in bad["STO004", "archives"]["diagnosis"]
+    assert "tarballcache is free: 0 MB" in bad["STO004", "tarballcache"]["diagnosis"]
     others = [one for one in found if one["severity"] == "ok" and "database" in one["evidence"].get("holds", ())]
     assert others and "cache_dir" in others[0]["evidence"]["holds"]
 
