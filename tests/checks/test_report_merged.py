@@ -24,5 +24,6 @@ def test_the_same_reason_is_said_once_and_names_every_check() -> None:
 def test_other_reasons_subjects_and_measured_findings_stay_apart() -> None:
     findings = [
         unknown("A1"), unknown("A2", "not measured: no time"), unknown("A3", subject="one"),
-        unknown("A4", subject="two"), unknown("A5", ignored="we know"), *(Finding(Severity.ok, "well", check="A6") for _ in range(2))]
+        unknown("A4", subject="two"), unknown("A5", ignored="we know"),
+        *(Finding(Severity.ok, "well", check="A6") for _ in range(2))]
     assert merged(findings) == findings
