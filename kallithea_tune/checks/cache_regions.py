@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.checks.caching import cache_regions, cache_uses, label
@@ -46,6 +47,8 @@ def judge_region(name: str, region: Region, functions: Sequence[str], accepted: 
         return Finding(
             Severity.warning, "what is in region %s never expires" % name,
             remedy="set %sexpire = 604800" % prefix, **common)
+    if region["type"] not in _PLAIN_BACKENDS:
+        return Finding(Severity.unknown, "not measured: whether the store of region %s answers" % name, **common)
     return Finding(Severity.ok, "region %s is complete and in use" % name, **common)
 
 
@@ -85,7 +88,7 @@ def regions(context: Context) -> Iterator[Finding]:
     nothing uses are worth removing. The application's source is parsed, not imported.
     """
     try:
-        configured = cache_regions(context)
+        configured = beaker_config.regions(context.instance.settings)
     except ValueError as error:
         yield Finding(
             Severity.error, "Beaker refuses the cache settings: %s" % error, source=BEAKER,
@@ -116,9 +119,9 @@ def judge_data_dir(wanted: str, used: str, cache_dir: str) -> Finding:
     common: dict[str, Any] = {
         "evidence": {"set_to": wanted, "files_go_to": used},
         "source": "TurboGears2, configurator/components/caching.py"}
-    if wanted == used:
+    if os.path.normpath(wanted) == os.path.normpath(used):
         return Finding(Severity.ok, "the file cache is where beaker.cache.data_dir says", **common)
-    if wanted.startswith(cache_dir.rstrip("/") + "/"):
+    if os.path.normpath(wanted).startswith(os.path.normpath(cache_dir) + os.sep):
         return Finding(
             Severity.ok, "beaker.cache.data_dir has no effect; the files are in cache_dir too", **common)
     return Finding(
@@ -162,7 +165,7 @@ def judge_memory(name: str, functions: Sequence[str], processes: Optional[int], 
         return Finding(Severity.ok, "region %s is in memory, and workers are recycled" % name, **common)
     if not _PER_REVISION & set(functions):
         return Finding(
-            Severity.ok, "region %s is in memory; it grows by one small entry per author" % name, **common)
+            Severity.ok, "region %s is in memory; what it holds grows slowly" % name, **common)
     return Finding(
         Severity.warning, "region %s is in memory, grows with each push and is never freed" % name,
         remedy="set beaker.cache.%s.type = file, or recycle workers (max_requests = 1000)" % name, **common)
@@ -186,15 +189,14 @@ def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) 
     common: dict[str, Any] = {
         "subject": name, "evidence": {"processes": processes or "unknown", "used_by": functions}, "threshold": "1",
         "source": "Beaker 1.14, MemoryNamespaceManager: a dict of the process"}
-    if processes is None:
-        return Finding(
-            Severity.unknown, "not measured: how many processes share region %s is not said" % name, **common)
     if processes == 1:
         return Finding(Severity.ok, "region %s is in memory, and one process serves" % name, **common)
     if not _PER_REVISION & set(functions):
         return Finding(
-            Severity.ok, "each of %d processes has its own region %s, of one entry per author" % (processes, name),
-            **common)
+            Severity.ok, "each process has its own region %s, which is small and soon filled" % name, **common)
+    if processes is None:
+        return Finding(
+            Severity.unknown, "not measured: how many processes share region %s is not said" % name, **common)
     return Finding(
         Severity.advice, "each of %d processes renders what region %s holds for itself" % (processes, name),
         remedy="set beaker.cache.%s.type = file, which all processes share" % name, **common)

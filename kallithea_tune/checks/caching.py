@@ -7,6 +7,7 @@ import shlex
 from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.checks.model import Context, Deadline, Finding, Severity, check
+from kallithea_tune.errors import NotMeasured
 from kallithea_tune.output import figure
 from kallithea_tune.probes import beaker_config, child
 from kallithea_tune.probes.scratch import scratch
@@ -113,9 +114,15 @@ def file_uses(context: Context) -> Iterator[tuple[beaker_config.Use, Mapping[str
 
 
 def cache_regions(context: Context) -> Mapping[str, Mapping[str, Any]]:
-    """Return the regions as the application gets them. Raises ValueError for settings that Beaker refuses."""
-    found: Mapping[str, Mapping[str, Any]] = context.once(
-        "cache regions", lambda: beaker_config.regions(context.instance.settings))
+    """Return the regions as the application gets them. Raises NotMeasured for settings that Beaker refuses."""
+
+    def read() -> Mapping[str, Mapping[str, Any]]:
+        try:
+            return beaker_config.regions(context.instance.settings)
+        except ValueError:
+            raise NotMeasured("Beaker refuses the cache settings: see CAC008") from None
+
+    found: Mapping[str, Mapping[str, Any]] = context.once("cache regions", read)
     return found
 
 
