@@ -34,17 +34,29 @@ def pristine(make_instance: Any, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def instance(pristine: Path, tmp_path: Path) -> Iterator[Path]:
+def instance(pristine: Path, tmp_path: Path) -> Path:
     """The ini file of a copy of the real instance, for one test to spoil."""
-    directory = tmp_path / "instance"
+    return _copy(pristine, tmp_path / "instance")
+
+
+def _copy(pristine: Path, directory: Path) -> Path:
     shutil.copytree(str(pristine), str(directory), symlinks=True)
-    database = directory / "kallithea.db"
     import sqlite3
 
-    with sqlite3.connect(str(database)) as connection:
+    with sqlite3.connect(str(directory / "kallithea.db")) as connection:
         connection.execute("UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")])
     connection.close()
-    yield directory / "my.ini"
+    return directory / "my.ini"
+
+
+@pytest.fixture(scope="session")
+def visited(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An instance that was asked for some pages without a cookie; no test may change it. Returns its ini file."""
+    import beaker_tools
+
+    ini = _copy(pristine, tmp_path_factory.mktemp("visited") / "instance")
+    beaker_tools.visit(ini, *beaker_tools.PAGES)
+    return ini
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,7 @@ def judge_effect(name: str, region: str, effect: cache_effect.Effect) -> Finding
             "saved_ms": saved.estimate, "saved_from_ms": saved.low, "saved_to_ms": saved.high,
             "lost_ms": lost.estimate, "lost_from_ms": lost.low, "lost_to_ms": lost.high},
     }
-    remedy = "set beaker.cache.%s.enabled = false, or empty it (CAC001)" % region
+    remedy = "empty it (CAC001), or set beaker.cache.%s.enabled = false" % region
     if saved.below_zero:
         return Finding(
             Severity.warning, "a %s from the cache is %s ms slower (%s to %s)" % (

@@ -173,7 +173,7 @@ def deletion(places: str, days: int) -> str:
 def growth(context: Context) -> Iterator[Finding]:
     """Count the files of sessions and of the file cache, with scandir(3) and one lstat(2) each, bounded in time.
 
-    Beaker never removes a session: each request without a cookie, as robots and monitoring make them, leaves a session
+    Beaker never removes a session: each page asked for without a cookie, as robots and monitoring do, leaves a session
     file and a lock file below cache_dir/sessions, which the guide's cleaning of data/cache never reaches. Each key of
     the file cache leaves a lock file as well. What nothing wrote to for 30 days (or session.timeout, if longer) nobody
     will miss: a session is written to at each request. Advice from 10,000 such files on; a warning from 100,000 files

@@ -20,7 +20,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving", "settings",),
     "logging": ("logging",),
-    "repositories": ("repositories", "git", "mercurial", "hooks"),
+    "repositories": ("repositories", "git", "mercurial", "hooks", "search_index"),
     "celery": ("celery",),
 }
 ENTRY_POINT_GROUP = "kallithea_tune.checks"

@@ -110,7 +110,11 @@ def _uses_in(path: str) -> Iterator[Use]:
         source = file.read()
     if "cache_region(" not in source:
         return
-    for node in ast.walk(ast.parse(source)):
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return  # What does not compile does not cache.
+    for node in ast.walk(tree):
         for decorator in getattr(node, "decorator_list", ()):
             called = decorator.func if isinstance(decorator, ast.Call) else None
             name = getattr(called, "id", getattr(called, "attr", ""))
