@@ -70,8 +70,8 @@ def _flat(value: Any) -> Any:
 
 
 _UNITS: tuple[tuple[str, str], ...] = (
-    ("_per_s", "/s"), ("_ms", " ms"), ("_us", " us"), ("_mb", " MB"), ("_gb", " GB"), ("_percent", " %"),
-    ("_days", " days"), ("_bytes", " bytes"), ("_s", " s"),
+    ("_mb_per_s", " MB/s"), ("_per_s", "/s"), ("_ms", " ms"), ("_us", " us"), ("_mb", " MB"), ("_gb", " GB"),
+    ("_percent", " %"), ("_days", " days"), ("_bytes", " bytes"), ("_s", " s"),
 )
 
 

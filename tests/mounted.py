@@ -57,3 +57,24 @@ def frozen(path: Path) -> Iterator[None]:
         yield
     finally:
         run("fsfreeze", "--unfreeze", path)
+
+
+@contextlib.contextmanager
+def memory_group(megabytes: int) -> Iterator[Path]:
+    """Make a control group with a limit of memory; a process joins it by writing itself to its ``cgroup.procs``."""
+    from kallithea_tune.probes.mounts import table
+
+    first = next((one for one in table() if one.type == "cgroup" and "memory" in one.options), None)
+    parent = Path((first or next(one for one in table() if one.type == "cgroup2")).point)
+    group = parent / ("kallithea-tune-%d" % os.getpid())
+    if not first:
+        run("sh", "-c", "echo +memory > %s/cgroup.subtree_control" % parent)
+    run("mkdir", group)
+    try:
+        name = "memory.limit_in_bytes" if first else "memory.max"
+        run("sh", "-c", "echo %d > %s/%s" % (megabytes << 20, group, name))
+        if os.geteuid():
+            run("chmod", "a+w", group / "cgroup.procs", parent / "cgroup.procs")
+        yield group
+    finally:
+        run("rmdir", group)

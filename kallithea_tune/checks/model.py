@@ -15,7 +15,7 @@ from kallithea_tune.output import figure
 
 # Each area with the modules of `kallithea_tune.checks` that hold its checks.
 AREAS: Mapping[str, tuple[str, ...]] = {
-    "storage": ("storage", "disk_speed"),
+    "storage": ("storage", "disk_speed", "archives", "memory"),
     "caching": ("caching", "cache_regions", "cache_effect", "sessions"),
     "database": ("database", "sqlite", "contention", "connections"),
     "serving": ("serving", "settings",),

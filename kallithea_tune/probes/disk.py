@@ -25,7 +25,7 @@ MB = 1 << 20
 WRITE_BYTES = 2300
 SYNCS, FILES = 500, 1000
 FILE_BYTES = 1024
-READ_BYTES, OWN_BYTES, WORTH_BYTES = 32 * MB, 16 * MB, 4 * MB
+READ_BYTES, OWN_BYTES, WORTH_BYTES, MOVE_BYTES = 32 * MB, 16 * MB, 4 * MB, 8 * MB
 # All measurements together write less than 32 MB; where that would be felt, nothing is written.
 # Seconds that a single operation may take beyond the time of its measurement.
 PATIENCE = 3.0
@@ -165,6 +165,23 @@ def reading(place: str, within: float, directories: Sequence[str] = ()) -> dict[
             return dict(_read_direct(own, end), own=True)
         except OSError:
             return dict(_read_direct(own, end, flags=0), own=True)
+
+
+def moving(place: str, within: float, temporary: str) -> dict[str, Any]:
+    """Move 8 MB from the directory `temporary` to `place` by ``shutil.move``, as Kallithea moves an archive it made.
+
+    Returns the milliseconds, and whether the file was ``copied``, because rename(2) does not reach there; for a child.
+    """
+    source, target = os.path.join(temporary, "archive"), os.path.join(place, "archive")
+    with room(place):
+        with open(source, "xb") as file:
+            for _ in range(MOVE_BYTES // MB):
+                file.write(os.urandom(MB))
+        before = os.stat(source)
+        started = time.perf_counter()
+        shutil.move(source, target)
+        taken = time.perf_counter() - started
+        return {"ms": taken * 1000, "bytes": MOVE_BYTES, "copied": not os.path.samestat(before, os.stat(target))}
 
 
 def _largest(directories: Sequence[str], end: float) -> Optional[str]:
