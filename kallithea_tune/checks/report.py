@@ -92,6 +92,8 @@ def _seen(found: Finding, width: int) -> str:
 def refuse_unwritable(path: str) -> None:
     """Raise ConfigError when `save` could not write to `path`, before anything is measured for it."""
     directory = os.path.dirname(os.path.realpath(path))
+    if os.path.exists(path) and not os.path.isfile(path) and os.access(path, os.W_OK) and not os.path.isdir(path):
+        return
     if os.path.isdir(path):
         raise ConfigError("--save %s is a directory; name a file in it" % path)
     if not os.path.isdir(directory):
