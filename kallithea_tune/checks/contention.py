@@ -81,8 +81,8 @@ def judge_journal_mode(mode: str, on_network: bool, loads: Mapping[str, Load], p
         return Finding(Severity.ok, "journal mode %s: WAL would not be measurably better" % mode,
                        evidence=evidence, **common)
     return Finding(
-        Severity.advice, "1 %% of the %s waits %s ms in journal mode %s, %s ms in WAL" % (
-            kind, figure(p99(before)), mode, figure(p99(after))),
+        Severity.advice, "journal mode %s: 1 %% of %s waits %s ms, in WAL %s" % (
+            mode, kind, figure(p99(before)), figure(p99(after))),
         evidence=evidence, remedy=remedy % "WAL", impact_ms=mean(before) - mean(after),
         impact_per="%s, %d clients" % (kind[:-1], CLIENTS), confidence="medium", **common)
 
@@ -126,7 +126,7 @@ def judge_load(load: Load, busiest_minute: int) -> Finding:
         return Finding(Severity.ok, "%d clients at once wait little for one another" % load["clients"],
                        **{**common, "remedy": ""})
     return Finding(
-        Severity.warning, "of %d clients at once, 1 %% of the %s waits %s ms" % (
+        Severity.warning, "of %d clients at once, 1 %% of %s waits %s ms" % (
             load["clients"], kind, figure(interval.estimate)),
         impact_ms=mean(load["writes"]) - load["alone_ms"], impact_per="write, %d clients" % load["clients"], **common)
 
@@ -169,8 +169,8 @@ def _waits(load: Load) -> str:
 
 
 def _side(load: Load) -> dict[str, Any]:
-    worse_of(load)
-    return {"write_p99_ms": p99(load["writes"]), "read_p99_ms": p99(load["reads"]), "alone_ms": load["alone_ms"]}
+    kinds = ("writes", "reads") if worse_of(load)[0] == "writes" else ("reads", "writes")
+    return {**{kind[:-1] + "_p99_ms": p99(load[kind]) for kind in kinds}, "alone_ms": load["alone_ms"]}
 
 
 @check("DB013", "database-comparison", "The same load on another engine", "database", seconds=3.0,

@@ -16,7 +16,7 @@ from kallithea_tune.probes.option_names import is_read
 from kallithea_tune.probes.statistics import paired_difference
 
 COLUMNS = ("measured", "before", "after", "unit", "difference_from", "difference_to", "verdict")
-ROUNDS = 13
+ROUNDS = 9
 # Less is called the same, however sure: our judgement of what nobody notices.
 LEAST_MS, LEAST_PART = 0.1, 0.02
 # The areas whose probes are worth repeating for an option. What only reads settings is always repeated.

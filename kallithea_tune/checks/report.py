@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.checks.model import AREAS, Finding, Severity
@@ -31,7 +31,7 @@ def write_text(report: Report, stream: TextIO, everything: bool = False) -> None
     """Write the report for people: a line per area, then each finding in at most four lines of 80 columns."""
     for severity, line in summary(report.findings):
         print(coloured(line, severity, stream), file=stream)
-    for found in report.findings:
+    for found in merged(report.findings):
         if found.severity > Severity.ok or everything:
             head, *rest = finding_lines(found)
             print("\n" + coloured(head, found.severity.name, stream), *rest, sep="\n", file=stream)
@@ -39,6 +39,17 @@ def write_text(report: Report, stream: TextIO, everything: bool = False) -> None
     for note in report.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
     print("%s; %d checks in %.1f s" % (_counts(report.findings), len(report.checks), report.seconds), file=stream)
+
+
+def merged(findings: Sequence[Finding]) -> list[Finding]:
+    """Make one finding of all that could not be measured for the same reason; it names the other checks."""
+    same: dict[object, list[Finding]] = {}
+    for number, found in enumerate(findings):
+        alike = found.severity is Severity.unknown and not found.subject
+        same.setdefault((found.diagnosis, found.ignored) if alike else number, []).append(found)
+    return [
+        replace(first, evidence={**first.evidence, "also": [found.check for found in others]}) if others else first
+        for first, *others in same.values()]
 
 
 def _counts(findings: Sequence[Finding]) -> str:

@@ -54,6 +54,8 @@ class TuneCommand:
     def run(self, args: Any) -> int:
         """Call `act`; leave by SystemExit, since gearbox 0.3.2 throws every returned status away."""
         prepare_streams()
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(self._redact_record)
         with interrupted_by_signals():
             status = self._guarded(args)
         if status:
@@ -94,6 +96,12 @@ class TuneCommand:
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.emit(logging.LogRecord("kallithea_tune", logging.ERROR, "", 0, text, None, None))
+
+    def _redact_record(self, record: logging.LogRecord) -> bool:
+        """Redact what any library logs, traceback included; as a filter of gearbox's handlers."""
+        said = [record.getMessage(), *(traceback.format_exception(*record.exc_info) if record.exc_info else ())]
+        record.msg, record.args, record.exc_info = self._redacted("\n".join(said)), (), None
+        return True
 
     def _redacted(self, text: str) -> str:
         from kallithea_tune.redact import Redactor

@@ -178,7 +178,9 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune.statics import switch
 
         assert self.instance
-        edit = switch.plan(self.instance, next(iter(sorted(release.files))))
+        # An overlay's file is none that the application could serve.
+        own = [path for path, item in sorted(release.files.items()) if item.file.source.startswith(release.roots)]
+        edit = switch.plan(self.instance, own[0])
         if edit is None:
             self._say("the application serves no static files itself already; the ini file stays as it is")
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import random
@@ -110,13 +111,14 @@ def load(
             for name, target in targets.items():
                 current = dict(target)
                 engine = stack.enter_context(_table(target, table, lengths))
-                alone = _client((target, table, 0.0, time.monotonic(), min(0.3, duration / 4), lengths, 0))
+                alone = _client((target, table, 0.0, min(0.3, duration / 4), lengths, 0))
                 if not alone["writes"]:
                     return {"failed": alone["errors"][0]}
                 results[name] = {
                     "engine": engine, "clients": clients, "alone_ms": statistics.median(alone["writes"]),
                     "reads": [], "writes": [], "errors": [], "seconds": duration}
-            pool = stack.enter_context(multiprocessing.get_context("fork").Pool(clients))
+            fork = multiprocessing.get_context("fork")
+            pool = stack.enter_context(fork.Pool(clients, _meet_at, [fork.Barrier(clients)]))
             for number in range(ROUNDS):
                 for name, target in targets.items():
                     _round(pool, results[name], target, table, clients, duration / ROUNDS, lengths, number)
@@ -129,8 +131,7 @@ def _round(
     pool: Any, result: dict[str, Any], target: Mapping[str, Any], table: str, clients: int, seconds: float,
     lengths: Sequence[int], number: int,
 ) -> None:
-    start = time.monotonic() + 0.05
-    jobs = [(target, table, THINK_S, start, seconds, lengths, number * clients + client + 1)
+    jobs = [(target, table, THINK_S, seconds, lengths, number * clients + client + 1)
             for client in range(clients)]
     for answer in pool.map(_client, jobs, chunksize=1):
         for key, values in answer.items():
@@ -198,21 +199,33 @@ def _row(chance: random.Random, lengths: Sequence[int]) -> dict[str, Any]:
     }
 
 
+_barrier: Any = None
+
+
+def _meet_at(barrier: Any) -> None:
+    """Let this process begin its load when all others have connected, too."""
+    global _barrier
+    _barrier = barrier
+
+
 def _client(job: Sequence[Any]) -> dict[str, list[Any]]:
     """Read and write in turn until the time is over, over connections as Kallithea's engine would keep them."""
-    target, table, think, start, seconds, lengths, seed = job
+    target, table, think, seconds, lengths, seed = job
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     chance = random.Random(seed)
-    options = {"connect_args": {"timeout": target["lock_timeout"]}} if sqlite_file(target["url"]) else {}
-    engine = sqlalchemy.create_engine(target["url"], **options)
+    engine = _engine(os.getpid(), target["url"], target["lock_timeout"])
     newest = sqlalchemy.text("SELECT * FROM %s ORDER BY user_log_id DESC LIMIT 20" % table)
     insert = _definition(table).insert()
     answer: dict[str, list[Any]] = {"reads": [], "writes": [], "errors": []}
     with contextlib.suppress(SQLAlchemyError), engine.connect():
-        time.sleep(max(0.0, start - time.monotonic()) + chance.random() * think)
-    while time.monotonic() < start + seconds:
+        pass
+    if _barrier:
+        _barrier.wait(10)
+    end = time.monotonic() + seconds
+    time.sleep(chance.random() * think)
+    while time.monotonic() < end:
         started = time.perf_counter()
         try:
             with engine.connect() as connection:
@@ -227,5 +240,16 @@ def _client(job: Sequence[Any]) -> dict[str, list[Any]]:
             time.sleep(THINK_S)
         if think:
             time.sleep(chance.expovariate(1 / think))
-    engine.dispose()
+    if not _barrier:
+        # Connections that processes forked later would share.
+        engine.dispose()
     return answer
+
+
+@functools.lru_cache(maxsize=None)
+def _engine(process: int, url: str, lock_timeout: float) -> Any:
+    """Make the engine of one process for all rounds: to connect can take longer than a round."""
+    import sqlalchemy
+
+    options = {"connect_args": {"timeout": lock_timeout}} if sqlite_file(url) else {}
+    return sqlalchemy.create_engine(url, **options)

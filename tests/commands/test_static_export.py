@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers.kallithea import Kallithea
+from servers.application import Kallithea
 from servers.web import WebServer
 
 from kallithea_tune.instance import load

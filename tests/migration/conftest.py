@@ -74,3 +74,18 @@ def created_on(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             check=True, cwd=str(directory), stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     yield create
+
+
+@pytest.fixture(scope="session")
+def databases(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Kallithea's tables, empty, in all three engines; a test empties those it needs first."""
+    from kallithea_tables import Database
+
+    urls = {
+        "sqlite": "sqlite:///%s" % (tmp_path_factory.mktemp("tables") / "kallithea.db"),
+        "postgresql": postgresql.url("tables"), "mysql": mariadb.url("tables"),
+    }
+    made = {name: Database(url) for name, url in urls.items()}
+    yield made
+    for database in made.values():
+        database.close()

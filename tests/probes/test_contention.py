@@ -89,7 +89,7 @@ def test_writers_that_wait_longer_than_the_busy_timeout_fail_and_are_counted(tmp
     with contention._table(target, "things", LENGTHS):
         holder = sqlite3.connect(str(tmp_path / "scratch.db"), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        answer = contention._client((target, "things", 0.0, time.monotonic(), 0.3, LENGTHS, 1))
+        answer = contention._client((target, "things", 0.0, 0.3, LENGTHS, 1))
         holder.execute("COMMIT")
         holder.close()
     assert len(answer["errors"]) > 1 and set(answer["errors"]) == {"database is locked"}

@@ -13,8 +13,7 @@ from typing import Any
 
 def create(url: str, log_rows: int = 0) -> str:
     """Do it in a process of its own, since Kallithea's models are global; return the URL."""
-    # Isolated, since beside this file lies a kallithea.py.
-    subprocess.run([sys.executable, "-I", __file__, str(log_rows)], input=url.encode(), check=True)
+    subprocess.run([sys.executable, __file__, str(log_rows)], input=url.encode(), check=True)
     return url
 
 

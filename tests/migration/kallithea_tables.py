@@ -1,0 +1,79 @@
+"""Kallithea's own tables in databases of all three engines, filled and spoiled in the plainest way."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import sqlalchemy
+from sqlalchemy.dialects import mysql
+
+from kallithea_tune.migration.values import Kind, kind_of
+
+# What lets rows in that refer to nothing, and 0 be a key in MariaDB.
+UNBOUND = {
+    "sqlite": "PRAGMA foreign_keys = OFF", "postgresql": "SET session_replication_role = replica",
+    "mysql": "SET SESSION foreign_key_checks = 0, sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
+}
+
+
+def models() -> Any:
+    """The metadata of the real Kallithea."""
+    from kallithea.model import db, meta
+
+    assert db.User
+    return meta.Base.metadata
+
+
+def roomy(metadata: Any) -> Any:
+    """A copy of the tables with types in which MariaDB keeps microseconds and more than 64 KB."""
+    copies = sqlalchemy.MetaData(naming_convention=metadata.naming_convention)
+    types = {Kind.moment: mysql.DATETIME(fsp=6), Kind.text: mysql.LONGTEXT(), Kind.binary: mysql.LONGBLOB()}
+    for table in metadata.sorted_tables:
+        copy = getattr(table, "to_metadata", None) or table.tometadata
+        for column in copy(copies).columns:
+            if not getattr(column.type, "length", None):
+                column.type = types.get(kind_of(column), column.type)
+    return copies
+
+
+class Database:
+    """A database with Kallithea's tables, and a connection that commits at once."""
+
+    def __init__(self, url: str) -> None:
+        engine = sqlalchemy.create_engine(url)
+        metadata = roomy(models()) if engine.dialect.name == "mysql" else models()
+        self.tables = list(metadata.sorted_tables)
+        metadata.create_all(engine)
+        self.connection = engine.connect()
+        self.run(UNBOUND[engine.dialect.name])
+
+    @property
+    def dialect(self) -> str:
+        return str(self.connection.dialect.name)
+
+    def table(self, name: str) -> Any:
+        return next(table for table in self.tables if table.name == name)
+
+    def run(self, statement: str, **values: Any) -> Any:
+        result = self.connection.execute(sqlalchemy.text(statement), values)
+        self.commit()
+        return result
+
+    def commit(self) -> None:
+        self.connection.connection.commit()
+
+    def insert(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            self.connection.execute(self.table(name).insert(), [dict(row) for row in rows])
+            self.commit()
+
+    def replace(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.run("DELETE FROM %s" % self.quoted(name))
+        self.insert(name, rows)
+
+    def quoted(self, name: str) -> str:
+        return str(self.connection.dialect.identifier_preparer.quote(name))
+
+    def close(self) -> None:
+        self.connection.close()
+        self.connection.engine.dispose()
