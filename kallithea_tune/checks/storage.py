@@ -51,7 +51,7 @@ def places(context: Context) -> dict[str, Place]:
         with contextlib.suppress(NotMeasured, TuneError):  # STO003 says so.
             wanted["repositories"] = root(context)
         wanted.update(directories.configured(context.instance))
-        return directories.look(wanted, 2.0)
+        return directories.look(wanted, 1.5)
 
     found: dict[str, Place] = context.once("directories", look)
     return found
@@ -81,26 +81,38 @@ WORDS = {
 }
 
 
+def judge_silent(found: Mapping[str, Place]) -> list[Finding]:
+    """Say once for each mount that it hangs, and which directories do with it."""
+    hung: dict[str, list[str]] = {}
+    for name, place in found.items():
+        if "silent" in place:
+            hung.setdefault(place["point"], []).append(name)
+    return [
+        Finding(Severity.error, "%s hangs, and with it %s" % (point, ", ".join(names)), subject=point,
+                evidence={"said": found[names[0]]["silent"], "holds": names}, threshold="answers within 1 s",
+                source=JUDGEMENT, remedy="look at the kernel's log (dmesg), the server and the network")
+        for point, names in hung.items()]
+
+
 def judge_place(name: str, place: Place, user: str) -> list[Finding]:
     """Say why a directory cannot be used; nothing where it can."""
     path = place["path"]
-    common: dict[str, Any] = {"subject": name, "evidence": {"path": path}, "threshold": "can be read and written"}
-    if "silent" in place:
-        return [Finding(Severity.error, "the file system of %s hangs: %s" % (path, place["silent"]),
-                        remedy="look at the kernel's log (dmesg), the server and the network", **common)]
+    common: dict[str, Any] = {"subject": name, "evidence": {"path": path}, "threshold": "can be used"}
     said: str = place["error"] or place["write_error"]
     why = WORDS.get(said, said).replace("USER", user)
     if place["error"]:
-        return [Finding(Severity.error, "%s cannot be used: %s" % (path, why), remedy="ls -ld %s" % path, **common)]
+        return [Finding(Severity.error, "%s cannot be used: %s" % (name, why), remedy="ls -ld %s" % path, **common)]
     if not place["exists"] and name in ESSENTIAL:
-        return [Finding(Severity.error, "%s does not exist" % path, remedy="mount it, or correct the path", **common)]
+        return [Finding(Severity.error, "the directory of the %s does not exist" % name,
+                        remedy="mount it, or correct the path", **common)]
+    if not said or said == "ENOSPC":
+        return []
     if said in ("EACCES", "EPERM"):
-        return [Finding(Severity.warning, "%s: %s" % (path, why), confidence="medium",
+        return [Finding(Severity.warning, "%s: %s" % (name, why), confidence="medium",
                         remedy="run this as Kallithea's own user, or: ls -ld %s" % path, **common)]
-    if said and said != "ENOSPC":
-        return [Finding(Severity.error, "%s cannot be written: %s" % (path, why), remedy="look at the kernel's log "
-                        "(dmesg): errors make file systems read-only" if said == "EROFS" else "", **common)]
-    return []
+    remedy = "look at the kernel's log (dmesg): errors make file systems read-only"
+    return [Finding(Severity.error, "%s cannot be written: %s" % (name, why),
+                    remedy=remedy if said == "EROFS" else "", **common)]
 
 
 # Severity, sentence with a place for the mount point, remedy, source.
@@ -182,8 +194,10 @@ def kind(context: Context) -> Iterator[Finding]:
     except (NotMeasured, TuneError) as error:
         yield Finding(Severity.unknown, "not measured: %s" % error, subject="repositories")
     user = getpass.getuser() if os.geteuid() else "root"
+    yield from judge_silent(places(context))
     for name, place in places(context).items():
-        yield from judge_place(name, place, user)
+        if "silent" not in place:
+            yield from judge_place(name, place, user)
     for group in groups(context):
         rotating = next(iter(group.places.values()))["rotational"]
         for found in judge_mount(group.mount, list(group.places), rotating):

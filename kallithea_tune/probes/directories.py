@@ -39,22 +39,32 @@ def configured(instance: Instance) -> dict[str, str]:
 def look(places: Mapping[str, str], seconds: float) -> dict[str, Place]:
     """Return what `examine` says of each directory, by name; one that does not answer has ``silent``, why, instead.
 
-    One child looks at all; where it does not come back, each directory gets a child of its own.
+    One child looks at all; where it does not come back, each directory gets a child of its own, and those on the mount
+    of one that hangs are not waited for.
     """
     function = "kallithea_tune.probes.directories:examine_all"
     try:
-        found: list[Place] = child.call(function, max(1.0, seconds), paths=list(places.values()))
-        return dict(zip(places, found))
+        answers: list[Place] = child.call(function, max(1.0, seconds), paths=list(places.values()))
+        return dict(zip(places, answers))
     except NotMeasured:
-        return {name: _alone(function, path) for name, path in places.items()}
+        pass
+    found: dict[str, Place] = {}
+    hung: dict[str, str] = {}
+    for name, path in places.items():
+        point = _mount_point(path)
+        try:
+            found[name] = {} if point in hung else child.call(function, 1.0, paths=[path])[0]
+        except NotMeasured as error:
+            hung[point] = str(error)
+        if point in hung:
+            found[name] = {"path": path, "silent": hung[point], "point": point}
+    return found
 
 
-def _alone(function: str, path: str) -> Place:
-    try:
-        found: list[Place] = child.call(function, 1.0, paths=[path])
-        return found[0]
-    except NotMeasured as error:
-        return {"path": path, "silent": str(error)}
+def _mount_point(path: str) -> str:
+    """Return the mount point that `path` is below by its name alone, which asks no file system."""
+    points = [mount.point for mount in mounts.table() if os.path.commonpath([path, mount.point]) == mount.point]
+    return max(points, key=len)
 
 
 def examine_all(paths: Sequence[str]) -> list[dict[str, Any]]:

@@ -63,10 +63,11 @@ def room(place: str) -> Iterator[None]:
     directory = os.path.dirname(place)
     try:
         space = os.statvfs(directory)
-        if space.f_bavail * space.f_frsize < ROOM_BYTES:
-            raise NotMeasured("%s is nearly full: %d MB free" % (directory, space.f_bavail * space.f_frsize // MB))
+        free = space.f_bavail * space.f_frsize
+        if free < ROOM_BYTES:
+            raise NotMeasured("there is too little room on %s: %d MB free" % (directory, free // MB))
         if space.f_files and space.f_favail < ROOM_INODES:
-            raise NotMeasured("%s is nearly full: %d inodes free" % (directory, space.f_favail))
+            raise NotMeasured("there is too little room on %s: %d inodes free" % (directory, space.f_favail))
         os.mkdir(place, 0o700)
         try:
             yield

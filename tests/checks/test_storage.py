@@ -11,7 +11,7 @@ import mounted
 import pytest
 
 from kallithea_tune.checks.model import Severity
-from kallithea_tune.checks.storage import judge_mount, judge_place, judge_space
+from kallithea_tune.checks.storage import judge_mount, judge_place, judge_silent, judge_space
 from kallithea_tune.probes.mounts import Mount
 
 OK: Mapping[str, Any] = {
@@ -29,7 +29,6 @@ OK: Mapping[str, Any] = {
     ("cache_dir", {"write_error": "EACCES"}, Severity.warning, "kallithea may not write"),
     ("cache_dir", {"write_error": "EDQUOT"}, Severity.error, "quota of kallithea"),
     ("cache_dir", {"write_error": "ENOSPC"}, None, ""),
-    ("cache_dir", {"silent": "it did not answer within 1 s"}, Severity.error, "hangs: it did not answer"),
 ])
 def test_a_directory_that_cannot_be_used(
     name: str, change: Mapping[str, Any], severity: Optional[Severity], said: str
@@ -37,6 +36,14 @@ def test_a_directory_that_cannot_be_used(
     found = judge_place(name, dict(OK, **change), "kallithea")
     assert [one.severity for one in found] == ([] if severity is None else [severity])
     assert all(said in one.diagnosis for one in found)
+
+
+def test_a_mount_that_hangs_is_named_once() -> None:
+    silent = {"silent": "it did not answer within 1 s", "point": "/srv"}
+    found = judge_silent({"repositories": dict(silent, path="/srv/repos"), "database": OK,
+                          "index_dir": dict(silent, path="/srv/index"), "sessions": dict(silent, point="/var")})
+    assert [(one.subject, one.severity) for one in found] == [("/srv", Severity.error), ("/var", Severity.error)]
+    assert found[0].diagnosis == "/srv hangs, and with it repositories, index_dir"
 
 
 ALL = ["repositories", "database", "cache_dir"]
