@@ -95,10 +95,12 @@ def visit(
         # SQLite would create it.
         raise DoesNotLoad("OperationalError", "the SQLite file %s does not exist" % instance.sqlite_path)
     with scratch(_existing(instance.directory("cache_dir") or os.path.dirname(instance.path))) as directory:
+        # The child stops in time by itself; it is killed, and all answers are lost, only where it hangs.
         result = child.call(
-            "kallithea_tune.probes.wsgi:visit_here", seconds, location="%s#%s" % (instance.path, instance.name),
-            changes=instance.changes, directory=directory, requests=[vars(request) for request in requests],
-            rounds=rounds, within=seconds * 0.9, settings=dict(settings or {}))
+            "kallithea_tune.probes.wsgi:visit_here", seconds * 1.2 + 1,
+            location="%s#%s" % (instance.path, instance.name), changes=instance.changes, directory=directory,
+            requests=[vars(request) for request in requests], rounds=rounds, within=seconds * 0.9,
+            settings=dict(settings or {}))
     if "kind" in result:
         raise DoesNotLoad(result["kind"], result["said"])
     answers = tuple(Answer(**dict(answer, ms=tuple(answer["ms"]))) for answer in result["answers"])
