@@ -15,8 +15,11 @@ from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.instance import Instance
 
 INI_SECTION = "kallithea_tune"
-# A probe that gets less than this part of its declared time is named in the report, or not run: our judgement.
-CUT, TOO_LITTLE = 0.75, 0.1
+# Together, probes take less than half of what each may take (benchmarks/full_run.py), so each is given more than its
+# part of the budget; one for which less than a fifth of its time is left is not run. Both are our judgement.
+GENEROUS, TOO_LITTLE = 1.5, 0.2
+# What ends with less than this of its time left was stopped by the deadline, as probes that look ahead are.
+NEARLY = 0.25
 _IGNORE = re.compile(r"^(?P<id>\S+)(?:\s+until\s+(?P<until>\d{4}-\d{2}-\d{2}))?\s*:\s*(?P<reason>\S.*)$")
 _NO_TIME = Finding(Severity.unknown, "not measured: the budget left no time for it")
 
@@ -87,7 +90,8 @@ def run(
 ) -> Report:
     """Run `checks` within about `budget` seconds and rank what they find.
 
-    Each probe gets the part of the time left that its declared cost has in what is still to be run.
+    Each probe gets a generous part of the time left, by its declared cost. The quick ones come first: most need less
+    than they may take, and what they leave goes to those that need all of it.
     """
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
@@ -95,19 +99,21 @@ def run(
     whole = Deadline(budget)
     shared: dict[str, Any] = {}
     findings: list[Finding] = []
-    costs = _costs(checks)
+    ordered = sorted(checks, key=lambda item: item.seconds)
+    costs = _costs(ordered)
     to_come = sum(costs)
     cut: list[str] = []
-    for number, (item, cost) in enumerate(zip(checks, costs)):
+    for number, (item, cost) in enumerate(zip(ordered, costs)):
         progress(item.title, number, len(checks))
-        share = min(cost, whole.left * cost / to_come) if cost else whole.left
+        share = min(cost, whole.left, GENEROUS * whole.left * cost / to_come) if cost else whole.left
         to_come -= cost
-        if share < cost * CUT:
-            cut.append(item.id)
         context = Context(instance, Deadline(share), compare_db, shared)
-        for found in _guarded(item, context) if share >= cost * TOO_LITTLE else [_NO_TIME]:
+        possible = share >= cost * TOO_LITTLE
+        for found in _guarded(item, context) if possible else [_NO_TIME]:
             found = dataclasses.replace(found, check=item.id, slug=item.slug, area=item.area)
             findings.append(_with_ignore(_redacted(found, instance), item, ignores, today))
+        if share < cost and (not possible or context.deadline.left < share * NEARLY):
+            cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
 
@@ -115,18 +121,19 @@ def run(
 def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list[str]:
     if not cut:
         return []
-    # The probes' own time is not all: processes start, settings are read.
-    enough = math.ceil(sum(costs) * 1.1 + 1)
+    # One second for what is no probe's: processes start, settings are read.
+    enough = math.ceil(sum(costs) / GENEROUS + 1)
     return ["--budget %g gave these less than their time: %s; --budget %d would do" % (
         budget, ", ".join(cut), max(enough, math.ceil(budget * 1.5)))]
 
 
 def _costs(checks: Sequence[Check]) -> list[float]:
-    """Return the seconds each check may take: a shared measurement counts for the first that reads it."""
+    """Return the seconds each check may take: a shared measurement counts, once, for the first that reads it."""
     paid: set[str] = set()
     costs = []
     for item in checks:
-        costs.append(0.0 if item.shares in paid else item.seconds)
+        most = max(other.seconds for other in checks if other is item or other.shares == item.shares != "")
+        costs.append(0.0 if item.shares in paid else most)
         paid |= {item.shares} - {""}
     return costs
 
