@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import time
 
 import pytest
 
-from kallithea_tune.checks import runner
+from kallithea_tune.checks import model, runner
 from kallithea_tune.checks.model import Check, Finding, Severity
 from kallithea_tune.errors import ConfigError, NotMeasured
 from kallithea_tune.instance import load
@@ -22,6 +21,25 @@ def nothing(tmp_path):
     ini = tmp_path / "my.ini"
     ini.write_text("[app:main]\nuse = egg:nothing\n")
     return load(str(ini))
+
+
+class Clock:
+    """Time that stands still until a check says that it took some."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that runner and deadlines go by."""
+    ours = Clock()
+    for module in (runner, model):
+        monkeypatch.setattr(module, "time", ours)
+    return ours
 
 
 def quiet(context):
@@ -56,7 +74,7 @@ def test_only_skip_and_probes_choose_together():
 
 
 @pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.75), (1.2, 0.3)])
-def test_the_time_is_shared_out_by_what_each_may_take(nothing, budget, share):
+def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, share):
     seen = []
 
     def noting(context):
@@ -64,21 +82,32 @@ def test_the_time_is_shared_out_by_what_each_may_take(nothing, budget, share):
         return ()
 
     runner.run(nothing, [made("A", seconds=3.0), made("B", noting, seconds=1.0), made("C", seconds=2.0)], budget)
-    assert share / 2 < seen[0] <= share
+    assert seen == [pytest.approx(share)]
 
 
-def test_nobody_gets_more_than_what_is_left(nothing):
+def test_nobody_gets_more_than_what_is_left(nothing, clock):
     seen = []
 
     def greedy(context):
         seen.append(context.deadline.left)
         while not context.deadline.passed:
-            time.sleep(0.01)
+            clock.now += 0.01
         return ()
 
-    report = runner.run(nothing, [made(name, greedy, seconds=1.0) for name in "ABC"], 1.0)
-    assert len(seen) == 3 and sum(seen) <= 1.0
-    assert report.notes == ["--budget 1 gave these less than their time: A, B, C; --budget 3 would do"]
+    report = runner.run(nothing, [made(name, greedy, seconds=1.0) for name in "ABC"], 2.0)
+    assert seen == [pytest.approx(left, abs=0.03) for left in (1.0, 0.75, 0.25)] and sum(seen) <= 2.0
+    assert 2.0 <= report.seconds < 2.0 + 3 * 0.01
+    assert report.notes == ["--budget 2 gave these less than their time: B, C; --budget 3 would do"]
+
+
+def test_who_overstays_takes_the_time_of_those_who_come_after(nothing, clock):
+    def stuck(context):
+        clock.now += 5.0
+        return ()
+
+    report = runner.run(nothing, [made("A", stuck, seconds=1.0), made("B", seconds=1.0)], 3.0)
+    assert [(found.check, found.diagnosis) for found in report.findings] == [
+        ("B", "not measured: the budget left no time for it")]
 
 
 def test_a_shared_measurement_is_paid_for_once():
@@ -86,18 +115,24 @@ def test_a_shared_measurement_is_paid_for_once():
     assert runner._costs(checks) == [3.0, 0.0, 2.0, 0.0]
 
 
-def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing):
+def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):
     left = {}
 
     def noting(context):
         left["slow"] = context.deadline.left
         return ()
 
-    runner.run(nothing, [made("A", noting, seconds=5.0), made("B", seconds=3.0), made("C", seconds=4.0)], 6.0)
-    assert left["slow"] > 4.0
+    def quick(context):
+        clock.now += 0.5
+        return ()
+
+    runner.run(
+        nothing, [made("A", noting, seconds=5.0), made("B", quick, seconds=3.0), made("C", quick, seconds=4.0)], 6.0)
+    # Its part of six seconds is two and a half.
+    assert left["slow"] == 5.0
 
 
-def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing):
+def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
     ran = []
     checks = [made("A", lambda context: ran.append("A") or (), seconds=10.0),
               made("B", lambda context: ran.append("B") or ())]
