@@ -22,6 +22,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--to", metavar="URL", help="the target: env:NAME or file:PATH, which keep its password out of the list "
             "of processes, or the URL itself")
         add("-n", "--dry-run", action="store_true", help="show the plan and change nothing")
+        add("--verify", action="store_true", help="compare source and target as they stand, and copy nothing")
         add("--replace", action="store_true", help="drop the target's tables, after asking")
         add("-y", "--yes", action="store_true", help="answer yes to every question")
         add("--extra-tables", action="store_true", help="copy the tables that no model describes, too")
@@ -34,7 +35,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         """Carry the command out and return its exit status."""
         from kallithea_tune import instance
         from kallithea_tune.engine import given_url
-        from kallithea_tune.errors import ConfigError
+        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError
         from kallithea_tune.migration import report, run
 
         if not args.config or not args.to:
@@ -46,8 +47,12 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         with run.Migration(self.instance, url, options, progress) as migration:
             if args.dry_run:
                 report.write_plan(migration.plan, sys.stdout, args.format)
-                return 0
+                return EXIT_OK
+            if args.verify:
+                result = migration.verify()
+                report.write_verified(result, sys.stdout, args.format)
+                return EXIT_FINDINGS if result.differences else EXIT_OK
             migration.check()
             result = migration.run()
         report.write(result, sys.stdout, args.format)
-        return 0
+        return EXIT_OK

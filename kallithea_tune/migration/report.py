@@ -48,9 +48,24 @@ def write(report: Report, stream: TextIO, format: Optional[str]) -> None:
         return
     print("Copied %s rows in %d tables from %s to %s." % (
         "{:,}".format(rows), len(report.rows), report.plan.source, report.plan.target), file=stream)
-    print("%s: copy %.1f s (%s rows/s), keys and indexes %.1f s, proof %.1f s; %d inserts tried and taken back." % (
-        "Time", seconds, "{:,.0f}".format(rows / seconds if seconds else 0), report.seconds["keys and indexes"],
+    print("Time: copy %.1f s (%s rows/s), keys and indexes %.1f s, proof %.1f s; %d inserts tried and taken back." % (
+        seconds, "{:,.0f}".format(rows / seconds if seconds else 0), report.seconds["keys and indexes"],
         report.seconds["proof"], report.inserts_tried), file=stream)
+    write_verified(report, stream, None)
+
+
+def write_verified(report: Report, stream: TextIO, format: Optional[str]) -> None:
+    """Print what verification found."""
+    if format == "json":
+        _json(dataclasses.asdict(report), stream)
+        return
+    for sentence in report.differences:
+        print(sentence, file=stream)
+    rows = sum(checked.rows[0] for checked in report.verified)
+    columns = sum(len(checked.checksums) for checked in report.verified)
+    print("Verified in %.1f s: %s rows and the checksums of %d columns in %d tables; %s." % (
+        report.seconds["verify"], "{:,}".format(rows), columns, len(report.verified),
+        "%d differences" % len(report.differences) if report.differences else "all the same"), file=stream)
 
 
 def size(number: int) -> str:

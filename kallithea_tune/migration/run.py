@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Protocol
 
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.migration import connect, finish, plan, schema, target
+from kallithea_tune.migration import connect, finish, plan, schema, target, verify
 from kallithea_tune.migration.dialects import dialect_of
 from kallithea_tune.migration.transfer import End, copy_table
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from kallithea_tune.instance import Instance
     from kallithea_tune.migration.plan import Plan
+    from kallithea_tune.migration.verify import Checked
 
 
 class Progress(Protocol):
@@ -57,6 +58,12 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)
     last_keys: dict[str, int] = field(default_factory=dict)
     inserts_tried: int = 0
+    verified: list[Checked] = field(default_factory=list)
+
+    @property
+    def differences(self) -> list[str]:
+        """What verification found to differ, a sentence for each column or kind of rows."""
+        return [item.sentence for checked in self.verified for item in checked.differences]
 
     @contextlib.contextmanager
     def timed(self, step: str) -> Iterator[None]:
@@ -106,13 +113,37 @@ class Migration:
             target.require_empty(self.target.connection)
 
     def run(self) -> Report:
-        """Carry everything over and prove that the target is whole. Raises TuneError when it is not."""
+        """Carry everything over and prove that the target is whole. Raises TuneError when it is not.
+
+        The revision is written last, so that the application cannot start on less than the whole.
+        """
         with self.target.connection.begin():
             if self.options.replace:
                 target.drop_tables(self.target.connection, target.existing_tables(self.target.connection))
             self._transfer()
             self._finish()
+            self.verify()
+            if self.report.differences:
+                raise TuneError("what arrived is not what the source has, so the target %s: %s" % (
+                    "was rolled back" if self.target.dialect.transactional_ddl else "was left without a revision",
+                    "; ".join(self.report.differences)))
             self._stamp()
+        return self.report
+
+    def verify(self) -> Report:
+        """Compare rows and checksums of every column as both sides stand; `Report.differences` says what differs.
+
+        Raises Refused when the target lacks a table.
+        """
+        missing = sorted({table.name for table in self.tables} - set(target.existing_tables(self.target.connection)))
+        if missing:
+            raise Refused("the target %s lacks %d of the tables (%s), so there is nothing to verify" % (
+                self.plan.target, len(missing), target.shortened(missing)))
+        self.progress.begin("verifying", self.plan.rows)
+        with self.report.timed("verify"):
+            self.report.verified = list(verify.check(
+                self.source.connection, self.target.connection, self.tables,
+                lambda name, number: self.progress.advance(number, name)))
         return self.report
 
     def _transfer(self) -> None:
