@@ -72,8 +72,8 @@ class TuneCommand:
             with reader_may_leave():
                 sys.stdout.flush()
             return status
-        except KeyboardInterrupt:
-            self._complain("interrupted")
+        except KeyboardInterrupt as error:
+            self._complain(" ".join(["interrupted", *map(str, error.args)]))
             return errors.EXIT_INTERRUPTED
         except BrokenPipeError:
             _print_nowhere()

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Iterator, TextIO
 
 from gearbox.command import Command
 
 from kallithea_tune.commands.base import TuneCommand
 
+if TYPE_CHECKING:
+    from kallithea_tune.migration.run import Migration
+
 
 class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
-    """Move Kallithea's database to PostgreSQL, MariaDB or SQLite, losing nothing. The source is never changed."""
+    """Move Kallithea's database to PostgreSQL, MariaDB or SQLite, losing nothing. The source is never changed.
+
+    Without further options everything is copied into an empty database and verified, and the application is asked
+    for some pages there. --catch-up brings over later what was written since; --switch changes the ini file.
+    """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the command's options."""
@@ -21,7 +30,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
         add("--to", metavar="URL", help="the target: env:NAME or file:PATH, which keep its password out of the list "
             "of processes, or the URL itself")
-        add("-n", "--dry-run", action="store_true", help="show the plan and change nothing")
+        add("-n", "--dry-run", action="store_true", help="show what would be done and how long it takes")
+        add("--catch-up", action="store_true", help="bring over what was written since the target was filled")
+        add("--switch", action="store_true", help="have the ini file name the target, when all is proven")
         add("--verify", action="store_true", help="compare source and target as they stand, and copy nothing")
         add("--replace", action="store_true", help="drop the target's tables, after asking")
         add("-y", "--yes", action="store_true", help="answer yes to every question")
@@ -35,24 +46,113 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         """Carry the command out and return its exit status."""
         from kallithea_tune import instance
         from kallithea_tune.engine import given_url
-        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError
-        from kallithea_tune.migration import report, run
+        from kallithea_tune.errors import EXIT_OK, ConfigError
+        from kallithea_tune.migration import progress, run, switch
 
         if not args.config or not args.to:
             raise ConfigError("name the ini file and the target: gearbox db-migrate -c my.ini --to file:URLFILE")
         url = given_url(args.to, "--to")
         self.instance = instance.load(args.config, compare_db=url)
+        self._warn_of_password(args.to)
+        if switch.same_database(self.instance.database_url, url):
+            self._say("the ini file names this database already; nothing to do")
+            return EXIT_OK
         options = run.Options(extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata)
-        progress = report.Lines(sys.stderr) if not self.quiet else run.Silence()
-        with run.Migration(self.instance, url, options, progress) as migration:
+        watched = progress.shown_on(sys.stderr, self.quiet)
+        with run.Migration(self.instance, url, options, watched) as migration:
             if args.dry_run:
-                report.write_plan(migration.plan, sys.stdout, args.format)
-                return EXIT_OK
+                return self._show(args, migration)
             if args.verify:
-                result = migration.verify()
-                report.write_verified(result, sys.stdout, args.format)
-                return EXIT_FINDINGS if result.differences else EXIT_OK
-            migration.check()
-            result = migration.run()
-        report.write(result, sys.stdout, args.format)
+                return self._verify(args, migration)
+            return self._move(args, migration)
+
+    def _show(self, args: Any, migration: Migration) -> int:
+        from kallithea_tune.errors import EXIT_OK
+        from kallithea_tune.migration import report
+
+        with self._printing(migration) as stream:
+            report.write_plan(migration.plan, migration.estimate(), migration.dropped, stream, args.format)
         return EXIT_OK
+
+    def _verify(self, args: Any, migration: Migration) -> int:
+        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK
+        from kallithea_tune.migration import report
+
+        result = migration.verify()
+        with self._printing(migration) as stream:
+            report.write_verified(result, stream, args.format)
+        return EXIT_FINDINGS if result.differences else EXIT_OK
+
+    def _move(self, args: Any, migration: Migration) -> int:
+        from kallithea_tune.errors import EXIT_OK
+        from kallithea_tune.migration import report, switch
+
+        assert self.instance
+        switch.application_url(migration.url)
+        if args.switch:
+            # What cannot be written is said before hours of copying.
+            switch.plan(self.instance, migration.url)
+        migration.check()
+        self._confirm(args, migration)
+        try:
+            self._prove(args, migration)
+        finally:
+            with self._printing(migration) as stream:
+                report.write(migration.report, stream, args.format)
+        if args.switch:
+            self._switch(migration)
+        return EXIT_OK
+
+    def _prove(self, args: Any, migration: Migration) -> None:
+        if args.catch_up:
+            migration.catch_up()
+        else:
+            migration.run()
+        migration.ask_application()
+        if args.switch:
+            migration.require_quiet_source()
+
+    def _confirm(self, args: Any, migration: Migration) -> None:
+        """Name every table that would be dropped, and ask. Raises Refused without a yes."""
+        from kallithea_tune.errors import Refused
+
+        if not migration.dropped or args.yes:
+            return
+        print("These tables of %s would be dropped, with all that is in them:" % migration.plan.target, file=sys.stderr)
+        print("  " + "\n  ".join(migration.dropped), file=sys.stderr)
+        if not sys.stdin or not sys.stdin.isatty():
+            raise Refused("--replace asks before it drops %d tables, and there is no terminal to ask on; -y says yes"
+                          % len(migration.dropped))
+        print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise Refused("nothing was dropped")
+
+    def _switch(self, migration: Migration) -> None:
+        from kallithea_tune.migration import switch
+
+        edit = switch.plan(self.instance, migration.url)
+        self._say(edit.diff.rstrip())
+        backup = switch.carry_out(edit, self.instance, migration.url)
+        migration.forget()
+        self._say("%s names the new database now; restart Kallithea." % edit.path)
+        self._say("To go back: stop Kallithea, start it again after\n    cp -p %s %s\n"
+                  "What was written until then is in the new database only." % (backup, edit.path))
+
+    @contextlib.contextmanager
+    def _printing(self, migration: Migration) -> Iterator[TextIO]:
+        """Give a stream that ends up on stdout, redacted, when the progress is out of the way."""
+        from kallithea_tune.commands.base import reader_may_leave
+
+        written = io.StringIO()
+        yield written
+        migration.progress.end()
+        with reader_may_leave():
+            sys.stdout.write(self._redacted(written.getvalue()))
+
+    def _warn_of_password(self, given: str) -> None:
+        if "@" in given and given.partition(":")[0] not in ("env", "file"):
+            self._say("warning: everybody on this machine can read the password in --to; use env:NAME or file:PATH")
+
+    def _say(self, text: str) -> None:
+        if not self.quiet:
+            print(self._redacted(text), file=sys.stderr)

@@ -63,12 +63,14 @@ class Difference:
 class Differences:
     """Collects the differences of one table as they are found."""
 
-    def __init__(self, table: str, columns: Sequence[Column]) -> None:
-        self._table, self._columns = table, columns
+    def __init__(self, table: str, columns: Sequence[Column], each: Any = None) -> None:
+        self._table, self._columns, self._each = table, columns, each
         self._found: dict[tuple[str, str], Difference] = {}
 
     def add(self, key: Any, source: Optional[Row], target: Optional[Row]) -> None:
         """Note that the row `key` differs; None where one side does not have it."""
+        if self._each:
+            self._each(self._table, key, source is not None, target is not None)
         if source is None or target is None:
             self._note("", "missing" if target is None else "extra", key)
             return

@@ -45,6 +45,21 @@ def set_last_keys(target: End, tables: Sequence[Table], keys: Mapping[str, int])
             target.dialect.set_last_key(target.connection, table, column, keys[table.name])
 
 
+def strip(target: End, tables: Sequence[Table]) -> None:
+    """Drop the foreign keys and indexes of tables that an earlier run had begun to complete."""
+    import sqlalchemy
+    from sqlalchemy.schema import DropConstraint, DropIndex
+
+    metadata = sqlalchemy.MetaData()
+    metadata.reflect(target.connection, only=[table.name for table in tables])
+    for table in metadata.tables.values():
+        for constraint in table.foreign_key_constraints:
+            target.connection.execute(DropConstraint(constraint))
+    for table in metadata.tables.values():
+        for index in table.indexes:
+            target.connection.execute(DropIndex(index))
+
+
 def try_inserts(target: End, tables: Sequence[Table], keys: Mapping[str, int]) -> int:
     """Insert one row into each table, referring to those inserted before, and take all of them back.
 

@@ -23,7 +23,7 @@ Rows = Callable[[], Iterator[Row]]
 
 
 def check(
-    table: Table, sides: Sequence[Side], fixes: Optional[Wanted],
+    table: Table, sides: Sequence[Side], fixes: Optional[Wanted], each: Any = None,
 ) -> tuple[tuple[int, int], list[tuple[str, str]], list[Difference]]:
     """Return rows, checksums of the columns and differences of one table."""
     columns = list(table.columns)
@@ -41,7 +41,7 @@ def check(
 
     sums = [_sums(rows, places, len(columns)) for rows in (source, target)]
     unlike = [number for number in range(BUCKETS) if sums[0][number] != sums[1][number]]
-    found = Differences(table.name, columns)
+    found = Differences(table.name, columns, each)
     if unlike:
         chosen = frozenset(unlike[:LOOKED_INTO])
         _name(found, _rows_in(chosen, source, places), _rows_in(chosen, target, places), len(places) < len(columns))

@@ -1,34 +1,24 @@
-"""What the admin sees of a migration: the plan, how far it is, what was done."""
+"""What the admin sees of a migration: the plan, what was done, what differs, how to go back."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import textwrap
 from typing import TYPE_CHECKING, Any, Optional, TextIO
 
 if TYPE_CHECKING:
+    from kallithea_tune.migration.estimate import Estimate
     from kallithea_tune.migration.plan import Plan
     from kallithea_tune.migration.run import Report
 
-
-class Lines:
-    """Progress as plain lines, one for each step."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def begin(self, step: str, total: int) -> None:
-        """Print the step."""
-        print("%s ..." % step, file=self._stream, flush=True)
-
-    def advance(self, number: int, what: str = "") -> None:
-        """Print nothing."""
+NAMED = 12  # columns of one kind that are named in a plan
 
 
-def write_plan(plan: Plan, stream: TextIO, format: Optional[str]) -> None:
+def write_plan(plan: Plan, estimate: Estimate, dropped: list[str], stream: TextIO, format: Optional[str]) -> None:
     """Print what would be done."""
     if format == "json":
-        _json({"plan": dataclasses.asdict(plan)}, stream)
+        _json({"plan": dataclasses.asdict(plan), "estimate": dataclasses.asdict(estimate), "dropped": dropped}, stream)
         return
     print("Source:  %s%s" % (plan.source, ", revision " + ", ".join(plan.revision) if plan.revision else ""),
         "Target:  %s" % plan.target, "", sep="\n", file=stream)
@@ -36,36 +26,93 @@ def write_plan(plan: Plan, stream: TextIO, format: Optional[str]) -> None:
         print("%-34s %12s rows %10s" % (table.name, "{:,}".format(table.rows), size(table.bytes)), file=stream)
     print("%-34s %12s rows %10s" % ("%d tables" % len(plan.tables), "{:,}".format(plan.rows), size(plan.bytes)),
         file=stream)
+    print("\n%s" % estimate.sentence, file=stream)
+    _write_types(plan, stream)
     if plan.left_out:
         print("\nIn no model, so left out unless --extra-tables: %s" % ", ".join(plan.left_out), file=stream)
+    if plan.extra:
+        print("\nIn no model, copied as they are: %s" % ", ".join(plan.extra), file=stream)
+    if dropped:
+        print("\nDropped in the target first: %s" % ", ".join(dropped), file=stream)
+
+
+def _write_types(plan: Plan, stream: TextIO) -> None:
+    for title, word in (("Types that change", lambda column: "%s becomes %s" % (
+            column.source_type, column.target_type) if column.source_type != column.target_type else ""),
+            ("What the target would refuse or change (preflight looks for such rows)", lambda column: column.loses)):
+        groups: dict[str, list[str]] = {}
+        for table in plan.tables:
+            for column in table.columns:
+                if word(column):
+                    groups.setdefault(word(column), []).append("%s.%s" % (table.name, column.name))
+        if groups:
+            print("\n%s:" % title, file=stream)
+        for said, names in groups.items():
+            more = "" if len(names) <= NAMED else ", and %d more" % (len(names) - NAMED)
+            print(*_lines("  %s: " % said, ", ".join(names[:NAMED]) + more), sep="\n", file=stream)
+
+
+def _lines(label: str, text: str) -> list[str]:
+    from kallithea_tune.output import WIDTH
+
+    return textwrap.wrap(label + text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def write(report: Report, stream: TextIO, format: Optional[str]) -> None:
-    """Print what was done."""
-    rows, seconds = sum(report.rows.values()), report.seconds.get("copy", 0)
+    """Print what was done, to wherever it came."""
     if format == "json":
-        _json(dataclasses.asdict(report), stream)
+        write_json(report, stream)
         return
+    if "proof" in report.seconds:
+        _write_copied(report, stream)
+    if report.kept:
+        print("%d tables were there already, whole, from the run before." % len(report.kept), file=stream)
+    if report.changes is not None:
+        _write_changes(report, stream)
+    if report.verified:
+        write_verified(report, stream, None)
+    if report.pages:
+        print("The application answers %d pages on the target as on the source (%.1f s)." % (
+            len(report.pages), report.seconds["application"]), file=stream)
+    for page in report.pages:
+        if page.unlike:
+            print("Not compared, since the source was written to meanwhile: %s" % page.path, file=stream)
+
+
+def _write_copied(report: Report, stream: TextIO) -> None:
+    rows, seconds = sum(report.rows.values()), report.seconds.get("copy", 0)
     print("Copied %s rows in %d tables from %s to %s." % (
         "{:,}".format(rows), len(report.rows), report.plan.source, report.plan.target), file=stream)
     print("Time: copy %.1f s (%s rows/s), keys and indexes %.1f s, proof %.1f s; %d inserts tried and taken back." % (
         seconds, "{:,.0f}".format(rows / seconds if seconds else 0), report.seconds["keys and indexes"],
         report.seconds["proof"], report.inserts_tried), file=stream)
-    write_verified(report, stream, None)
+
+
+def _write_changes(report: Report, stream: TextIO) -> None:
+    for change in report.changes or ():
+        print("%s: %d new, %d changed, %d gone" % (change.table, change.new, change.changed, change.deleted),
+            file=stream)
+    print("Caught up with %d tables in %.1f s." % (len(report.changes or ()), report.seconds["catch up"]), file=stream)
 
 
 def write_verified(report: Report, stream: TextIO, format: Optional[str]) -> None:
     """Print what verification found."""
     if format == "json":
-        _json(dataclasses.asdict(report), stream)
+        write_json(report, stream)
         return
     for sentence in report.differences:
         print(sentence, file=stream)
     rows = sum(checked.rows[0] for checked in report.verified)
     columns = sum(len(checked.checksums) for checked in report.verified)
-    print("Verified in %.1f s: %s rows and the checksums of %d columns in %d tables; %s." % (
-        report.seconds["verify"], "{:,}".format(rows), columns, len(report.verified),
+    seconds = report.seconds.get("verify")
+    print("Verified%s: %s rows and the checksums of %d columns in %d tables; %s." % (
+        " in %.1f s" % seconds if seconds is not None else "", "{:,}".format(rows), columns, len(report.verified),
         "%d differences" % len(report.differences) if report.differences else "all the same"), file=stream)
+
+
+def write_json(report: Report, stream: TextIO) -> None:
+    """Print everything that was measured."""
+    _json(dict(dataclasses.asdict(report), differences=report.differences), stream)
 
 
 def size(number: int) -> str:

@@ -27,6 +27,8 @@ SOURCE, TARGET = 0, 1
 
 # Told the name of the table and how many rows of it were checked since the last call.
 Progress = Callable[[str, int], None]
+# Told of every row that differs: table, key, and whether the source and the target have it.
+Each = Callable[[str, Any, bool, bool], None]
 
 
 @dataclass
@@ -55,17 +57,17 @@ def compare(
 
 def check(
     source: Connection, target: Connection, tables: Sequence[Table], progress: Optional[Progress] = None,
-    fixes: Optional[Wanted] = None,
+    fixes: Optional[Wanted] = None, each: Optional[Each] = None,
 ) -> Iterator[Checked]:
-    """Yield what `compare` returns table by table, with rows and checksums."""
+    """Yield what `compare` returns table by table, with rows and checksums; `each` is told of every row."""
     sides = Side(source), Side(target)
     with ThreadPoolExecutor(1) as worker:
         for table in tables:
             applied = fixes if fixes and fixes.touches(table.name) else None
             if integer_key(table) is None:
-                rows, sums, differences = keyless.check(table, sides, applied)
+                rows, sums, differences = keyless.check(table, sides, applied, each)
             else:
-                rows, sums, differences = _Check(table, sides, worker, applied, progress).run()
+                rows, sums, differences = _Check(table, sides, worker, applied, progress, each).run()
             names = [column.name for column in table.columns]
             yield Checked(table.name, rows, dict(zip(names, sums)), differences)
 
@@ -78,7 +80,7 @@ class _Check:
 
     def __init__(
         self, table: Table, sides: Sequence[Side], worker: ThreadPoolExecutor, fixes: Optional[Wanted],
-        progress: Optional[Progress],
+        progress: Optional[Progress], each: Optional[Each],
     ) -> None:
         self._table, self._sides, self._worker, self._fixes, self._progress = table, sides, worker, fixes, progress
         self._columns = list(table.columns)
@@ -87,7 +89,7 @@ class _Check:
         self._alone = all(local)
         self._rows = [0, 0]
         self._sums = [[0, 0] for _ in self._columns]
-        self._differences = Differences(table.name, self._columns)
+        self._differences = Differences(table.name, self._columns, each)
 
     def run(self) -> tuple[tuple[int, int], list[tuple[str, str]], list[Difference]]:
         """Compare range after range; return rows, checksums of the columns, and differences."""

@@ -39,7 +39,7 @@ class DoesNotLoad(NotMeasured):
 
 @dataclass(frozen=True)
 class Request:
-    """A GET request; `cold` empties the Beaker caches before it (inside the child, untimed).
+    """A GET request; `cold` empties the Beaker caches before it (inside the child, untimed); `keep` keeps the body.
 
     `prepare` names a ``module:function`` to call before it, likewise, with `arguments` (as JSON has them).
     """
@@ -47,6 +47,7 @@ class Request:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     cold: bool = False
+    keep: bool = False
     prepare: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
@@ -55,6 +56,7 @@ class Request:
 class Answer:
     """What a request got: the last status, headers (lower case) and bytes, and the milliseconds of every round.
 
+    `body` is the last one, where the request wanted it kept.
     `prepared` is what the last call of its `prepare` returned. Status 0 and no times where the time was over before it
     was asked.
     """
@@ -63,6 +65,7 @@ class Answer:
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
+    body: str = ""
     ms: tuple[float, ...] = ()
     prepared: Any = None
 
@@ -278,6 +281,8 @@ class _Browser:
         if "set-cookie" in headers:
             self._kept["HTTP_COOKIE"] = headers.pop("set-cookie").split(";")[0]
         answer.update(status=int(got["status"][:3]), headers=headers, size=sum(map(len, body)))
+        if request["keep"]:
+            answer["body"] = b"".join(body).decode("utf-8", "replace")
         return taken
 
     def _environ(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from kallithea_tune.migration import run
 
 
 def moved(ini: Path, url: str) -> run.Report:
-    with run.Migration(instances.load(str(ini)), url, run.Options(), run.Silence()) as migration:
+    with run.Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
 

@@ -120,6 +120,12 @@ class Dialect:
     def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:
         """Make the next key of `table` greater than `key`."""
 
+    def begin_changes(self, connection: Connection) -> None:
+        """Let rows be deleted and inserted in any order, in a transaction that is open, until `end_changes`."""
+
+    def end_changes(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Have references checked again, those of the rows in `tables` now."""
+
     def analyze(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Let the planner of the engine learn about the new rows."""
 

@@ -104,6 +104,23 @@ class PostgreSQL(Dialect):
             "SELECT setval(pg_get_serial_sequence(%s, %s), %s)",
             [self.quoted(connection, table.name), column.name, key])
 
+    def begin_changes(self, connection: Connection) -> None:
+        """Put the checks of foreign keys off."""
+        self._alter_foreign_keys(connection, "DEFERRABLE INITIALLY DEFERRED")
+        self.cursor(connection).execute("SET CONSTRAINTS ALL DEFERRED")
+
+    def end_changes(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Check them, and have everything as it was."""
+        self.cursor(connection).execute("SET CONSTRAINTS ALL IMMEDIATE")
+        self._alter_foreign_keys(connection, "NOT DEFERRABLE")
+
+    def _alter_foreign_keys(self, connection: Connection, how: str) -> None:
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT conrelid::regclass::text, quote_ident(conname) FROM pg_constraint"
+                       " WHERE contype = 'f' AND connamespace = current_schema()::regnamespace")
+        for table, name in cursor.fetchall():
+            cursor.execute("ALTER TABLE %s ALTER CONSTRAINT %s %s" % (table, name, how))
+
     def analyze(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Run ANALYZE, which goes inside a transaction."""
         cursor = self.cursor(connection)

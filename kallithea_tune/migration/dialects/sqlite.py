@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
+from kallithea_tune.errors import TuneError
 from kallithea_tune.migration import values
 from kallithea_tune.migration.dialects.default import BATCH, Dialect, Lines
 from kallithea_tune.migration.values import Kind, Row
@@ -117,6 +118,14 @@ class SQLite(Dialect):
         cursor: Any = self.cursor(connection)
         cursor.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table.name])
         cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [table.name, key])
+
+    def end_changes(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Check references, which are not enforced unless asked for."""
+        for table in tables:
+            found = self.cursor(connection).execute(
+                "PRAGMA foreign_key_check(%s)" % self.quoted(connection, table.name)).fetchone()
+            if found:
+                raise TuneError("%s refers to a row that is not in %s" % (table.name, found[2]))
 
     def analyze(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Run ANALYZE."""

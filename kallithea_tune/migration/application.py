@@ -1,0 +1,104 @@
+"""The application itself, asked for the same pages on the source and on the target.
+
+It is loaded in processes of its own with its database read-only, its caches and sessions in a directory that is gone
+afterwards. The source is asked before and after the target: what differs between these two answers, such as tokens,
+process ids and ages, is masked; what is the same in both, the target has to answer as well.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional, Sequence
+
+from kallithea_tune.errors import TuneError
+
+if TYPE_CHECKING:
+    from kallithea_tune.instance import Instance
+    from kallithea_tune.probes.wsgi import Answer
+
+PAGES = ("/_admin/login", "/_admin/journal", "/_admin/public_journal")  # and the summary of a repository of each kind
+SECONDS = 120.0  # for one start of the application and all pages
+SHOWN = 60  # characters of a line that are shown
+_WORDS = re.compile(r"\w+|\W")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a page answered on the source and on the target; `unlike` says what differs, empty where nothing."""
+
+    path: str
+    statuses: tuple[int, int]
+    bytes: tuple[int, int]
+    unlike: str
+
+    @property
+    def sentence(self) -> str:
+        """Say it to the admin."""
+        return "%s: %s" % (self.path, self.unlike or "status %d, %d bytes, the same on both" % (
+            self.statuses[0], self.bytes[0]))
+
+
+def compare(source: Instance, target: Instance, seconds: float = SECONDS) -> list[Page]:
+    """Ask `source`, `target`, and `source` again for the same pages, and compare what they answer.
+
+    Raises TuneError when the application does not load on one of them.
+    """
+    from kallithea_tune.probes import wsgi
+
+    paths = [*PAGES, *("/" + name for _, name in sorted(wsgi.repositories(source).items()))]
+    before, answers, after = (
+        _visit(instance, name, paths, seconds)
+        for instance, name in ((source, "source"), (target, "target"), (source, "source")))
+    return [
+        Page(path, (one.status, other.status), (one.size, other.size), _unlike(one, other, again))
+        for path, one, other, again in zip(paths, before, answers, after)]
+
+
+def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) -> Sequence[Answer]:
+    from kallithea_tune.errors import NotMeasured
+    from kallithea_tune.probes import wsgi
+
+    try:
+        return wsgi.visit(instance, [wsgi.Request(path, keep=True) for path in paths], seconds).answers
+    except wsgi.DoesNotLoad as error:
+        raise TuneError("the application does not start on the %s: %s %s" % (name, error.kind, error.said)) from None
+    except NotMeasured as error:
+        raise TuneError("the application could not be asked on the %s: %s" % (name, error)) from None
+
+
+def _unlike(source: Answer, target: Answer, again: Answer) -> str:
+    if source.status != target.status:
+        return "the source answers with status %d, the target with %d" % (source.status, target.status)
+    if source.headers.get("location") != target.headers.get("location"):
+        return "the source leads to another page than the target"
+    found = difference(source.body, target.body, again.body)
+    return "line %d is %r on the source and %r on the target" % found if found else ""
+
+
+def difference(before: str, other: str, after: str) -> Optional[tuple[int, str, str]]:
+    """Return number and text of the first line of `other` that is not as in `before` and `after`; None without one.
+
+    Words that differ between `before` and `after` may be anything in `other`.
+    """
+    ones, twos, others = before.splitlines(), after.splitlines(), other.splitlines()
+    for number in range(max(len(ones), len(others))):
+        one, two, asked = (lines[number] if number < len(lines) else "" for lines in (ones, twos, others))
+        if asked not in (one, two) and not _fits(one, two, asked):
+            return number + 1, _short(one), _short(asked)
+    return None
+
+
+def _fits(one: str, two: str, asked: str) -> bool:
+    if one == two:
+        return False
+    words, again, found = (_WORDS.findall(line) for line in (one, two, asked))
+    if len(words) != len(again):
+        return True
+    return len(words) == len(found) and all(
+        word == third or word != second for word, second, third in zip(words, again, found))
+
+
+def _short(line: str) -> str:
+    line = " ".join(line.split())
+    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
