@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import io
+import json
 import sys
-from typing import TYPE_CHECKING, Any, Iterator, TextIO
+from typing import TYPE_CHECKING, Any, Callable, TextIO
 
 from gearbox.command import Command
 
@@ -70,8 +70,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune.errors import EXIT_OK
         from kallithea_tune.migration import report
 
-        with self._printing(migration) as stream:
-            report.write_plan(migration.plan, migration.estimate(), migration.dropped, stream, args.format)
+        words = migration.plan, migration.estimate(), migration.dropped
+        self._print(args, migration, report.plan_document(*words), lambda stream: report.write_plan(*words, stream))
         return EXIT_OK
 
     def _verify(self, args: Any, migration: Migration) -> int:
@@ -79,8 +79,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune.migration import report
 
         result = migration.verify()
-        with self._printing(migration) as stream:
-            report.write_verified(result, stream, args.format)
+        self._print(args, migration, report.document(result), lambda stream: report.write_verified(result, stream))
         return EXIT_FINDINGS if result.differences else EXIT_OK
 
     def _move(self, args: Any, migration: Migration) -> int:
@@ -97,8 +96,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         try:
             self._prove(args, migration)
         finally:
-            with self._printing(migration) as stream:
-                report.write(migration.report, stream, args.format)
+            done = migration.report
+            self._print(args, migration, report.document(done), lambda stream: report.write(done, stream))
         if args.switch:
             self._switch(migration)
         return EXIT_OK
@@ -138,15 +137,21 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         self._say("To go back: stop Kallithea, start it again after\n    cp -p %s %s\n"
                   "What was written until then is in the new database only." % (backup, edit.path))
 
-    @contextlib.contextmanager
-    def _printing(self, migration: Migration) -> Iterator[TextIO]:
-        """Give a stream that ends up on stdout, redacted, when the progress is out of the way."""
+    def _print(
+        self, args: Any, migration: Migration, document: dict[str, Any], write: Callable[[TextIO], None]
+    ) -> None:
+        """Print the document as JSON, or what `write` writes; redacted, when the progress is out of the way."""
         from kallithea_tune.commands.base import reader_may_leave
 
-        written = io.StringIO()
-        yield written
+        assert self.instance
         migration.progress.end()
         with reader_may_leave():
+            if args.format:
+                json.dump(self.instance.redactor.value(document), sys.stdout, indent=2, ensure_ascii=False)
+                print()
+                return
+            written = io.StringIO()
+            write(written)
             sys.stdout.write(self._redacted(written.getvalue()))
 
     def _warn_of_password(self, given: str) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
-from typing import TYPE_CHECKING, Any, Optional, TextIO
+from typing import TYPE_CHECKING, Any, Sequence, TextIO
 
 if TYPE_CHECKING:
     from kallithea_tune.migration.estimate import Estimate
@@ -15,11 +14,18 @@ if TYPE_CHECKING:
 NAMED = 12  # columns of one kind that are named in a plan
 
 
-def write_plan(plan: Plan, estimate: Estimate, dropped: list[str], stream: TextIO, format: Optional[str]) -> None:
+def plan_document(plan: Plan, estimate: Estimate, dropped: Sequence[str]) -> dict[str, Any]:
+    """Return what would be done, for machines."""
+    return {"plan": dataclasses.asdict(plan), "estimate": dataclasses.asdict(estimate), "dropped": list(dropped)}
+
+
+def document(report: Report) -> dict[str, Any]:
+    """Return everything that was done and measured, for machines."""
+    return dict(dataclasses.asdict(report), differences=report.differences)
+
+
+def write_plan(plan: Plan, estimate: Estimate, dropped: Sequence[str], stream: TextIO) -> None:
     """Print what would be done."""
-    if format == "json":
-        _json({"plan": dataclasses.asdict(plan), "estimate": dataclasses.asdict(estimate), "dropped": dropped}, stream)
-        return
     print("Source:  %s%s" % (plan.source, ", revision " + ", ".join(plan.revision) if plan.revision else ""),
         "Target:  %s" % plan.target, "", sep="\n", file=stream)
     for table in plan.tables:
@@ -58,11 +64,8 @@ def _lines(label: str, text: str) -> list[str]:
     return textwrap.wrap(label + text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
 
 
-def write(report: Report, stream: TextIO, format: Optional[str]) -> None:
+def write(report: Report, stream: TextIO) -> None:
     """Print what was done, to wherever it came."""
-    if format == "json":
-        write_json(report, stream)
-        return
     if "proof" in report.seconds:
         _write_copied(report, stream)
     if report.kept:
@@ -70,7 +73,7 @@ def write(report: Report, stream: TextIO, format: Optional[str]) -> None:
     if report.changes is not None:
         _write_changes(report, stream)
     if report.verified:
-        write_verified(report, stream, None)
+        write_verified(report, stream)
     if report.pages:
         print("The application answers %d pages on the target as on the source (%.1f s)." % (
             len(report.pages), report.seconds["application"]), file=stream)
@@ -95,11 +98,8 @@ def _write_changes(report: Report, stream: TextIO) -> None:
     print("Caught up with %d tables in %.1f s." % (len(report.changes or ()), report.seconds["catch up"]), file=stream)
 
 
-def write_verified(report: Report, stream: TextIO, format: Optional[str]) -> None:
+def write_verified(report: Report, stream: TextIO) -> None:
     """Print what verification found."""
-    if format == "json":
-        write_json(report, stream)
-        return
     for sentence in report.differences:
         print(sentence, file=stream)
     rows = sum(checked.rows[0] for checked in report.verified)
@@ -110,11 +110,6 @@ def write_verified(report: Report, stream: TextIO, format: Optional[str]) -> Non
         "%d differences" % len(report.differences) if report.differences else "all the same"), file=stream)
 
 
-def write_json(report: Report, stream: TextIO) -> None:
-    """Print everything that was measured."""
-    _json(dict(dataclasses.asdict(report), differences=report.differences), stream)
-
-
 def size(number: int) -> str:
     """Write a number of bytes as people do; empty for none."""
     for unit in ("bytes", "KB", "MB"):
@@ -122,8 +117,3 @@ def size(number: int) -> str:
             return "%d %s" % (number, unit) if number else ""
         number //= 1024
     return "%d GB" % number
-
-
-def _json(value: Any, stream: TextIO) -> None:
-    json.dump(value, stream, indent=2, ensure_ascii=False)
-    print(file=stream)
