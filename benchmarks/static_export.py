@@ -14,7 +14,10 @@ import sys
 import tempfile
 import time
 
-from kallithea_tune.statics import collect, compress, publish
+from kallithea_tune.probes.static_files import collect
+from kallithea_tune.release import Recipe
+from kallithea_tune.statics import compress, publish
+from kallithea_tune.statics.plan import Served, make
 
 ROUNDS = 3
 
@@ -34,11 +37,11 @@ def peer(source: str, target: str) -> float:
     return time.perf_counter() - began
 
 
-def ours(source: str, target: str, codings: list) -> float:
+def ours(source: str, target: str, codings: tuple) -> float:
     """Publish `source`; return the seconds."""
     began = time.perf_counter()
-    plan = publish.plan(None, collect.collect([source], {}), "benchmark", "1", "copy", codings, 1)
-    publish.carry_out(plan, target, 0o644, None, 1)
+    served = Served("benchmark", "1", (source,), collect([source], {}))
+    publish.carry_out(make(None, served, Recipe(codings=codings)), target)
     return time.perf_counter() - began
 
 

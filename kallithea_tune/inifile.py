@@ -11,7 +11,7 @@ import stat
 import tempfile
 import time
 from dataclasses import dataclass
-from typing import Mapping
+from typing import Any, Mapping
 
 from kallithea_tune.errors import ConfigError, Refused
 
@@ -37,34 +37,57 @@ class Edit:
         return "".join(lines)
 
 
+def unchanged(path: str) -> Edit:
+    """Return an edit of `path` that changes nothing yet. Raises ConfigError when the file cannot be read."""
+    path = os.path.realpath(path)
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            before = file.read()
+    except OSError as error:
+        raise ConfigError("%s cannot be read: %s" % (path, error.strerror)) from None
+    return Edit(path, before, before)
+
+
 def plan(path: str, section: str, options: Mapping[str, str]) -> Edit:
     """Say how `path` would read with `options` in ``[section]``; new ones are put below the section's ``use``.
 
     Values are written as they are: a literal ``%`` must come doubled. Raises ConfigError when the file cannot be read
     or has no such section.
     """
-    from configupdater import ConfigUpdater
-
-    path = os.path.realpath(path)
-    updater = ConfigUpdater()
-    updater.optionxform = str
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            before = file.read()
-        line_end = "\r\n" if "\r\n" in before else "\n"
-        updater.read_string(before.replace(line_end, "\n"))
-    except OSError as error:
-        raise ConfigError("%s cannot be read: %s" % (path, error.strerror)) from None
-    except configparser.Error as error:
-        raise ConfigError("%s cannot be parsed: %s" % (path, str(error).splitlines()[0])) from None
+    edit = unchanged(path)
+    updater = _parsed(edit)
     if not updater.has_section(section):
-        raise ConfigError("%s has no section [%s] to write %s into" % (path, section, ", ".join(options)))
+        raise ConfigError("%s has no section [%s] to write %s into" % (edit.path, section, ", ".join(options)))
+    return also(edit, section, options)
+
+
+def also(edit: Edit, section: str, options: Mapping[str, str]) -> Edit:
+    """Say how the file would read after `edit` and with `options` in ``[section]``, which is made where missing."""
+    updater = _parsed(edit)
+    if not updater.has_section(section):
+        updater.append("\n" if updater.sections() else "").add_section(section)
     for key, value in options.items():
         if key not in updater[section] and "use" in updater[section]:
             updater[section]["use"].add_after.option(key, value)
         else:
             updater.set(section, key, value)
-    return Edit(path, before, str(updater).replace("\n", line_end))
+    return Edit(edit.path, edit.before, str(updater).replace("\n", _line_end(edit)))
+
+
+def _parsed(edit: Edit) -> Any:
+    from configupdater import ConfigUpdater
+
+    updater = ConfigUpdater()
+    updater.optionxform = str
+    try:
+        updater.read_string(edit.after.replace(_line_end(edit), "\n"))
+    except configparser.Error as error:
+        raise ConfigError("%s cannot be parsed: %s" % (edit.path, str(error).splitlines()[0])) from None
+    return updater
+
+
+def _line_end(edit: Edit) -> str:
+    return "\r\n" if "\r\n" in edit.before else "\n"
 
 
 def carry_out(edit: Edit) -> str:

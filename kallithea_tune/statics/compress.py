@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import gzip
 import importlib
 import os
-from typing import Callable
+from typing import Callable, Sequence
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.release import SUFFIXES
 
 # Already compressed formats, by extension: a variant would cost time and save nothing. (WOFF is deflate inside, WOFF2
 # is Brotli, per their W3C recommendations; the others are well-known containers.)
@@ -18,6 +20,8 @@ COMPRESSED = frozenset({
 })
 # Below this a variant saves less than the header that names it (our judgement; nginx's gzip_min_length is 20).
 SMALLEST = 150
+# Above this (bytes), compressing in memory on every core could take more of it than there is. Our judgement.
+LARGEST = 64 << 20
 
 
 def _gzip(data: bytes) -> bytes:
@@ -31,20 +35,18 @@ def _brotli(data: bytes) -> bytes:
 
 
 def _zstd(data: bytes) -> bytes:
+    # Above 19, windows grow beyond the 8 MB that RFC 9659 has every browser take.
     compressed: bytes = importlib.import_module("zstandard").ZstdCompressor(level=19).compress(data)
     return compressed
 
 
-# HTTP content coding -> (file suffix, compressor, module it needs, extra that brings it)
-CODINGS: dict[str, tuple[str, Callable[[bytes], bytes], str]] = {
-    "gzip": (".gz", _gzip, ""),
-    "br": (".br", _brotli, "brotli"),
-    "zstd": (".zst", _zstd, "zstandard"),
+# HTTP content coding -> (compressor, module it needs)
+CODINGS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "gzip": (_gzip, "gzip"), "br": (_brotli, "brotli"), "zstd": (_zstd, "zstandard"),
 }
-SUFFIXES = {coding: suffix for coding, (suffix, _, _) in CODINGS.items()}
 
 
-def parse_codings(text: str) -> list[str]:
+def parse_codings(text: str) -> tuple[str, ...]:
     """Read ``gzip,br,zstd`` in any order into the order of `CODINGS`; each needs its library to be importable.
 
     Raises ConfigError for an unknown coding and for a library that is missing.
@@ -53,30 +55,59 @@ def parse_codings(text: str) -> list[str]:
     for name in sorted(asked - set(CODINGS)):
         raise ConfigError("--compress: there is no coding '%s'; there are %s" % (name, ", ".join(CODINGS)))
     for name in sorted(asked):
-        module = CODINGS[name][2]
         try:
-            importlib.import_module(module or "gzip")
+            importlib.import_module(CODINGS[name][1])
         except ImportError:
             raise ConfigError(
                 "--compress %s needs a library that is not installed: pip install 'kallithea-tune[compress]'" % name
             ) from None
-    return [name for name in CODINGS if name in asked]
+    return tuple(name for name in CODINGS if name in asked)
 
 
 def worth_compressing(path: str, size: int) -> bool:
     """Tell whether variants of a file of this name and size (bytes) can be smaller at all."""
-    return size >= SMALLEST and os.path.splitext(path)[1].lstrip(".").lower() not in COMPRESSED
+    return SMALLEST <= size <= LARGEST and os.path.splitext(path)[1].lstrip(".").lower() not in COMPRESSED
 
 
-def write_variant(source: str, target: str, coding: str) -> int:
-    """Write the variant of `source` to `target` if it is smaller; return its size in bytes, or 0 where it is not."""
+def write_variants(
+    todo: Sequence[tuple[str, str]], directory: str, progress: Callable[[str, int, int], None]
+) -> dict[str, dict[str, int]]:
+    """Write variants of files in `directory` on all cores; return their sizes in bytes by path and coding.
+
+    zlib, brotli and zstandard release Python's lock while they compress.
+    """
+    sizes: dict[str, dict[str, int]] = {}
+    # The largest first, so that no core is left with a big one at the end.
+    ordered = sorted(todo, key=lambda item: -os.path.getsize(os.path.join(directory, item[0])))
+    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        running = {
+            pool.submit(write_variant, os.path.join(directory, path), coding): (path, coding)
+            for path, coding in ordered}
+        try:
+            for done, future in enumerate(concurrent.futures.as_completed(running), 1):
+                path, coding = running[future]
+                sizes.setdefault(path, {})[coding] = future.result()
+                progress("compressing", done, len(running))
+        except BaseException:
+            for future in running:
+                future.cancel()
+            raise
+    return sizes
+
+
+def write_variant(source: str, coding: str) -> int:
+    """Write the variant beside `source` if it is smaller; return its size in bytes, or 0 where it is not.
+
+    It gets the modification time of `source`: servers tell it to browsers, and put it into their ETags.
+    """
     with open(source, "rb") as file:
         data = file.read()
-    compressed = CODINGS[coding][1](data)
+    compressed = CODINGS[coding][0](data)
     if len(compressed) >= len(data):
         return 0
+    target = source + SUFFIXES[coding]
     with open(target, "wb") as file:
         file.write(compressed)
-        file.flush()
-        os.fsync(file.fileno())
+    status = os.stat(source)
+    os.utime(target, ns=(status.st_mtime_ns, status.st_mtime_ns))
     return len(compressed)

@@ -9,7 +9,7 @@ from typing import Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.instance import Instance
-from kallithea_tune.statics.manifest import Manifest
+from kallithea_tune.release import Manifest
 from kallithea_tune.statics.servers import SERVERS, Backend, Site, header_name, render, render_script
 from kallithea_tune.statics.servers.syntax import complaint
 

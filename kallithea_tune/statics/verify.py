@@ -17,8 +17,7 @@ from typing import Iterator, Mapping, Sequence
 from urllib.parse import quote, urlsplit
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.statics import manifest
-from kallithea_tune.statics.manifest import Manifest, Published
+from kallithea_tune.release import NAME, Manifest, Published
 
 TIMEOUT = 20.0  # seconds for one answer
 LONG_LIFE = 30 * 86400  # seconds; what a ?ver= URL must be cacheable for at least
@@ -199,11 +198,11 @@ def _outside(client: Client, found: Manifest) -> Iterator[Problem]:
     """Ask for what lies beside and above the exported entries; the manifest is the canary that must never sing."""
     entries = sorted({path.split("/")[0] for path in found.files})
     directories = [entry for entry in entries if any(path.startswith(entry + "/") for path in found.files)]
-    tries = ["/" + manifest.NAME, "/.git/config", "//" + manifest.NAME]
+    tries = ["/" + NAME, "/.git/config", "//" + NAME]
     for entry in directories:
         for up in ("..", "%2e%2e", "..%2f", "%2e%2e%2f", "..%5c"):
-            tries.append("/%s/%s/%s" % (entry, up, manifest.NAME))
-        tries += ["/%s../%s" % (entry, manifest.NAME), "/%s%%2e%%2e/%s" % (entry, manifest.NAME)]
+            tries.append("/%s/%s/%s" % (entry, up, NAME))
+        tries += ["/%s../%s" % (entry, NAME), "/%s%%2e%%2e/%s" % (entry, NAME)]
         tries += ["/%s/../../../../../../../../etc/passwd" % entry, "/%s/.git/config" % entry]
     for path in tries:
         answer = client.get(path)

@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from kallithea_tune import release
 from kallithea_tune.errors import Refused
-from kallithea_tune.statics import compress, manifest, publish
-from kallithea_tune.statics.collect import collect
+from kallithea_tune.probes.static_export import damaged
+from kallithea_tune.probes.static_files import collect
+from kallithea_tune.release import Recipe
+from kallithea_tune.statics import bring, compress, destination, publish
+from kallithea_tune.statics.plan import Served, make
 
 
 @pytest.fixture
@@ -28,51 +32,52 @@ def public(tmp_path):
 
 @pytest.fixture
 def export(public, tmp_path):
-    def call(version="1", overlays=(), codings=("gzip",), keep=1, how="copy", destination=tmp_path / "www" / "static"):
-        destination.parent.mkdir(exist_ok=True)
-        before = publish.check_destination(str(destination), [str(public)])
-        known = before.sources if before else {}
-        files = collect([str(public), *map(str, overlays)], known)
-        todo = publish.plan(before, files, "app", version, how, codings, keep)
+    def call(version="1", overlays=(), place=tmp_path / "www" / "static", left_out=(), **recipe):
+        place.parent.mkdir(exist_ok=True)
+        before = destination.published(str(place))
+        destination.check_apart(str(place), [str(public)])
+        files = collect([str(public), *map(str, overlays)], before.sources if before else {})
+        served = Served("app", version, (str(public),), files, left_out)
+        todo = make(before, served, Recipe(**recipe), damaged(before, str(place)) if before else [])
         if not todo.nothing:
-            publish.carry_out(todo, str(destination), 0o644, None, 1)
-        return destination, todo
+            publish.carry_out(todo, str(place))
+        return place, todo
 
     return call
 
 
 def test_first_publication_is_whole_and_a_second_changes_nothing(export, public):
-    destination, _ = export()
-    assert (destination / "css" / "style.css").read_bytes() == (public / "css" / "style.css").read_bytes()
-    assert gzip.decompress((destination / "css" / "style.css.gz").read_bytes()) == (
+    place, _ = export()
+    assert (place / "css" / "style.css").read_bytes() == (public / "css" / "style.css").read_bytes()
+    assert gzip.decompress((place / "css" / "style.css.gz").read_bytes()) == (
         (public / "css" / "style.css").read_bytes())
-    assert not (destination / "LICENSES.txt.gz").exists()
-    target = os.readlink(str(destination))
+    assert not (place / "LICENSES.txt.gz").exists()
+    target = os.readlink(str(place))
     _, todo = export()
-    assert todo.nothing and os.readlink(str(destination)) == target
+    assert todo.nothing and os.readlink(str(place)) == target
 
 
 def test_unchanged_files_keep_inode_and_variants(export, public):
-    destination, _ = export()
+    place, _ = export()
     names = ("js/base.js", "js/base.js.gz", "css/style.css", "css/style.css.gz")
-    before = {name: os.stat(str(destination / name)).st_ino for name in names}
+    before = {name: os.stat(str(place / name)).st_ino for name in names}
     (public / "css" / "style.css").write_text("b {}\n" * 500)
     _, todo = export("2")
-    after = {name: os.stat(str(destination / name)).st_ino for name in names}
-    assert list(todo.changed) == ["css/style.css"] and list(todo.compressing) == [("css/style.css", "gzip")]
+    after = {name: os.stat(str(place / name)).st_ino for name in names}
+    assert todo.differences.changed == ["css/style.css"] and list(todo.compressing) == [("css/style.css", "gzip")]
     assert {name for name in names if before[name] != after[name]} == {"css/style.css", "css/style.css.gz"}
-    assert gzip.decompress((destination / "css" / "style.css.gz").read_bytes()).startswith(b"b {}")
+    assert gzip.decompress((place / "css" / "style.css.gz").read_bytes()).startswith(b"b {}")
 
 
 def test_files_that_went_away_stay_for_the_kept_releases_only(export, public):
-    destination, _ = export("1")
+    place, _ = export("1")
     (public / "js" / "base.js").unlink()
     _, todo = export("2")
-    assert list(todo.kept) == ["js/base.js"] and (destination / "js" / "base.js.gz").exists()
+    assert list(todo.kept) == ["js/base.js"] and (place / "js" / "base.js.gz").exists()
     _, todo = export("2")
     assert todo.nothing
     _, todo = export("3")
-    assert list(todo.removed) == ["js/base.js"] and not (destination / "js" / "base.js").exists()
+    assert list(todo.removed) == ["js/base.js"] and not (place / "js" / "base.js").exists()
 
 
 def test_overlay_wins_and_dotfiles_are_never_published(export, public, tmp_path):
@@ -81,9 +86,9 @@ def test_overlay_wins_and_dotfiles_are_never_published(export, public, tmp_path)
     (overlay / "css" / "style.css").write_text("theme")
     (overlay / ".git").mkdir()
     (overlay / ".git" / "config").write_text("secret")
-    destination, _ = export(overlays=[overlay])
-    assert (destination / "css" / "style.css").read_text() == "theme"
-    assert not (destination / ".git").exists()
+    place, _ = export(overlays=[overlay])
+    assert (place / "css" / "style.css").read_text() == "theme"
+    assert not (place / ".git").exists()
 
 
 def test_a_link_that_leads_out_is_refused(export, public, tmp_path):
@@ -103,65 +108,66 @@ def test_foreign_files_and_dangerous_places_are_refused(export, public, tmp_path
     link.symlink_to(outside)
     for place in (Path("/"), Path.home(), public, public / "static", public.parent, foreign, link):
         with pytest.raises(Refused):
-            export(destination=place)
+            export(place=place)
     assert (foreign / "mine.txt").read_text() == "mine" and os.listdir(str(outside)) == []
 
 
 def test_a_file_that_the_admin_put_into_the_release_is_refused_and_kept(export):
-    destination, _ = export()
-    (destination / "robots.txt").write_text("mine")
+    place, _ = export()
+    (place / "robots.txt").write_text("mine")
     with pytest.raises(Refused, match=r"robots\.txt"):
         export("2")
-    assert (destination / "robots.txt").read_text() == "mine"
+    assert (place / "robots.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("how", publish.HOW)
+@pytest.mark.parametrize("how", bring.HOW)
 def test_every_way_of_publishing_serves_the_same_bytes(export, public, how):
-    destination, _ = export(how=how)
+    place, _ = export(how=how)
     for name in ("css/style.css", "LICENSES.txt"):
-        assert (destination / name).read_bytes() == (public / name).read_bytes()
-    assert (destination / "LICENSES.txt").is_symlink() is (how == "symlink")
+        assert (place / name).read_bytes() == (public / name).read_bytes()
+    assert (place / "LICENSES.txt").is_symlink() is (how == "symlink")
     assert os.stat(str(public / "LICENSES.txt")).st_mode & 0o777 == 0o644
 
 
 def test_variants_are_the_same_bytes_every_time(public, tmp_path):
-    source = str(public / "css" / "style.css")
-    for coding in ("gzip", "br", "zstd"):
-        first, second = str(tmp_path / "1"), str(tmp_path / "2")
-        assert compress.write_variant(source, first, coding) == compress.write_variant(source, second, coding) > 0
-        assert Path(first).read_bytes() == Path(second).read_bytes()
+    first, second = public / "css" / "style.css", tmp_path / "copy.css"
+    second.write_bytes(first.read_bytes())
+    for coding, suffix in release.SUFFIXES.items():
+        assert compress.write_variant(str(first), coding) == compress.write_variant(str(second), coding) > 0
+        assert Path(str(first) + suffix).read_bytes() == Path(str(second) + suffix).read_bytes()
 
 
 def test_a_damaged_manifest_is_refused(export):
-    destination, _ = export()
-    (destination / manifest.NAME).write_text("{}")
+    place, _ = export()
+    (place / release.NAME).write_text("{}")
     with pytest.raises(Refused, match="damaged"):
         export("2")
 
 
 PUBLISHER = """
 import sys
-from kallithea_tune.statics import publish
-from kallithea_tune.statics.collect import collect
-public, destination, version = sys.argv[1:]
-before = publish.check_destination(destination, [public])
-todo = publish.plan(before, collect([public], {}), "app", version, "copy", ["gzip"], 0)
-publish.carry_out(todo, destination, 0o644, None, 1)
+from kallithea_tune.probes.static_files import collect
+from kallithea_tune.release import Recipe
+from kallithea_tune.statics import destination, publish
+from kallithea_tune.statics.plan import Served, make
+public, place, version = sys.argv[1:]
+before = destination.published(place)
+publish.carry_out(make(before, Served("app", version, (public,), collect([public], {})), Recipe(keep=0)), place)
 """
 
 
 def test_killed_at_any_instant_one_release_stands_whole(public, tmp_path):
-    destination = tmp_path / "www" / "static"
-    destination.parent.mkdir()
+    place = tmp_path / "www" / "static"
+    place.parent.mkdir()
     files = ["css/style.css", "js/base.js"] + ["js/f%d.js" % number for number in range(100)]
 
     def state():
-        return {(destination / name).read_text()[:9] for name in files}
+        return {(place / name).read_text()[:9] for name in files}
 
     def publisher(number):
         for name in files:
             (public / name).write_text("/* %03d */\n" % number * 300)
-        return subprocess.Popen([sys.executable, "-c", PUBLISHER, str(public), str(destination), str(number)])
+        return subprocess.Popen([sys.executable, "-c", PUBLISHER, str(public), str(place), str(number)])
 
     assert publisher(0).wait() == 0
     seen = "/* 000 */"
@@ -175,4 +181,4 @@ def test_killed_at_any_instant_one_release_stands_whole(public, tmp_path):
         seen = now
     assert publisher(99).wait() == 0
     assert state() == {"/* 099 */"}
-    assert not [name for name in os.listdir(str(destination) + ".releases") if name.startswith(publish.STAGING)]
+    assert not [name for name in os.listdir(str(place) + ".releases") if name.startswith(destination.STAGING)]

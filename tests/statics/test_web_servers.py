@@ -12,7 +12,10 @@ import pytest
 from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.statics import collect, publish, verify
+from kallithea_tune.probes.static_files import collect
+from kallithea_tune.release import Recipe
+from kallithea_tune.statics import publish, verify
+from kallithea_tune.statics.plan import Served, make
 from kallithea_tune.statics.servers import SERVERS, Site, backend, header_name, render, render_script, syntax
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
@@ -62,8 +65,8 @@ def site_for(server, release, application, **more):
 
 
 def export(server, public):
-    plan = publish.plan(None, collect.collect([str(public)], {}), "kallithea", "0.7.0", "copy", CODINGS, 1)
-    return publish.carry_out(plan, str(server.static), 0o644, None, 1)
+    served = Served("kallithea", "0.7.0", (str(public),), collect([str(public)], {}))
+    return publish.carry_out(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
 
 
 def started(name, public, application, **more):

@@ -1,0 +1,232 @@
+"""The whole export, one step after the other; each step is a function that can be called alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional, Sequence
+
+from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
+from kallithea_tune.instance import Instance
+from kallithea_tune.probes import static_export
+from kallithea_tune.release import Manifest, Recipe
+from kallithea_tune.statics import access, compress, destination, publish, source
+from kallithea_tune.statics.plan import Plan, make
+from kallithea_tune.statics.report import Report
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen; the meaning of each is that of the command's option of the same name.
+
+    `recipe` holds the fields of a `Recipe` that were given.
+    """
+
+    dest: str
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    web_user: str = ""
+    dry_run: bool = False
+    check: bool = False
+    server: str = ""
+    output: str = ""
+    snippet_only: bool = False
+    prefix: Optional[str] = None
+    server_name: str = "kallithea.example.com"
+    port: int = 80
+    backend: Sequence[str] = ()
+    vcs_backend: Sequence[str] = ()
+    balance: str = "round-robin"
+    switch: bool = False
+    verify: str = ""
+
+
+def run(instance: Instance, options: Options, report: Report, progress: publish.Progress) -> int:
+    """Do what the options ask for and return the exit status; `report` is told what was found and done."""
+    where = destination.absolute(options.dest)
+    given = _given(options.recipe)
+    if options.check:
+        return check(instance, where, given, report)
+    export = Export(instance, where, options, report)
+    release = export.publish(given, progress)
+    if options.server:
+        configure(instance, where, options, release, report)
+    status = verify(where, options.verify, release, report) if options.verify else EXIT_OK
+    if options.switch and status != EXIT_OK:
+        raise Refused("the web server does not serve all of it yet, so nothing was switched off in %s" % instance.path)
+    if options.switch:
+        switch_off(instance, where, options.dry_run, release, report)
+    return status
+
+
+def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    given = dict(recipe)
+    if "codings" in given:
+        given["codings"] = compress.parse_codings(given["codings"])
+    if "overlays" in given:
+        given["overlays"] = tuple(os.path.abspath(directory) for directory in given["overlays"] if directory)
+    return given
+
+
+def check(instance: Instance, where: str, given: Mapping[str, Any], report: Report) -> int:
+    """Say whether the export is stale. The application is not loaded: after an upgrade it may not yet start."""
+    state = static_export.state(instance.use, where, given)
+    if state is None:
+        report.row("missing", where)
+        report.say("nothing is published at %s" % where)
+        return EXIT_FINDINGS
+    for kind, paths in {**state.differences._asdict(), "damaged": state.damaged}.items():
+        report.rows += [[kind, path, ""] for path in paths]
+    if not state.stale:
+        report.say("%s is what %s %s serves" % (where, state.manifest.app, state.version))
+        return EXIT_OK
+    report.row("stale", where, "; ".join(state.stale))
+    report.say("%s is stale: %s" % (where, ", ".join(state.stale)))
+    report.say("run: " + static_export.renewal(instance, where, state.recipe))
+    return EXIT_FINDINGS
+
+
+class Export:
+    """A release at the absolute path `where`, made from what the application of `instance` serves."""
+
+    def __init__(self, instance: Instance, where: str, options: Options, report: Report) -> None:
+        self.instance, self.where, self.options, self.report = instance, where, options, report
+        # All that was given wrongly is told before anything is looked at.
+        self.reader = access.reader(options.web_user) if options.web_user else None
+
+    def publish(self, given: Mapping[str, Any], progress: publish.Progress) -> Manifest:
+        """Publish what is to be published and return the release that stands then, or would after a dry run.
+
+        What is not `given` of the recipe is as in the release that stands.
+        """
+        before = destination.published(self.where)
+        recipe = dataclasses.replace(before.recipe if before else Recipe(), **given)
+        access.group_id(recipe.group)
+        progress("asking the application", 0, 1)
+        served = source.served(self.instance, before, recipe)
+        apart = [*served.roots, source.package_of(self.instance), *recipe.overlays]
+        destination.check_apart(self.where, [path for path in apart if path])
+        damaged = static_export.damaged(before, os.path.realpath(self.where)) if before else []
+        todo = make(before, served, recipe, damaged)
+        progress("", 0, 0)
+        self._describe(todo)
+        if self.options.dry_run:
+            self.report.say("dry run: nothing was written")
+            return todo.after
+        if not todo.nothing:
+            done = publish.carry_out(todo, self.where, progress, self._refuse_unreadable)
+            self._done(done)
+        else:
+            self._refuse_unreadable(self.where)
+            if todo.before != todo.after:
+                publish.record(todo, self.where)
+            done = todo.after
+        self._notes()
+        return done
+
+    def _describe(self, todo: Plan) -> None:
+        after, say = todo.after, self.report.say
+        size = sum(item.file.size for item in after.files.values())
+        say("%s %s: %d files, %.1f MB" % (after.app, after.version, len(after.files), size / 1e6))
+        if todo.before and after.recipe.words:
+            say("options: " + after.recipe.words)
+        for directory in after.recipe.overlays:
+            inside = os.path.join(directory, "")
+            laid = [path for path, item in after.files.items() if item.file.source.startswith(inside)]
+            self.report.list("overlay", laid, "from %s" % directory)
+        self.report.list("left out", after.left_out)
+        if todo.nothing:
+            say("%s has just that; nothing to do" % self.where)
+            return
+        for kind, paths in {**todo.differences._asdict(), "damaged": todo.damaged, "kept": todo.kept}.items():
+            if kind != "gone":
+                self.report.list(kind, paths, "kept from before" if kind == "kept" else "")
+        self.report.list("gone", todo.removed)
+        if todo.compressing:
+            self.report.rows += [["compress", path, coding] for path, coding in todo.compressing]
+            say("%d variants to compress" % len(todo.compressing))
+
+    def _done(self, done: Manifest) -> None:
+        made = [coding for _, coding, _ in done.variants()]
+        variants = ", ".join("%s %d" % (coding, made.count(coding)) for coding in done.recipe.codings)
+        self.report.row("published", self.where)
+        self.report.say("published to %s%s" % (self.where, "; variants: " + variants if variants else ""))
+
+    def _refuse_unreadable(self, directory: str) -> None:
+        obstacle = access.obstacle(self.reader, directory) if self.reader else ""
+        if self.reader and obstacle:
+            raise Refused("%s could not read %s, so nothing was published; open it, or name another --web-user" % (
+                self.reader.name, obstacle))
+
+    def _notes(self) -> None:
+        usual = None if self.reader else access.usual_reader()
+        obstacle = access.obstacle(usual, self.where) if usual else ""
+        if usual and obstacle:
+            self.report.note("%s cannot read %s; --web-user names the web server's user if that is another" % (
+                usual.name, obstacle))
+        said = access.selinux_note(self.where)
+        if said:
+            self.report.note(said)
+
+
+def configure(instance: Instance, where: str, options: Options, release: Manifest, report: Report) -> None:
+    """Write the web server's configuration to the file asked for, or show it."""
+    from kallithea_tune.statics import configure as configuring
+    from kallithea_tune.statics import files
+    from kallithea_tune.statics.servers import backend
+
+    site = configuring.site_of(
+        instance, where, release, release.recipe.codings, options.server, [backend(url) for url in options.backend],
+        [backend(url, "--vcs-backend") for url in options.vcs_backend], options.prefix, options.balance == "sticky",
+        options.server_name, options.port)
+    made = configuring.configure(instance, site, options.server, options.snippet_only, options.output)
+    for note in made.notes:
+        report.note(note)
+    if not options.output:
+        report.show("configuration", "", made.text)
+        return
+    for path, text in ((options.output, made.text), (options.output + ".lua", made.script)):
+        if text is not None:
+            diff = files.difference(path, text)
+            if options.dry_run:
+                report.show("configuration", path, diff)
+            elif diff:
+                files.replace(path, text)
+                report.row("written", path)
+            report.say("%s %s" % (path, "is as it should be" if not diff else
+                                  "would change" if options.dry_run else "written"))
+
+
+def verify(where: str, url: str, release: Manifest, report: Report) -> int:
+    """Ask the running web server for every file of the release."""
+    from kallithea_tune.statics.verify import verify as problems_of
+
+    problems = list(problems_of(url, os.path.realpath(where), release, release.recipe.codings))
+    for number, problem in enumerate(problems):
+        line = "%s (%s): %s" % (problem.path, problem.coding, problem.said)
+        if number < 50:
+            report.show("problem", problem.path, line + "\n")
+        else:
+            report.row("problem", problem.path, line)
+    report.say("%d files asked for at %s: %s" % (
+        len(release.files), url, "%d problems" % len(problems) if problems else "all as published"))
+    return EXIT_FINDINGS if problems else EXIT_OK
+
+
+def switch_off(instance: Instance, where: str, dry_run: bool, release: Manifest, report: Report) -> None:
+    """Turn the application's own serving off, and write down for perf-check where the export is."""
+    from kallithea_tune.statics import switch
+
+    if not release.own:
+        raise ConfigError("every file of the application is laid over, so none can be asked for; leave one out")
+    edit = switch.plan(instance, release.own[0], where)
+    if edit.nothing:
+        report.say("the application serves no static files itself already; the ini file stays as it is")
+        return
+    report.show("change", edit.path, edit.diff)
+    if not dry_run:
+        backup = switch.carry_out(instance, edit, release.own[0])
+        report.row("written", edit.path, backup)
+        report.say("%s is changed and the application no longer serves the files; restart it" % edit.path)
+        report.say("to go back: mv %s %s" % (shlex.quote(backup), shlex.quote(edit.path)))
