@@ -1,5 +1,9 @@
 """What can go wrong, each kind with the exit status that the shell sees."""
 
+from __future__ import annotations
+
+from typing import Optional
+
 
 class TuneError(Exception):
     """A failure that the admin reads as one sentence: what, where, what to do."""
@@ -21,6 +25,13 @@ class Refused(TuneError):
 
 class NotMeasured(Exception):
     """Raised by a probe that could not run; its text is the reason shown."""
+
+
+def interrupted(error: Optional[BaseException]) -> bool:
+    """Whether `error` is a KeyboardInterrupt or came up while one was handled, which it must not hide."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 EXIT_OK = 0

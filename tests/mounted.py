@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Iterator
 
+from waiting import until
+
 AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
@@ -26,7 +28,18 @@ def mount(path: Path, *arguments: object) -> Iterator[Path]:
     try:
         yield path
     finally:
+        until(lambda: _unmounted(path))
+
+
+def _unmounted(path: Path) -> bool:
+    """Unmount; not while a process that was killed is still on its way out."""
+    try:
         run("umount", path)
+    except AssertionError as error:
+        if "busy" in str(error):
+            return False
+        raise
+    return True
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.checks.model import Check, Context, Deadline, Finding, Severity, all_checks
-from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
+from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.instance import Instance
 
 INI_SECTION = "kallithea_tune"
@@ -149,8 +149,12 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
     try:
         yield from item.run(context)
     except (NotMeasured, TuneError) as error:
+        if interrupted(error):
+            raise KeyboardInterrupt("(%s)" % error) from error
         yield Finding(Severity.unknown, "not measured: %s" % error)
     except (Exception, SystemExit) as error:
+        if interrupted(error):
+            raise KeyboardInterrupt from error
         said = str(error).strip().splitlines()
         yield Finding(
             Severity.unknown,

@@ -82,6 +82,9 @@ class TuneCommand:
             self._complain(str(error))
             return error.exit_status
         except Exception as error:
+            if errors.interrupted(error):
+                self._complain("interrupted")
+                return errors.EXIT_INTERRUPTED
             said = (str(error).strip().splitlines() or [""])[0]
             self._complain("unexpected %s: %s (--debug shows where)" % (type(error).__name__, said))
             return errors.EXIT_FAILED

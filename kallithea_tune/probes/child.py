@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -17,9 +18,12 @@ from typing import Any, Callable
 
 from kallithea_tune.errors import NotMeasured
 
+# What a busy machine may take to start an interpreter and import a probe, which is no part of any measurement.
+START_SECONDS = 30.0
+
 
 def call(function: str, seconds: float, **arguments: Any) -> Any:
-    """Return what ``module:name`` gives for `arguments`, both ways as JSON, within `seconds`.
+    """Return what ``module:name`` gives for `arguments`, both ways as JSON, within `seconds` of its start.
 
     The arguments travel by standard input, so that no secret shows among the processes. Raises NotMeasured with the
     child's last words when it does not answer in time or fails; its process group is killed then.
@@ -30,7 +34,8 @@ def call(function: str, seconds: float, **arguments: Any) -> Any:
             stderr=said, start_new_session=True)
         request = json.dumps({"function": function, "arguments": arguments}).encode()
         try:
-            answer, _ = process.communicate(request, timeout=seconds)
+            _ask(process, request)
+            answer, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise NotMeasured("it did not answer within %.3g s" % seconds) from None
         finally:
@@ -44,6 +49,17 @@ def call(function: str, seconds: float, **arguments: Any) -> Any:
         lines = said.read().decode("utf-8", "replace").strip().splitlines()
         status = "status %d" % process.returncode
         raise NotMeasured("it ended with %s%s" % (status, ": " + lines[-1].strip() if lines else ""))
+
+
+def _ask(process: subprocess.Popen[bytes], request: bytes) -> None:
+    """Send the request and wait until the probe begins, which the child tells by a first byte."""
+    assert process.stdin and process.stdout
+    with contextlib.suppress(BrokenPipeError), process.stdin:
+        process.stdin.write(request)
+    process.stdin = None
+    if not select.select([process.stdout], [], [], START_SECONDS)[0]:
+        raise NotMeasured("the machine is too busy to start a process within %g s" % START_SECONDS)
+    os.read(process.stdout.fileno(), 1)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -68,8 +84,10 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     request = json.load(sys.stdin)
+    function = resolve(request["function"])
+    os.write(answers, b"\n")
     try:
-        result = {"value": resolve(request["function"])(**request["arguments"])}
+        result = {"value": function(**request["arguments"])}
     except NotMeasured as error:
         result = {"not_measured": str(error)}
     with open(answers, "w", encoding="utf-8") as file:

@@ -37,14 +37,14 @@ def configured(instance: Instance) -> dict[str, str]:
 
 
 def look(places: Mapping[str, str], seconds: float) -> dict[str, Place]:
-    """Return what `examine` says of each directory, by name; one that does not answer has ``silent``, why, instead.
+    """Return what `examine` says of each directory, by name; one that does not answer within `seconds` has ``silent``.
 
     One child looks at all; where it does not come back, each directory gets a child of its own, and those on the mount
     of one that hangs are not waited for.
     """
     function = "kallithea_tune.probes.directories:examine_all"
     try:
-        answers: list[Place] = child.call(function, max(1.0, seconds), paths=list(places.values()))
+        answers: list[Place] = child.call(function, seconds, paths=list(places.values()))
         return dict(zip(places, answers))
     except NotMeasured:
         pass
@@ -53,7 +53,7 @@ def look(places: Mapping[str, str], seconds: float) -> dict[str, Place]:
     for name, path in places.items():
         point = _mount_point(path)
         try:
-            found[name] = {} if point in hung else child.call(function, 1.0, paths=[path])[0]
+            found[name] = {} if point in hung else child.call(function, seconds, paths=[path])[0]
         except NotMeasured as error:
             hung[point] = str(error)
         if point in hung:

@@ -61,7 +61,7 @@ def test_without_celery_the_mail_server_is_timed_and_gets_no_mail(gearbox, insta
         [sys.executable, "-u", "-W", "ignore", "-m", "smtpd", "-n", "-c", "DebuggingServer", "127.0.0.1:%d" % port],
         stdout=subprocess.PIPE)
     try:
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while "greeting_ms" not in findings(gearbox, instance)["CEL001"]["evidence"]:
             assert time.monotonic() < give_up
     finally:

@@ -64,7 +64,7 @@ def found(check: Any, ini: Path, url: str, *more: str) -> Finding:
         text = re.sub(r"(?m)^%s = .*\n" % re.escape(key), "", text)
     path = ini.with_name("other.ini")
     path.write_text(text.replace("use = egg:kallithea\n", "use = egg:kallithea\n%s\n" % "\n".join(settings)))
-    finding, = check.run(Context(load(str(path)), Deadline(5)))
+    finding, = check.run(Context(load(str(path)), Deadline(60)))
     assert isinstance(finding, Finding)
     return finding
 
@@ -105,6 +105,6 @@ def test_the_buffer_pool_is_read_from_the_server(instance: Path, mariadb: Any) -
 
 
 def test_sqlite_has_no_server_to_ask(instance: Path) -> None:
-    context = Context(load(str(instance)), Deadline(5))
+    context = Context(load(str(instance)), Deadline(60))
     assert not [finding for check in (checks.connections, checks.pool_recycle, checks.buffer_pool)
                 for finding in check.run(context)]

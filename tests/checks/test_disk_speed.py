@@ -6,13 +6,13 @@ import json
 import signal
 import sqlite3
 import subprocess
-import time
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
 import mounted
 import pytest
 from conftest import BIN
+from waiting import until
 
 from kallithea_tune.checks.disk_speed import judge_files, judge_reading, judge_syncs
 from kallithea_tune.checks.model import Severity
@@ -156,8 +156,7 @@ def test_a_disk_that_hangs_is_reported_and_the_others_are_measured(
             done = gearbox("perf-check", "-c", instance, "--only", "STO001", "--only", "STO003", "-f", "json",
                            cwd=str(tmp_path))
         found = json.loads(done.stdout)
-        time.sleep(0.2)
-        assert [entry.name for entry in index.iterdir()] == ["lost+found"]
+        until(lambda: [entry.name for entry in index.iterdir()] == ["lost+found"])
     assert [one["diagnosis"] for one in found if one["subject"] == str(index)] == [
         "%s hangs, and with it index_dir" % index]
     assert any(one["check"] == "STO001" and one["severity"] != "unknown" for one in found)
@@ -170,9 +169,7 @@ def test_the_command_interrupted_leaves_nothing(instance: Path, tmp_path: Path, 
     process = subprocess.Popen(
         [str(BIN / "gearbox"), "perf-check", "-c", str(instance), "--only", "STO001", "--only", "STO002"],
         cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    end = time.monotonic() + 60
-    while not list((here / "repos").glob(PREFIX + "*")) and time.monotonic() < end:
-        time.sleep(0.005)
+    until(lambda: list((here / "repos").glob(PREFIX + "*")))
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == 130

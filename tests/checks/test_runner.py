@@ -165,6 +165,22 @@ def test_an_interrupt_is_none_of_a_checks_business(nothing):
         runner.run(nothing, [made(run=raising(KeyboardInterrupt()))], 9)
 
 
+def test_what_fails_while_an_interrupt_is_handled_does_not_hide_it(nothing):
+    def tidying(error):
+        def run(context):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise error
+            yield
+
+        return run
+
+    for error, said in ((OSError(9, "Bad descriptor"), ""), (NotMeasured("a table is left"), r"\(a table is left\)")):
+        with pytest.raises(KeyboardInterrupt, match="^%s$" % said):
+            runner.run(nothing, [made(run=tidying(error))], 9)
+
+
 def test_worst_first_then_what_costs_most_then_by_id_and_the_accepted_last():
     def found(check, severity, cost=None, ignored=""):
         return Finding(severity, "", check=check, impact_ms=cost, ignored=ignored)

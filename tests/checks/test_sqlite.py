@@ -77,7 +77,7 @@ def report(gearbox: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Run the checks of the area on an ini file; give the exit status and the findings by check."""
 
     def call(ini: Path, only: str = "database") -> Any:
-        said = gearbox("perf-check", "-c", ini, "--only", only, "-f", "json", cwd=str(tmp_path), timeout=60)
+        said = gearbox("perf-check", "-c", ini, "--only", only, "-f", "json", cwd=str(tmp_path), timeout=300)
         assert not said.stderr, said.stderr
         return said.returncode, {row["check"]: row for row in json.loads(said.stdout)}
 
@@ -216,7 +216,7 @@ def test_a_file_out_of_reach_is_said_to_be_so(
     try:
         result = subprocess.run(
             without_privileges(command, "perf-check", "-c", instance, "--only", "database", "-f", "json"),
-            cwd=str(tmp_path), stdout=subprocess.PIPE, timeout=60)
+            cwd=str(tmp_path), stdout=subprocess.PIPE, timeout=300)
     finally:
         database.parent.chmod(0o700)
     rows = {row["check"]: row for row in json.loads(result.stdout)}
@@ -234,7 +234,7 @@ def test_a_directory_that_cannot_be_written_to_is_why_nothing_was_measured(
     command = Path(sys.executable).parent / "gearbox"
     result = subprocess.run(
         without_privileges(command, "perf-check", "-c", instance, "--only", "DB000", "--only", "DB004", "-f", "json"),
-        cwd=str(tmp_path), stdout=subprocess.PIPE, timeout=60)
+        cwd=str(tmp_path), stdout=subprocess.PIPE, timeout=300)
     rows = {row["check"]: row for row in json.loads(result.stdout)}
     assert result.returncode == 5 and rows["DB000"]["severity"] == "ok"
     assert rows["DB004"]["diagnosis"] == "not measured: %s: Permission denied" % database.parent

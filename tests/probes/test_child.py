@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 import psutil
 import pytest
+from waiting import until
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.probes import child
@@ -65,14 +65,24 @@ def test_a_child_that_hangs_is_ended_with_all_its_own(tmp_path):
     with pytest.raises(NotMeasured, match="did not answer within 3 s"):
         child.call("toy_probe:hang", 3, path=str(note))
     pids = [int(pid) for pid in note.read_text().split()]
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline and any(_alive(pid) for pid in pids):
-        time.sleep(0.05)
-    assert len(pids) == 2 and not any(_alive(pid) for pid in pids)
+    assert len(pids) == 2
+    until(lambda: not any(_alive(pid) for pid in pids))
 
 
 def _alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_the_time_counts_from_the_start_of_the_function(tmp_path):
+    (tmp_path / "slow_probe.py").write_text("import time\ntime.sleep(4)\ndef quick(): return 7\n")
+    assert child.call("slow_probe:quick", 3) == 7
+
+
+def test_a_child_that_does_not_even_start_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(child, "START_SECONDS", 0.5)
+    (tmp_path / "slow_probe.py").write_text("import time\ntime.sleep(600)\n")
+    with pytest.raises(NotMeasured, match="too busy to start a process within 0.5 s"):
+        child.call("slow_probe:quick", 3)
 
 
 def test_resolve_finds_a_function():

@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -17,6 +16,7 @@ import psutil
 import pytest
 import sqlalchemy
 from conftest import BIN
+from waiting import until
 
 from kallithea_tune.engine import create_engine
 from kallithea_tune.errors import NotMeasured, TuneError
@@ -29,17 +29,6 @@ SERVERS = ("postgresql", "mariadb")
 
 def tables(url: str) -> list[str]:
     return [name for name in sqlalchemy.inspect(create_engine(url)).get_table_names() if name.startswith(PREFIX)]
-
-
-def until(true: Callable[[], Any]) -> Any:
-    """Wait for something to become true, and return it."""
-    give_up = time.monotonic() + 30
-    while time.monotonic() < give_up:
-        found = true()
-        if found:
-            return found
-        time.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 @pytest.fixture
@@ -56,11 +45,11 @@ def live(tmp_path: Path) -> Path:
 def test_both_journal_modes_are_measured_and_the_file_itself_is_not_touched(live: Path) -> None:
     before = live.read_bytes(), live.stat().st_mtime_ns
     url = "sqlite:///%s" % live
-    found = measure({"now": Target(url), "wal": Target(url, journal_mode="wal")}, 4, 0.6, LENGTHS)
+    found = measure({"now": Target(url), "wal": Target(url, journal_mode="wal")}, 4, 3.0, LENGTHS)
     for load in found.values():
         assert load["engine"] == "SQLite " + sqlite3.sqlite_version and load["clients"] == 4
-        # Each thinks for 50 ms on average, so no more than some 50 come to their end.
-        assert 4 <= len(load["writes"]) <= 100 and len(load["reads"]) == len(load["writes"])
+        # Each thinks for 50 ms on average, so no more than some 240 come to their end.
+        assert 4 <= len(load["writes"]) <= 400 and len(load["reads"]) == len(load["writes"])
         assert min(load["writes"]) > 0 < load["alone_ms"] and not load["errors"]
     assert (live.read_bytes(), live.stat().st_mtime_ns) == before and os.listdir(str(live.parent)) == [live.name]
 
@@ -78,7 +67,7 @@ def test_the_scratch_file_has_the_mode_and_page_size_of_the_live_one(tmp_path: P
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_gets_the_load_in_a_table_that_is_dropped(request: Any, server: str) -> None:
     url = request.getfixturevalue(server).url("load")
-    found = measure({"there": Target(url)}, 4, 0.6, LENGTHS)["there"]
+    found = measure({"there": Target(url)}, 4, 3.0, LENGTHS)["there"]
     assert found["engine"].split()[0] == {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}[server]
     assert len(found["writes"]) >= 4 and not found["errors"] and not tables(url)
 
@@ -89,7 +78,7 @@ def test_writers_that_wait_longer_than_the_busy_timeout_fail_and_are_counted(tmp
     with contention._table(target, "things", LENGTHS):
         holder = sqlite3.connect(str(tmp_path / "scratch.db"), isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
-        answer = contention._client((target, "things", 0.0, 0.3, LENGTHS, 1))
+        answer = contention._client((target, "things", 0.0, 2.0, LENGTHS, 1))
         holder.execute("COMMIT")
         holder.close()
     assert len(answer["errors"]) > 1 and set(answer["errors"]) == {"database is locked"}
@@ -153,7 +142,7 @@ def test_a_server_that_goes_away_is_said_to_keep_the_table(postgresql: Any) -> N
 
     try:
         with in_the_background(stop), pytest.raises(TuneError, match="may be left in --compare-db; drop it") as caught:
-            measure({"there": Target(url)}, 2, 2, LENGTHS)
+            measure({"there": Target(url)}, 2, 20, LENGTHS)
         assert PREFIX in str(caught.value) and postgresql.password not in str(caught.value)
     finally:
         postgresql.start()
@@ -196,7 +185,7 @@ def test_interrupted_on_another_server_it_drops_its_table(
         request: Any, instance: Path, started: Callable[..., Any], server: str, tmp_path: Path) -> None:
     url = request.getfixturevalue(server).url("interrupted")
     process = started("perf-check", "-c", instance, "--only", "DB013", "--compare-db", "env:OTHER",
-                      "--budget", "2", cwd=str(tmp_path), env=dict(os.environ, OTHER=url))
+                      cwd=str(tmp_path), env=dict(os.environ, OTHER=url))
     until(lambda: tables(url))
     process.send_signal(signal.SIGINT)
     _, complaint = process.communicate(timeout=60)

@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import mounted
 import psutil
@@ -18,22 +17,27 @@ import pytest
 from kallithea_tune.probes import memory
 from kallithea_tune.probes.mounts import Mount
 
-SLEEP = "import time; time.sleep(120)"
+SLEEP = "import time; print('ready', flush=True); time.sleep(120)"
 
 
 def in_group(group: Path, code: str, *words: str) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
-        ["sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"', str(group), sys.executable, "-c", code, *words])
+        ["sh", "-c", 'echo $$ > "$0"/cgroup.procs; exec "$@"', str(group), sys.executable, "-c", code, *words],
+        stdout=subprocess.PIPE)
+
+
+def sleeping(*words: str, **options: Any) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", SLEEP, *words], stdout=subprocess.PIPE, **options)
 
 
 @contextlib.contextmanager
 def ended(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     try:
-        time.sleep(0.3)
+        assert process.stdout and process.stdout.readline() == b"ready\n"
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def test_the_figures_are_the_kernel_s(tmp_path: Path) -> None:
@@ -53,7 +57,7 @@ def test_sizes_are_those_of_du(tmp_path: Path) -> None:
     files = [str(path) for path in tmp_path.rglob("*") if path.is_file()]
     said = subprocess.run(
         ["du", "--block-size=1", "-c", *files], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
-    found = memory.survey({"repositories": str(tmp_path), "index_dir": str(tmp_path / "none")}, "my.ini", 5.0)
+    found = memory.survey({"repositories": str(tmp_path), "index_dir": str(tmp_path / "none")}, "my.ini", 60.0)
     assert found["sizes"] == {"repositories": int(said.splitlines()[-1].split()[0]), "index_dir": 0}
     assert found["unfinished"] == []
 
@@ -77,7 +81,7 @@ def test_pressure_is_that_of_the_kernel(tmp_path: Path) -> None:
 def test_a_process_that_serves_the_ini_file_is_found(tmp_path: Path, word: str) -> None:
     ini = tmp_path / "my.ini"
     ini.touch()
-    process = subprocess.Popen([sys.executable, "-c", SLEEP, word.format(tmp_path)], cwd=str(tmp_path))
+    process = sleeping(word.format(tmp_path), cwd=str(tmp_path))
     with ended(process):
         assert [one.pid for one in memory.serving(str(ini))] == [process.pid]
         found = memory.survey({}, str(ini), 0.1)
@@ -88,7 +92,7 @@ def test_another_ini_file_of_the_same_name_is_not(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     for path in (tmp_path / "my.ini", tmp_path / "other" / "my.ini"):
         path.touch()
-    with ended(subprocess.Popen([sys.executable, "-c", SLEEP, str(tmp_path / "other" / "my.ini")])):
+    with ended(sleeping(str(tmp_path / "other" / "my.ini"))):
         assert memory.serving(str(tmp_path / "my.ini")) == []
 
 

@@ -40,7 +40,7 @@ def in_git(path: Path, *words: object, **options: Any) -> str:
 
 def by_name(ini: Path) -> Mapping[str, Mapping[str, Any]]:
     """Survey the instance and return what was examined by name."""
-    return {facts["name"]: facts for facts in survey(load(str(ini)), 5)["examined"]}
+    return {facts["name"]: facts for facts in survey(load(str(ini)), 60)["examined"]}
 
 
 def listing(directory: Path) -> Mapping[str, Any]:
