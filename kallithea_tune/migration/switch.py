@@ -33,8 +33,8 @@ def application_url(url: str) -> str:
     url = connect.with_driver(url)
     path = sqlite_file(url)
     if path:
-        url = url.replace("///" + path, "///" + os.path.abspath(path), 1)
-        return _with(url, SQLITE_TIMEOUT)
+        _, _, parameters = url.partition("?")
+        return _with("sqlite:///" + os.path.abspath(path) + ("?" + parameters if parameters else ""), SQLITE_TIMEOUT)
     return _with(url, CHARSET) if url.startswith("mysql") else url
 
 

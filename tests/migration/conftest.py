@@ -34,6 +34,15 @@ def read() -> Callable[[str], dict[str, list[Any]]]:
     return contents
 
 
+@pytest.fixture(params=["postgresql", "sqlite"])
+def target(request: Any, tmp_path: Path) -> str:
+    """The URL of an empty database of each engine, or of a SQLite file that is not there yet."""
+    if request.param == "sqlite":
+        return "sqlite:///%s" % (tmp_path / "moved.db")
+    url: str = request.getfixturevalue(request.param).url("moved_to")
+    return url
+
+
 @pytest.fixture
 def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     """Run ``gearbox db-migrate`` from an ini file to a URL, which travels in the environment."""

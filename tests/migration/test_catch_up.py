@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from catalogs import catalog
+
+from kallithea_tune import instance as instances
+from kallithea_tune.errors import Refused, TuneError
+from kallithea_tune.migration import run
+
+# Everything at once: new rows that refer to new rows, unique values that change hands, rows that others refer to gone
+# with them, a row whose key was used before by nobody.
+CHANGES = """
+    INSERT INTO users (
+            user_id, username, password, active, admin, firstname, lastname, extern_type, api_key, created_on)
+        VALUES (900, 'new-comer', 'x', 1, 0, 'Ann', 'Ö', 'internal', 'key', '2024-01-01 00:00:00.000001');
+    INSERT INTO user_logs (user_id, username, repository_name, action, action_date)
+        VALUES (900, 'new-comer', 'größe', 'it''s\n"new"\t\\', '2024-01-01 00:00:00.000002');
+    UPDATE users SET username = 'aside' WHERE username = 'user0';
+    UPDATE users SET username = 'user0' WHERE username = 'user1';
+    UPDATE users SET username = 'user1' WHERE username = 'aside';
+    UPDATE user_logs SET action = 'changed', user_ip = NULL WHERE user_log_id % 50 = 0;
+    DELETE FROM user_logs WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4') OR user_log_id < 20;
+    DELETE FROM user_followings;
+    DELETE FROM users_groups_members WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
+    DELETE FROM user_to_perm WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
+    DELETE FROM users WHERE username = 'user4';
+    UPDATE repositories SET description = 'other', changeset_cache = x'00ff' WHERE repo_name = 'hg-one';
+    INSERT INTO settings (app_settings_name, app_settings_value, app_settings_type) VALUES ('new', 'one', 'unicode');
+"""
+
+
+def change(ini: Path, script: str) -> None:
+    connection = sqlite3.connect(str(ini.parent / "kallithea.db"), timeout=60)
+    connection.executescript("BEGIN; %s; COMMIT;" % script)
+    connection.close()
+
+
+def migration(ini: Path, url: str, **options: Any) -> run.Migration:
+    return run.Migration(instances.load(str(ini)), url, run.Options(**options))
+
+
+def copied(ini: Path, url: str) -> None:
+    with migration(ini, url) as moving:
+        moving.check()
+        moving.run()
+
+
+def test_new_changed_and_deleted_rows_are_brought_over(target: str, instance: Path, read: Any) -> None:
+    copied(instance, target)
+    change(instance, CHANGES)
+    with migration(instance, target) as again, pytest.raises(Refused, match="--catch-up"):
+        again.run()
+    with migration(instance, target) as moving:
+        report = moving.catch_up()
+    changes = {item.table: (item.new, item.changed, item.deleted) for item in report.changes or ()}
+    assert changes["users"] == (1, 2, 1) and changes["settings"] == (1, 0, 0) and changes["repositories"] == (0, 1, 0)
+    assert min(changes["user_logs"]) > 0
+    assert report.differences == [] and len(report.verified) == 29
+    assert read(target) == read("sqlite:///%s" % (instance.parent / "kallithea.db"))
+    with migration(instance, target) as moving:
+        assert moving.catch_up().changes == []
+
+
+def test_the_next_key_is_beyond_the_last_one_after_catching_up(target: str, instance: Path) -> None:
+    copied(instance, target)
+    change(instance, "INSERT INTO user_logs (user_log_id, username, repository_name, action, action_date)"
+                     " VALUES (70000, '', '', '', '2024-01-01 00:00:00.000000')")
+    with migration(instance, target) as moving:
+        moving.catch_up()
+        logs, = [table for table in moving.copies if table.name == "user_logs"]
+    engine = sqlalchemy.create_engine(target)
+    with engine.begin() as connection:
+        row = {"username": "", "repository_name": "", "action": "", "action_date": sqlalchemy.func.now()}
+        key = connection.execute(logs.insert().values(**row)).inserted_primary_key[0]
+    assert key == 70001
+
+
+def test_everything_in_the_catalog_is_as_before(postgresql: Any, instance: Path) -> None:
+    url = postgresql.url("same_catalog")
+    copied(instance, url)
+    before = catalog(postgresql, "same_catalog")
+    change(instance, CHANGES)
+    with migration(instance, url) as moving:
+        assert moving.catch_up().changes
+    assert catalog(postgresql, "same_catalog") == before
+    cursor = postgresql.connect("same_catalog").cursor()
+    cursor.execute("SELECT count(*) FROM pg_constraint WHERE condeferrable OR NOT convalidated")
+    assert cursor.fetchone() == (0,)
+
+
+def test_what_does_not_fit_leaves_the_target_as_it_was(postgresql: Any, instance: Path, read: Any) -> None:
+    url = postgresql.url("orphaned")
+    copied(instance, url)
+    before = read(url)
+    change(instance, "DELETE FROM settings WHERE app_settings_id = 1; UPDATE user_logs SET user_id = 12345"
+                     " WHERE user_log_id = 100;")
+    with migration(instance, url) as moving, pytest.raises(TuneError) as raised:
+        moving.catch_up()
+    assert "foreign key" in str(raised.value) and "as it was before" in str(raised.value)
+    assert read(url) == before
+
+
+def test_rows_that_others_wrote_are_not_undone(target: str, instance: Path, read: Any) -> None:
+    copied(instance, target)
+    engine = sqlalchemy.create_engine(target)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(
+            "INSERT INTO settings (app_settings_id, app_settings_name, app_settings_value, app_settings_type)"
+            " VALUES (500, 'written', 'there', 'unicode')"))
+    before = read(target)
+    with migration(instance, target) as moving, pytest.raises(Refused, match="settings has the key 500"):
+        moving.catch_up()
+    assert read(target) == before
+
+
+def test_only_a_target_of_ours_is_caught_up_with(postgresql: Any, instance: Path, created_on: Any, read: Any) -> None:
+    for name, fill in (("nothing", lambda url: None), ("another", created_on)):
+        url = postgresql.url(name)
+        fill(url)
+        before = catalog(postgresql, name)
+        with migration(instance, url) as moving, pytest.raises(Refused, match="nothing to catch up with"):
+            moving.catch_up()
+        assert catalog(postgresql, name) == before
+
+
+def test_tables_that_no_model_describes_are_replaced_whole(postgresql: Any, instance: Path) -> None:
+    url = postgresql.url("leftovers")
+    change(instance, "CREATE TABLE plugin (name VARCHAR(20), price FLOAT); INSERT INTO plugin VALUES ('a', 0.1)")
+    with migration(instance, url, extra_tables=True) as moving:
+        moving.run()
+    change(instance, "INSERT INTO plugin VALUES ('b', 0.2); UPDATE plugin SET price = 0.3 WHERE name = 'a'")
+    with migration(instance, url, extra_tables=True) as moving:
+        assert [item.table for item in moving.catch_up().changes or ()] == ["plugin"]
+    cursor = postgresql.connect("leftovers").cursor()
+    cursor.execute("SELECT name, price FROM plugin ORDER BY 1")
+    assert cursor.fetchall() == [("a", 0.3), ("b", 0.2)]
+
+
+WRITER = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], timeout=60)
+print("ready", flush=True)
+number = 0
+while True:
+    number += 1
+    with connection:
+        connection.execute("INSERT INTO user_logs (username, repository_name, action, action_date)"
+                           " VALUES ('writer', '', ?, '2024-01-01 00:00:00.000000')", [str(number)])
+        connection.execute("UPDATE user_logs SET user_ip = ? WHERE user_log_id % 97 = ?", [str(number), number % 97])
+        connection.execute("DELETE FROM user_logs WHERE user_log_id = ?", [number * 2])
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_writer_hammers_the_source_all_the_time(
+    postgresql: Any, instance: Path, read: Any, mode: str
+) -> None:
+    url, file = postgresql.url("hammered"), str(instance.parent / "kallithea.db")
+    change(instance, "")
+    sqlite3.connect(file).execute("PRAGMA journal_mode = %s" % mode)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, file], stdout=subprocess.PIPE, universal_newlines=True)
+    written: list[str] = []
+    assert writer.stdout
+    reader = threading.Thread(target=lambda: written.extend(writer.stdout or ()))
+    reader.start()
+    try:
+        while len(written) < 10:
+            time.sleep(0.01)
+        with migration(instance, url) as moving:
+            before = len(written)
+            report = moving.run()
+            # One moment was copied and verified, and the writer was not held up meanwhile.
+            assert report.differences == [] and len(written) > before
+            with pytest.raises(Refused, match="after the snapshot.*--catch-up"):
+                moving.require_quiet_source()
+        with migration(instance, url) as moving:
+            assert [item.table for item in moving.catch_up().changes or ()] == ["user_logs"]
+            with pytest.raises(Refused):
+                moving.require_quiet_source()
+    finally:
+        writer.terminate()
+        writer.wait()
+        reader.join()
+    with migration(instance, url) as moving:
+        moving.catch_up()
+        moving.require_quiet_source()
+    assert read(url) == read("sqlite:///" + file)
