@@ -36,6 +36,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--verify", action="store_true", help="compare source and target as they stand, and copy nothing")
         add("--replace", action="store_true", help="drop the target's tables, after asking")
         add("-y", "--yes", action="store_true", help="answer yes to every question")
+        add("--fix", action="append", default=[], metavar="RULE=ACTION",
+            help="mend rows on their way that the target would refuse or change; may be given several times")
         add("--extra-tables", action="store_true", help="copy the tables that no model describes, too")
         add("--metadata", default="", metavar="MODULE:ATTRIBUTE",
             help="the application's SQLAlchemy metadata, where it is not found by itself")
@@ -57,7 +59,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         if switch.same_database(self.instance.database_url, url):
             self._say("the ini file names this database already; nothing to do")
             return EXIT_OK
-        options = run.Options(extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata)
+        options = run.Options(
+            extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata, fixes=args.fix)
         watched = progress.shown_on(sys.stderr, self.quiet)
         with run.Migration(self.instance, url, options, watched) as migration:
             if args.dry_run:
@@ -67,12 +70,13 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             return self._move(args, migration)
 
     def _show(self, args: Any, migration: Migration) -> int:
-        from kallithea_tune.errors import EXIT_OK
+        from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK
         from kallithea_tune.migration import report
 
-        words = migration.plan, migration.estimate(), migration.dropped
+        found = migration.look()
+        words = migration.plan, found, migration.estimate(), migration.dropped
         self._print(args, migration, report.plan_document(*words), lambda stream: report.write_plan(*words, stream))
-        return EXIT_OK
+        return EXIT_FINDINGS if found.blocking else EXIT_OK
 
     def _verify(self, args: Any, migration: Migration) -> int:
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK

@@ -58,9 +58,9 @@ class _Sampled(Dialect):
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
 
-    def rows(self, connection: Connection, table: Table) -> Iterator[Sequence[Row]]:
+    def rows(self, connection: Connection, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield the first rows."""
-        yield from _first(self._dialect.rows(connection, table), len)
+        yield from _first(self._dialect.rows(connection, table, where), len)
 
     def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
         """Yield the text of the first rows."""

@@ -6,25 +6,31 @@ import dataclasses
 import textwrap
 from typing import TYPE_CHECKING, Any, Sequence, TextIO
 
+from kallithea_tune.migration.preflight import summary
+
 if TYPE_CHECKING:
     from kallithea_tune.migration.estimate import Estimate
     from kallithea_tune.migration.plan import Plan
+    from kallithea_tune.migration.preflight.look import Preflight
     from kallithea_tune.migration.run import Report
 
 NAMED = 12  # columns of one kind that are named in a plan
 
 
-def plan_document(plan: Plan, estimate: Estimate, dropped: Sequence[str]) -> dict[str, Any]:
+def plan_document(plan: Plan, found: Preflight, estimate: Estimate, dropped: Sequence[str]) -> dict[str, Any]:
     """Return what would be done, for machines."""
-    return {"plan": dataclasses.asdict(plan), "estimate": dataclasses.asdict(estimate), "dropped": list(dropped)}
+    return {
+        "plan": dataclasses.asdict(plan), "findings": summary.plain(found.findings), "unseen": found.unseen,
+        "estimate": dataclasses.asdict(estimate), "dropped": list(dropped)}
 
 
 def document(report: Report) -> dict[str, Any]:
     """Return everything that was done and measured, for machines."""
-    return dict(dataclasses.asdict(report), differences=report.differences)
+    return dict(
+        dataclasses.asdict(report), differences=report.differences, findings=summary.plain(report.findings))
 
 
-def write_plan(plan: Plan, estimate: Estimate, dropped: Sequence[str], stream: TextIO) -> None:
+def write_plan(plan: Plan, found: Preflight, estimate: Estimate, dropped: Sequence[str], stream: TextIO) -> None:
     """Print what would be done."""
     print("Source:  %s%s" % (plan.source, ", revision " + ", ".join(plan.revision) if plan.revision else ""),
         "Target:  %s" % plan.target, "", sep="\n", file=stream)
@@ -33,6 +39,7 @@ def write_plan(plan: Plan, estimate: Estimate, dropped: Sequence[str], stream: T
     print("%-34s %12s rows %10s" % ("%d tables" % len(plan.tables), "{:,}".format(plan.rows), size(plan.bytes)),
         file=stream)
     print("\n%s" % estimate.sentence, file=stream)
+    print("\n%s" % summary.text(found.findings, found.unseen), file=stream)
     _write_types(plan, stream)
     if plan.left_out:
         print("\nIn no model, so left out unless --extra-tables: %s" % ", ".join(plan.left_out), file=stream)
@@ -66,6 +73,8 @@ def _lines(label: str, text: str) -> list[str]:
 
 def write(report: Report, stream: TextIO) -> None:
     """Print what was done, to wherever it came."""
+    if report.findings:
+        print(summary.text(report.findings, report.unseen), file=stream)
     if "proof" in report.seconds:
         _write_copied(report, stream)
     if report.kept:

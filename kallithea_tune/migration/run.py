@@ -11,6 +11,9 @@ from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.migration import catch_up, estimate, finish, journal, plan, schema, target, verify
 from kallithea_tune.migration.destination import Destination
 from kallithea_tune.migration.journal import State
+from kallithea_tune.migration.preflight import rules
+from kallithea_tune.migration.preflight.finding import Finding
+from kallithea_tune.migration.preflight.look import Look, Preflight
 from kallithea_tune.migration.progress import Progress, Watched
 from kallithea_tune.migration.source import Source
 from kallithea_tune.migration.transfer import End, copy_table
@@ -34,18 +37,22 @@ class Options:
     extra_tables: bool = False
     replace: bool = False
     metadata: str = ""
+    fixes: Sequence[str] = ()
 
 
 @dataclass
 class Report:
     """What was done and measured: `seconds` for each step, rows copied for each table, what `verified` found.
 
-    `kept` tables were whole already, `changes` are those of the second round, `pages` what the application answered.
+    `findings` are those of preflight, and `unseen` what it could not look at. `kept` tables were whole already,
+    `changes` are those of the second round, `pages` what the application answered.
     """
 
     plan: Plan
     seconds: dict[str, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     kept: tuple[str, ...] = ()
     last_keys: dict[str, int] = field(default_factory=dict)
     inserts_tried: int = 0
@@ -83,6 +90,7 @@ class Migration:
     ) -> None:
         self.instance, self.url, self.options = instance, url, options or Options()
         self.progress = Watched(progress)
+        self._chosen = rules.chosen(self.options.fixes)
         self.stands = "nothing was changed"
         self._stack = contextlib.ExitStack()
         metadata: MetaData = instance.metadata(self.options.metadata)
@@ -97,7 +105,7 @@ class Migration:
             self.copies: list[Table] = [copies.tables[table.name] for table in self.tables]
             self.plan = plan.make(self.source, self.target, self.tables, copies, unknown)
             self._stack = opened.pop_all()
-        self.report = Report(self.plan)
+        self.report, self._found = Report(self.plan), Preflight()
         self.progress.rows = {table.name: table.rows for table in self.plan.tables}
 
     @property
@@ -133,6 +141,16 @@ class Migration:
         if self.destination.state is State.foreign and not self.options.replace:
             target.require_empty(self.target.connection)
 
+    def look(self) -> Preflight:
+        """Find every row that the target would refuse or change; nothing is written."""
+        self.progress.begin("preflight", self.plan.rows)
+        rows = {table.name: table.rows for table in self.plan.tables}
+        with explained(self), self.report.timed("preflight"):
+            self._found = Look(self.source, self.target, self.tables, self.copies).around(
+                self._chosen, lambda name: self.progress.advance(rows[name], name))
+        self.report.findings, self.report.unseen = self._found.findings, self._found.unseen
+        return self._found
+
     def run(self) -> Report:
         """Carry everything over, or what an earlier run left, and prove that the target is whole.
 
@@ -140,6 +158,7 @@ class Migration:
         written last, so that the application cannot start on less than the whole.
         """
         with explained(self):
+            self._require_mended()
             if self.destination.state is State.whole and not self.options.replace:
                 self._verify(self.tables)
                 if self.report.differences:
@@ -160,6 +179,7 @@ class Migration:
                               " is nothing to catch up with" % self.plan.target)
             if self._from.maybe_written():
                 self._from.begin()
+            self._require_mended()
             self.stands = "the target is as it was before catching up"
             with self.target.connection.begin():
                 self._bring(self.tables, self.copies, journal.named(self.destination.entries or {}, journal.LAST_KEY))
@@ -174,12 +194,14 @@ class Migration:
     def verify(self) -> Report:
         """Compare rows and checksums of every column as both sides stand; `Report.differences` says what differs.
 
-        Raises Refused when the target lacks a table.
+        What the chosen fixes make of a row is no difference. Raises Refused when the target lacks a table.
         """
         missing = sorted({table.name for table in self.tables} - set(self.destination.tables))
         if missing:
             raise Refused("the target %s lacks %d of the tables (%s), so there is nothing to verify" % (
                 self.plan.target, len(missing), target.shortened(missing)))
+        if self._chosen:
+            self.look()
         with explained(self):
             self._verify(self.tables)
         return self.report
@@ -220,11 +242,19 @@ class Migration:
         with explained(self):
             if self._from.maybe_written():
                 self._from.begin()
+                self._require_mended()
                 self._verify(self.tables)
                 if self.report.differences:
                     raise Refused(
                         "the source was written to after the snapshot (%s); stop the application, and run the command "
                         "again with --catch-up" % self.report.first_difference)
+
+    def _require_mended(self) -> None:
+        """Raise Refused when there are rows that the target would refuse or change, and that no chosen fix mends."""
+        blocking = len(self.look().blocking)
+        if blocking:
+            raise Refused("%s: preflight has %d %s that no chosen fix mends" % (
+                self.stands, blocking, "finding" if blocking == 1 else "findings"))
 
     def _fill(self) -> None:
         whole = self.target.dialect.transactional_ddl
@@ -277,7 +307,8 @@ class Migration:
         self.progress.doing = "copying %s" % table.name
         with self._unit():
             self.report.rows[table.name] = copy_table(
-                self.source, self.target, table, copy, lambda number: self.progress.advance(number, table.name))
+                self.source, self.target, table, copy, lambda number: self.progress.advance(number, table.name),
+                self._found.fixes.amend(table.name))
             journal.note(self.target.connection, journal.COPIED + table.name, self.report.rows[table.name])
 
     @contextlib.contextmanager
@@ -291,7 +322,7 @@ class Migration:
         with self.report.timed("catch up"):
             self.report.changes, self.report.verified = catch_up.bring(
                 self.source, self.target, tables, copies, last_keys,
-                lambda name, number: self.progress.advance(number, name))
+                lambda name, number: self.progress.advance(number, name), self._found.fixes)
         self.report.last_keys = finish.last_keys(self.source, self.tables)
 
     def _finish(self) -> None:
@@ -313,7 +344,7 @@ class Migration:
         with self.report.timed("verify"):
             self.report.verified = list(verify.check(
                 self.source.connection, self.target.connection, tables,
-                lambda name, number: self.progress.advance(number, name)))
+                lambda name, number: self.progress.advance(number, name), self._found.fixes))
 
     def _require_the_same(self, otherwise: str) -> None:
         if self.report.differences:

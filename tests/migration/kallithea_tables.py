@@ -36,12 +36,24 @@ def roomy(metadata: Any) -> Any:
     return copies
 
 
-class Database:
-    """A database with Kallithea's tables, and a connection that commits at once."""
+def loose(metadata: Any) -> Any:
+    """A copy of the tables that takes anything: no NOT NULL, no CHECK, no unique and no foreign keys."""
+    copies = sqlalchemy.MetaData(naming_convention=metadata.naming_convention)
+    for table in metadata.sorted_tables:
+        copy = getattr(table, "to_metadata", None) or table.tometadata
+        made = copy(copies)
+        made.constraints = {item for item in made.constraints if isinstance(item, sqlalchemy.PrimaryKeyConstraint)}
+        for column in made.columns:
+            column.nullable = not column.primary_key
+    return copies
 
-    def __init__(self, url: str) -> None:
+
+class Database:
+    """A database with Kallithea's tables, or those given, and a connection that commits at once."""
+
+    def __init__(self, url: str, metadata: Any = None) -> None:
         engine = sqlalchemy.create_engine(url)
-        metadata = roomy(models()) if engine.dialect.name == "mysql" else models()
+        metadata = metadata or (roomy(models()) if engine.dialect.name == "mysql" else models())
         self.tables = list(metadata.sorted_tables)
         metadata.create_all(engine)
         self.connection = engine.connect()

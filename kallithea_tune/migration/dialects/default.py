@@ -59,9 +59,16 @@ class Dialect:
         """Return the greatest key that the engine ever gave out for `table`; 0 where it does not remember."""
         return 0
 
-    def rows(self, connection: Connection, table: Table) -> Iterator[Sequence[Row]]:
-        """Yield all rows in storage form, by primary key, some at a time."""
+    def read_broken_text(self, connection: Connection) -> None:
+        """From now on have `rows` read text that is not valid UTF-8 with surrogates, where it would fail otherwise."""
+
+    def rows(self, connection: Connection, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
+        """Yield all rows, or those that meet a condition in SQL, in storage form, by primary key, some at a time."""
+        import sqlalchemy
+
         query = table.select().order_by(*table.primary_key.columns)
+        if where:
+            query = query.where(sqlalchemy.text(where.replace(":", r"\:")))
         result = connection.execution_options(stream_results=True).execute(query)
         try:
             for batch in values.batches(result, BATCH):

@@ -63,11 +63,11 @@ class PostgreSQL(Dialect):
         cursor.execute("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM %s" % sequence)
         return int(cursor.fetchone()[0])
 
-    def rows(self, connection: Connection, table: Table) -> Iterator[Sequence[Row]]:
-        """Yield all rows through a cursor on the server."""
+    def rows(self, connection: Connection, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
+        """Yield rows through a cursor on the server."""
         cursor = connection.connection.cursor("kallithea_tune_" + uuid.uuid4().hex)
         try:
-            cursor.execute(self._query(connection, table))
+            cursor.execute(self._query(connection, table, where))
             for batch in values.batches(cursor, BATCH):
                 yield [tuple(map(values.stored, row)) for row in batch]
         finally:
@@ -78,12 +78,12 @@ class PostgreSQL(Dialect):
         statement = "COPY (%s) TO STDOUT (%s, FORCE_QUOTE *)" % (self._query(connection, table), FORMAT)
         return pulled(lambda file: self.cursor(connection).copy_expert(statement, file))
 
-    def _query(self, connection: Connection, table: Table) -> str:
+    def _query(self, connection: Connection, table: Table, where: str = "") -> str:
         columns = [
             STORED.get(values.kind_of(column), "%s") % self.quoted(connection, column.name) for column in table.columns]
         order = ", ".join(self.quoted(connection, column.name) for column in table.primary_key.columns)
         query = "SELECT %s FROM %s" % (", ".join(columns), self.quoted(connection, table.name))
-        return query + (" ORDER BY " + order if order else "")
+        return query + (" WHERE " + where if where else "") + (" ORDER BY " + order if order else "")
 
     def risk(self, column: Column) -> str:
         """Say that PostgreSQL's text holds no NUL, besides what is common to all."""

@@ -1,0 +1,83 @@
+"""Each rule is held against what the real target does with such a row: it is found just where it is not taken."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import pytest
+from dirt import Dirt, a_row, does, empty, look, put, remove, said
+from kallithea_tables import Database, loose, models
+
+LONG = "é" * 255
+CASES = [
+    Dirt("nulls", "users", "firstname", None),
+    Dirt("wrong-type", "changeset_statuses", "version", "many"),
+    Dirt("wrong-type", "changeset_statuses", "version", 1.5),
+    Dirt("wrong-type", "users", "admin", "yes"),
+    Dirt("wrong-type", "gists", "gist_expires", "never"),
+    Dirt("wrong-type", "user_logs", "action", b"blob"),
+    Dirt("booleans", "users", "admin", 7),
+    Dirt("out-of-range", "changeset_statuses", "version", 2**31),
+    Dirt("out-of-range", "changeset_statuses", "version", 2**31 - 1),
+    Dirt("out-of-range", "changeset_statuses", "version", -2**31 - 1),
+    Dirt("not-finite", "gists", "gist_expires", float("inf")),
+    Dirt("not-finite", "gists", "gist_expires", float("-inf")),
+    Dirt("not-finite", "gists", "gist_expires", 1.7976931348623157e308),
+    Dirt("dates", "user_logs", "action_date", "2024-02-30 12:00:00.000000"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 12:00:00.000001"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 23:59:59"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 24:00:00.000000"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29T12:00:00.000000"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 12:00:00+02:00"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 12:00:00.5"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29 12:00:00.123456789"),
+    Dirt("dates", "user_logs", "action_date", "2024-02-29"),
+    Dirt("dates", "user_logs", "action_date", "0000-00-00 00:00:00"),
+    Dirt("dates", "user_logs", "action_date", "0001-01-01 00:00:00.000000"),
+    Dirt("dates", "user_logs", "action_date", "9999-12-31 23:59:59.999999"),
+    Dirt("dates", "user_logs", "action_date", "10000-01-01 00:00:00.000000"),
+    Dirt("dates", "user_logs", "action_date", "yesterday"),
+    Dirt("dates", "user_logs", "action_date", 1709251199),
+    Dirt("utf8", "user_logs", "action", "caf\udce9"),
+    Dirt("utf8", "user_logs", "action", "café 見積 😀"),
+    Dirt("nul", "user_logs", "action", "a\0b"),
+    Dirt("too-long", "user_logs", "username", LONG),
+    Dirt("too-long", "user_logs", "username", LONG + "x"),
+    Dirt("too-long", "user_logs", "username", "😀" * 256),
+    Dirt("orphans", "user_logs", "user_id", 99),
+    Dirt("orphans", "user_logs", "user_id", 1),
+    Dirt("orphans", "changeset_statuses", "changeset_comment_id", 99),
+]
+
+
+@pytest.fixture(scope="module")
+def clean(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Database]]:
+    """A SQLite that enforces nothing, and targets that enforce everything; one row in each table."""
+    made = {
+        "sqlite": Database("sqlite:///%s" % (tmp_path_factory.mktemp("dirty") / "kallithea.db"), loose(models())),
+        "postgresql": Database(postgresql.url("dirty")), "mysql": Database(mariadb.url("dirty"))}
+    made["postgresql"].run("SET session_replication_role = origin")
+    made["mysql"].run("SET SESSION foreign_key_checks = 1")
+    for database in made.values():
+        empty(database)
+    yield made
+    for database in made.values():
+        database.close()
+
+
+@pytest.mark.parametrize("target", ["postgresql", "mysql"])
+@pytest.mark.parametrize("dirt", CASES, ids=lambda dirt: "%s-%s" % (dirt.rule, ascii(dirt.value)[:30]))
+def test_what_the_target_does_not_take_is_found(clean: dict[str, Database], dirt: Dirt, target: str) -> None:
+    source = clean["sqlite"]
+    put(source, dirt.table, a_row(dirt.table, 2, **{dirt.column: dirt.value}))
+    try:
+        found = said(look(source, clean[target]))
+    finally:
+        remove(source, dirt)
+    taken = does(clean[target], dirt) == "takes"
+    assert found == ([] if taken else [(dirt.rule, dirt.table, (dirt.column,), 1, [2])])
+
+
+@pytest.mark.parametrize("target", ["postgresql", "mysql"])
+def test_nothing_is_found_where_all_is_well(clean: dict[str, Database], target: str) -> None:
+    assert said(look(clean["sqlite"], clean[target])) == []
