@@ -10,7 +10,10 @@ import venv
 from importlib import metadata
 from pathlib import Path
 
+import pytest
+
 OURS = "kallithea-tune"
+CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints" / "kallithea-0.7.0-newer-python.txt"
 
 
 def named(requirement: str) -> str:
@@ -32,7 +35,39 @@ def required(name: str, found: dict[str, metadata.Distribution]) -> dict[str, me
     return found
 
 
-def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path) -> None:
+def required_with(extras: "tuple[str, ...]") -> list[str]:
+    """What pip is asked for by ``kallithea-tune[extras]``."""
+    wanted = []
+    for line in metadata.requires(OURS) or ():
+        requirement, _, marker = line.partition(";")
+        if "extra" not in marker or any(re.search(r"['\"]%s['\"]" % extra, marker) for extra in extras):
+            wanted.append(requirement.strip())
+    return wanted
+
+
+def versions_of_kallithea() -> dict[str, str]:
+    """The versions that an installation of Kallithea for this Python has before ours: its set, or what it pins."""
+    if sys.version_info < (3, 10):
+        return {}
+    # Those with a marker are for other Pythons.
+    lines = re.findall(r"(?m)^([\w.-]+)==([\w.]+)$", CONSTRAINTS.read_text())
+    return {named(name): version for name, version in lines}
+
+
+def test_ours_has_moved_nothing_where_the_tests_run() -> None:
+    exact = versions_of_kallithea()
+    if exact:
+        assert {name: metadata.version(name) for name in exact} == exact
+        return
+    from pip._vendor.packaging.requirements import Requirement
+
+    wanted = [Requirement(line) for line in metadata.requires("kallithea") or () if "extra ==" not in line]
+    assert len(wanted) > 20
+    assert [str(one) for one in wanted if not one.specifier.contains(metadata.version(one.name))] == []
+
+
+@pytest.mark.parametrize("extras", [(), ("postgresql", "mysql", "compress", "progress")])
+def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path, extras: "tuple[str, ...]") -> None:
     kallithea = {**required("kallithea", {}), **required("setuptools", {})}
     venv.create(str(tmp_path / "venv"), symlinks=True)
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
@@ -41,7 +76,7 @@ def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path) -> None:
         for name in top:
             if not (site / name).exists():
                 (site / name).symlink_to(str(distribution.locate_file(name)))
-    wanted = [line.split(";")[0] for line in metadata.requires(OURS) or () if "extra ==" not in line]
+    wanted = required_with(extras)
     assert {"cliff", "psutil"} <= set(map(named, wanted)) - set(kallithea)
     result = subprocess.run(
         [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv" / "bin" / "python"), "install", "--dry-run",
@@ -51,5 +86,6 @@ def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())
     added = {named(item["metadata"]["name"]): item["metadata"]["version"] for item in report["install"]}
     assert "cliff" in added, "pip was not asked about an environment without our requirements"
+    assert not extras or {"psycopg2-binary", "mysqlclient", "brotli"} <= set(added)
     moved = {name: (kallithea[name].version, version) for name, version in added.items() if name in kallithea}
     assert not moved

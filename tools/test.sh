@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . tools/packages.sh
 
 sh tools/lint.sh
-debian_packages git postgresql mariadb-server rabbitmq-server \
+debian_packages git postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
     apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace
 ran=""
 for version in 3.8 3.11; do

@@ -38,6 +38,7 @@ plain_venv() {
 
 # usage: kallithea_venv PYTHON DIRECTORY [EXTRAS]; holds Kallithea 0.7.0 and this package with its extras.
 kallithea_venv() {
+    quiet=""
     fresh_venv "$1" "$2" "$3" || return 0
     case $stamp in
     3.8 | 3.9)
@@ -49,8 +50,10 @@ kallithea_venv() {
         "$2/bin/pip" install -q 'setuptools<70' wheel
         "$2/bin/pip" install -q --no-deps --no-build-isolation \
             -r constraints/kallithea-0.7.0-newer-python.txt kallithea==0.7.0
+        # The set is newer than Kallithea asks for, which pip would complain about at length.
+        quiet=--no-warn-conflicts
         ;;
     esac
-    "$2/bin/pip" install -q -e ".${3:+[$3]}"
+    "$2/bin/pip" install -q $quiet -e ".${3:+[$3]}"
     echo "$wanted" > "$2/.made-from"
 }
