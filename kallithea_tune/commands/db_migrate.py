@@ -38,6 +38,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         add("-y", "--yes", action="store_true", help="answer yes to every question")
         add("--fix", action="append", default=[], metavar="RULE=ACTION",
             help="mend rows on their way that the target would refuse or change; may be given several times")
+        add("--quarantine", default="", metavar="FILE",
+            help="where rows are kept that a fix changes or leaves out (default: beside the ini file)")
         add("--extra-tables", action="store_true", help="copy the tables that no model describes, too")
         add("--metadata", default="", metavar="MODULE:ATTRIBUTE",
             help="the application's SQLAlchemy metadata, where it is not found by itself")
@@ -60,7 +62,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             self._say("the ini file names this database already; nothing to do")
             return EXIT_OK
         options = run.Options(
-            extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata, fixes=args.fix)
+            extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata, fixes=args.fix,
+            quarantine=args.quarantine)
         watched = progress.shown_on(sys.stderr, self.quiet)
         with run.Migration(self.instance, url, options, watched) as migration:
             if args.dry_run:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import Refused
 from kallithea_tune.migration import verify
 from kallithea_tune.migration.dialects import Dialect
 from kallithea_tune.migration.fingerprint import Side, integer_key
-from kallithea_tune.migration.transfer import End, copy_table
+from kallithea_tune.migration.transfer import Amend, End, copy_table
 from kallithea_tune.migration.values import Row
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
-    from kallithea_tune.migration.fixes import Fixes
+    from kallithea_tune.migration.difference import Wanted
     from kallithea_tune.migration.verify import Checked
 
 TOGETHER = 500  # rows that are fetched or deleted by one statement
@@ -73,10 +73,11 @@ class _Chosen(Dialect):
 
 def bring(
     source: End, target: End, tables: Sequence[Table], copies: Sequence[Table], last_keys: Mapping[str, int],
-    progress: Optional[verify.Progress] = None, fixes: Optional[Fixes] = None,
+    progress: Optional[verify.Progress] = None, fixes: Optional[Wanted] = None,
+    amend: Optional[Callable[[str], Optional[Amend]]] = None,
 ) -> tuple[list[Change], list[Checked]]:
-    """Make `tables` of the target hold what the source holds, as `fixes` make it; return what was changed, and the
-    verification after it.
+    """Make `tables` of the target hold what the source holds, as `fixes` make it and `amend` does for each
+    table; return what was changed, and the verification after it.
 
     It is for the caller to commit. Raises Refused when the target has rows beyond `last_keys`, the greatest keys that
     were brought over before: someone else wrote these.
@@ -93,7 +94,7 @@ def bring(
     unlike = {item.table for item in checked if item.differences}
     touched = [(table, copy) for table, copy in zip(tables, copies) if table.name in unlike]
     if touched:
-        _apply(source, target, touched, found, fixes)
+        _apply(source, target, touched, found, amend or (lambda name: None))
         # The others were just seen to be the same, in the same two transactions.
         again = verify.check(source.connection, target.connection, [table for table, _ in touched], fixes=fixes)
         later = {item.table: item for item in again}
@@ -103,7 +104,7 @@ def bring(
 
 def _apply(
     source: End, target: End, touched: Sequence[tuple[Table, Table]], found: Mapping[str, _Found],
-    fixes: Optional[Fixes],
+    amend: Callable[[str], Optional[Amend]],
 ) -> None:
     target.dialect.begin_changes(target.connection)
     # Changed rows go and come again, so that unique values can change hands; foreign keys are checked at the end.
@@ -111,8 +112,7 @@ def _apply(
         _delete(target, copy, found[copy.name].unwanted)
     for table, copy in touched:
         chosen = source if integer_key(table) is None else End(source.connection, _Chosen(found[table.name].wanted))
-        amend = fixes.amend(table.name) if fixes else None
-        copy_table(chosen, target, table, copy, lambda number: None, amend or (lambda rows: rows))
+        copy_table(chosen, target, table, copy, lambda number: None, amend(table.name) or (lambda rows: rows))
     target.dialect.end_changes(target.connection, [copy for _, copy in touched])
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, TypeVar
 
 from kallithea_tune.migration.dialects.default import Dialect, Lines
 from kallithea_tune.migration.fingerprint import ROWS, Range, Side, integer_key
-from kallithea_tune.migration.transfer import End, copy_table
+from kallithea_tune.migration.transfer import Amend, End, copy_table
 from kallithea_tune.migration.values import Row
 
 if TYPE_CHECKING:
@@ -76,8 +76,14 @@ def _first(pieces: Iterator[_T], count: Callable[[_T], int]) -> Iterator[_T]:
             return
 
 
-def measure(source: End, target: End, tables: Sequence[Table], copies: Sequence[Table], plan: Plan) -> Estimate:
-    """Measure it. The temporary table goes with the connection; the source's snapshot is of no use afterwards."""
+def measure(
+    source: End, target: End, tables: Sequence[Table], copies: Sequence[Table], plan: Plan,
+    amend: Callable[[str], Optional[Amend]],
+) -> Estimate:
+    """Measure it, with what `amend` does to rows of each table.
+
+    The temporary table goes with the connection; the source's snapshot is of no use afterwards.
+    """
     most = max(plan.tables, key=lambda table: table.rows, default=None)
     if most is None or not most.rows:
         return Estimate()
@@ -90,7 +96,8 @@ def measure(source: End, target: End, tables: Sequence[Table], copies: Sequence[
 
     def copied() -> int:
         nonlocal rows
-        rows = copy_table(End(source.connection, _Sampled(source.dialect)), target, table, into, lambda number: None)
+        rows = copy_table(End(source.connection, _Sampled(source.dialect)), target, table, into, lambda number: None,
+            amend(table.name))
         return rows
 
     copy_rate = _rate(copied)

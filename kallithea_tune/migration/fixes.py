@@ -7,15 +7,12 @@ verification can ask for it again.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.migration import mending
 from kallithea_tune.migration.preflight.limits import Limits, breaks, octets
 from kallithea_tune.migration.preflight.rules import DELETE
 from kallithea_tune.migration.values import Kind, Row
-
-if TYPE_CHECKING:
-    from kallithea_tune.migration.transfer import Amend
 
 
 class Outcome(NamedTuple):
@@ -106,9 +103,22 @@ class Fixes:
     def __init__(self, tables: Optional[Mapping[str, TableFixes]] = None) -> None:
         self.tables = dict(tables or {})
 
+    @property
+    def needed(self) -> bool:
+        """Whether any row is touched."""
+        return any(self.touches(name) for name in self.tables)
+
     def touches(self, table: str) -> bool:
         """Tell whether rows of `table` may be changed or left out."""
         return table in self.tables and self.tables[table].touches
+
+    def amend(self, table: str) -> Optional[Callable[[Sequence[Row]], Sequence[Row]]]:
+        """Return what changes and leaves out rows of `table`, without keeping them; None where nothing is to be done.
+        """
+        if not self.touches(table):
+            return None
+        apply = self.tables[table].apply
+        return lambda rows: [row for row in (apply(row).row for row in rows) if row is not None]
 
     def expected(self, table: str, columns: Sequence[str], row: Sequence[Any]) -> Optional[Sequence[Any]]:
         """Return what a row in storage form, with `columns` in this order, becomes; None when it is left out."""
@@ -121,10 +131,3 @@ class Fixes:
             return None
         made = dict(zip(fixes.columns, became))
         return [made[name] for name in columns]
-
-    def amend(self, table: str) -> Optional[Amend]:
-        """Return what changes and leaves out rows of `table` on their way; None where nothing is to be done."""
-        if not self.touches(table):
-            return None
-        fixes = self.tables[table]
-        return lambda rows: [row for row in (fixes.apply(row).row for row in rows) if row is not None]

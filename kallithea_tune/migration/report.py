@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
-from typing import TYPE_CHECKING, Any, Sequence, TextIO
+from typing import TYPE_CHECKING, Any, Optional, Sequence, TextIO
 
 from kallithea_tune.migration.preflight import summary
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 NAMED = 12  # columns of one kind that are named in a plan
 
 
-def plan_document(plan: Plan, found: Preflight, estimate: Estimate, dropped: Sequence[str]) -> dict[str, Any]:
+def plan_document(plan: Plan, found: Preflight, estimate: Optional[Estimate], dropped: Sequence[str]) -> dict[str, Any]:
     """Return what would be done, for machines."""
     return {
         "plan": dataclasses.asdict(plan), "findings": summary.plain(found.findings), "unseen": found.unseen,
-        "estimate": dataclasses.asdict(estimate), "dropped": list(dropped)}
+        "estimate": estimate and dataclasses.asdict(estimate), "dropped": list(dropped)}
 
 
 def document(report: Report) -> dict[str, Any]:
@@ -30,7 +30,9 @@ def document(report: Report) -> dict[str, Any]:
         dataclasses.asdict(report), differences=report.differences, findings=summary.plain(report.findings))
 
 
-def write_plan(plan: Plan, found: Preflight, estimate: Estimate, dropped: Sequence[str], stream: TextIO) -> None:
+def write_plan(
+    plan: Plan, found: Preflight, estimate: Optional[Estimate], dropped: Sequence[str], stream: TextIO,
+) -> None:
     """Print what would be done."""
     print("Source:  %s%s" % (plan.source, ", revision " + ", ".join(plan.revision) if plan.revision else ""),
         "Target:  %s" % plan.target, "", sep="\n", file=stream)
@@ -38,7 +40,8 @@ def write_plan(plan: Plan, found: Preflight, estimate: Estimate, dropped: Sequen
         print("%-34s %12s rows %10s" % (table.name, "{:,}".format(table.rows), size(table.bytes)), file=stream)
     print("%-34s %12s rows %10s" % ("%d tables" % len(plan.tables), "{:,}".format(plan.rows), size(plan.bytes)),
         file=stream)
-    print("\n%s" % estimate.sentence, file=stream)
+    print("\n%s" % (estimate.sentence if estimate else "How long it takes is measured when all rows can go over."),
+        file=stream)
     print("\n%s" % summary.text(found.findings, found.unseen), file=stream)
     _write_types(plan, stream)
     if plan.left_out:
@@ -77,6 +80,8 @@ def write(report: Report, stream: TextIO) -> None:
         print(summary.text(report.findings, report.unseen), file=stream)
     if "proof" in report.seconds:
         _write_copied(report, stream)
+    if report.mended:
+        _write_mended(report, stream)
     if report.kept:
         print("%d tables were there already, whole, from the run before." % len(report.kept), file=stream)
     if report.changes is not None:
@@ -84,11 +89,12 @@ def write(report: Report, stream: TextIO) -> None:
     if report.verified:
         write_verified(report, stream)
     if report.pages:
+        unlike = [page.path for page in report.pages if page.unlike]
         print("The application answers %d pages on the target as on the source (%.1f s)." % (
-            len(report.pages), report.seconds["application"]), file=stream)
-    for page in report.pages:
-        if page.unlike:
-            print("Not compared, since the source was written to meanwhile: %s" % page.path, file=stream)
+            len(report.pages) - len(unlike), report.seconds["application"]), file=stream)
+        for path in unlike:
+            print("Not compared, since %s: %s" % (
+                "rows were mended" if report.quarantine else "the source was written to meanwhile", path), file=stream)
 
 
 def _write_copied(report: Report, stream: TextIO) -> None:
@@ -98,6 +104,14 @@ def _write_copied(report: Report, stream: TextIO) -> None:
     print("Time: copy %.1f s (%s rows/s), keys and indexes %.1f s, proof %.1f s; %d inserts tried and taken back." % (
         seconds, "{:,.0f}".format(rows / seconds if seconds else 0), report.seconds["keys and indexes"],
         report.seconds["proof"], report.inserts_tried), file=stream)
+
+
+def _write_mended(report: Report, stream: TextIO) -> None:
+    for name, counts in report.mended.items():
+        print("%s: %s by fixes" % (name, ", ".join(
+            "%d %s %s" % (count, "row" if count == 1 else "rows", what) for what, count in counts.items() if count)),
+            file=stream)
+    print("As they were in the source they are in %s." % report.quarantine, file=stream)
 
 
 def _write_changes(report: Report, stream: TextIO) -> None:

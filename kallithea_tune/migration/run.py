@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence
 
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.migration import catch_up, estimate, finish, journal, plan, schema, target, verify
+from kallithea_tune.migration import catch_up, estimate, finish, journal, plan, quarantine, schema, target, verify
 from kallithea_tune.migration.destination import Destination
 from kallithea_tune.migration.journal import State
 from kallithea_tune.migration.preflight import rules
 from kallithea_tune.migration.preflight.finding import Finding
 from kallithea_tune.migration.preflight.look import Look, Preflight
 from kallithea_tune.migration.progress import Progress, Watched
+from kallithea_tune.migration.quarantine import Quarantine
 from kallithea_tune.migration.source import Source
 from kallithea_tune.migration.transfer import End, copy_table
 from kallithea_tune.migration.trouble import explained
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from kallithea_tune.migration.plan import Plan
     from kallithea_tune.migration.verify import Checked
 
+SERVER_ERROR = 500  # the least status of HTTP that is the server's fault
+
 
 @dataclass(frozen=True)
 class Options:
@@ -38,6 +41,7 @@ class Options:
     replace: bool = False
     metadata: str = ""
     fixes: Sequence[str] = ()
+    quarantine: str = ""
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Report:
     """What was done and measured: `seconds` for each step, rows copied for each table, what `verified` found.
 
     `findings` are those of preflight, and `unseen` what it could not look at. `kept` tables were whole already,
+    `mended` are the rows that a fix changed or left out, by table, all of them kept in the file `quarantine`.
     `changes` are those of the second round, `pages` what the application answered.
     """
 
@@ -53,6 +58,8 @@ class Report:
     rows: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    mended: dict[str, dict[str, int]] = field(default_factory=dict)
+    quarantine: str = ""
     kept: tuple[str, ...] = ()
     last_keys: dict[str, int] = field(default_factory=dict)
     inserts_tried: int = 0
@@ -106,6 +113,8 @@ class Migration:
             self.plan = plan.make(self.source, self.target, self.tables, copies, unknown)
             self._stack = opened.pop_all()
         self.report, self._found = Report(self.plan), Preflight()
+        self._quarantine = Quarantine(self.options.quarantine or quarantine.usual_path(instance.path, self.target))
+        self._stack.callback(self._quarantine.close)
         self.progress.rows = {table.name: table.rows for table in self.plan.tables}
 
     @property
@@ -180,6 +189,7 @@ class Migration:
             if self._from.maybe_written():
                 self._from.begin()
             self._require_mended()
+            self._open_quarantine()
             self.stands = "the target is as it was before catching up"
             with self.target.connection.begin():
                 self._bring(self.tables, self.copies, journal.named(self.destination.entries or {}, journal.LAST_KEY))
@@ -211,10 +221,14 @@ class Migration:
         """The tables of the target that `run` drops first."""
         return self.destination.tables if self.options.replace else []
 
-    def estimate(self) -> Estimate:
-        """Measure a sample, after which nothing else can be asked of this migration."""
+    def estimate(self) -> Optional[Estimate]:
+        """Measure a sample, after which nothing else can be asked of this migration. None while rows are to be mended.
+        """
+        if self._found.blocking:
+            return None
         with explained(self):
-            return estimate.measure(self.source, self.target, self.tables, self.copies, self.plan)
+            return estimate.measure(
+                self.source, self.target, self.tables, self.copies, self.plan, self._found.fixes.amend)
 
     def forget(self) -> None:
         """Drop the journal: from now on the target belongs to the application."""
@@ -230,7 +244,10 @@ class Migration:
             self.report.pages = application.compare(self.instance, switch.moved(self.instance, self.url))
         unlike = [page for page in self.report.pages if page.unlike]
         # Pages of a source that goes on being written to are no measure; their status is.
-        if self._from.maybe_written():
+        if self._found.fixes.needed:
+            # Rows that were mended or left out are seen, and may have been why the source fails.
+            unlike = [page for page in unlike if page.statuses[1] >= SERVER_ERROR]
+        elif self._from.maybe_written():
             unlike = [page for page in unlike if page.statuses[0] != page.statuses[1]]
         if unlike:
             raise TuneError("the target is whole, but the application does not answer there as it does here: %s" % (
@@ -256,8 +273,15 @@ class Migration:
             raise Refused("%s: preflight has %d %s that no chosen fix mends" % (
                 self.stands, blocking, "finding" if blocking == 1 else "findings"))
 
+    def _open_quarantine(self) -> None:
+        if self._found.fixes.needed:
+            whole = self.destination.state is State.whole and not self.options.replace
+            self._quarantine.prepare(whole or self.destination.state is State.unfinished)
+            self.report.quarantine, self.report.mended = self._quarantine.path, self._quarantine.counts
+
     def _fill(self) -> None:
         whole = self.target.dialect.transactional_ddl
+        self._open_quarantine()
         self.destination.stage()
         with self.target.connection.begin() if whole else contextlib.nullcontext():
             kept = self._prepare()
@@ -308,7 +332,7 @@ class Migration:
         with self._unit():
             self.report.rows[table.name] = copy_table(
                 self.source, self.target, table, copy, lambda number: self.progress.advance(number, table.name),
-                self._found.fixes.amend(table.name))
+                self._quarantine.amend(self._found.fixes, table.name))
             journal.note(self.target.connection, journal.COPIED + table.name, self.report.rows[table.name])
 
     @contextlib.contextmanager
@@ -322,7 +346,8 @@ class Migration:
         with self.report.timed("catch up"):
             self.report.changes, self.report.verified = catch_up.bring(
                 self.source, self.target, tables, copies, last_keys,
-                lambda name, number: self.progress.advance(number, name), self._found.fixes)
+                lambda name, number: self.progress.advance(number, name), self._found.fixes,
+                lambda name: self._quarantine.amend(self._found.fixes, name))
         self.report.last_keys = finish.last_keys(self.source, self.tables)
 
     def _finish(self) -> None:

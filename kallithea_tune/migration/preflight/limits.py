@@ -102,6 +102,15 @@ def octets(value: Any) -> int:
     return len(value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape"))
 
 
+def is_utf8(text: str) -> bool:
+    """Tell whether text was valid UTF-8, so that it has no surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def repaired(text: str) -> str:
     """Put U+FFFD in place of what is not valid UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -137,9 +146,6 @@ def _loses_digits(value: Any, limits: Limits) -> bool:
     return is_moment(value, limits.kind) and bool(value.partition(".")[2][limits.digits:].strip("0"))
 
 
-def _not_utf8(value: Any, limits: Limits) -> bool:
-    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
-
 
 def _too_long(value: Any, limits: Limits) -> bool:
     if limits.kind is Kind.text and isinstance(value, bytes):
@@ -155,7 +161,7 @@ _BREAKS: Mapping[str, Callable[[Any, Limits], bool]] = {
     "not-finite": _not_finite,
     "dates": lambda value, limits: not is_moment(value, limits.kind),
     "microseconds": _loses_digits,
-    "utf8": _not_utf8,
+    "utf8": lambda value, _: isinstance(value, str) and not is_utf8(value),
     "nul": lambda value, _: isinstance(value, str) and "\0" in value,
     "four-byte": lambda value, _: isinstance(value, str) and any(letter > "\uffff" for letter in value),
     "too-long": _too_long,
