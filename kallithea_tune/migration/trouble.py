@@ -39,9 +39,16 @@ def explained(work: Work) -> Iterator[None]:
     except Exception as error:
         if not _of_driver(error):
             raise
-        sentence = "the migration stopped while %s: %s; %s" % (work.doing, said(error), work.stands)
+        sentence = "the migration stopped while %s: %s; %s" % (work.doing, said(_cause(error)), work.stands)
         # Its own text and what it wraps may hold whole rows; where it came from is enough for --debug.
         raise TuneError(sentence).with_traceback(error.__traceback__) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Return the first of the driver's exceptions: to roll back on a lost connection fails, too."""
+    while error.__context__ is not None and _of_driver(error.__context__):
+        error = error.__context__
+    return error
 
 
 def _of_driver(error: BaseException) -> bool:

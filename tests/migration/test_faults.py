@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterator
+
+import pytest
+import sqlalchemy
+from mounted import tmpfs
+from servers.proxy import Proxy
+
+from kallithea_tune import instance as instances
+from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.migration import journal, run
+from kallithea_tune.migration.journal import State
+
+KILLS = 17  # for each engine, so 51 in all
+# Runs a migration, telling of each step and each piece that went over.
+TALKING = """
+import os, sys
+from kallithea_tune import instance
+from kallithea_tune.migration import run
+
+class Told:
+    def begin(self, step, total):
+        os.write(1, b"+")
+    def advance(self, number, what="", of=0):
+        os.write(1, b".")
+    def end(self):
+        pass
+
+with run.Migration(instance.load(sys.argv[1]), os.environ["TARGET"], progress=Told()) as migration:
+    migration.check()
+    migration.run()
+"""
+
+
+@pytest.fixture
+def large(instance: Path) -> Path:
+    """An instance whose log is long enough for something to happen in the middle of it."""
+    with contextlib.closing(sqlite3.connect(str(instance.parent / "kallithea.db"))) as connection, connection:
+        connection.execute("""
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
+            INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
+            SELECT 1, 'user' || n, 'größe/' || n, '', 'push:' || hex(randomblob(50)), '2024-01-01 00:00:00.000000'
+            FROM numbers""")
+    return instance
+
+
+def source(ini: Path) -> Path:
+    return ini.parent / "kallithea.db"
+
+
+def standing(url: str) -> tuple[State, bool]:
+    """How far the target is, and whether it has a revision, with which Kallithea would start."""
+    if url.startswith("sqlite") and not os.path.exists(url[len("sqlite:///"):]):
+        return State.empty, False
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        stamped = "alembic_version" in tables and bool(
+            connection.execute(sqlalchemy.text("SELECT count(*) FROM alembic_version")).scalar())
+        state = journal.state(journal.read(connection), len(tables))
+    engine.dispose()
+    return state, stamped
+
+
+def moved(ini: Path, url: str) -> run.Report:
+    with run.Migration(instances.load(str(ini)), url) as migration:
+        migration.check()
+        return migration.run()
+
+
+def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
+    """Kill a migration when so many things have happened; return how many there were."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", TALKING, str(ini)], env=dict(os.environ, TARGET=url), stdout=subprocess.PIPE)
+    assert process.stdout
+    seen = 0
+    while seen < events and process.stdout.read(1):
+        seen += 1
+    time.sleep(wait)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    return seen
+
+
+def test_killed_at_any_instant_it_ends_with_the_same_verified_result(target: str, large: Path, read: Any) -> None:
+    before = source(large).read_bytes()
+    seed, ended, events = os.getpid(), 0, 200
+    chance = random.Random(seed)
+    for _ in range(KILLS):
+        seen = killed_after(large, target, chance.randrange(1, events), chance.random() / 20)
+        events = max(50, min(events, seen + 20))
+        state, stamped = standing(target)
+        assert state is not State.foreign and (not stamped or state is State.whole), "seed %d" % seed
+        ended += state is State.whole
+        if state is State.whole and ended % 2:
+            clear(target)
+    assert ended < KILLS
+    report = moved(large, target)
+    assert report.differences == [] and len(report.verified) == 29
+    assert standing(target) == (State.whole, True)
+    assert source(large).read_bytes() == before
+    assert read(target) == read("sqlite:///%s" % source(large))
+    left = {path.name for path in large.parent.iterdir() if path.name.startswith((".kallithea", "kallithea.db-"))}
+    assert left == set()
+
+
+def clear(url: str) -> None:
+    if url.startswith("sqlite"):
+        os.unlink(url[len("sqlite:///"):])
+        return
+    engine = sqlalchemy.create_engine(url)
+    metadata = sqlalchemy.MetaData()
+    metadata.reflect(engine)
+    metadata.drop_all(engine)
+    engine.dispose()
+
+
+class At:
+    """Progress that does something, once, when a step or a table has come so far."""
+
+    def __init__(self, what: str, act: Callable[[], None]) -> None:
+        self._what, self._act, self.done = what, act, False
+
+    def begin(self, step: str, total: int) -> None:
+        self._check(step)
+
+    def advance(self, number: int, what: str = "", of: int = 0) -> None:
+        self._check(what)
+
+    def _check(self, what: str) -> None:
+        if what == self._what and not self.done:
+            self.done = True
+            self._act()
+
+    def end(self) -> None:
+        pass
+
+
+@pytest.fixture
+def server(request: Any, target: str) -> Any:
+    name = {"postgresql": "postgresql", "mysql+pymysql": "mariadb"}[target.partition(":")[0]]
+    return request.getfixturevalue(name)
+
+
+servers = pytest.mark.parametrize("target", ["postgresql"], indirect=True)
+
+
+@servers
+@pytest.mark.parametrize("when", ["user_logs", "keys and indexes", "verifying"])
+def test_a_server_that_restarts_in_the_middle_is_one_sentence(
+    server: Any, target: str, large: Path, read: Any, when: str
+) -> None:
+    def restart() -> None:
+        server.stop()
+        server.start()
+
+    at = At(when, restart)
+    with pytest.raises(TuneError) as raised, run.Migration(
+            instances.load(str(large)), target, progress=at) as migration:
+        migration.run()
+    said = str(raised.value)
+    assert at.done and raised.value.exit_status == 4
+    assert said.startswith("the migration stopped while ") and "\n" not in said and server.password not in said
+    state, stamped = standing(target)
+    assert not stamped and state is not State.whole
+    assert moved(large, target).differences == []
+    assert read(target) == read("sqlite:///%s" % source(large))
+
+
+@servers
+@pytest.mark.parametrize("limit", [2000, 30000, 1000000, 4000000])
+def test_a_dropped_connection_is_one_sentence(server: Any, target: str, large: Path, limit: int) -> None:
+    proxy = Proxy(server.port, limit)
+    try:
+        with pytest.raises((TuneError, ConfigError)) as raised:
+            moved(large, target.replace(":%d/" % server.port, ":%d/" % proxy.port))
+    finally:
+        proxy.close()
+    said = str(raised.value)
+    assert "\n" not in said and server.password not in said
+    assert standing(target)[1] is False
+    assert moved(large, target).differences == []
+
+
+@servers
+def test_a_wrong_password_is_one_sentence_and_not_shown(server: Any, target: str, instance: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        run.Migration(instances.load(str(instance)), target.replace(server.password, "not-the-password"))
+    assert "cannot be reached" in str(raised.value) and "not-the-password" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_target_that_may_not_be_written_is_left_alone(postgresql: Any, instance: Path) -> None:
+    url = postgresql.url("read_only")
+    connection = postgresql.connect()
+    connection.cursor().execute("ALTER DATABASE read_only SET default_transaction_read_only = on")
+    connection.close()
+    with pytest.raises(TuneError, match="read-only transaction") as raised:
+        moved(instance, url)
+    assert "\n" not in str(raised.value)
+    assert standing(url) == (State.empty, False)
+
+
+def test_a_file_that_cannot_be_made_is_wrong_configuration(instance: Path, tmp_path: Path) -> None:
+    for url in ("sqlite:///%s/none/new.db" % tmp_path, "sqlite:////proc/new.db"):
+        with pytest.raises(ConfigError, match="--to"):
+            moved(instance, url)
+
+
+def test_a_full_disk_leaves_nothing_behind(large: Path, migrate: Any, tmp_path: Path) -> None:
+    with tmpfs(tmp_path / "small", "size=2m") as small:
+        done = migrate(large, "sqlite:///%s" % (small / "moved.db"))
+        assert done.returncode == 4, done.stderr
+        said = done.stderr.splitlines()[-1]
+        assert "database or disk is full; the target is as it was before" in said
+        assert list(small.iterdir()) == []
+
+
+@pytest.fixture
+def stopped_in_the_middle(large: Path) -> Iterator[Callable[[str, int], "subprocess.CompletedProcess[str]"]]:
+    def stop(url: str, number: int) -> "subprocess.CompletedProcess[str]":
+        process = subprocess.Popen(
+            [str(Path(sys.executable).parent / "gearbox"), "db-migrate", "-c", str(large), "--to", "env:TARGET"],
+            env=dict(os.environ, TARGET=url), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        assert process.stderr
+        said = ""
+        while "copying" not in said:
+            said += process.stderr.readline()
+        process.send_signal(number)
+        out, more = process.communicate(timeout=120)
+        return subprocess.CompletedProcess([], process.returncode, out, said + more)
+
+    yield stop
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_what_stands_where(
+    target: str, large: Path, stopped_in_the_middle: Any, number: int
+) -> None:
+    done = stopped_in_the_middle(target, number)
+    assert done.returncode == 130, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("gearbox db-migrate: interrupted while ") and "; the target " in last
+    assert "Traceback" not in done.stderr
+    assert standing(target)[1] is False
+    assert moved(large, target).differences == []
