@@ -17,8 +17,8 @@ from kallithea_tune.output import figure
 AREAS: Mapping[str, tuple[str, ...]] = {
     "storage": ("storage", "disk_speed", "archives", "memory"),
     "caching": ("caching", "cache_regions", "cache_effect", "sessions"),
-    "database": ("database", "sqlite", "contention", "connections"),
-    "serving": ("serving", "settings",),
+    "database": ("database", "sqlite", "contention", "connections", "schema"),
+    "serving": ("serving", "settings", "workers", "application", "static_files", "transfers", "limits"),
     "logging": ("logging",),
     "repositories": ("repositories", "git", "mercurial", "hooks", "search_index"),
     "celery": ("celery",),

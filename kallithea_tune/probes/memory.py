@@ -6,9 +6,9 @@ import contextlib
 import os
 import re
 import time
-from typing import Any, Iterator, Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
-from kallithea_tune.probes import files, mounts
+from kallithea_tune.probes import control_groups, files, mounts
 
 # Swapping is counted over so many seconds at least.
 SAMPLE_S = 0.4
@@ -109,34 +109,9 @@ def limit(pid: int, proc: str = "/proc", table: Optional[Sequence[mounts.Mount]]
     With the version of cgroups, the ``group`` that sets it, what is ``used`` of it, the page cache included, and how
     often its processes were ``killed`` for want of memory.
     """
-    with contextlib.suppress(OSError):
-        with open("%s/%d/cgroup" % (proc, pid), encoding="utf-8") as file:
-            lines = [line.rstrip("\n").split(":", 2) for line in file]
-        found = list(_limits(lines, mounts.table() if table is None else table))
-        return min(found, key=lambda one: int(one["bytes"])) if found else None
-    return None
-
-
-def _limits(lines: Sequence[Sequence[str]], table: Sequence[mounts.Mount]) -> Iterator[dict[str, Any]]:
-    for _, controllers, path in lines:
-        if "memory" in controllers.split(","):
-            version, mount = 1, next((one for one in table if one.type == "cgroup" and "memory" in one.options), None)
-        elif not controllers:
-            version, mount = 2, next((one for one in table if one.type == "cgroup2"), None)
-        else:
-            continue
-        if not mount:
-            continue
-        # In a container the mount may begin inside the tree that the path is told from.
-        inside = path[len(mount.root):] if path.startswith(mount.root) else path
-        group = os.path.normpath(mount.point + "/" + inside)
-        while os.path.commonpath([group, mount.point]) == mount.point:
-            found = _limit_of(group, version)
-            if found:
-                yield found
-            if group == mount.point:
-                break
-            group = os.path.dirname(group)
+    found = [one for version, group in control_groups.holding(pid, "memory", proc, table)
+             for one in [_limit_of(group, version)] if one]
+    return min(found, key=lambda one: int(one["bytes"])) if found else None
 
 
 def _limit_of(group: str, version: int) -> Optional[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
@@ -11,12 +10,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
-from urllib.parse import unquote_to_bytes
 
 from kallithea_tune.engine import forbid_writing
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.instance import Changes, Instance, load
 from kallithea_tune.probes import child
+from kallithea_tune.probes.browser import Browser
 from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.scratch import scratch
 
@@ -39,16 +38,17 @@ class DoesNotLoad(NotMeasured):
 
 @dataclass(frozen=True)
 class Request:
-    """A GET request; `cold` empties the Beaker caches before it (inside the child, untimed); `keep` keeps the body.
+    """A GET request; `keep` keeps the body of its answer.
 
-    `prepare` names a ``module:function`` to call before it, likewise, with `arguments` (as JSON has them).
+    `prepare` names a ``module:function`` to call before it (inside the child, untimed) with `arguments` (as JSON has
+    them). `walk` names one to call in its place, with the `Browser` and `path` before the `arguments`.
     """
 
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
-    cold: bool = False
     keep: bool = False
     prepare: str = ""
+    walk: str = ""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -57,8 +57,9 @@ class Answer:
     """What a request got: the last status, headers (lower case) and bytes, and the milliseconds of every round.
 
     `body` is the last one, where the request wanted it kept.
-    `prepared` is what the last call of its `prepare` returned. Status 0 and no times where the time was over before it
-    was asked.
+    `statements` is how many SQL statements the last round sent, in `sql_ms` milliseconds; `failed` the exception that
+    came instead of an answer. `prepared` is what the last call of its `prepare` or `walk` returned. Status 0 and no
+    times where the time was over before it was asked.
     """
 
     path: str
@@ -67,6 +68,9 @@ class Answer:
     size: int = 0
     body: str = ""
     ms: tuple[float, ...] = ()
+    statements: int = 0
+    sql_ms: float = 0.0
+    failed: str = ""
     prepared: Any = None
 
 
@@ -181,7 +185,7 @@ def visit_here(
         said = " ".join(words.said) if isinstance(error, SystemExit) else str(error).strip().split("\n")[0]
         return {"kind": type(error).__name__, "said": said}
     start_ms = (time.perf_counter() - began) * 1000
-    browser = _Browser(app, instance)
+    browser, statements = Browser(app, instance), _Statements()
     answers: list[dict[str, Any]] = [dict(vars(Answer(request["path"])), ms=[]) for request in requests]
     # Every answer is lost where the last comes too late, so none is asked for that may take longer than what is left.
     last = 0.0
@@ -189,11 +193,7 @@ def visit_here(
         for request, answer in zip(requests, answers):
             began = time.monotonic()
             if began + last < end:
-                if request["cold"]:
-                    _empty_caches()
-                if request["prepare"]:
-                    answer["prepared"] = child.resolve(request["prepare"])(**request["arguments"])
-                answer["ms"].append(browser.get(request, answer))
+                _ask(browser, statements, request, answer)
                 last = time.monotonic() - began
     _close()
     return {"start_ms": start_ms, "signed_in": browser.signed_in, "refused": refused, "answers": answers}
@@ -223,11 +223,40 @@ def _raise_if_locked(error: BaseException) -> None:
         raise NotMeasured("the SQLite file was locked by another process for two seconds")
 
 
-def _empty_caches() -> None:
-    from beaker.cache import cache_managers
+def _ask(browser: Browser, statements: _Statements, request: Mapping[str, Any], answer: dict[str, Any]) -> None:
+    if request["walk"]:
+        began = time.perf_counter()
+        answer["prepared"] = child.resolve(request["walk"])(browser, request["path"], **request["arguments"])
+        answer["ms"].append((time.perf_counter() - began) * 1000)
+        return
+    if request["prepare"]:
+        answer["prepared"] = child.resolve(request["prepare"])(**request["arguments"])
+    statements.count, statements.ms = 0, 0.0
+    reply = browser.get(request["path"], request["headers"])
+    answer["ms"].append(reply.ms)
+    answer.update(
+        status=reply.status, headers=reply.headers, size=len(reply.body), failed=reply.failed,
+        statements=statements.count, sql_ms=statements.ms,
+        body=reply.body.decode("utf-8", "replace") if request["keep"] else "")
 
-    for cache in list(cache_managers.values()):
-        cache.clear()
+
+class _Statements:
+    """Counts and times what any SQLAlchemy engine of this process sends; fetching of rows is no part of it."""
+
+    def __init__(self) -> None:
+        from sqlalchemy import event
+        from sqlalchemy.engine import Engine
+
+        self.count, self.ms, self._began = 0, 0.0, 0.0
+        event.listen(Engine, "before_cursor_execute", self._before)
+        event.listen(Engine, "after_cursor_execute", self._after)
+
+    def _before(self, *_: Any) -> None:
+        self._began = time.perf_counter()
+
+    def _after(self, *_: Any) -> None:
+        self.count += 1
+        self.ms += (time.perf_counter() - self._began) * 1000
 
 
 def _close() -> None:
@@ -239,70 +268,3 @@ def _close() -> None:
     for thing in gc.get_objects():
         if isinstance(thing, Engine):
             thing.dispose()
-
-
-class _Browser:
-    """Sends GET requests, keeping the session's cookie, and signs in when a page asks for that."""
-
-    def __init__(self, app: Callable[..., Any], instance: Instance) -> None:
-        self._app, self._instance = app, instance
-        self._kept: dict[str, str] = {}
-        self.signed_in = False
-
-    def get(self, request: Mapping[str, Any], answer: dict[str, Any]) -> float:
-        """Send one request, note what came in `answer`, and return the milliseconds until its last byte."""
-        taken = self._send(request, answer)
-        if answer["status"] == 302 and "/login" in answer["headers"].get("location", "") and not self.signed_in:
-            key = self._admin_key()
-            if key:
-                self.signed_in = True
-                self._kept["HTTP_AUTHORIZATION"] = "Bearer " + key
-                self._send(request, answer)
-                taken = self._send(request, answer)
-        return taken
-
-    def _send(self, request: Mapping[str, Any], answer: dict[str, Any]) -> float:
-        def start_response(status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None) -> Any:
-            got.update(status=status, headers=headers)
-            return body.append
-
-        got: dict[str, Any] = {}
-        body: list[bytes] = []
-        environ = self._environ(request)
-        began = time.perf_counter()
-        try:
-            chunks = self._app(environ, start_response)
-            body.extend(chunks)
-            getattr(chunks, "close", lambda: None)()
-        except Exception:
-            got = {"status": "500", "headers": []}
-        taken = (time.perf_counter() - began) * 1000
-        headers = {name.lower(): value for name, value in got["headers"]}
-        if "set-cookie" in headers:
-            self._kept["HTTP_COOKIE"] = headers.pop("set-cookie").split(";")[0]
-        answer.update(status=int(got["status"][:3]), headers=headers, size=sum(map(len, body)))
-        if request["keep"]:
-            answer["body"] = b"".join(body).decode("utf-8", "replace")
-        return taken
-
-    def _environ(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        path, _, query = request["path"].partition("?")
-        given = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in request["headers"].items()}
-        return {
-            "REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
-            "QUERY_STRING": query, "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
-            "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "HTTP_ACCEPT": "text/html",
-            "HTTP_USER_AGENT": "kallithea-tune", "CONTENT_LENGTH": "0", "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr,
-            "wsgi.multithread": False, "wsgi.multiprocess": True, "wsgi.run_once": False, **self._kept, **given,
-        }
-
-    def _admin_key(self) -> str:
-        """Return the API key of the first active admin; it never leaves this process."""
-        import sqlalchemy
-
-        statement = sqlalchemy.text(
-            "SELECT api_key FROM users WHERE active = :yes AND admin = :yes ORDER BY user_id LIMIT 1")
-        with self._instance.engine().connect() as connection:
-            row = connection.execute(statement, {"yes": True}).fetchone()
-        return str(row[0]) if row else ""

@@ -1,0 +1,106 @@
+"""Requests that the server refuses for their size: Mercurial's long headers, and large pushes."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, Optional
+
+from kallithea_tune.checks import repositories
+from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.probes import child
+from kallithea_tune.server import UNLIMITED, Server, server_of
+
+TEMPLATE = "Kallithea 0.7.0, template of the ini file: buffer-size = 65535, max_request_body_size = 107374182400"
+TEMPLATE_HEADERS = 65535
+# A node and the "+" behind it; getbundle names the common heads and the server's (mercurial/exchange.py), each
+# question of discovery 200 nodes (mercurial/setdiscovery.py); what else goes with them: measured, with room to spare.
+NODE, QUESTION, BESIDES = 41, 200, 2048
+WALK_SECONDS = 1.0
+
+
+def header_need(heads: int) -> int:
+    """Return how many bytes of arguments Mercurial sends for a repository with so many heads."""
+    return max(QUESTION, 2 * heads) * NODE + BESIDES
+
+
+def judge_headers(server: Server, counted: Mapping[str, int]) -> Finding:
+    """A pull of a repository with many heads has headers that grow with them, and fails when they do not fit."""
+    worst = max(counted, key=lambda name: counted[name]) if counted else ""
+    need, fits = header_need(counted.get(worst, 0)), server.header_bytes
+    evidence: dict[str, Any] = {"header_bytes": fits, "needed_bytes": need}
+    if worst:
+        evidence.update(most_heads=counted[worst], repository=worst)
+    common: dict[str, Any] = {
+        "subject": "headers", "evidence": evidence, "source": TEMPLATE, "threshold": "%d bytes" % TEMPLATE_HEADERS}
+    if fits is None:
+        evidence["header_bytes"] = "not known"
+        return Finding(
+            Severity.unknown, "not measured: how long headers may be with %s" % (server.use or "this server"), **common)
+    if fits < need:
+        what = " of %s, with its %d heads," % (worst, counted[worst]) if counted.get(worst, 0) * 2 > QUESTION else ""
+        return Finding(
+            Severity.error, "hg pull%s fails: %d bytes of headers are needed, and %d fit" % (what, need, fits),
+            remedy=_room(server, max(need, TEMPLATE_HEADERS)), **common)
+    if fits < TEMPLATE_HEADERS:
+        return Finding(
+            Severity.advice, "hg pull fails from %d heads on: headers of %d bytes fit" % (
+                (fits - BESIDES) // (2 * NODE) + 1, fits),
+            remedy=_room(server, TEMPLATE_HEADERS), **common)
+    return Finding(Severity.ok, "Mercurial's headers fit, of repositories with up to %d heads" % (
+        (fits - BESIDES) // (2 * NODE)), **common)
+
+
+def _room(server: Server, size: int) -> str:
+    if server.header_option == "limit_request_fields":
+        return "set limit_request_fields = %d in %s" % (size // 1024 + 11, server.section)
+    if server.header_option == "limit_request_field_size":
+        return "set limit_request_field_size = 8190 in %s" % server.section
+    if server.header_option:
+        return "set %s = %d in %s" % (server.header_option, size, server.section)
+    return "use = egg:waitress#main and threads = 1 in the server section"
+
+
+def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
+    """A push is one request, as large as what it brings; the first of a repository brings all of it."""
+    if server.body_bytes is None:
+        return None
+    unlimited = server.body_bytes == UNLIMITED
+    common: dict[str, Any] = {
+        "subject": "body", "source": TEMPLATE, "threshold": "the largest repository",
+        "evidence": {"body_mb": "no limit" if unlimited else server.body_bytes / 1e6, "largest_mb": size / 1e6,
+                     "repository": largest}}
+    fits = "any size" if unlimited else "up to " + repositories.megabytes(server.body_bytes)
+    if server.body_bytes > size:
+        return Finding(Severity.ok, "the server takes pushes of %s" % fits, **common)
+    return Finding(
+        Severity.warning, "pushes of more than %s are refused, and %s is larger" % (
+            repositories.megabytes(server.body_bytes), largest),
+        remedy="set %s = 107374182400 in %s" % (server.body_option, server.section)
+        if server.kind == "waitress" else "set %s = 0 in %s" % (server.body_option, server.section), **common)
+
+
+@check("WEB006", "serving-limits", "Limits of headers and pushes", "serving", seconds=repositories.SECONDS,
+       needs=("ini", "database"), tags=("probe", "hg"), shares=repositories.SHARED)
+def limits(context: Context) -> Iterator[Finding]:
+    """Hold the server's limits for headers and bodies against what the repositories here need.
+
+    Mercurial sends the arguments of a pull in headers: up to 200 revisions in each question of discovery, and all
+    common heads and all the server's when it asks for the bundle, 41 bytes each. The heads are counted in the
+    changelog's index, of the largest repositories first, for a second. Where they do not fit, a pull fails: an error.
+    Less than 65,535 bytes, which Kallithea's template demands of uWSGI, is advice. A push that brings a whole
+    repository is as large as it: a warning where the largest here would be refused.
+
+    The limits are those of the server in the ini file; a web server in front has its own.
+    """
+    server = server_of(context.instance)
+    found = repositories.survey(context)
+    names = [facts["name"] for facts in repositories.examined(found, "hg")]
+    within = min(WALK_SECONDS, max(0.2, context.deadline.left))
+    counted = child.call(
+        "kallithea_tune.probes.hg_heads:count", within + 5, root=found["root"], names=names, within=within)
+    yield judge_headers(server, counted)
+    whole = [facts for facts in found["examined"] if "bytes" in facts]
+    if whole:
+        largest = max(whole, key=lambda facts: int(facts["bytes"]))
+        body = judge_body(server, largest["name"], largest["bytes"])
+        if body:
+            yield body

@@ -1,0 +1,122 @@
+"""Who serves the static files that pages need, and whether they are there: asked, since settings do not say it."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator, Mapping, Optional
+from urllib.parse import urlsplit
+
+from kallithea_tune.checks.application import SECONDS, SHARED, visited
+from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.instance import as_bool
+from kallithea_tune.output import figure
+from kallithea_tune.probes import child, wsgi
+
+SWITCH, DOCUMENTED = "serve_static", "static_files"
+SLOW_MS = 100
+GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', static files"
+Files = Mapping[str, Mapping[str, Any]]
+
+
+def missing(files: Files) -> list[str]:
+    """Return the paths that were not answered with 200."""
+    return [path for path, got in files.items() if got["status"] != 200]
+
+
+def judge_built(files: Files) -> Finding:
+    """Without the built front-end, which Kallithea's package does not bring, pages have neither style nor scripts."""
+    lost = missing(files)
+    common: dict[str, Any] = {
+        "subject": "front-end", "evidence": {"files": len(files), "missing": len(lost)},
+        "threshold": "0 missing", "source": "Kallithea manual, installation (front-end-build)"}
+    if not lost:
+        return Finding(Severity.ok, "the front-end is built: the front page's %d files exist" % len(files), **common)
+    return Finding(
+        Severity.error, "the front-end is not built: pages lack %s%s" % (
+            lost[0], " and %d more" % (len(lost) - 1) if len(lost) > 1 else ""),
+        remedy="kallithea-cli front-end-build, which needs npm; then restart Kallithea", **common)
+
+
+def judge_serving(files: Files, documented_off: bool) -> Finding:
+    """The application serves what it has at some cost, and one setting that is said to stop it does not."""
+    taken = sum(got["ms"] for got in files.values())
+    common: dict[str, Any] = {
+        "subject": "server", "threshold": "%d ms a page" % SLOW_MS, "source": GUIDE + "; limit: our judgement",
+        "evidence": {"by": "the application", "files": len(files), "all_ms": taken}}
+    remedy = "gearbox static-export --help: the web server serves them, then %s = false" % SWITCH
+    if taken > SLOW_MS:
+        return Finding(
+            Severity.advice, "the %d static files of a page take the application %s ms" % (len(files), figure(taken)),
+            remedy=remedy, impact_ms=taken, impact_per="first page view", **common)
+    if documented_off:
+        return Finding(
+            Severity.advice, "%s = false has no effect: the application serves static files" % DOCUMENTED,
+            remedy="set %s = false when the web server serves them (gearbox static-export)" % SWITCH, **common)
+    return Finding(
+        Severity.ok, "the application serves the %d static files of a page in %s ms" % (len(files), figure(taken)),
+        **common)
+
+
+def judge_elsewhere(files: Files, url: str) -> Finding:
+    """With the application's own serving off, what the web server does not have is nowhere."""
+    lost = missing(files)
+    common: dict[str, Any] = {
+        "subject": "server", "threshold": "0 missing", "source": GUIDE,
+        "evidence": {"by": url, "files": len(files), "missing": len(lost)}}
+    if not lost:
+        return Finding(Severity.ok, "the web server serves the %d static files of a page" % len(files), **common)
+    return Finding(
+        Severity.error, "%d static files are served by nobody: %s%s" % (len(lost), url, lost[0]),
+        remedy="gearbox static-export: publish them again, or remove %s = false until then" % SWITCH, **common)
+
+
+def addresses(canonical: str, paths: list[str]) -> tuple[str, dict[str, str]]:
+    """Return the web server of ``canonical_url`` and, for each path of the application, the one to ask it for."""
+    parts = urlsplit(canonical)
+    prefix = parts.path.rstrip("/")
+    # Behind PasteDeploy's prefix filter the application's own links begin with the prefix.
+    return "%s://%s" % (parts.scheme, parts.netloc.rpartition("@")[2]), {
+        path: path if path.startswith(prefix + "/") else prefix + path for path in paths}
+
+
+@check("WEB003", "serving-static", "Static files", "serving", seconds=SECONDS, writes="cache_dir",
+       needs=("ini", "database", "app"), tags=("probe", "app", "static"), shares=SHARED)
+def static_files(context: Context) -> Iterator[Finding]:
+    """Ask the application, in-process, for every style sheet, script and image that its front page names.
+
+    Answered with 200, the application serves them; that takes milliseconds, which are summed. Where some are missing,
+    the front-end is not built: an error. Where all are refused, the application's serving is off: then it is asked once
+    more with serve_static = true whether they exist, and the web server at canonical_url whether it has them. What is
+    served by nobody is an error; without canonical_url nobody can be asked. Kallithea's documented static_files = false
+    is not believed: in 0.7.0 it has no effect.
+    """
+    seen = visited(context).get("files")
+    files: Optional[Files] = seen[0].prepared["files"] if seen else None
+    if not files:
+        raise NotMeasured("the front page could not be asked for the files it needs")
+    settings = context.instance.settings
+    if len(missing(files)) < len(files):
+        yield judge_built(files)
+        yield judge_serving(
+            {path: got for path, got in files.items() if got["status"] == 200},
+            not as_bool(settings.get(DOCUMENTED, "true")))
+        return
+    yield judge_built(_as_if_served(context, list(files)))
+    canonical = settings.get("canonical_url", "").strip()
+    if not canonical:
+        yield Finding(
+            Severity.unknown, "not measured: the application serves no static files; who does cannot be asked",
+            subject="server", remedy="set canonical_url, or: gearbox static-export --verify URL")
+        return
+    server, paths = addresses(canonical, list(files))
+    within = max(1.0, context.deadline.left)
+    found = child.call(
+        "kallithea_tune.probes.web_address:ask", within + 5, url=canonical, paths=list(paths.values()), within=within)
+    yield judge_elsewhere(found, server)
+
+
+def _as_if_served(context: Context, paths: list[str]) -> Files:
+    """Load the application once more, with its serving on, and ask again."""
+    requests = [wsgi.Request(path) for path in paths]
+    seen = wsgi.visit(context.instance, requests, max(3.0, context.deadline.left), settings={SWITCH: "true"})
+    return {answer.path: {"status": answer.status} for answer in seen.answers if answer.ms}

@@ -1,0 +1,70 @@
+"""How many processes serve requests, held against the cores they share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Iterator, Mapping, Optional
+
+from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.output import figure
+from kallithea_tune.server import Server, server_of
+
+ENOUGH = 8
+SOURCE = "RhodeCode manual: 2 x cores + 1, no more than 8 to 12 a server; gunicorn manual; lower limit: our judgement"
+
+
+def processes_of(server: Server, seen: Mapping[str, Any]) -> Optional[int]:
+    """Return how many processes there are: those that run, where more do than the ini file says."""
+    known = [count for count in (server.processes, seen["running"]) if count]
+    return max(known) if known else None
+
+
+def judge_processes(server: Server, seen: Mapping[str, Any]) -> Finding:
+    """One process answers one request at a time; beyond twice the cores they only take turns, and memory."""
+    processes, cores = processes_of(server, seen), seen["cores"]
+    evidence: dict[str, Any] = {
+        "cores": cores, "configured": server.processes or "not said", "running": seen["running"]}
+    if seen["resident_mb"]:
+        evidence["resident_mb"] = seen["resident_mb"]
+    least, most = min(math.ceil(cores), ENOUGH), 2 * math.ceil(cores) + 1
+    common: dict[str, Any] = {
+        "evidence": evidence, "source": SOURCE, "threshold": "2 and %s cores to %d" % (figure(cores), most)}
+    if processes is None:
+        return Finding(Severity.unknown, "not measured: how many processes serve requests is not said", **common)
+    if processes == 1:
+        return Finding(
+            Severity.warning, "one process serves requests: a clone keeps everybody waiting",
+            remedy=_MORE.get(server.kind, _BALANCE) % min(most, 12), **common)
+    if processes < least:
+        return Finding(
+            Severity.advice, "%d processes serve requests, and there are %s cores" % (processes, figure(cores)),
+            remedy=_MORE.get(server.kind, _BALANCE) % min(most, 12), **common)
+    if processes > most:
+        return Finding(
+            Severity.advice, "%d processes share %s cores" % (processes, figure(cores)),
+            remedy=_MORE.get(server.kind, _BALANCE) % most, **common)
+    return Finding(
+        Severity.ok, "%d processes serve requests on %s cores" % (processes, figure(cores)), **common)
+
+
+_BALANCE = "serve with gunicorn or uWSGI, or run %d instances behind the web server"
+_MORE = {
+    "gunicorn": "set workers = %d in [server:main]",
+    "uwsgi": "set workers = %d in [uwsgi]",
+}
+
+
+@check("WEB002", "serving-processes", "Server processes against cores", "serving", seconds=0.5,
+       tags=("probe",))
+def processes(context: Context) -> Iterator[Finding]:
+    """Count the processes that serve requests, in the ini file and running, and the cores they may use.
+
+    Cores are those that the running processes are bound to, or less where a control group's CPU quota says so (this
+    command's own where none runs). One process is a warning: with one thread each, as Kallithea needs, a clone of a
+    minute holds up every other request for a minute. Fewer processes than cores, up to 8, is advice, and so are more
+    than 2 x cores + 1. Processes that run with another ini file are not counted.
+    """
+    from kallithea_tune.probes import child
+
+    seen = child.call("kallithea_tune.probes.workers:survey", 5 + context.deadline.left, ini=context.instance.path)
+    yield judge_processes(server_of(context.instance), seen)

@@ -1,0 +1,49 @@
+"""The revision of the database's schema, and those that the application's migrations know."""
+
+from __future__ import annotations
+
+import ast
+import os
+from typing import Iterator, Mapping, Optional
+
+from kallithea_tune.probes.database import asking, connected
+from kallithea_tune.probes.files import entries
+
+Revisions = Mapping[str, "frozenset[str]"]
+
+
+def revisions(package: str) -> Revisions:
+    """Return each revision of Alembic's scripts below the directory `package` with those it follows, unimported."""
+    found = {}
+    for entry in entries(os.path.join(package, "alembic", "versions")):
+        if entry.name.endswith(".py"):
+            with open(entry.path, encoding="utf-8") as file:
+                named = dict(_constants(ast.parse(file.read())))
+            before = named.get("down_revision") or ()
+            if isinstance(named.get("revision"), str) and isinstance(before, (str, tuple, list)):
+                found[str(named["revision"])] = frozenset([before] if isinstance(before, str) else before)
+    return found
+
+
+def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            try:
+                yield node.targets[0].id, ast.literal_eval(node.value)
+            except ValueError:
+                continue
+
+
+def heads(known: Revisions) -> list[str]:
+    """Return the newest revisions: those that none follows."""
+    return sorted(set(known) - {revision for before in known.values() for revision in before})
+
+
+def current(url: str) -> Optional[list[str]]:
+    """Return the revisions that the database is at, None where it has no table for them; for a child process."""
+    import sqlalchemy
+
+    with connected(url) as connection:
+        if "alembic_version" not in sqlalchemy.inspect(connection).get_table_names():
+            return None
+        return sorted(str(row[0]) for row in asking(connection)("SELECT version_num FROM alembic_version"))
