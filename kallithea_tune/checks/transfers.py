@@ -34,10 +34,10 @@ def judge_clone(kind: str, seen: Mapping[str, Any], filters: Sequence[str]) -> I
             remedy=remedy, **common)
     else:
         yield Finding(Severity.ok, "%s clones leave as they are made, and as they are" % kind, **common)
-    if seen["read"] != 0 and kind == "git":
+    if seen["read"] and kind == "git":
         yield Finding(
             Severity.warning, "a filter reads pushes whole before Kallithea sees them", subject="push",
-            evidence={"filters": evidence["filters"]}, threshold="0 bytes", source=SOURCE,
+            evidence={"read_bytes": seen["read"], "filters": evidence["filters"]}, threshold="0 bytes", source=SOURCE,
             remedy="take %s out of the way of pushes" % evidence["filters"])
 
 

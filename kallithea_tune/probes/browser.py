@@ -11,6 +11,9 @@ from urllib.parse import unquote_to_bytes
 
 from kallithea_tune.instance import Instance
 
+# Where the body of a request stays in reach, whatever filters put in the place of "wsgi.input".
+SENT = "kallithea_tune.sent"
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -57,9 +60,10 @@ class Browser:
             return take
 
         def take(chunk: bytes) -> None:
-            if chunk and not taken:
-                arrived()
-            taken.append(chunk)
+            if chunk:
+                if not taken:
+                    arrived()
+                taken.append(chunk)
 
         got: dict[str, Any] = {}
         failed = ""
@@ -82,6 +86,7 @@ class Browser:
 
     def _environ(self, whole: str, headers: Mapping[str, str], body: Optional[bytes]) -> dict[str, Any]:
         path, _, query = whole.partition("?")
+        sent = io.BytesIO(body or b"")
         named = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
         if body is not None:
             named["CONTENT_TYPE"] = named.pop("HTTP_CONTENT_TYPE", "application/octet-stream")
@@ -91,7 +96,7 @@ class Browser:
             "QUERY_STRING": query, "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
             "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "HTTP_ACCEPT": "text/html",
             "HTTP_USER_AGENT": "kallithea-tune", "CONTENT_LENGTH": str(len(body or b"")), "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http", "wsgi.input": io.BytesIO(body or b""), "wsgi.errors": sys.stderr,
+            "wsgi.url_scheme": "http", "wsgi.input": sent, SENT: sent, "wsgi.errors": sys.stderr,
             "wsgi.multithread": False, "wsgi.multiprocess": True, "wsgi.run_once": False, **self._kept, **named,
         }
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterator, Mapping
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.probes.browser import Browser, Reply
+from kallithea_tune.probes.browser import SENT, Browser, Reply
 
 LIMIT, BLOCK = 1 << 20, 1 << 15
 # What Mercurial 6.3 and Git 2.39 send; seen with a proxy that logs.
@@ -48,8 +48,7 @@ class Tap:
                 kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
                 return start_response(status, kept, exc_info)
 
-            self.size, self.ended, source = 0, False, environ["wsgi.input"]
-            self.read = source.tell() if hasattr(source, "tell") else -1
+            self.size, self.ended, self.read = 0, False, environ[SENT].tell()
             return self._through(app(environ, start))
 
         return tapped

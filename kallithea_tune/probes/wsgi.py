@@ -182,7 +182,9 @@ def visit_here(
         raise
     except (Exception, SystemExit) as error:
         _raise_if_locked(error)
-        said = " ".join(words.said) if isinstance(error, SystemExit) else str(error).strip().split("\n")[0]
+        said = str(error).strip().split("\n")[0]
+        if isinstance(error, SystemExit) and (words.said or said.isdigit()):
+            said = " ".join(words.said)
         return {"kind": type(error).__name__, "said": said}
     start_ms = (time.perf_counter() - began) * 1000
     browser, statements = Browser(app, instance), _Statements()

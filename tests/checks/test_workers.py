@@ -1,0 +1,107 @@
+"""Processes against cores: judged by tables, counted on real processes and control groups."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from kallithea_tune.checks.model import Severity
+from kallithea_tune.checks.workers import judge_processes
+from kallithea_tune.probes import workers
+from kallithea_tune.probes.mounts import Mount
+from kallithea_tune.server import Server
+
+
+@pytest.mark.parametrize("kind, configured, running, cores, severity, remedy", [
+    ("gunicorn", 1, 0, 2.0, Severity.warning, "set workers = 5 in [server:main]"),
+    ("uwsgi", 1, 0, 1.0, Severity.warning, "set workers = 3 in [uwsgi]"),
+    ("waitress", 1, 1, 16.0, Severity.warning, "run 12 instances"),
+    ("gunicorn", 2, 0, 4.0, Severity.advice, "set workers = 9"),
+    ("gunicorn", 4, 0, 4.0, Severity.ok, ""),
+    ("gunicorn", 9, 0, 4.0, Severity.ok, ""),
+    ("gunicorn", 10, 0, 4.0, Severity.advice, "set workers = 9"),
+    # Half a core of a control group is one that two processes may share.
+    ("gunicorn", 3, 0, 0.5, Severity.ok, ""),
+    ("gunicorn", 4, 0, 0.5, Severity.advice, "set workers = 3"),
+    # Eight are enough for one server, however many cores it has.
+    ("gunicorn", 7, 0, 64.0, Severity.advice, "set workers = 12"),
+    ("gunicorn", 8, 0, 64.0, Severity.ok, ""),
+    # What the command line set counts.
+    ("gunicorn", 1, 4, 2.0, Severity.ok, ""),
+    ("gunicorn", None, 4, 2.0, Severity.ok, ""),
+    ("gunicorn", None, 0, 2.0, Severity.unknown, ""),
+])
+def test_processes(
+    kind: str, configured: Optional[int], running: int, cores: float, severity: Severity, remedy: str
+) -> None:
+    seen = {"cores": cores, "running": running, "resident_mb": None}
+    found = judge_processes(Server(kind, "egg:" + kind, processes=configured), seen)
+    assert found.severity is severity and remedy in found.remedy
+
+
+def test_workers_are_counted_and_neither_their_master_nor_celery(tmp_path: Path) -> None:
+    ini = tmp_path / "my.ini"
+    ini.touch()
+    master = (
+        "import subprocess, sys, time\n"
+        "for _ in range(3):\n"
+        "    subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()', sys.argv[1]])\n"
+        "print('started', flush=True)\nsys.stdin.read()\n")
+    command = [sys.executable, "-c", master, str(ini)]
+    program = tmp_path / "kallithea-cli"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE),
+        subprocess.Popen([str(program), "celery-run", "-c", str(ini)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)]
+    try:
+        assert processes[0].stdout and processes[0].stdout.readline() == b"started\n"
+        seen = workers.survey(str(ini))
+        assert seen["running"] == 3 and seen["resident_mb"] > 1 and seen["cores"] > 0
+    finally:
+        for process in processes:
+            process.communicate()
+    assert workers.survey(str(ini))["running"] == 0
+
+
+@pytest.mark.parametrize("type, options, lines, files, cores", [
+    ("cgroup2", "rw", "0::/web/kallithea", {
+        "web/kallithea/cpu.max": "300000 100000", "web/cpu.max": "150000 100000"}, 1.5),
+    ("cgroup2", "rw", "0::/web/kallithea", {
+        "web/kallithea/cpu.max": "300000 100000", "web/cpu.max": "max 100000"}, 3.0),
+    ("cgroup", "rw,cpu", "3:cpu,cpuacct:/web", {
+        "web/cpu.cfs_period_us": "100000", "web/cpu.cfs_quota_us": "50000"}, 0.5),
+    ("cgroup", "rw,cpu", "3:cpu,cpuacct:/web", {
+        "web/cpu.cfs_period_us": "100000", "web/cpu.cfs_quota_us": "-1"}, 8.0),
+    ("cgroup2", "rw", "0::/", {}, 8.0),
+])
+def test_the_least_quota_of_the_control_groups_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, type: str, options: str, lines: str, files: dict[str, str],
+    cores: float,
+) -> None:
+    # The machine that runs the tests has one version, and gives out no quotas.
+    for name, content in {"../7/cgroup": lines, **files}.items():
+        path = Path(os.path.normpath(str(tmp_path / "groups" / name)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content + "\n")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    table = [Mount(1, "0:30", "/", str(tmp_path / "groups"), type, type, tuple(options.split(",")))]
+    assert workers.cores(7, str(tmp_path), table) == cores
+
+
+def test_a_real_ini_file(instance: Path, gearbox: Any, edit: Any) -> None:
+    def severity() -> Any:
+        said = gearbox("perf-check", "-c", instance, "--only", "WEB002", "-f", "json", cwd=str(instance.parent))
+        (found,) = json.loads(said.stdout)
+        return found["severity"], found["evidence"]["configured"]
+
+    assert severity() == ("warning", 1)
+    most = 2 * len(os.sched_getaffinity(0)) + 1
+    edit(instance, "use = egg:waitress#main", "use = egg:gunicorn#main\nworkers = %d" % (most + 1))
+    assert severity() == ("advice", most + 1)
