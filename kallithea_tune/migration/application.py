@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.errors import TuneError
+from kallithea_tune.redact import Redactor
 
 if TYPE_CHECKING:
     from kallithea_tune.instance import Instance
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 PAGES = ("/_admin/login", "/_admin/journal", "/_admin/public_journal")  # and the summary of a repository of each kind
 SECONDS = 120.0  # for one start of the application and all pages
 SHOWN = 60  # characters of a line that are shown
+_PIECES = re.compile(r"<[^>]*>|[^<]+|<")
 _WORDS = re.compile(r"\w+|\W")
 
 
@@ -79,7 +81,8 @@ def _unlike(source: Answer, target: Answer, again: Answer) -> str:
 def difference(before: str, other: str, after: str) -> Optional[tuple[int, str, str]]:
     """Return number and text of the first line of `other` that is not as in `before` and `after`; None without one.
 
-    Words that differ between `before` and `after` may be anything in `other`.
+    The text between two tags, and the words inside a tag, that differ between `before` and `after` may be anything in
+    `other`: "6 minutes and 59 seconds ago" becomes "7 minutes ago".
     """
     ones, twos, others = before.splitlines(), after.splitlines(), other.splitlines()
     for number in range(max(len(ones), len(others))):
@@ -90,15 +93,19 @@ def difference(before: str, other: str, after: str) -> Optional[tuple[int, str, 
 
 
 def _fits(one: str, two: str, asked: str) -> bool:
-    if one == two:
-        return False
-    words, again, found = (_WORDS.findall(line) for line in (one, two, asked))
-    if len(words) != len(again):
-        return True
-    return len(words) == len(found) and all(
-        word == third or word != second for word, second, third in zip(words, again, found))
+    pieces = [_PIECES.findall(line) for line in (one, two, asked)]
+    return len(pieces[0]) != len(pieces[1]) or len(pieces[0]) == len(pieces[2]) and all(
+        map(_piece_fits, *pieces))
+
+
+def _piece_fits(one: str, two: str, asked: str) -> bool:
+    if one == two or not one.startswith("<"):
+        return one != two or asked == one
+    words = [_WORDS.findall(piece) for piece in (one, two, asked)]
+    return len(words[0]) != len(words[1]) or len(words[0]) == len(words[2]) and all(
+        first != second or first == third for first, second, third in zip(*words))
 
 
 def _short(line: str) -> str:
-    line = " ".join(line.split())
+    line = Redactor().text(" ".join(line.split()))
     return line if len(line) <= SHOWN else line[:SHOWN] + "..."
