@@ -42,6 +42,11 @@ class Recipe:
     group: str = ""
 
     @property
+    def making(self) -> tuple[str, int, str]:
+        """What each file of a release depends on beside its content."""
+        return self.how, self.mode, self.group
+
+    @property
     def words(self) -> str:
         """The options of the command that differ from its defaults, as a shell reads them."""
         usual = Recipe()

@@ -29,7 +29,8 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
                     raise Refused("%s is a link that leads out of %s; replace it by the file itself" % (source, root))
                 found[path] = _identified(path, source, known.get(path))
         except OSError as error:
-            raise ConfigError("%s cannot be read: %s" % (error.filename or root, error.strerror)) from None
+            raise ConfigError("%s cannot be read: %s" % (
+                (error.filename or root).rstrip(os.sep), error.strerror)) from None
     _refuse_file_and_directory(found)
     return found
 

@@ -65,14 +65,13 @@ def usual_reader() -> Optional[Reader]:
     return next((reader(name) for name in USUAL_USERS if name in there), None)
 
 
-def apply(holder: str, directory: str, manifest: Manifest, group: Optional[int]) -> None:
-    """Give a release, and the directory that holds it, mode and group; a directory also gets the search bits.
+def apply(directory: str, manifest: Manifest, group: Optional[int]) -> None:
+    """Give a release mode and group; a directory also gets the search bits.
 
     With hard links, the application's own files are left as they are.
     """
     mode = manifest.recipe.mode
     theirs = set() if manifest.recipe.how == "copy" else {os.path.join(directory, path) for path in manifest.files}
-    _set(holder, mode | (mode & 0o444) >> 2 | 0o700, group)
     for parent, _, names in os.walk(directory):
         _set(parent, mode | (mode & 0o444) >> 2 | 0o700, group)
         for path in (os.path.join(parent, name) for name in names):

@@ -1,9 +1,10 @@
-"""Brings one file from the application into a release: as a copy, a hard link or a symbolic link."""
+"""Brings one file into a release: from the application, as the admin chose, or from the release before."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.probes.static_files import CHUNK
@@ -24,6 +25,17 @@ def bring(file: StaticFile, target: str, how: str) -> None:
     else:
         _copy(file, target)
         os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+
+
+def carry(path: str, target: str, link: bool) -> None:
+    """Take a file over from the release before: the same one by `link`, or else one like it, to be given another mode.
+
+    What is served now must not change before the new release is there whole.
+    """
+    if link:
+        os.link(path, target, follow_symlinks=False)
+    else:
+        shutil.copy2(path, target, follow_symlinks=False)
 
 
 def _link(source: str, target: str) -> None:

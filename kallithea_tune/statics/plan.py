@@ -46,9 +46,8 @@ class Plan:
 
 
 def _visible(manifest: Manifest) -> tuple[object, ...]:
-    recipe = manifest.recipe
     files = {path: item.visible for path, item in manifest.files.items()}
-    return manifest.app, manifest.version, recipe.how, recipe.mode, recipe.group, files
+    return manifest.app, manifest.version, manifest.recipe.making, files
 
 
 def make(before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Collection[str] = ()) -> Plan:
@@ -58,16 +57,16 @@ def make(before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Co
     are not in the release any more as they should be. Pure.
     """
     old = {path: item for path, item in (before.files if before else {}).items() if path not in damaged}
-    same_how = before is not None and before.recipe.how == recipe.how
+    same_making = before is not None and before.recipe.making == recipe.making
     after, taken = {}, set()
     for path, file in served.files.items():
         was = old.get(path)
         if was is None or was.file.sha256 != file.sha256:
             after[path] = Published(file, file.mtime_ns)
             continue
-        stays = same_how and recipe.how != "symlink"
+        stays = same_making and recipe.how != "symlink"
         after[path] = Published(file, was.mtime_ns if stays else file.mtime_ns, _chosen(was, recipe))
-        if same_how:
+        if same_making:
             taken.add(path)
     aged = before is not None and (before.version, before.app) != (served.version, served.app)
     for path, item in old.items():

@@ -19,7 +19,7 @@ from kallithea_tune import release
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 from kallithea_tune.release import SUFFIXES, Manifest, Published
 from kallithea_tune.statics import access, compress
-from kallithea_tune.statics.bring import bring
+from kallithea_tune.statics.bring import bring, carry
 from kallithea_tune.statics.destination import LOCK, STAGING, releases_of
 from kallithea_tune.statics.plan import Plan
 
@@ -52,7 +52,7 @@ def carry_out(
         try:
             written = _stage(todo, staging, current, progress)
             _write_manifest(staging, written)
-            access.apply(holder, staging, todo.after, group)
+            access.apply(staging, todo.after, group)
             inspect(staging)
             _sync(holder)
             made = os.path.join(holder, "%04d" % (_number(current) + 1))
@@ -83,16 +83,18 @@ def record(todo: Plan, destination: str) -> None:
 
 
 def _stage(todo: Plan, staging: str, previous: str, progress: Progress) -> Manifest:
+    same = todo.before is not None and todo.before.recipe.making == todo.after.recipe.making
     for number, (path, item) in enumerate(todo.after.files.items()):
         progress("copying", number, len(todo.after.files))
         target = os.path.join(staging, path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         if path in todo.taken:
-            os.link(os.path.join(previous, path), target, follow_symlinks=False)
+            carry(os.path.join(previous, path), target, same)
         else:
             bring(item.file, target, todo.after.recipe.how)
     for path, coding, _ in todo.after.variants():
-        os.link(os.path.join(previous, path) + SUFFIXES[coding], os.path.join(staging, path) + SUFFIXES[coding])
+        variant = path + SUFFIXES[coding]
+        carry(os.path.join(previous, variant), os.path.join(staging, variant), same)
     sizes = compress.write_variants(todo.compressing, staging, progress)
     files = {
         path: Published(item.file, item.mtime_ns, {**item.variants, **sizes.get(path, {})}, item.kept)
@@ -159,7 +161,10 @@ def _forget(holder: str, current: str, keep: int) -> None:
 
 @contextlib.contextmanager
 def _alone(holder: str) -> Iterator[None]:
-    os.makedirs(holder, exist_ok=True)
+    if not os.path.isdir(holder):
+        os.mkdir(holder)
+        # Whatever the umask: who may read what is decided inside.
+        os.chmod(holder, 0o755)
     with open(os.path.join(holder, LOCK), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

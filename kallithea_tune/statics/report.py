@@ -18,10 +18,10 @@ class Report:
         self._redact, self._quiet, self._machine = redact, quiet, machine
         self.rows: list[list[str]] = []
 
-    def say(self, text: str) -> None:
-        """Tell people on stderr, for standard output may be the configuration."""
+    def say(self, text: str, whole: bool = False) -> None:
+        """Tell people on stderr, for standard output may be the configuration; `whole` is for commands to be pasted."""
         if not self._quiet and not self._machine:
-            print(textwrap.fill(
+            print(self._redact(text) if whole else textwrap.fill(
                 self._redact(text), WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False,
             ), file=sys.stderr)
 
@@ -29,8 +29,9 @@ class Report:
         """Tell of several files by their number and the first few; each is a row."""
         self.rows += [[kind, path, said] for path in paths]
         if paths:
-            more = ", ..." if paths[3:] else ""
-            self.say("%d %s: %s%s" % (len(paths), said or kind, ", ".join(paths[:3]), more))
+            shown = next(count for count in (3, 2, 1) if count == 1 or len(", ".join(paths[:count])) < WIDTH // 2)
+            more = ", ..." if paths[shown:] else ""
+            self.say("%d %s: %s%s" % (len(paths), said or kind, ", ".join(paths[:shown]), more))
 
     def row(self, kind: str, path: str, said: str = "") -> None:
         """Add a row, of which people are told otherwise."""

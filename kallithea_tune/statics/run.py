@@ -83,7 +83,7 @@ def check(instance: Instance, where: str, given: Mapping[str, Any], report: Repo
         return EXIT_OK
     report.row("stale", where, "; ".join(state.stale))
     report.say("%s is stale: %s" % (where, ", ".join(state.stale)))
-    report.say("run: " + static_export.renewal(instance, where, state.recipe))
+    report.say("run: " + static_export.renewal(instance, where, state.recipe), whole=True)
     return EXIT_FINDINGS
 
 
@@ -130,7 +130,7 @@ class Export:
         size = sum(item.file.size for item in after.files.values())
         say("%s %s: %d files, %.1f MB" % (after.app, after.version, len(after.files), size / 1e6))
         if todo.before and after.recipe.words:
-            say("options: " + after.recipe.words)
+            say("options: %s" % after.recipe.words, whole=True)
         for directory in after.recipe.overlays:
             inside = os.path.join(directory, "")
             laid = [path for path, item in after.files.items() if item.file.source.startswith(inside)]
@@ -229,4 +229,4 @@ def switch_off(instance: Instance, where: str, dry_run: bool, release: Manifest,
         backup = switch.carry_out(instance, edit, release.own[0])
         report.row("written", edit.path, backup)
         report.say("%s is changed and the application no longer serves the files; restart it" % edit.path)
-        report.say("to go back: mv %s %s" % (shlex.quote(backup), shlex.quote(edit.path)))
+        report.say("to go back: mv %s %s" % (shlex.quote(backup), shlex.quote(edit.path)), whole=True)

@@ -1,49 +1,16 @@
-"""Publishing real files: what is swapped in, what keeps its inode, what is refused, what a kill leaves."""
+"""Publishing real files: what is swapped in, what keeps its inode, what stays reachable."""
 
 from __future__ import annotations
 
 import gzip
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from kallithea_tune import release
-from kallithea_tune.errors import Refused
-from kallithea_tune.probes.static_export import damaged
-from kallithea_tune.probes.static_files import collect
-from kallithea_tune.release import Recipe
-from kallithea_tune.statics import bring, compress, destination, publish
-from kallithea_tune.statics.plan import Served, make
-
-
-@pytest.fixture
-def public(tmp_path):
-    root = tmp_path / "app" / "public"
-    for path, text in (("css/style.css", "a {}\n" * 500), ("js/base.js", "var a;\n" * 500), ("LICENSES.txt", "short")):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root
-
-
-@pytest.fixture
-def export(public, tmp_path):
-    def call(version="1", overlays=(), place=tmp_path / "www" / "static", left_out=(), **recipe):
-        place.parent.mkdir(exist_ok=True)
-        before = destination.published(str(place))
-        destination.check_apart(str(place), [str(public)])
-        files = collect([str(public), *map(str, overlays)], before.sources if before else {})
-        served = Served("app", version, (str(public),), files, left_out)
-        todo = make(before, served, Recipe(**recipe), damaged(before, str(place)) if before else [])
-        if not todo.nothing:
-            publish.carry_out(todo, str(place))
-        return place, todo
-
-    return call
+from kallithea_tune.errors import Refused, TuneError
+from kallithea_tune.statics import bring, compress, publish
 
 
 def test_first_publication_is_whole_and_a_second_changes_nothing(export, public):
@@ -80,46 +47,6 @@ def test_files_that_went_away_stay_for_the_kept_releases_only(export, public):
     assert list(todo.removed) == ["js/base.js"] and not (place / "js" / "base.js").exists()
 
 
-def test_overlay_wins_and_dotfiles_are_never_published(export, public, tmp_path):
-    overlay = tmp_path / "theme"
-    (overlay / "css").mkdir(parents=True)
-    (overlay / "css" / "style.css").write_text("theme")
-    (overlay / ".git").mkdir()
-    (overlay / ".git" / "config").write_text("secret")
-    place, _ = export(overlays=[overlay])
-    assert (place / "css" / "style.css").read_text() == "theme"
-    assert not (place / ".git").exists()
-
-
-def test_a_link_that_leads_out_is_refused(export, public, tmp_path):
-    (tmp_path / "private").write_text("secret")
-    (public / "css" / "private").symlink_to(tmp_path / "private")
-    with pytest.raises(Refused, match="leads out"):
-        export()
-
-
-def test_foreign_files_and_dangerous_places_are_refused(export, public, tmp_path):
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    (foreign / "mine.txt").write_text("mine")
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    link = tmp_path / "link"
-    link.symlink_to(outside)
-    for place in (Path("/"), Path.home(), public, public / "static", public.parent, foreign, link):
-        with pytest.raises(Refused):
-            export(place=place)
-    assert (foreign / "mine.txt").read_text() == "mine" and os.listdir(str(outside)) == []
-
-
-def test_a_file_that_the_admin_put_into_the_release_is_refused_and_kept(export):
-    place, _ = export()
-    (place / "robots.txt").write_text("mine")
-    with pytest.raises(Refused, match=r"robots\.txt"):
-        export("2")
-    assert (place / "robots.txt").read_text() == "mine"
-
-
 @pytest.mark.parametrize("how", bring.HOW)
 def test_every_way_of_publishing_serves_the_same_bytes(export, public, how):
     place, _ = export(how=how)
@@ -137,48 +64,122 @@ def test_variants_are_the_same_bytes_every_time(public, tmp_path):
         assert Path(str(first) + suffix).read_bytes() == Path(str(second) + suffix).read_bytes()
 
 
-def test_a_damaged_manifest_is_refused(export):
+def inodes(place):
+    return {str(path.relative_to(place)): os.stat(str(path)).st_ino for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("other", [{"mode": 0o600}, {"how": "hardlink"}, {"how": "symlink"}])
+def test_what_is_served_now_is_not_touched_before_the_swap(export, planned, other):
+    place, _ = export(keep=1)
+    old = place.resolve()
+    before = {name: (old / name).stat().st_mode for name in inodes(old)}
+
+    def refuse(directory):
+        raise Refused("no")
+
+    with pytest.raises(Refused, match="no"):
+        publish.carry_out(planned(**other), str(place), inspect=refuse)
+    assert place.resolve() == old and sorted(os.listdir(str(old.parent))) == [".lock", "0001"]
+    assert {name: (old / name).stat().st_mode for name in inodes(old)} == before
+
+
+def test_mode_and_group_that_change_are_carried_out_on_files_that_did_not(export):
     place, _ = export()
-    (place / release.NAME).write_text("{}")
-    with pytest.raises(Refused, match="damaged"):
-        export("2")
+    first = place.resolve()
+    export(mode=0o640)
+    assert place.resolve() != first
+    for path in place.rglob("*"):
+        assert path.stat().st_mode & 0o777 == (0o750 if path.is_dir() else 0o640), path
+    assert {path.stat().st_mode & 0o777 for path in first.rglob("*.*")} == {0o644}
 
 
-PUBLISHER = """
-import sys
-from kallithea_tune.probes.static_files import collect
-from kallithea_tune.release import Recipe
-from kallithea_tune.statics import destination, publish
-from kallithea_tune.statics.plan import Served, make
-public, place, version = sys.argv[1:]
-before = destination.published(place)
-publish.carry_out(make(before, Served("app", version, (public,), collect([public], {})), Recipe(keep=0)), place)
-"""
+def test_a_strict_umask_does_not_lock_the_web_server_out(export):
+    before = os.umask(0o077)
+    try:
+        place, _ = export()
+    finally:
+        os.umask(before)
+    for path in (place.resolve().parent, place.resolve(), *place.rglob("*")):
+        assert path.stat().st_mode & 0o444 == 0o444, path
 
 
-def test_killed_at_any_instant_one_release_stands_whole(public, tmp_path):
-    place = tmp_path / "www" / "static"
-    place.parent.mkdir()
-    files = ["css/style.css", "js/base.js"] + ["js/f%d.js" % number for number in range(100)]
+def test_hard_links_leave_the_applications_own_files_as_they_are(export, public):
+    os.chmod(str(public / "LICENSES.txt"), 0o604)
+    place, _ = export(how="hardlink", mode=0o640)
+    assert (place / "LICENSES.txt").stat().st_mode & 0o777 == 0o604
+    assert (place / "LICENSES.txt").samefile(public / "LICENSES.txt")
+    assert (place / "css" / "style.css.gz").stat().st_mode & 0o777 == 0o640
 
-    def state():
-        return {(place / name).read_text()[:9] for name in files}
 
-    def publisher(number):
-        for name in files:
-            (public / name).write_text("/* %03d */\n" % number * 300)
-        return subprocess.Popen([sys.executable, "-c", PUBLISHER, str(public), str(place), str(number)])
+def test_files_that_were_touched_only_stay_and_are_not_read_again(export, planned, public):
+    place, _ = export()
+    before = inodes(place)
+    os.utime(str(public / "js" / "base.js"))
+    _, todo = export()
+    assert todo.nothing and inodes(place) == before and todo.before != todo.after
+    publish.record(todo, str(place))
+    assert planned().before == planned().after
+    _, todo = export("2")
+    assert not todo.damaged and inodes(place)["js/base.js"] == before["js/base.js"]
 
-    assert publisher(0).wait() == 0
-    seen = "/* 000 */"
-    for number in range(1, 16):
-        process = publisher(number)
-        time.sleep(0.08 + number * 0.012)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        (now,) = state()
-        assert now in (seen, "/* %03d */" % number)
-        seen = now
-    assert publisher(99).wait() == 0
-    assert state() == {"/* 099 */"}
-    assert not [name for name in os.listdir(str(place) + ".releases") if name.startswith(destination.STAGING)]
+
+@pytest.mark.parametrize("spoil", ["js/base.js", "js/base.js.gz"])
+@pytest.mark.parametrize("how", ["removed", "changed"])
+def test_what_was_damaged_in_the_release_is_mended(export, spoil, how):
+    place, _ = export()
+    before = inodes(place)
+    (place / spoil).unlink()
+    if how == "changed":
+        (place / spoil).write_text("spoilt")
+    _, todo = export()
+    assert todo.damaged == ["js/base.js"]
+    assert gzip.decompress((place / "js" / "base.js.gz").read_bytes()) == (place / "js" / "base.js").read_bytes()
+    assert inodes(place)["css/style.css"] == before["css/style.css"]
+    assert export()[1].nothing
+
+
+def test_a_file_that_is_left_out_leaves_at_once(export):
+    place, _ = export(keep=3)
+    _, todo = export(keep=3, left_out=["js/base.js"])
+    assert todo.removed == ["js/base.js"] and not todo.kept and not (place / "js" / "base.js.gz").exists()
+    assert export(keep=3, left_out=["js/base.js"])[1].nothing
+
+
+def test_only_the_releases_kept_stay_on_disk(export, public):
+    for number in range(1, 7):
+        (public / "js" / "base.js").write_text("// %d\n" % number)
+        place, _ = export(str(number), keep=2)
+    assert sorted(os.listdir(str(place) + ".releases")) == [".lock", "0004", "0005", "0006"]
+    assert (place.parent / "static.releases" / "0004" / "js" / "base.js").read_text() == "// 4\n"
+
+
+def test_variants_have_the_time_of_their_original(export, public):
+    os.utime(str(public / "css" / "style.css"), (10**9, 10**9))
+    place, _ = export(codings=("gzip", "br", "zstd"))
+    for suffix in ("", *release.SUFFIXES.values()):
+        assert os.stat(str(place / "css" / "style.css") + suffix).st_mtime == 10**9
+
+
+def test_a_file_that_changes_while_it_is_copied_is_told(planned, public, tmp_path):
+    todo = planned()
+    (public / "js" / "base.js").write_text("other")
+    with pytest.raises(TuneError, match="changed while it was published"):
+        publish.carry_out(todo, str(tmp_path / "www" / "static"))
+    assert not (tmp_path / "www" / "static").exists()
+
+
+def test_a_coding_given_up_takes_its_variants_away_and_one_taken_up_makes_only_its_own(export):
+    place, _ = export(codings=("gzip",))
+    before = inodes(place)
+    _, todo = export(codings=("gzip", "br"))
+    assert {coding for _, coding in todo.compressing} == {"br"}
+    assert {name: number for name, number in inodes(place).items() if name in before and name != release.NAME} == {
+        name: number for name, number in before.items() if name != release.NAME}
+    export(codings=("br",))
+    assert not list(place.rglob("*.gz")) and list(place.rglob("*.br"))
+
+
+def test_what_is_compressed_already_or_too_small_or_too_large_gets_no_variant():
+    assert compress.worth_compressing("a.css", 2000)
+    assert not compress.worth_compressing("a.png", 2000) and not compress.worth_compressing("a.WOFF2", 2000)
+    assert not compress.worth_compressing("a.css", 149) and not compress.worth_compressing("a.css", 65 << 20)
