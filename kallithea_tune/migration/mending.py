@@ -21,8 +21,8 @@ def mended(rule: str, action: str, value: Any, limits: Limits) -> Any:
     return _ACTIONS[action](value, limits)
 
 
-def _truncated(value: Any, limits: Limits) -> str:
-    text = str(value)[:limits.characters]
+def _truncated(text: str, limits: Limits) -> str:
+    text = text[:limits.characters]
     if limits.octets is not None and octets(text) > limits.octets:
         # A character that is cut in the middle is left out.
         text = text.encode("utf-8", "surrogateescape")[:limits.octets].decode("utf-8", "ignore")

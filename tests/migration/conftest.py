@@ -98,3 +98,24 @@ def databases(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFa
     yield made
     for database in made.values():
         database.close()
+
+
+@pytest.fixture(scope="session")
+def spoilable(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """A SQLite with Kallithea's tables that enforces nothing, and servers that enforce everything; a row in each table.
+
+    A test takes away again what it puts in.
+    """
+    from dirt import empty
+    from kallithea_tables import Database, loose, models
+
+    made = {
+        "sqlite": Database("sqlite:///%s" % (tmp_path_factory.mktemp("dirty") / "kallithea.db"), loose(models())),
+        "postgresql": Database(postgresql.url("dirty")), "mysql": Database(mariadb.url("dirty"))}
+    made["postgresql"].run("SET session_replication_role = origin")
+    made["mysql"].run("SET SESSION foreign_key_checks = 1")
+    for database in made.values():
+        empty(database)
+    yield made
+    for database in made.values():
+        database.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator
-
 import pytest
-from dirt import Dirt, a_row, does, empty, look, put, remove, said
-from kallithea_tables import Database, loose, models
+from dirt import Dirt, a_row, does, look, put, remove, said
+from kallithea_tables import Database
 
 LONG = "é" * 255
 CASES = [
@@ -50,34 +48,19 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def clean(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Database]]:
-    """A SQLite that enforces nothing, and targets that enforce everything; one row in each table."""
-    made = {
-        "sqlite": Database("sqlite:///%s" % (tmp_path_factory.mktemp("dirty") / "kallithea.db"), loose(models())),
-        "postgresql": Database(postgresql.url("dirty")), "mysql": Database(mariadb.url("dirty"))}
-    made["postgresql"].run("SET session_replication_role = origin")
-    made["mysql"].run("SET SESSION foreign_key_checks = 1")
-    for database in made.values():
-        empty(database)
-    yield made
-    for database in made.values():
-        database.close()
-
-
 @pytest.mark.parametrize("target", ["postgresql", "mysql"])
 @pytest.mark.parametrize("dirt", CASES, ids=lambda dirt: "%s-%s" % (dirt.rule, ascii(dirt.value)[:30]))
-def test_what_the_target_does_not_take_is_found(clean: dict[str, Database], dirt: Dirt, target: str) -> None:
-    source = clean["sqlite"]
+def test_what_the_target_does_not_take_is_found(spoilable: dict[str, Database], dirt: Dirt, target: str) -> None:
+    source = spoilable["sqlite"]
     put(source, dirt.table, a_row(dirt.table, 2, **{dirt.column: dirt.value}))
     try:
-        found = said(look(source, clean[target]))
+        found = said(look(source, spoilable[target]))
     finally:
         remove(source, dirt)
-    taken = does(clean[target], dirt) == "takes"
+    taken = does(spoilable[target], dirt) == "takes"
     assert found == ([] if taken else [(dirt.rule, dirt.table, (dirt.column,), 1, [2])])
 
 
 @pytest.mark.parametrize("target", ["postgresql", "mysql"])
-def test_nothing_is_found_where_all_is_well(clean: dict[str, Database], target: str) -> None:
-    assert said(look(clean["sqlite"], clean[target])) == []
+def test_nothing_is_found_where_all_is_well(spoilable: dict[str, Database], target: str) -> None:
+    assert said(look(spoilable["sqlite"], spoilable[target])) == []

@@ -99,7 +99,8 @@ class SQLite(Finder):
         """Ask for the type of the value."""
         wrong = {
             Kind.integer: "NOT IN ('integer')", Kind.boolean: "NOT IN ('integer')",
-            Kind.number: "NOT IN ('integer', 'real')", Kind.text: "IN ('blob')", Kind.binary: "IN ('integer', 'real')"}
+            Kind.number: "NOT IN ('integer', 'real')", Kind.text: "NOT IN ('text')",
+            Kind.binary: "IN ('integer', 'real')"}
         return "typeof(%s) %s" % (name, wrong[limits.kind])
 
     def booleans(self, name: str, limits: Limits) -> str:
@@ -149,13 +150,13 @@ class SQLite(Finder):
         return "typeof(%s) = 'text' AND tune_four_byte(CAST(%s AS BLOB))" % (name, name)
 
     def too_long(self, name: str, limits: Limits) -> str:
-        """Count characters in Python, as length() ends at a NUL, where there are bytes enough; leave blobs aside."""
+        """Count characters in Python, as length() ends at a NUL, where there are bytes enough."""
         size = self.octets(name, Kind.text)
         found = ["%s > %d" % (size, limits.octets)] if limits.octets is not None else []
         if limits.characters is not None:
             found.append("%s > %d AND tune_characters(CAST(%s AS BLOB)) > %d" % (
                 size, limits.characters, name, limits.characters))
-        kept = "typeof(%s) <> 'blob' AND " % name if limits.kind is Kind.text else ""
+        kept = "typeof(%s) = 'text' AND " % name if limits.kind is Kind.text else ""
         return "%s(%s)" % (kept, " OR ".join(found))
 
     def octets(self, name: str, kind: Kind) -> str:

@@ -24,7 +24,7 @@ READ: Mapping[Kind, Callable[[str], Any]] = {
     Kind.time: datetime.time.fromisoformat,
 }
 PYTHON_TYPES: Mapping[Kind, tuple[type, ...]] = {
-    Kind.integer: (int,), Kind.boolean: (int,), Kind.number: (int, float), Kind.text: (str, int, float),
+    Kind.integer: (int,), Kind.boolean: (int,), Kind.number: (int, float), Kind.text: (str,),
     Kind.binary: (bytes, str),
 }
 ALL_DIGITS = 6  # of a fraction of a second
@@ -148,9 +148,9 @@ def _loses_digits(value: Any, limits: Limits) -> bool:
 
 
 def _too_long(value: Any, limits: Limits) -> bool:
-    if limits.kind is Kind.text and isinstance(value, bytes):
+    if limits.kind is Kind.text and not isinstance(value, str):
         return False
-    longer = limits.characters is not None and len(str(value)) > limits.characters
+    longer = limits.characters is not None and len(value) > limits.characters
     return longer or limits.octets is not None and octets(value) > limits.octets
 
 
