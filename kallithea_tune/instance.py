@@ -6,6 +6,8 @@ import configparser
 import contextlib
 import operator
 import os
+import shlex
+import sys
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 from urllib.parse import unquote
@@ -94,6 +96,12 @@ class Instance:
     def database_url(self) -> str:
         """The SQLAlchemy URL, password and all: for connecting only, never for showing."""
         return self.settings.get("sqlalchemy.url", "").strip()
+
+    def cli(self, words: str) -> str:
+        """Return the command line ``kallithea-cli WORDS -c INI`` with whole paths, as cron needs them."""
+        program = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
+        return "%s %s -c %s" % (
+            shlex.quote(program) if os.path.exists(program) else "kallithea-cli", words, shlex.quote(self.path))
 
     @property
     def sqlite_path(self) -> Optional[str]:

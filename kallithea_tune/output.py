@@ -32,11 +32,15 @@ def coloured(text: str, name: str, stream: TextIO) -> str:
 
 def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
     """Lay `text` out behind `label` within 80 columns and at most `lines` lines, without control characters."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
     return textwrap.wrap(
-        shown, WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
+        printable(text), WIDTH, initial_indent=label, subsequent_indent=" " * len(label),
         max_lines=lines, placeholder=" ...", break_on_hyphens=False,
     ) or [label.rstrip()]
+
+
+def printable(text: str) -> str:
+    """Return `text` in one line, without control characters."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
 
 
 def emit_list(
@@ -94,7 +98,8 @@ def _entry(key: str, value: Any) -> str:
     if isinstance(value, float):
         value = figure(value)
     elif isinstance(value, (list, tuple)):
-        value = "/".join(str(item) for item in value)
+        names = any(isinstance(item, str) for item in value)
+        value = "(%s)" % ", ".join(map(str, value)) if names else "/".join(map(str, value))
     elif isinstance(value, Mapping):
         value = "(%s)" % evidence_text(value)
     elif isinstance(value, bool):

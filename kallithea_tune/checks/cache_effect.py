@@ -53,7 +53,7 @@ def judge_effect(name: str, region: str, effect: cache_effect.Effect) -> Finding
         impact_ms=-saved.estimate, impact_per=per, **common)
 
 
-@check("CAC002", "cache-effect", "Effect of the cache on real requests", "caching", seconds=6.5,
+@check("CAC002", "cache-effect", "Effect of the cache on real requests", "caching", seconds=12.0,
        writes="cache_dir", needs=("ini", "database", "app"), tags=("cache", "probe", "app"))
 def effect(context: Context) -> Iterator[Finding]:
     """Ask the application, in-process, for a repository's summary page (README) and atom feed: cold, warm, and off.

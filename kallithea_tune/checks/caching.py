@@ -169,7 +169,7 @@ def deletion(places: str, days: int) -> str:
     return "cron: 0 4 * * * find %s -type f -mtime +%d -delete" % (places, days)
 
 
-@check("CAC003", "cache-growth", "Growth of session and cache files", "caching", seconds=1.0, tags=("cache", "probe"))
+@check("CAC003", "cache-growth", "Growth of session and cache files", "caching", seconds=3.0, tags=("cache", "probe"))
 def growth(context: Context) -> Iterator[Finding]:
     """Count the files of sessions and of the file cache, with scandir(3) and one lstat(2) each, bounded in time.
 

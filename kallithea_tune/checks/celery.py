@@ -41,16 +41,15 @@ def _decorated(tree: ast.AST) -> Iterator[str]:
                     yield node.name
 
 
-def judge_in_requests(tasks: Sequence[str], mail: Mapping[str, Any]) -> Finding:
-    """Without Celery the user waits in the request until the task has ended."""
-    evidence: dict[str, Any] = {"tasks_in_requests": len(tasks), **mail}
+def judge_in_requests(tasks: Sequence[str], mail: Mapping[str, Any], command: str) -> Finding:
+    """Without Celery the user waits in the request until the task has ended; `command` starts a worker."""
+    evidence: dict[str, Any] = {**mail, "tasks": list(tasks)}
     cost: dict[str, Any] = {}
     if "greeting_ms" in mail:
         cost = {"impact_ms": mail["greeting_ms"], "impact_per": "mail sent, before its text"}
     return Finding(
-        Severity.advice, "web requests wait for these tasks: " + ", ".join(tasks), evidence=evidence,
-        threshold="0", source=GUIDE,
-        remedy="set use_celery = true and celery.broker_url, and run kallithea-cli celery-run -c my.ini", **cost)
+        Severity.advice, "without Celery, web requests wait for %d kinds of tasks" % len(tasks), evidence=evidence,
+        threshold="0", source=GUIDE, remedy="set use_celery = true and celery.broker_url, and run: " + command, **cost)
 
 
 @check("CEL001", "celery-unused", "Tasks inside web requests", "celery", seconds=0.6, tags=("celery", "probe"))
@@ -74,7 +73,7 @@ def in_requests(context: Context) -> Iterator[Finding]:
         port = instance.settings.get("smtp_port", "").strip()
         said = child.call("kallithea_tune.probes.mail_server:greet", 5, host=host, port=int(port or 25))
         mail = {"mail_server": said["failed"]} if "failed" in said else said
-    yield judge_in_requests(tasks, mail)
+    yield judge_in_requests(tasks, mail, instance.cli("celery-run"))
 
 
 def queue_of(context: Context) -> dict[str, Any]:
@@ -113,15 +112,18 @@ def broker(context: Context) -> Iterator[Finding]:
         yield judge_broker(seen.get("failed", ""), seen.get("connect_ms"))
 
 
-def judge_workers(workers: Mapping[str, int], waiting: int, cores: int) -> Finding:
-    """No worker means that nothing is ever done; too few that it waits; too many that they take turns."""
+def judge_workers(workers: Mapping[str, int], waiting: int, cores: int, command: str) -> Finding:
+    """No worker means that nothing is ever done; too few that it waits; too many that they take turns.
+
+    `command` starts a worker.
+    """
     processes = sum(workers.values())
     common: dict[str, Any] = {"evidence": {
         "workers": len(workers), "processes": processes, "waiting": waiting, "cores": cores}}
     if not workers:
         return Finding(
             Severity.error, "no Celery worker answers, so no task is ever done", threshold="1 worker", source=GUIDE,
-            remedy="kallithea-cli celery-run -c my.ini", **common)
+            remedy=command, **common)
     if waiting > WAITING_PER_PROCESS * processes:
         return Finding(
             Severity.warning, "%d tasks wait for %d worker processes" % (waiting, processes),
@@ -147,4 +149,5 @@ def workers(context: Context) -> Iterator[Finding]:
     if uses_celery(context.instance):
         seen = queue_of(context)
         if "failed" not in seen:
-            yield judge_workers(seen["workers"], seen["waiting"], len(os.sched_getaffinity(0)))
+            cores = len(os.sched_getaffinity(0))
+            yield judge_workers(seen["workers"], seen["waiting"], cores, context.instance.cli("celery-run"))

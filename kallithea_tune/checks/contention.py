@@ -9,6 +9,7 @@ from kallithea_tune.checks.database import JUDGEMENT, survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.checks.sqlite import DRIVER_TIMEOUT, busy_timeout, file_system
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.instance import Instance
 from kallithea_tune.output import figure
 from kallithea_tune.probes import contention
 from kallithea_tune.probes.contention import Target
@@ -19,6 +20,8 @@ CLIENTS = 8
 LOAD_SECONDS = 1.5
 LIMIT_MS = 100
 GAIN_MS = 20
+# Log rows in the busiest minute from which on writers meet often enough for a warning: one a second, our judgement.
+BUSY = 60
 GAIN = "halved, %d ms less" % GAIN_MS
 Load = Mapping[str, Any]
 
@@ -106,11 +109,10 @@ def journal_mode(context: Context) -> Iterator[Finding]:
         yield judge_journal_mode(mode, _on_network(context), _here(context), path)
 
 
-def judge_load(load: Load, busiest_minute: int) -> Finding:
-    """Waits of 100 ms are felt; a lock error is a failed request."""
+def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
+    """Waits of 100 ms are felt, the more so where writers often meet; a lock error is a failed request."""
     common: dict[str, Any] = {
-        "threshold": "%d ms" % LIMIT_MS, "source": JUDGEMENT, "confidence": "medium",
-        "remedy": "see what another engine does: --compare-db postgresql://..."}
+        "threshold": "%d ms" % LIMIT_MS, "source": JUDGEMENT, "confidence": "medium", "remedy": remedy}
     if load["errors"]:
         count = len(load["errors"])
         return Finding(
@@ -120,14 +122,14 @@ def judge_load(load: Load, busiest_minute: int) -> Finding:
     kind, waits = worse_of(load)
     interval = p99_interval(waits)
     common["evidence"] = {
-        **_side(load), "writes_per_s": len(load["writes"]) / load["seconds"], "busiest_minute": busiest_minute,
+        **_side(load), "busiest_minute": busiest_minute, "writes_per_s": len(load["writes"]) / load["seconds"],
         "p99_between_ms": [round(interval.low, 1), round(interval.high, 1)]}
     if interval.low <= LIMIT_MS:
         return Finding(Severity.ok, "%d clients at once wait little for one another" % load["clients"],
                        **{**common, "remedy": ""})
     return Finding(
-        Severity.warning, "of %d clients at once, 1 %% of %s waits %s ms" % (
-            load["clients"], kind, figure(interval.estimate)),
+        Severity.warning if busiest_minute >= BUSY else Severity.advice,
+        "of %d clients at once, 1 %% of %s waits %s ms" % (load["clients"], kind, figure(interval.estimate)),
         impact_ms=mean(load["writes"]) - load["alone_ms"], impact_per="write, %d clients" % load["clients"], **common)
 
 
@@ -138,12 +140,23 @@ def contended(context: Context) -> Iterator[Finding]:
 
     For SQLite alone, in a scratch file beside the database, of its journal mode, page size and busy timeout, with rows
     as long as those of user_logs. It is a warning when the 99th percentile is above 100 ms (our judgement) with 95 %
-    confidence, or when a request fails; the busiest minute of user_logs stands beside it, to compare. A server that
-    Kallithea uses itself is never written to.
+    confidence, advice where the busiest minute of user_logs has less than 60 rows (our judgement, too), as the load is
+    far beyond that. A failed request is a warning. A server that Kallithea uses itself is never written to.
     """
     facts = survey(context)
     if context.instance.sqlite_path:
-        yield judge_load(_here(context)["now"], facts.get("log", {}).get("busiest_minute", 0))
+        loads = _here(context)
+        yield judge_load(loads["now"], facts.get("log", {}).get("busiest_minute", 0), _way_out(loads, context.instance))
+
+
+def _way_out(loads: Mapping[str, Load], instance: Instance) -> str:
+    """Return what to do about waits: WAL where that helps, or what shows whether another engine would."""
+    if "wal" in loads and all(load["reads"] and load["writes"] for load in loads.values()):
+        kind, before = worse_of(loads["now"])
+        if _gains(before, loads["wal"][kind]):
+            return "see DB002: in WAL 1 %% of them waits %s ms" % figure(p99(loads["wal"][kind]))
+    return "gearbox perf-check -c %s --only DB013 --compare-db postgresql://USER@HOST/NAME" % (
+        shlex.quote(instance.path))
 
 
 def judge_comparison(there: Load, here: Mapping[str, Load]) -> Finding:

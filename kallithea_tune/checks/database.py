@@ -41,12 +41,12 @@ def _survey(context: Context) -> Facts:
     return facts
 
 
-def judge_reachable(facts: Facts) -> Finding:
-    """Say which engine answers, and how large the database is."""
+def judge_reachable(facts: Facts, command: str) -> Finding:
+    """Say which engine answers, and how large the database is; `command` fills an empty one."""
     tables = facts["tables"]
     if not tables and "foreign_keys" in facts:
         return Finding(Severity.error, "the database is empty", evidence={"tables": 0},
-                       remedy="kallithea-cli db-create -c my.ini")
+                       remedy=command)
     evidence: dict[str, Any] = {
         "tables": len(tables), "rows": sum(table["rows"] for table in tables.values()), "size_mb": size(facts) / 1e6}
     if "pages" in facts:
@@ -71,7 +71,7 @@ def reachable(context: Context) -> Iterator[Finding]:
     and the other checks of the area are then not measured. A SQLite file that does not exist is never created.
     """
     try:
-        yield judge_reachable(_survey(context))
+        yield judge_reachable(_survey(context), context.instance.cli("db-create"))
     except (NotMeasured, TuneError) as error:
         yield Finding(
             Severity.error, "the database cannot be read: %s" % error,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import Any, Iterator, Mapping, Optional
 
@@ -148,7 +149,7 @@ def git(context: Context) -> Iterator[Finding]:
     found, instance = survey(context), context.instance
     if found["kinds"]["git"]:
         interpreter = instance.settings.get("git_hook_interpreter", "").strip() or sys.executable
-        yield from judge_git_hooks(found, installed(instance.use), interpreter, os.path.basename(instance.path))
+        yield from judge_git_hooks(found, installed(instance.use), interpreter, shlex.quote(instance.path))
 
 
 def installed(use: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.checks.model import AREAS, Finding, Severity
 from kallithea_tune.checks.runner import Report
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
-from kallithea_tune.output import WIDTH, coloured, evidence_text, figure, plain, wrapped
+from kallithea_tune.output import coloured, evidence_text, figure, plain, printable, wrapped
 from kallithea_tune.probes.scratch import scratch
 
 COLUMNS = (
@@ -72,32 +73,55 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     return [(severity.name, line) for severity, line in lines]
 
 
+LINES = 4
+# Where a remedy goes over from words to a command, which is never broken: it is there to be pasted.
+_COMMAND = re.compile(
+    r"(?:^|(?<=[:;] ))(?:(?:[\d*]+ ){5}|(?:\S*/)?(?:cd|find|gearbox|git|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3) )")
+
+
 def finding_lines(found: Finding) -> list[str]:
     """Return the at most four lines of a finding: diagnosis, cost and evidence, remedy, where to read on.
 
-    A long remedy takes the place of the last, since the id in the first says as much.
+    A long remedy takes the place of the last, since the id in the first says as much. Each has 80 columns, but a
+    command is never cut or broken.
     """
     label = "ignored" if found.ignored else found.severity.name
     subject = " (%s)" % found.subject if found.subject and found.subject not in found.diagnosis else ""
-    seen = _seen(found, WIDTH - len("  seen: "))
-    evidence = wrapped("  seen: ", seen) if seen else []
-    action = [("  kept: ", found.ignored), ("  do:   ", found.remedy)]
-    remedy = next((wrapped(name, text, 3 - len(evidence)) for name, text in action if text), [])
-    head = wrapped("%s %s: " % (found.check, label), found.diagnosis + subject, 4 - len(evidence) - len(remedy))
     more = ["  more: gearbox perf-check --explain %s" % found.check] if found.severity > Severity.ok else []
-    return [*head, *evidence, *remedy, *more][:4]
+    remedy = wrapped("  kept: ", found.ignored, 2) if found.ignored else _remedy_lines(found.remedy)
+    head = wrapped("%s %s: " % (found.check, label), found.diagnosis + subject, LINES - 1 - len(remedy))
+    room = LINES - len(head) - len(remedy)
+    evidence = _seen(found, max(1, room - len(more)))
+    return [*head, *evidence, *remedy, *more][:LINES]
 
 
-def _seen(found: Finding, width: int) -> str:
-    """Return cost, evidence and threshold, with as many of the first entries of the evidence as fit into `width`."""
+def _remedy_lines(text: str) -> list[str]:
+    """Lay a remedy out in two lines: words are wrapped, a command has a line of its own where they share none."""
+    label = "  do:   "
+    lines = wrapped(label, text, 99) if text else []
+    command = _COMMAND.search(text)
+    if len(lines) < 2 or not command:
+        return lines if len(lines) < 3 else wrapped(label, text, 2)
+    words, command_text = text[:command.start()].strip(), printable(text[command.start():])
+    if not words:
+        return [label + command_text]
+    return [*wrapped(label, words), " " * len(label) + command_text]
+
+
+def _seen(found: Finding, lines: int) -> list[str]:
+    """Lay out cost, evidence and threshold, with as many of the first entries of the evidence as fit into `lines`."""
     limit = "threshold " + found.threshold if found.threshold else ""
+    # What the diagnosis says already need not be said again.
+    cost = "" if found.impact_ms is None or figure(abs(found.impact_ms)) + " ms" in found.diagnosis else found.impact
     entries = list(found.evidence.items())
-    for count in range(len(entries), -1, -1):
-        shown = evidence_text(dict(entries[:count])) + (", ..." if count < len(entries) else "")
-        seen = "; ".join(filter(None, (found.impact, shown, limit)))
-        if len(seen) <= width and count:
-            return seen
-    return "; ".join(filter(None, (found.impact, evidence_text(found.evidence), limit)))
+    for end in (limit, ""):
+        for count in range(len(entries), 0, -1):
+            shown = evidence_text(dict(entries[:count])) + (", ..." if count < len(entries) else "")
+            laid = wrapped("  seen: ", "; ".join(filter(None, (cost, shown, end))), 99)
+            if len(laid) <= lines and (count > 1 or not end or len(entries) == 1):
+                return laid
+    seen = "; ".join(filter(None, (cost, evidence_text(found.evidence), limit)))
+    return wrapped("  seen: ", seen, lines) if seen else []
 
 
 def refuse_unwritable(path: str) -> None:

@@ -86,7 +86,7 @@ def sizes(context: Context) -> Iterator[Finding]:
     interface stay on disk as ``rm__DATE_NAME``: from 100 MB and a tenth of the rest on it is advice to purge those
     older than 30 days (our judgement). Files are read only; no command is run, no lock taken, no cache renewed.
     """
-    yield judge_sizes(survey(context), os.path.basename(context.instance.path))
+    yield judge_sizes(survey(context), shlex.quote(context.instance.path))
 
 
 def judge_registered(found: Survey, ini: str) -> Iterator[Finding]:
@@ -127,7 +127,7 @@ def registered(context: Context) -> Iterator[Finding]:
     disk is likely not mounted. On disk only: advice to run repo-scan. Git repositories with a work tree, which
     Kallithea's scan ignores, are named, too.
     """
-    yield from judge_registered(survey(context), os.path.basename(context.instance.path))
+    yield from judge_registered(survey(context), shlex.quote(context.instance.path))
 
 
 def judge_broken(found: Survey) -> Iterator[Finding]:

@@ -90,8 +90,9 @@ def run(
 ) -> Report:
     """Run `checks` within about `budget` seconds and rank what they find.
 
-    Each probe gets a generous part of the time left, by its declared cost. The quick ones come first: most need less
-    than they may take, and what they leave goes to those that need all of it.
+    Each probe gets a generous part of the time left, by its declared cost. Those that ask the application come first:
+    what a request takes is what the users wait for, and nothing else may use that time up. Of the others the quick ones
+    do: most need less than they may take, and what they leave goes to those that need all of it.
     """
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
@@ -99,7 +100,7 @@ def run(
     whole = Deadline(budget)
     shared: dict[str, Any] = {}
     findings: list[Finding] = []
-    ordered = sorted(checks, key=lambda item: item.seconds)
+    ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
     costs = _costs(ordered)
     to_come = sum(costs)
     cut: list[str] = []

@@ -27,18 +27,18 @@ def described(context: Context) -> Mapping[str, Any]:
     return found
 
 
-def judge_age(found: Mapping[str, Any], since: Mapping[str, Any], now: float, ini: str) -> Finding:
-    """An index that is missing finds nothing; one that nobody renews does not find what was pushed since."""
+def judge_age(found: Mapping[str, Any], since: Mapping[str, Any], now: float, command: str) -> Finding:
+    """An index that is missing finds nothing; one that nobody renews (by `command`) lacks what was pushed since."""
     common: dict[str, Any] = {
         "threshold": "%g day after a push" % LATE_DAYS,
         "source": "Kallithea manual, full-text search: run it regularly; the day: our judgement"}
     indexes = found["indexes"]
     missing = [name for name in SEARCHES if name not in indexes]
-    remedy = "cron: 0 * * * * kallithea-cli index-create -c %s" % ini
+    remedy = "cron: 0 * * * * " + command
     if missing:
         what = "there is no full-text index: searching finds nothing" if len(missing) == len(SEARCHES) else (
             "the full-text index lacks %s" % SEARCHES[missing[0]])
-        return Finding(Severity.advice, what, evidence={"indexes": sorted(indexes)}, remedy=remedy, **common)
+        return Finding(Severity.advice, what, evidence={"indexes": sorted(indexes) or "none"}, remedy=remedy, **common)
     built = max(index["built"] for index in indexes.values())
     evidence = {"size_mb": found["bytes"] / 1e6, "age_days": max(0.0, now - built) / DAY,
                 "pushes_since": since.get("pushes", "unknown"), "repositories": since.get("repositories", "unknown")}
@@ -69,11 +69,11 @@ def age(context: Context) -> Iterator[Finding]:
                                url=context.instance.database_url, since=built)
         except (NotMeasured, TuneError):
             raise NotMeasured("the pushes since are in the database, which cannot be used: see DB000") from None
-    yield judge_age(found, since, time.time(), os.path.basename(context.instance.path))
+    yield judge_age(found, since, time.time(), context.instance.cli("index-create"))
 
 
-def judge_segments(found: Mapping[str, Any], ini: str) -> Finding:
-    """Each search opens every segment; Whoosh merges small ones only, so they become more with each run."""
+def judge_segments(found: Mapping[str, Any], command: str) -> Finding:
+    """Each search opens every segment, more with each run, as Whoosh merges small ones only; `command` makes one."""
     counts = {name: index["segments"] for name, index in found["indexes"].items()}
     most = max(counts, key=lambda name: counts[name], default="")
     common: dict[str, Any] = {
@@ -83,7 +83,7 @@ def judge_segments(found: Mapping[str, Any], ini: str) -> Finding:
         return Finding(Severity.ok, "the full-text index has few segments", **common)
     return Finding(
         Severity.advice, "each search of %s opens %d segments" % (SEARCHES[most], counts[most]),
-        remedy="at night: kallithea-cli index-create --full -c %s" % ini, **common)
+        remedy="once, at night: " + command, **common)
 
 
 def judge_lock(found: Mapping[str, Any]) -> Finding:
@@ -120,5 +120,5 @@ def state(context: Context) -> Iterator[Finding]:
     """
     found = described(context)
     if found["indexes"] or found["lock"]:
-        yield judge_segments(found, os.path.basename(context.instance.path))
+        yield judge_segments(found, context.instance.cli("index-create --full"))
         yield judge_lock(found)

@@ -13,7 +13,7 @@ from kallithea_tune.probes import wsgi
 from kallithea_tune.probes.statistics import Interval, paired_difference
 
 # Fewer rounds than the first say nothing, than the second have no 95 % interval; more than the last add little.
-FEWEST, ENOUGH, MOST = 3, 5, 30
+FEWEST, ENOUGH, MOST = 3, 5, 8
 STATES = ("cold", "warm", "off")
 
 
@@ -58,12 +58,13 @@ class Effect:
 def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[list[wsgi.Answer]]:
     """Ask for each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
-    Returns for each page its answers in threes of `STATES`. The first page gets `ENOUGH` rounds before the next is
-    asked for at all; what time is left is shared. The caches live in a scratch directory inside cache_dir, filled with
-    as much as the live ones hold.
+    Returns for each page its answers in threes of `STATES`. Each page in turn gets `FEWEST` rounds, then each as many
+    more as make them `ENOUGH`; what time is left is shared. The caches live in a scratch directory inside cache_dir,
+    filled with as much as the live ones hold.
     """
     # The first request for a page imports modules and compiles templates, and is not counted.
-    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * ENOUGH)]
+    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * FEWEST)]
+    plan += [(number, state) for number in range(len(pages)) for state in STATES * (ENOUGH - FEWEST)]
     plan += [(number, state) for _ in range(ENOUGH, MOST) for number in range(len(pages)) for state in STATES]
     visit = wsgi.visit(instance, [_request(pages[number], state) for number, state in plan], seconds)
     return [

@@ -78,8 +78,9 @@ def test_a_readme_and_a_feed_are_asked_for(visited: Path, monkeypatch: pytest.Mo
 
 
 def test_what_there_was_no_time_for_is_not_measured(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "ENOUGH", 2)
-    monkeypatch.setattr(probe, "MOST", 2)
+    measure = probe.measure
+    monkeypatch.setattr(probe, "measure", lambda *given: [answers[:2 * 3 + 2] for answers in measure(*given)])
+    monkeypatch.setattr(probe, "MOST", 5)
     found = list(cache_effect.effect.run(Context(load(str(visited)), Deadline(120))))
     assert [(item.severity, item.diagnosis) for item in found] == [
         (Severity.unknown, "not measured: there was time for 2 rounds of 3")] * 2

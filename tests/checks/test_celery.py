@@ -27,7 +27,7 @@ BIN = Path(sys.executable).parent
     ({"a": 5}, 0, 2, Severity.advice),
 ])
 def test_workers_are_judged_by_number_queue_and_cores(workers, waiting, cores, severity):
-    assert celery.judge_workers(workers, waiting, cores).severity is severity
+    assert celery.judge_workers(workers, waiting, cores, "celery-run").severity is severity
 
 
 def test_a_broker_that_does_not_answer_is_an_error():

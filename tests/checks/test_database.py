@@ -46,13 +46,13 @@ def facts(**other: Any) -> Mapping[str, Any]:
 ])
 def test_an_engine_that_answers_is_named_with_its_version(
         other: Mapping[str, Any], severity: Severity, said: str) -> None:
-    finding = checks.judge_reachable(facts(**other))
+    finding = checks.judge_reachable(facts(**other), "db-create")
     assert (finding.severity, finding.diagnosis) == (severity, said)
 
 
 def test_an_engine_of_which_nothing_is_known_is_not_called_empty() -> None:
     unknown = {"engine": "mssql", "version": "16", "tables": {}}
-    assert checks.judge_reachable(unknown).severity is OK
+    assert checks.judge_reachable(unknown, "db-create").severity is OK
 
 
 @pytest.mark.parametrize("taken, severity", [

@@ -155,7 +155,7 @@ def test_another_hook_is_kept_beside_kallitheas_by_the_remedy(
     (hooks / "post-receive").write_text("#!/bin/sh\ntouch ran\n")
     found = checked(gearbox, instance, tmp_path)
     assert (found["severity"], found["evidence"]["names"]) == ("warning", ["git-one"])
-    subprocess.run(found["remedy"].replace("-c my.ini", "-c %s" % instance), shell=True, env=ENVIRONMENT, check=True,
+    subprocess.run(found["remedy"], shell=True, env=ENVIRONMENT, check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert checked(gearbox, instance, tmp_path)["severity"] == "ok"
     push(instance.parent / "repos" / "git-one", tmp_path)

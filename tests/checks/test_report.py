@@ -46,6 +46,39 @@ def test_a_long_remedy_takes_the_last_line_and_a_long_diagnosis_the_room_that_is
     assert "do:" in "".join(found)
 
 
+def test_a_command_has_its_own_line_and_is_neither_broken_nor_cut():
+    path = "/srv/" + "kallithea/" * 9 + "kallithea.db"
+    for remedy, lines in (
+        ("git -C %s gc" % path, ["  do:   git -C %s gc" % path]),
+        ("stop Kallithea; sqlite3 %s 'PRAGMA journal_mode = WAL'" % path, [
+            "  do:   stop Kallithea;", "        sqlite3 %s 'PRAGMA journal_mode = WAL'" % path]),
+        ("cron: 0 4 * * * find %s -type f -mtime +30 -delete" % path, [
+            "  do:   cron:", "        0 4 * * * find %s -type f -mtime +30 -delete" % path]),
+        ("cron: 0 4 * * * find /srv -delete", ["  do:   cron: 0 4 * * * find /srv -delete"]),
+    ):
+        found = Finding(Severity.error, "short", evidence={"files": 3}, remedy=remedy, check="ABC001")
+        assert report.finding_lines(found)[2:2 + len(lines)] == lines
+
+
+@pytest.mark.parametrize("diagnosis, evidence, limit, cost, seen", [
+    ("it is slow", {"p99_ms": 5.0}, "1 ms", 7.0, ["  seen: +7 ms per view; p99 5 ms; threshold 1 ms"]),
+    ("it takes 7 ms", {"p99_ms": 5.0}, "1 ms", 7.0, ["  seen: p99 5 ms; threshold 1 ms"]),
+    # The threshold gives way to the second figure.
+    ("it is slow", {"first": "a" * 30, "second": "b" * 15, "third": "c" * 9}, "what is usual", None,
+     ["  seen: first %s, second %s, ..." % ("a" * 30, "b" * 15)]),
+])
+def test_what_was_seen(diagnosis, evidence, limit, cost, seen):
+    found = Finding(Severity.error, diagnosis, "", evidence, limit, check="ABC001", impact_ms=cost, impact_per="view",
+                    remedy="short")
+    assert report.finding_lines(found)[1:-2] == seen
+
+
+def test_what_is_in_order_has_room_for_all_its_figures():
+    found = Finding(Severity.ok, "fine", "", {"figure_%d" % number: number for number in range(12)}, check="ABC001")
+    lines = report.finding_lines(found)
+    assert len(lines) == 4 and "figure 11 11" in " ".join(" ".join(lines).split())
+
+
 def test_a_line_per_area_the_worst_first():
     findings = [Finding(Severity.ok, "fine", area="storage"), Finding(Severity.ok, "fine", area="storage"),
                 Finding(Severity.error, "accepted", area="serving", ignored="why"),

@@ -132,6 +132,18 @@ def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):
     assert left["slow"] == 5.0
 
 
+def test_what_asks_the_application_comes_before_the_other_probes(nothing, clock):
+    ran = []
+
+    def noting(name, **rest):
+        return made(name, lambda context: ran.append(name) or (), **rest)
+
+    app = frozenset({"ini", "app"})
+    runner.run(nothing, [noting("A", seconds=1.0), noting("B", seconds=9.0, needs=app), noting("C"),
+                         noting("D", seconds=2.0, needs=app), noting("E", seconds=0.5)], 30.0)
+    assert ran == ["C", "D", "B", "E", "A"]
+
+
 def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
     ran = []
     checks = [made("A", lambda context: ran.append("A") or (), seconds=10.0),

@@ -34,7 +34,7 @@ def test_an_index_must_have_what_was_pushed_a_day_ago(
     indexes: Mapping[str, Any], first: Optional[float], severity: Severity, words: str
 ) -> None:
     since = {"pushes": 3, "repositories": 1, "first": first}
-    found = judge_age({"indexes": indexes, "bytes": 1}, since, NOW, "my.ini")
+    found = judge_age({"indexes": indexes, "bytes": 1}, since, NOW, "kallithea-cli index-create -c my.ini")
     assert found.severity is severity and words in found.diagnosis
     assert ("index-create" in found.remedy) is (severity is Severity.advice)
 
