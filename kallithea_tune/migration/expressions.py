@@ -25,6 +25,9 @@ class Expressions:
     __dialect__ = ""
     known: ClassVar[dict[str, type[Expressions]]] = {}
 
+    any_type = False
+    """Whether a column of text may hold binary data."""
+
     utf8_text = True
     """Whether the engine keeps text as UTF-8, so that its bytes need no conversion."""
 
@@ -55,10 +58,6 @@ class Expressions:
         """Return the SHA-256 of text in UTF-8, or of binary data, in hexadecimal."""
         raise NotImplementedError
 
-    def fetched(self, value: str) -> str:
-        """Return text so that the driver does not stumble over what is no UTF-8."""
-        return value
-
     def concatenated(self, *texts: str) -> str:
         """Put texts of one row together; NULL where one of them is."""
         return "(%s)" % " || ".join(texts)
@@ -77,12 +76,14 @@ class SQLite(Expressions):
     """SQLite, with the digest lent by Python."""
 
     __dialect__ = "sqlite"
+    any_type = True
     # Without a fraction where it was written by hand.
     written = {Kind.integer: "%s", Kind.boolean: "%s", Kind.date: "%s", Kind.moment: "substr(%s || '.000000', 1, 26)"}
 
     def prepare(self, connection: Connection) -> bool:
-        """Lend the digest."""
-        raw: Any = connection.connection
+        """Lend the digest; have the driver not stumble over text that is no UTF-8."""
+        raw: Any = connection.connection.cursor().connection
+        raw.text_factory = lambda value: value.decode("utf-8", "surrogateescape")
         raw.create_function("tune_digest", 1, lambda value: None if value is None else sha256(value))
         return True
 
@@ -93,10 +94,6 @@ class SQLite(Expressions):
     def digest(self, value: str, kind: Kind = Kind.text) -> str:
         """Hand bytes over to Python, which would refuse text that is no UTF-8."""
         return "tune_digest(CAST(%s AS BLOB))" % value
-
-    def fetched(self, value: str) -> str:
-        """Cast to bytes."""
-        return "CAST(%s AS BLOB)" % value
 
     def joined(self, value: str) -> str:
         """Use group_concat."""

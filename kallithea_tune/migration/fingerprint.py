@@ -75,9 +75,13 @@ def written(column: Column, value: Any) -> Pieces:
 def _number(column: Column, value: Any) -> str:
     from sqlalchemy.types import Float
 
-    if isinstance(column.type, Float):
-        return repr(float(value))
-    return format(decimal.Decimal(str(value)).normalize(), "f")
+    try:
+        if isinstance(column.type, Float):
+            return repr(float(value))
+        return format(decimal.Decimal(str(value)).normalize(), "f")
+    except (ValueError, decimal.InvalidOperation):
+        # SQLite holds anything; a fix may have been made of it.
+        return repr(value)
 
 
 class Side:
@@ -148,12 +152,15 @@ class Side:
         import sqlalchemy
 
         wanted = [self._name(column.name) for column in table.columns]
-        if self.expressions:
-            wanted = [self.expressions.fetched(name) if kind_of(column) is Kind.text else name
-                      for name, column in zip(wanted, table.columns)]
         statement = sqlalchemy.text("SELECT %s FROM %s%s" % (", ".join(wanted), self._name(table.name), where))
         for row in self.connection.execute(statement.execution_options(stream_results=True)):
-            yield tuple(_decoded(column, stored(value)) for column, value in zip(table.columns, row))
+            yield tuple(self._decoded(column, stored(value)) for column, value in zip(table.columns, row))
+
+    def _decoded(self, column: Column, value: Any) -> Any:
+        if isinstance(value, bytes) and kind_of(column) is Kind.text and not (
+                self.expressions and self.expressions.any_type):
+            return value.decode("utf-8", "surrogateescape")
+        return value
 
     def _pieces(self, column: Column) -> list[str]:
         """Return the SQL of the pieces of a column."""
@@ -183,8 +190,7 @@ class Side:
         """Return the SQL that fetches the pieces of a column, or the value from which they are made here."""
         if not self.computes(column):
             return [self._name(column.name)]
-        assert self.expressions
-        return [self.expressions.fetched(piece) for piece in self._pieces(column)]
+        return self._pieces(column)
 
     def _read(self, columns: Sequence[Column], sizes: Sequence[int], values: Sequence[Any]) -> Iterator[Pieces]:
         start = 0
@@ -214,8 +220,3 @@ class Side:
 def _text(value: Any) -> str:
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
 
-
-def _decoded(column: Column, value: Any) -> Any:
-    if kind_of(column) is Kind.text and isinstance(value, bytes):
-        return value.decode("utf-8", "surrogateescape")
-    return value

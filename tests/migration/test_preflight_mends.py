@@ -1,0 +1,101 @@
+"""Whatever is in the source: what the fixes make of it is taken by the target, and verified; what is left is said."""
+
+from __future__ import annotations
+
+from typing import Any, Iterator
+
+import pytest
+from dirt import a_row, look, put
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from kallithea_tables import Database, models
+
+from kallithea_tune.migration import schema, verify
+from kallithea_tune.migration.dialects import dialect_of
+from kallithea_tune.migration.transfer import End, copy_table
+
+TABLES = ["permissions", "users", "groups", "gists", "repositories", "pull_requests", "user_logs", "changeset_comments",
+          "changeset_statuses", "user_to_perm"]
+EVERYTHING = [
+    "orphans=null", "orphans=delete", "nul=strip", "utf8=replace", "too-long=truncate", "dates=null", "dates=epoch",
+    "booleans=true", "wrong-type=null", "wrong-type=delete", "out-of-range=null", "out-of-range=delete",
+    "not-finite=delete", "nulls=empty", "nulls=delete", "duplicates=keep-first", "collisions=keep-first",
+    "four-byte=replace", "too-big=delete", "microseconds=cut"]
+DIRT = {
+    "users": {"admin": [7, "yes", None], "username": ["a\0", "a", "b" * 300, "b" * 299, "caf\udce9", None],
+              "last_login": ["yesterday", "2024-02-30 00:00:00"], "created_on": ["0000-00-00 00:00:00", None]},
+    "gists": {"gist_expires": [float("inf"), "never"], "user_id": [99, "x"]},
+    "groups": {"group_parent_id": [1, 2, 3, 4, 99], "user_id": [99, 2]},
+    "repositories": {"fork_id": [2, 3, 4, 77], "user_id": [2, 3, 99], "group_id": [2, 3, 99], "downloads": [2],
+                     "repo_name": ["x\0", "x", "X", "y" * 256]},
+    "user_logs": {"action": ["a\0b", b"blob", "\udcff😀"], "repository_id": [2, 3, 98], "user_id": [2, 97, 2**40]},
+    "changeset_comments": {"user_id": [3, 99], "repo_id": [2, 3], "f_path": ["é" * 1001], "created_on": ["2024"]},
+    "changeset_statuses": {"changeset_comment_id": [2, 3, 4, 99], "version": [2**31, "v"], "revision": ["r", "r" * 41]},
+    "user_to_perm": {"user_id": [2, 3], "permission_id": [1, 9]},
+}
+
+
+@st.composite
+def rows(draw: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Some rows in several tables, most of them with something wrong."""
+    made = []
+    for name in DIRT:
+        for key in range(2, draw(st.integers(2, 5))):
+            row = a_row(name, key)
+            for column in draw(st.lists(st.sampled_from(sorted(DIRT[name])), max_size=3)):
+                row[column] = draw(st.sampled_from(DIRT[name][column]))
+            made.append((name, row))
+    return made
+
+
+@pytest.fixture
+def spoiled(spoilable: dict[str, Database]) -> Iterator[Database]:
+    """The SQLite that enforces nothing; what a test puts in goes away."""
+    yield spoilable["sqlite"]
+    clear(spoilable["sqlite"])
+
+
+def clear(source: Database) -> None:
+    for name in TABLES:
+        key = next(iter(models().tables[name].primary_key.columns)).name
+        source.run("DELETE FROM %s WHERE %s <> 1" % (source.quoted(name), key))
+
+
+@pytest.fixture(scope="module")
+def filled(postgresql: Any, mariadb: Any) -> Iterator[dict[str, Database]]:
+    """Databases to fill anew with each example."""
+    made = {"postgresql": Database(postgresql.url("filled_anew")), "mysql": Database(mariadb.url("filled_anew"))}
+    yield made
+    for database in made.values():
+        database.close()
+
+
+def carried(source: Database, target: Database, fixes: Any) -> list[str]:
+    """Copy everything with the fixes, add every constraint, and compare. Raises what the target says."""
+    ends = [End(database.connection, dialect_of(database.connection)) for database in (source, target)]
+    target.tables[0].metadata.drop_all(target.connection)
+    tables = list(models().sorted_tables)
+    copies = schema.for_target(tables, ends[1].dialect, models())
+    made = [copies.tables[table.name] for table in tables]
+    ends[1].dialect.begin_load(target.connection)
+    schema.create_tables(target.connection, made, ends[1].dialect)
+    for table, copy in zip(tables, made):
+        copy_table(ends[0], ends[1], table, copy, lambda number: None, fixes.amend(table.name))
+    list(schema.complete_tables(target.connection, made, ends[1].dialect))
+    target.commit()
+    return [item.sentence for item in verify.compare(source.connection, target.connection, tables, fixes=fixes)]
+
+
+@pytest.mark.parametrize("target", ["postgresql"])
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
+          suppress_health_check=list(HealthCheck))
+@given(given_rows=rows())
+def test_what_fixes_make_of_anything_is_taken(
+    spoiled: Database, filled: dict[str, Database], target: str, given_rows: list[Any]
+) -> None:
+    clear(spoiled)
+    for name, row in given_rows:
+        put(spoiled, name, row)
+    found = look(spoiled, filled[target], *EVERYTHING)
+    assert found.blocking == [] and found.unseen == []
+    assert carried(spoiled, filled[target], found.fixes) == []
