@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import time
 from typing import Any, Optional, Protocol, TextIO
 
@@ -125,9 +126,10 @@ class Bars:
         self._part, self._what = None, ""
 
     def _bar(self, name: str, total: int, position: int) -> Any:
+        size = shutil.get_terminal_size()
         return self._make(
-            total=total or None, desc="%-20s" % name[:28], file=self._stream, position=position, leave=False,
-            unit="", unit_scale=True, dynamic_ncols=True, mininterval=EVERY)
+            total=total or None, desc="%-22s" % name[:22], file=self._stream, position=position, leave=False, unit="",
+            unit_scale=True, ncols=min(WIDTH, size.columns), nrows=size.lines, mininterval=EVERY)
 
 
 def shown_on(stream: TextIO, quiet: bool = False) -> Progress:

@@ -56,11 +56,16 @@ def same_database(one: str, other: str) -> bool:
 
 def _identity(url: str) -> tuple[object, ...]:
     from sqlalchemy.engine.url import make_url
+    from sqlalchemy.exc import ArgumentError
 
     path = sqlite_file(url)
     if path:
         return ("sqlite", os.path.realpath(path))
-    made = make_url(connect.with_driver(url))
+    try:
+        made = make_url(connect.with_driver(url))
+    except (ArgumentError, ValueError):
+        # Whoever connects says what is wrong with it.
+        return (url,)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1", None: "127.0.0.1"}.get(made.host, made.host)
     backend = made.get_backend_name()
     return backend, host, made.port or {"postgresql": 5432, "mysql": 3306}.get(backend), made.database
