@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from dirt import Dirt, a_row, does, look, put, remove, said
 from kallithea_tables import Database
+
+from kallithea_tune.migration.preflight.rules import RULES
 
 LONG = "é" * 255
 CASES = [
@@ -64,3 +68,32 @@ def test_what_the_target_does_not_take_is_found(spoilable: dict[str, Database], 
 @pytest.mark.parametrize("target", ["postgresql", "mysql"])
 def test_nothing_is_found_where_all_is_well(spoilable: dict[str, Database], target: str) -> None:
     assert said(look(spoilable["sqlite"], spoilable[target])) == []
+
+
+def engine_of(statement: str) -> str:
+    """Which engine a statement of the documentation is written for."""
+    if any(word in statement for word in ("::text", "isfinite", " ~ ")):
+        return "postgresql"
+    return "mysql" if any(word in statement for word in ("MONTH(", "LOCATE(", "GLOBAL", "DATABASE")) else "sqlite"
+
+
+def test_the_sql_of_the_documentation_runs(spoilable: dict[str, Database]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "db-migrate-preflight.rst").read_text()
+    blocks = [block for block in text.split("The rules\n===")[1].split("::\n\n")[1:]]
+    blocks = [block.split("\n\n")[0] for block in blocks]
+    statements = [item.strip() for block in blocks for item in block.split(";") if item.strip()]
+    assert len(statements) > 30
+    for statement in statements:
+        raw = spoilable[engine_of(statement)].connection.connection
+        if "GLOBAL" not in statement and "DATABASE" not in statement:
+            raw.cursor().execute(statement)
+            raw.rollback()
+
+
+def test_every_rule_has_a_section_that_names_its_fixes() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "db-migrate-preflight.rst").read_text()
+    for rule in RULES.values():
+        section = text.split("\n%s\n%s\n" % (rule.name, "-" * len(rule.name)))[1].split("\n---")[0]
+        assert "``%s=%s``" % (rule.name, rule.actions[0]) in section or "``%s=" % rule.name in section
+        row = next(line for line in text.splitlines() if line.startswith(rule.name + " "))
+        assert row.split("  ")[-1].strip() == ", ".join(rule.actions)

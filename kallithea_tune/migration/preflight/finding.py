@@ -44,8 +44,8 @@ class Finding:
         if self.fix:
             return "%s=%s leaves %d of them; mend them in the source" % (self.rule, self.fix, self.left)
         if self.actions:
-            return "mend it in the source, or: %s" % " or ".join(
-                "--fix %s=%s" % (self.rule, action) for action in self.actions)
+            return "mend it in the source, or --fix %s" % " or ".join(
+                "%s=%s" % (self.rule, action) for action in self.actions)
         return "mend it in the source; no fix for %s is possible here" % RULES[self.rule].name
 
 

@@ -19,6 +19,8 @@ FORMS: Mapping[Kind, Any] = {
     Kind.date: re.compile(r"(\d{4}-\d\d-\d\d)", re.ASCII),
     Kind.time: re.compile(r"(\d\d:\d\d:\d\d)(\.\d{6})?", re.ASCII),
 }
+WORDS: Mapping[Kind, str] = {
+    Kind.moment: "date and time (YYYY-MM-DD HH:MM:SS)", Kind.date: "date (YYYY-MM-DD)", Kind.time: "time (HH:MM:SS)"}
 READ: Mapping[Kind, Callable[[str], Any]] = {
     Kind.moment: datetime.datetime.fromisoformat, Kind.date: datetime.date.fromisoformat,
     Kind.time: datetime.time.fromisoformat,
@@ -56,7 +58,7 @@ class Limits:
         if not self.nullable:
             yield "nulls", "NULL, which the column may not be"
         if self.kind in FORMS:
-            yield "dates", "not of the form YYYY-MM-DD HH:MM:SS or without meaning"
+            yield "dates", "no valid %s" % WORDS[self.kind]
             if self.digits < ALL_DIGITS and self.kind is not Kind.date:
                 yield "microseconds", "with more than %d digits of a second" % self.digits
             return
