@@ -10,6 +10,7 @@ case $version in
 *) echo "Kallithea 0.7.0 is known to run on Python 3.8 to 3.13, not on $version; name another: make demo PYTHON=python3.11" >&2
    exit 2 ;;
 esac
+command -v git >/dev/null || { echo "Install git first: the demo makes Git repositories." >&2; exit 2; }
 kallithea_venv "$python" .venv
 .venv/bin/python tools/make_instance.py demo-instance
 # Findings (1) and what could not be measured (5) are results, not failures.

@@ -10,15 +10,16 @@ debian_packages git postgresql mariadb-server libmariadb-dev pkg-config rabbitmq
     apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace
 ran=""
 for version in 3.8 3.11; do
+    case $version in 3.8) set="Kallithea's own pins" ;; *) set="newer versions" ;; esac
     python=$(find_python "$version")
     if [ -z "$python" ]; then
-        echo "Python $version is not here: the suite is not run on it."
+        echo "Python $version is not here: the suite is not run on $set."
         continue
     fi
     kallithea_venv "$python" ".venv-test-$version" test
     echo "== Kallithea 0.7.0 on Python $version"
     ".venv-test-$version/bin/python" -m pytest "$@"
-    ran="$ran $version"
+    ran="${ran:+$ran and }$set (Python $version)"
 done
 [ -n "$ran" ] || { echo "Install Python 3.8 or 3.11 to run the tests." >&2; exit 1; }
-echo "The suite ran on Python$ran."
+echo "The suite ran on $ran."

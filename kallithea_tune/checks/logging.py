@@ -26,7 +26,7 @@ def judge_gearbox_logger(sections: Sections) -> Finding:
         return Finding(Severity.ok, "gearbox has a logger of its own in the ini file", **common)
     # Only advice: gearbox 0.3.2 and 0.5.0 keep existing loggers themselves, so other commands alone go silent.
     return Finding(
-        Severity.advice, "no logger for gearbox: plain fileConfig() mutes its errors",
+        Severity.advice, "no logger for gearbox: plain fileConfig() mutes its errors", threshold="a logger gearbox",
         remedy="add gearbox to keys in [loggers], and a section [logger_gearbox] with level = WARN, handlers = (empty) "
         "and qualname = gearbox",
         **common)
