@@ -1,0 +1,69 @@
+"""Stands between a proxy and its backend and counts what passes, to see what a proxy keeps to itself."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from typing import Callable
+
+# Small, so that what is counted has really left the proxy or the backend.
+BUFFER = 65536
+
+
+class Tap:
+    """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and back."""
+
+    def __init__(self, port: int) -> None:
+        self.up = self.down = 0
+        self._target = port
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(64)
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                backend = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                client.close()
+                continue
+            for one, other, name in ((client, backend, "up"), (backend, client, "down")):
+                threading.Thread(target=self._relay, args=(one, other, name), daemon=True).start()
+
+    def _relay(self, source: socket.socket, target: socket.socket, name: str) -> None:
+        target.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+        try:
+            while True:
+                data = source.recv(BUFFER)
+                if not data:
+                    break
+                target.sendall(data)
+                setattr(self, name, getattr(self, name) + len(data))
+        except OSError:
+            pass
+        for end in (source, target):
+            try:
+                end.shutdown(socket.SHUT_WR if end is target else socket.SHUT_RD)
+            except OSError:
+                pass
+
+    def settled(self, count: Callable[[], int], quiet: float = 1.5) -> int:
+        """Return what `count` says once it has not changed for `quiet` seconds."""
+        seen, since = count(), time.monotonic()
+        while time.monotonic() - since < quiet:
+            time.sleep(0.05)
+            if count() != seen:
+                seen, since = count(), time.monotonic()
+        return seen
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        self._listener.close()

@@ -1,0 +1,118 @@
+"""Fifty clients ask without a pause while upgrades swap what is published: every answer is of one release, whole."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from servers.web import WebServer
+
+from kallithea_tune.statics import collect, publish, verify
+from kallithea_tune.statics.servers import Site, backend, render, render_script
+
+CLIENTS, SWAPS = 50, 20
+CODINGS = ["gzip"]
+# One that fits into a packet, one that a server reads at once, one that it sends piece by piece.
+LINES = {"css/small.css": 40, "js/middle.js": 3000, "js/large.js": 60000}
+
+
+def write_release(root: Path, number: int) -> None:
+    for path, lines in LINES.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        # Each release has sizes of its own, so that a length of one and a content of another are seen.
+        (root / path).write_text("/* release %03d */\n" % number * (lines + number * lines // 7))
+
+
+class Clients:
+    """Fifty threads that fetch the files in turn over keep-alive connections, half of them compressed."""
+
+    def __init__(self, server: WebServer) -> None:
+        self._server, self._stop = server, threading.Event()
+        self.wrong: list[str] = []
+        self.answers: set[tuple[str, str, str, str]] = set()  # path, coding, ETag, SHA-256 of the decoded body
+        self.count = 0
+        self._threads = [threading.Thread(target=self._ask, args=(number,)) for number in range(CLIENTS)]
+
+    def __enter__(self) -> Clients:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _ask(self, number: int) -> None:
+        paths = list(LINES)
+        coding = "gzip" if number % 2 else "identity"
+        connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=30)
+        while not self._stop.is_set():
+            number += 1
+            path = paths[number % len(paths)]
+            try:
+                connection.request("GET", "/" + path, headers={"Host": "localhost", "Accept-Encoding": coding})
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.wrong.append("%s: %r" % (path, error))
+                connection.close()
+                continue
+            self.count += 1
+            if answer.status != 200:
+                self.wrong.append("%s: %d" % (path, answer.status))
+                continue
+            got = answer.getheader("Content-Encoding", "identity")
+            plain = verify.decoded(body, got)
+            self.answers.add((path, got, answer.getheader("ETag", ""), hashlib.sha256(plain).hexdigest()))
+        connection.close()
+
+
+@pytest.fixture(params=["apache", "caddy", "lighttpd", "nginx"])
+def server(request, tmp_path):
+    found = WebServer(request.param)
+    yield found
+    found.remove()
+
+
+def swap(server: WebServer, public: Path, number: int) -> dict[str, str]:
+    write_release(public, number)
+    before = publish.check_destination(str(server.static), [str(public)])
+    files = collect.collect([str(public)], before.sources if before else {})
+    plan = publish.plan(before, files, "kallithea", str(number), "copy", CODINGS, 1)
+    publish.carry_out(plan, str(server.static), 0o644, None, 1)
+    return {path: item.sha256 for path, item in files.items()}
+
+
+def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_path):
+    public = tmp_path / "public"
+    released = [swap(server, public, 0)]
+    site = Site(
+        root=str(server.static), directories=["css", "js"], files=[], codings=CODINGS, name="localhost",
+        backends=[backend("http://127.0.0.1:9")], port=server.port,
+        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "")
+    server.conf.write_text(render(server.name, site, False))
+    script = render_script(server.name, site)
+    if script:
+        Path(site.script).write_text(script)
+    server.configured()
+    server.start()
+    with Clients(server) as clients:
+        for number in range(1, SWAPS + 1):
+            target = clients.count + 2 * CLIENTS
+            released.append(swap(server, public, number))
+            while clients.count < target and not clients.wrong:
+                threading.Event().wait(0.01)
+    assert clients.wrong == []
+    whole = {(path, digest) for release in released for path, digest in release.items()}
+    mixed = [seen for seen in clients.answers if (seen[0], seen[3]) not in whole]
+    assert mixed == []
+    # Every release was seen, and no ETag stood for two contents.
+    assert {digest for _, _, _, digest in clients.answers} > {release["css/small.css"] for release in released}
+    names = {(path, coding, tag) for path, coding, tag, _ in clients.answers}
+    assert len(names) == len(clients.answers)
+    assert os.path.realpath(str(server.static)).endswith("%04d" % (SWAPS + 1))
