@@ -46,7 +46,7 @@ def site_of(
         codings=[coding for coding in codings if coding in SERVERS[server].codings],
         backends=backends or [backend_of(instance)], vcs=vcs,
         prefix=instance.prefix if prefix is None else "/" + prefix.strip("/") if prefix.strip("/") else "",
-        name=name, port=port, sticky=sticky,
+        name=name, port=port, sticky=sticky, version=release.version,
         scheme_header=header_name(settings.get("url_scheme_variable", ""), "X-Forwarded-Proto"),
         address_header=header_name(settings.get("remote_addr_variable", ""), "X-Forwarded-For"))
 
@@ -54,11 +54,12 @@ def site_of(
 def configure(instance: Instance, site: Site, server: str, snippet: bool, output: str) -> Configuration:
     """Write the configuration and have the server check it. Raises Refused with the server's words when it objects."""
     notes = list(_notes(instance, site))
-    if SERVERS[server].script and site.codings:
+    if SERVERS[server].script:
         if output:
             site = dataclasses.replace(site, script=os.path.abspath(output) + ".lua")
         else:
-            notes.append("without --output, %s serves no compressed variants: it needs a script beside it" % server)
+            notes.append("without --output, %s serves no compressed variants and lets nothing be kept for long: "
+                         "that takes a script beside its configuration" % server)
             site = dataclasses.replace(site, codings=[])
     said = complaint(server, render(server, _on_free_port(site), snippet), snippet)
     if said and NO_BROTLI in said:

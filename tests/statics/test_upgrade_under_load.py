@@ -5,26 +5,32 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import random
 import threading
 from pathlib import Path
 
 import pytest
 from servers.web import WebServer
 
-from kallithea_tune.statics import collect, publish, verify
+from kallithea_tune.probes.static_files import collect
+from kallithea_tune.release import Recipe
+from kallithea_tune.statics import destination, publish, verify
+from kallithea_tune.statics.plan import Served, make
 from kallithea_tune.statics.servers import Site, backend, render, render_script
 
 CLIENTS, SWAPS = 50, 20
 CODINGS = ["gzip"]
 # One that fits into a packet, one that a server reads at once, one that it sends piece by piece.
-LINES = {"css/small.css": 40, "js/middle.js": 3000, "js/large.js": 60000}
+LINES = {"css/small.css": 40, "js/middle.js": 3000, "js/large.js": 20000}
 
 
 def write_release(root: Path, number: int) -> None:
     for path, lines in LINES.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        # Each release has sizes of its own, so that a length of one and a content of another are seen.
-        (root / path).write_text("/* release %03d */\n" % number * (lines + number * lines // 7))
+        # Different content for each, of sizes that differ when compressed, too.
+        chance = random.Random(number)
+        noise = ("/* release %03d %08x */\n" % (number, chance.getrandbits(32)) for _ in range(lines + number * 7))
+        (root / path).write_text("".join(noise))
 
 
 class Clients:
@@ -81,10 +87,10 @@ def server(request, tmp_path):
 
 def swap(server: WebServer, public: Path, number: int) -> dict[str, str]:
     write_release(public, number)
-    before = publish.check_destination(str(server.static), [str(public)])
-    files = collect.collect([str(public)], before.sources if before else {})
-    plan = publish.plan(before, files, "kallithea", str(number), "copy", CODINGS, 1)
-    publish.carry_out(plan, str(server.static), 0o644, None, 1)
+    before = destination.published(str(server.static))
+    files = collect([str(public)], {})
+    served = Served("kallithea", str(number), (str(public),), files)
+    publish.carry_out(make(before, served, Recipe(codings=tuple(CODINGS))), str(server.static))
     return {path: item.sha256 for path, item in files.items()}
 
 
@@ -103,8 +109,8 @@ def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_pat
     server.start()
     with Clients(server) as clients:
         for number in range(1, SWAPS + 1):
-            target = clients.count + 2 * CLIENTS
             released.append(swap(server, public, number))
+            target = clients.count + 4 * CLIENTS
             while clients.count < target and not clients.wrong:
                 threading.Event().wait(0.01)
     assert clients.wrong == []

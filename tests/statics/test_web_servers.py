@@ -61,7 +61,7 @@ def site_for(server, release, application, **more):
         root=str(server.static), directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
         files=sorted(path for path in release.files if "/" not in path), codings=CODINGS, name="localhost",
         backends=[backend("http://127.0.0.1:%d" % application.port)], port=server.port,
-        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "", **more)
+        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "", version=release.version, **more)
 
 
 def export(server, public):
@@ -108,6 +108,18 @@ def test_variants_are_negotiated_with_the_type_of_the_original(web):
         assert headers["content-type"].split(";")[0] in ("application/javascript", "text/javascript")
         assert verify.decoded(body, coding or "identity") == b"function f() {}\n" * 500
         assert "immutable" in headers["cache-control"] and "accept-encoding" in headers["vary"].lower()
+
+
+def test_only_files_of_the_published_version_may_be_kept_for_long(web):
+    def life(path):
+        status, headers, _ = web.get(web.prefix + path)
+        return status, verify.max_age(headers)
+
+    assert life("/js/base.js?ver=0.7.0") == (200, 31536000)
+    # A page of a version that is not published yet must not nail this content down, and a missing file no absence.
+    assert life("/js/base.js?ver=0.7.1") == life("/js/base.js?ver=0.7.0.1") == life("/js/base.js") == (200, 3600)
+    status, seconds = life("/js/missing.js?ver=0.7.0")
+    assert status == 404 and seconds <= 3600
 
 
 def test_a_file_that_did_not_change_is_not_sent_again(web):

@@ -15,8 +15,10 @@ from kallithea_tune.errors import ConfigError
 SHORT_LIFE = 3600  # seconds; what the application itself says of its static files
 LONG_LIFE = 31536000  # seconds, a year: the longest that RFC 2616 section 14.21 wanted anyone to say
 TIMEOUT = 3600  # seconds; a clone that needs longer between two packets has died
-# What hg's discovery may send in one header, by the ini template of Kallithea's own server section.
-HEADER_BYTES = 65535
+# hg names every head of the other side when it pulls, in headers of 1 KB each: 42 bytes a head, seen with hg 5.8.
+HEADER_BYTES = 262144  # what waitress takes by default (max_request_header_size): about 6,000 heads
+HEADER_LINES = 512
+LINE_BYTES = 65535
 # Answers without a session, which a health check would otherwise make anew each time.
 HEALTH = "/_admin/api"
 
@@ -56,6 +58,8 @@ class Site:
 
     `root` is the published directory, `directories` and `files` its entries; `codings` those with variants on disk;
     `prefix` the path in front of all, empty for none. `vcs` has its own pool where hg and git are to be apart.
+    Only what is asked for with ``?ver=`` and this `version` may be kept for long: between an upgrade and the next
+    export, pages ask for the new version of a file and get the old one. Without a version, any ``?ver=`` will do.
     """
 
     root: str
@@ -70,6 +74,7 @@ class Site:
     sticky: bool = False
     scheme_header: str = "X-Forwarded-Proto"
     address_header: str = "X-Forwarded-For"
+    version: str = ""
     script: str = ""
 
 
@@ -125,15 +130,25 @@ def render(name: str, site: Site, snippet: bool) -> str:
     server = SERVERS[name]
     if not server.pools and (site.vcs or site.sticky):
         raise ConfigError("%s balances no pool for hg and git; use nginx, apache, caddy or haproxy" % name)
+    _check_headers(name, site)
     if snippet and (len(site.backends) > 1 or site.vcs) and name in ("nginx", "apache"):
         raise ConfigError("several backends need definitions outside of the site; leave --snippet-only out")
     return _fill(server.template, site, snippet)
 
 
+def _check_headers(name: str, site: Site) -> None:
+    usual = ("X-Forwarded-For", "X-Forwarded-Proto")
+    if SERVERS[name].pools or (site.address_header, site.scheme_header) == usual:
+        return
+    raise ConfigError(
+        "%s says who asks in X-Forwarded-For and X-Forwarded-Proto only; set remote_addr_variable = "
+        "HTTP_X_FORWARDED_FOR and url_scheme_variable = HTTP_X_FORWARDED_PROTO in the ini file" % name)
+
+
 def render_script(name: str, site: Site) -> Optional[str]:
-    """Write the second file that server `name` needs to negotiate variants, or None."""
+    """Write the second file of server `name`, for `site.script`; None where it has none."""
     server = SERVERS[name]
-    return _fill(server.script, site, False) if server.script and site.codings else None
+    return _fill(server.script, site, False) if site.script else None
 
 
 def _fill(template: str, site: Site, snippet: bool) -> str:
@@ -145,11 +160,12 @@ def _fill(template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True, autoescape=False)
     constants: Mapping[str, object] = {
         "SHORT_LIFE": SHORT_LIFE, "LONG_LIFE": LONG_LIFE, "TIMEOUT": TIMEOUT, "HEADER_BYTES": HEADER_BYTES,
-        "HEALTH": HEALTH, "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
+        "HEADER_LINES": HEADER_LINES, "LINE_BYTES": LINE_BYTES, "HEALTH": HEALTH, "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
     }
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
-        "files_pattern": "|".join(map(_escaped, site.files)), "prefix_pattern": _escaped(site.prefix)}
+        "files_pattern": "|".join(map(_escaped, site.files)), "prefix_pattern": _escaped(site.prefix),
+        "versioned": "(^|&)ver=" + (_escaped(site.version) + "(&|$)" if site.version else "")}
     return environment.get_template(template).render(site=site, snippet=snippet, **patterns, **constants)
 
 
