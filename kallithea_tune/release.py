@@ -13,6 +13,8 @@ from kallithea_tune import __version__
 from kallithea_tune.errors import Refused
 
 NAME = ".kallithea-tune.json"
+# Holds the name of the release's own directory: a server that stats before it opens asks once, and stays with it.
+OWN_NAME = ".release"
 FORMAT = 1
 # HTTP content coding -> suffix of the variant's file
 SUFFIXES = {"gzip": ".gz", "br": ".br", "zstd": ".zst"}
@@ -109,7 +111,7 @@ class Manifest:
 
     def names(self) -> set[str]:
         """Every path that the release has on disk, variants and the manifest included."""
-        return {NAME, *self.files, *(path + SUFFIXES[coding] for path, coding, _ in self.variants())}
+        return {NAME, OWN_NAME, *self.files, *(path + SUFFIXES[coding] for path, coding, _ in self.variants())}
 
     def variants(self) -> Iterator[tuple[str, str, int]]:
         """Yield path, coding and size in bytes of every variant there is."""

@@ -48,14 +48,15 @@ def carry_out(
         if (release.read(destination) if os.path.islink(destination) else None) != todo.before:
             raise Refused("%s was published by another run meanwhile; run the command again" % destination)
         _clean(holder, current)
-        staging = made = tempfile.mkdtemp(prefix=STAGING, dir=holder)
+        made = staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
         try:
             written = _stage(todo, staging, current, progress)
-            _write_manifest(staging, written)
+            _write(staging, release.NAME, release.text(written))
+            made = os.path.join(holder, "%04d" % (_number(current) + 1))
+            _write(staging, release.OWN_NAME, os.path.basename(made))
             access.apply(staging, todo.after, group)
             inspect(staging)
             _sync(holder)
-            made = os.path.join(holder, "%04d" % (_number(current) + 1))
             os.rename(staging, made)
             _swap(made, destination)
         except BaseException:
@@ -74,7 +75,7 @@ def record(todo: Plan, destination: str) -> None:
         directory = os.path.realpath(destination)
         staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
         try:
-            _write_manifest(staging, todo.after)
+            _write(staging, release.NAME, release.text(todo.after))
             path = os.path.join(directory, release.NAME)
             shutil.copystat(path, os.path.join(staging, release.NAME))
             os.replace(os.path.join(staging, release.NAME), path)
@@ -102,9 +103,9 @@ def _stage(todo: Plan, staging: str, previous: str, progress: Progress) -> Manif
     return dataclasses.replace(todo.after, files=files)
 
 
-def _write_manifest(directory: str, manifest: Manifest) -> None:
-    with open(os.path.join(directory, release.NAME), "w", encoding="utf-8") as file:
-        file.write(release.text(manifest))
+def _write(directory: str, name: str, text: str) -> None:
+    with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
 

@@ -117,8 +117,12 @@ def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_pat
     whole = {(path, digest) for release in released for path, digest in release.items()}
     mixed = [seen for seen in clients.answers if (seen[0], seen[3]) not in whole]
     assert mixed == []
-    # Every release was seen, and no ETag stood for two contents.
-    assert {digest for _, _, _, digest in clients.answers} > {release["css/small.css"] for release in released}
-    names = {(path, coding, tag) for path, coding, tag, _ in clients.answers}
-    assert len(names) == len(clients.answers)
-    assert os.path.realpath(str(server.static)).endswith("%04d" % (SWAPS + 1))
+    assert len({digest for path, _, _, digest in clients.answers if path == "css/small.css"}) > SWAPS // 2
+    stale = [seen for seen in clients.answers if is_current(server, *seen[:3]) and seen[3] != released[-1][seen[0]]]
+    assert stale == []
+
+
+def is_current(server: WebServer, path: str, coding: str, tag: str) -> bool:
+    """Tell whether the server says of a kept answer that it is still good."""
+    status, _, _ = server.get("/" + path, Accept_Encoding=coding, If_None_Match=tag)
+    return status == 304

@@ -11,6 +11,7 @@ from typing import Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.release import OWN_NAME
 
 SHORT_LIFE = 3600  # seconds; what the application itself says of its static files
 LONG_LIFE = 31536000  # seconds, a year: the longest that RFC 2616 section 14.21 wanted anyone to say
@@ -160,7 +161,7 @@ def _fill(template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True, autoescape=False)
     constants: Mapping[str, object] = {
         "SHORT_LIFE": SHORT_LIFE, "LONG_LIFE": LONG_LIFE, "TIMEOUT": TIMEOUT, "HEADER_BYTES": HEADER_BYTES,
-        "HEADER_LINES": HEADER_LINES, "LINE_BYTES": LINE_BYTES, "HEALTH": HEALTH, "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
+        "HEADER_LINES": HEADER_LINES, "LINE_BYTES": LINE_BYTES, "HEALTH": HEALTH, "RELEASE": OWN_NAME, "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
     }
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
