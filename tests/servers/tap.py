@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -40,20 +41,16 @@ class Tap:
 
     def _relay(self, source: socket.socket, target: socket.socket, name: str) -> None:
         target.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
-        try:
+        with contextlib.suppress(OSError):
             while True:
                 data = source.recv(BUFFER)
                 if not data:
                     break
                 target.sendall(data)
                 setattr(self, name, getattr(self, name) + len(data))
-        except OSError:
-            pass
-        for end in (source, target):
-            try:
-                end.shutdown(socket.SHUT_WR if end is target else socket.SHUT_RD)
-            except OSError:
-                pass
+        for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
+            with contextlib.suppress(OSError):
+                end.shutdown(how)
 
     def settled(self, count: Callable[[], int], quiet: float = 1.5) -> int:
         """Return what `count` says once it has not changed for `quiet` seconds."""

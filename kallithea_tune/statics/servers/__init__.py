@@ -161,7 +161,8 @@ def _fill(template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True, autoescape=False)
     constants: Mapping[str, object] = {
         "SHORT_LIFE": SHORT_LIFE, "LONG_LIFE": LONG_LIFE, "TIMEOUT": TIMEOUT, "HEADER_BYTES": HEADER_BYTES,
-        "HEADER_LINES": HEADER_LINES, "LINE_BYTES": LINE_BYTES, "HEALTH": HEALTH, "RELEASE": OWN_NAME, "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
+        "HEADER_LINES": HEADER_LINES, "LINE_BYTES": LINE_BYTES, "HEALTH": HEALTH, "RELEASE": OWN_NAME,
+        "AGENT": VCS_AGENT, "ACCEPT": VCS_ACCEPT, "QUERY": VCS_QUERY, "PATH": VCS_PATH,
     }
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
