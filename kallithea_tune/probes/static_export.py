@@ -75,11 +75,11 @@ def state(use: str, destination: str, given: Optional[Mapping[str, Any]] = None)
     return State(found, distribution(use)[1], recipe, moved, differences, damaged(found, os.path.realpath(destination)))
 
 
-def renewal(instance: Instance, destination: str, recipe: Recipe) -> str:
+def renewal(instance: Instance, destination: str, recipe: Optional[Recipe]) -> str:
     """Return the command that makes the release at `destination` what it should be, for a shell."""
     location = instance.path + ("" if instance.name == "main" else "#" + instance.name)
-    words = "gearbox static-export -c %s %s %s" % (shlex.quote(location), shlex.quote(destination), recipe.words)
-    return words.strip()
+    words = recipe.words if recipe else ""
+    return ("gearbox static-export -c %s %s %s" % (shlex.quote(location), shlex.quote(destination), words)).strip()
 
 
 def compare(found: Manifest, files: Mapping[str, StaticFile]) -> Differences:
