@@ -10,6 +10,7 @@ WhiteNoise before 6.9 compresses on one core, later ones on all.
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -82,8 +83,8 @@ def full(source: str, codings: str, scratch: str) -> None:
     ours, peer = [], []
     for number in range(ROUNDS):
         one, other = os.path.join(scratch, "w%d" % number), os.path.join(scratch, "s%d" % number)
-        peer.append(taken(lambda: whitenoise(source, one)))
-        ours.append(taken(lambda: run(sys.executable, "-c", EXPORT, source, other, codings)))
+        peer.append(taken(functools.partial(whitenoise, source, one)))
+        ours.append(taken(functools.partial(run, sys.executable, "-c", EXPORT, source, other, codings)))
     for name, directory in (("WhiteNoise " + metadata.version("whitenoise"), one), ("static-export", other)):
         found = ["%s %9d bytes" % (suffix, sizes(os.path.realpath(directory), suffix)) for suffix in (".gz", ".br")]
         print("%-16s %s" % (name, "   ".join(found)))
