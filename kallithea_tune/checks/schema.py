@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Optional, Sequence
 
-from kallithea_tune.checks.database import survey
+from kallithea_tune.checks.database import SECONDS, survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.instance import as_bool
-from kallithea_tune.probes import child
 from kallithea_tune.probes import schema as probe
 from kallithea_tune.probes.beaker_config import package_directory
 
@@ -37,7 +36,8 @@ def judge_revision(current: Optional[Sequence[str]], known: probe.Revisions, ini
         remedy="install the Kallithea that wrote it, or restore the backup from before that", **common)
 
 
-@check("DB014", "database-revision", "Revision of the schema", "database", seconds=1.0, needs=("database",))
+@check("DB014", "database-revision", "Revision of the schema", "database", seconds=SECONDS, needs=("database",),
+       shares="database")
 def revision(context: Context) -> Iterator[Finding]:
     """Compare the database's alembic_version with the newest of the application's migrations.
 
@@ -46,7 +46,7 @@ def revision(context: Context) -> Iterator[Finding]:
     """
     instance = context.instance
     known = probe.revisions(package_directory(instance.use))
-    if known and survey(context)["tables"]:
-        current = child.call("kallithea_tune.probes.schema:current", 10, url=instance.database_url)
-        yield judge_revision(
-            current, known, instance.path, as_bool(instance.settings.get("ignore_alembic_revision", "false")))
+    facts = survey(context)
+    if known and facts["tables"]:
+        ignored = as_bool(instance.settings.get("ignore_alembic_revision", "false"))
+        yield judge_revision(facts.get("revisions"), known, instance.path, ignored)

@@ -18,7 +18,7 @@ from kallithea_tune.probes.engines import OWN, Ask, name_and_version
 
 ROUND_TRIPS = 50
 WEEK_S = 7 * 86400
-LOG = "user_logs"
+LOG, REVISIONS = "user_logs", "alembic_version"
 # What Kallithea's journal and admin pages ask for, whoever looks; the order decides whether an index can serve it.
 JOURNAL = (
     "SELECT * FROM user_logs LEFT OUTER JOIN users ON users.user_id = user_logs.user_id "
@@ -76,6 +76,8 @@ def survey(url: str) -> dict[str, Any]:
             found["foreign_keys"] = unindexed(sqlalchemy.inspect(connection))
         if LOG in found["tables"]:
             found["log"] = log(ask)
+        if REVISIONS in found["tables"]:
+            found["revisions"] = sorted(str(row[0]) for row in ask("SELECT version_num FROM " + REVISIONS))
         return found
 
 

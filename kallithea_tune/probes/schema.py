@@ -1,12 +1,11 @@
-"""The revision of the database's schema, and those that the application's migrations know."""
+"""The revisions of the schema that the application's migrations know, read without importing them."""
 
 from __future__ import annotations
 
 import ast
 import os
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping
 
-from kallithea_tune.probes.database import asking, connected
 from kallithea_tune.probes.files import entries
 
 Revisions = Mapping[str, "frozenset[str]"]
@@ -37,13 +36,3 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, object]]:
 def heads(known: Revisions) -> list[str]:
     """Return the newest revisions: those that none follows."""
     return sorted(set(known) - {revision for before in known.values() for revision in before})
-
-
-def current(url: str) -> Optional[list[str]]:
-    """Return the revisions that the database is at, None where it has no table for them; for a child process."""
-    import sqlalchemy
-
-    with connected(url) as connection:
-        if "alembic_version" not in sqlalchemy.inspect(connection).get_table_names():
-            return None
-        return sorted(str(row[0]) for row in asking(connection)("SELECT version_num FROM alembic_version"))
