@@ -23,7 +23,8 @@ class Server:
     """What one start of the server makes, `UNLIMITED` being no limit and None what the ini file does not say.
 
     `header_bytes` is how much of Mercurial's arguments fit in the headers of a request, `body_bytes` the largest push.
-    `header_option` and `body_option` are the names of the settings for it, `section` the section they stand in.
+    `request_seconds` is after how long a worker that still answers one request is killed. `header_option`,
+    `body_option` and `time_option` are the names of the settings for it, `section` the section they stand in.
     """
 
     kind: str
@@ -35,6 +36,8 @@ class Server:
     header_option: str = ""
     body_bytes: Optional[int] = UNLIMITED
     body_option: str = ""
+    request_seconds: Optional[int] = UNLIMITED
+    time_option: str = ""
 
 
 def server_of(instance: Instance) -> Server:
@@ -45,7 +48,8 @@ def server_of(instance: Instance) -> Server:
     for word, make in _KINDS.items():
         if word in use.lower():
             return make(instance.server, use)
-    return Server("", use or "no server section", threads=_number(instance.server, "threads"), body_bytes=None)
+    return Server("", use or "no server section", threads=_number(instance.server, "threads"), body_bytes=None,
+                  request_seconds=None)
 
 
 def _number(options: Options, key: str, default: Optional[int] = None) -> Optional[int]:
@@ -92,20 +96,24 @@ def _gunicorn(options: Options, use: str) -> Server:
     count = _number(options, "limit_request_fields", otherwise(100))
     size = _number(options, "limit_request_field_size", otherwise(8190))
     fits = size is None or size == 0 or size >= HG_HEADER
+    # Only workers of the class sync cannot say that they live while they answer.
+    seconds = _number(options, "timeout", otherwise(30)) if options.get("worker_class", "sync") == "sync" else 0
     return Server(
         "gunicorn", use, processes=_number(options, "workers", otherwise(1)), threads=threads,
         header_bytes=_headers(count) if fits else 0,
-        header_option="limit_request_fields" if fits else "limit_request_field_size")
+        header_option="limit_request_fields" if fits else "limit_request_field_size",
+        request_seconds=UNLIMITED if seconds == 0 else seconds, time_option="timeout")
 
 
 def _uwsgi(options: Options, use: str) -> Server:
     processes = _number(options, "processes" if "processes" in options else "workers", 1)
     greenlets = _number(options, "gevent", _number(options, "async"))
-    body = _number(options, "limit-post", 0)
+    body, seconds = _number(options, "limit-post", 0), _number(options, "harakiri", 0)
     return Server(
         "uwsgi", use, use, processes, greenlets or _number(options, "threads", 1),
         header_bytes=_number(options, "buffer-size", 4096), header_option="buffer-size",
-        body_bytes=UNLIMITED if body == 0 else body, body_option="limit-post")
+        body_bytes=UNLIMITED if body == 0 else body, body_option="limit-post",
+        request_seconds=UNLIMITED if seconds == 0 else seconds, time_option="harakiri")
 
 
 def _paste(options: Options, use: str) -> Server:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +76,13 @@ def test_the_servers_of_kallitheas_own_template(
         "processes": 8, "threads": 2, "body_bytes": 1000}),
     ("[uwsgi]\nworkers = 2\ngevent = 50", {"processes": 2, "threads": 50}),
     ("[uwsgi]\nprocesses = %%k", {"processes": None}),
+    ("[uwsgi]\nharakiri = 60", {"request_seconds": 60, "time_option": "harakiri"}),
+    ("[uwsgi]\nprocesses = 2", {"request_seconds": UNLIMITED}),
+    ("[server:main]\nuse = egg:waitress", {"request_seconds": UNLIMITED}),
+    ("[server:main]\nuse = egg:gunicorn", {"request_seconds": 30}),
+    ("[server:main]\nuse = egg:gunicorn\ntimeout = 0", {"request_seconds": UNLIMITED}),
+    ("[server:main]\nuse = egg:gunicorn\nconfig = g.py", {"request_seconds": None}),
+    ("[server:main]\nuse = egg:gunicorn\nworker_class = gevent", {"request_seconds": UNLIMITED}),
 ])
 def test_settings_and_the_servers_own_defaults(tmp_path: Path, section: str, expected: Mapping[str, Any]) -> None:
     found = server(tmp_path, section)
@@ -85,6 +94,11 @@ def test_settings_and_the_servers_own_defaults(tmp_path: Path, section: str, exp
     ("from paste import httpserver; httpserver.serve(app, '127.0.0.1', port)", "[server:main]\nuse = egg:Paste#http"),
     ("from wsgiref.simple_server import make_server; make_server('127.0.0.1', port, app).serve_forever()",
      "[server:main]\nuse = egg:gearbox#wsgiref"),
+    ("from gunicorn.app.wsgiapp import WSGIApplication\n"
+     "class Served(WSGIApplication):\n"
+     "    def load_config(self): self.cfg.set('bind', '127.0.0.1:%d' % port)\n"
+     "    def load(self): return app\n"
+     "Served().run()", "[server:main]\nuse = egg:gunicorn"),
 ])
 def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
     tmp_path: Path, serve: str, section: str
@@ -99,7 +113,25 @@ def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
         # A few more than the allowance for other headers is certainly too many.
         assert [asked(port, fits - 1), asked(port, fits + 11)] == [200, 431]
     finally:
-        process.kill()
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize("option", ["", "buffer-size = 20000"])
+def test_uwsgi_takes_the_headers_that_are_said_to_fit_and_hangs_up_on_more(tmp_path: Path, option: str) -> None:
+    port = free_port()
+    (tmp_path / "app.py").write_text(
+        "def application(e, s):\n    s('200 OK', [('Content-Length', '0')])\n    return [b'']\n")
+    section = "[uwsgi]\nplugin = python3\nhttp-socket = 127.0.0.1:%d\nwsgi-file = app.py\n%s" % (port, option)
+    fits = (server(tmp_path, section).header_bytes or 0) // HG_HEADER
+    process = subprocess.Popen(
+        ["uwsgi", "--ini", "server.ini"], cwd=str(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        assert asked(port, fits - 1) == 200
+        with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
+            asked(port, fits + 1)
+    finally:
+        process.send_signal(signal.SIGINT)
         process.wait()
 
 
@@ -118,3 +150,45 @@ def asked(port: int, headers: int) -> int:
             time.sleep(0.1)
         finally:
             connection.close()
+
+
+@pytest.mark.parametrize("timeout, whole", [("timeout = 2", False), ("timeout = 60", True)])
+def test_gunicorn_cuts_off_what_takes_longer_than_its_timeout(tmp_path: Path, timeout: str, whole: bool) -> None:
+    port = free_port()
+    found = server(tmp_path, "[server:main]\nuse = egg:gunicorn\n" + timeout)
+    app = (
+        "import time\n"
+        "def app(e, s):\n"
+        "    s('200 OK', [('Content-Length', '8')])\n"
+        "    for _ in range(8):\n"
+        "        time.sleep(1)\n"
+        "        yield b'x'\n")
+    (tmp_path / "slow.py").write_text(app)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-b", "127.0.0.1:%d" % port, "-t", str(found.request_seconds), "slow:app"],
+        cwd=str(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        try:
+            body = answer.read()
+        except (http.client.IncompleteRead, ConnectionResetError):
+            body = b""
+        # It writes the page that tells of the error into the middle of what it has sent.
+        assert (body == b"x" * 8) is whole
+        connection.close()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(port: int) -> None:
+    """Wait until something listens."""
+    give_up = time.monotonic() + 30
+    while time.monotonic() < give_up:
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)

@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 
 sh tools/lint.sh
 debian_packages git postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
-    apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace
+    apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace \
+    uwsgi-core uwsgi-plugin-python3
 ran=""
 for version in 3.8 3.11; do
     case $version in 3.8) set="Kallithea's own pins" ;; *) set="newer versions" ;; esac

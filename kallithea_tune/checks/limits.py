@@ -1,4 +1,4 @@
-"""Requests that the server refuses for their size: Mercurial's long headers, and large pushes."""
+"""Requests that the server refuses or cuts off: Mercurial's long headers, large pushes, long clones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.probes import child
 from kallithea_tune.server import UNLIMITED, Server, server_of
 
-TEMPLATE = "Kallithea 0.7.0, template of the ini file: buffer-size = 65535, max_request_body_size = 107374182400"
-TEMPLATE_HEADERS = 65535
+TEMPLATE = "Kallithea 0.7.0, ini template: buffer-size = 65535, max_request_body_size = 107374182400, timeout = 3600"
+TEMPLATE_HEADERS, TEMPLATE_SECONDS = 65535, 3600
 # A node, the "+" behind it and its part of the headers' names; getbundle names the common heads and the server's
 # (mercurial/exchange.py), each question of discovery 200 nodes (mercurial/setdiscovery.py). With 301 heads 25,856 bytes
 # came from Mercurial 6.3, which leaves some room.
@@ -79,7 +79,22 @@ def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
         if server.kind == "waitress" else "set %s = 0 in %s" % (server.body_option, server.section), **common)
 
 
-@check("WEB006", "serving-limits", "Limits of headers and pushes", "serving", seconds=repositories.SECONDS,
+def judge_time(server: Server) -> Optional[Finding]:
+    """A clone is one request, which takes as long as the client's line is slow; a killed worker cuts it off."""
+    seconds = server.request_seconds
+    if seconds is None:
+        return None
+    common: dict[str, Any] = {
+        "subject": "time", "source": TEMPLATE, "threshold": "%d s" % TEMPLATE_SECONDS,
+        "evidence": {"request_s": "no limit" if seconds == UNLIMITED else seconds}}
+    if seconds >= TEMPLATE_SECONDS:
+        return Finding(Severity.ok, "the server gives a request the time that it needs", **common)
+    return Finding(
+        Severity.warning, "clones and pushes that take longer than %d s are cut off" % seconds,
+        remedy="set %s = %d in %s" % (server.time_option, TEMPLATE_SECONDS, server.section), **common)
+
+
+@check("WEB006", "serving-limits", "Limits of headers, pushes and time", "serving", seconds=repositories.SECONDS,
        needs=("ini", "database"), tags=("probe", "hg"), shares=repositories.SHARED)
 def limits(context: Context) -> Iterator[Finding]:
     """Hold the server's limits for headers and bodies against what the repositories here need.
@@ -88,7 +103,9 @@ def limits(context: Context) -> Iterator[Finding]:
     common heads and all the server's when it asks for the bundle, 42 bytes each. The heads are counted in the
     changelog's index, of the largest repositories first, for a second. Where they do not fit, a pull fails: an error.
     Less than 65,535 bytes, which Kallithea's template demands of uWSGI, is advice. A push that brings a whole
-    repository is as large as it: a warning where the largest here would be refused.
+    repository is as large as it: a warning where the largest here would be refused. gunicorn kills a worker that is
+    busy with one request for longer than its timeout, 30 s by default, and uWSGI after harakiri: a warning below the
+    3,600 s of Kallithea's template.
 
     The limits are those of the server in the ini file; a web server in front has its own.
     """
@@ -102,6 +119,5 @@ def limits(context: Context) -> Iterator[Finding]:
     whole = [facts for facts in found["examined"] if "bytes" in facts]
     if whole:
         largest = max(whole, key=lambda facts: int(facts["bytes"]))
-        body = judge_body(server, largest["name"], largest["bytes"])
-        if body:
-            yield body
+        yield from filter(None, [judge_body(server, largest["name"], largest["bytes"])])
+    yield from filter(None, [judge_time(server)])

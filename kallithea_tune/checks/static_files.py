@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
 from kallithea_tune.checks.application import SECONDS, SHARED, visited
@@ -10,7 +10,7 @@ from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.instance import as_bool
 from kallithea_tune.output import figure
-from kallithea_tune.probes import child, wsgi
+from kallithea_tune.probes import child
 
 SWITCH, DOCUMENTED = "serve_static", "static_files"
 SLOW_MS = 100
@@ -23,14 +23,13 @@ def missing(files: Files) -> list[str]:
     return [path for path, got in files.items() if got["status"] != 200]
 
 
-def judge_built(files: Files) -> Finding:
+def judge_built(count: int, lost: Sequence[str]) -> Finding:
     """Without the built front-end, which Kallithea's package does not bring, pages have neither style nor scripts."""
-    lost = missing(files)
     common: dict[str, Any] = {
-        "subject": "front-end", "evidence": {"files": len(files), "missing": len(lost)},
+        "subject": "front-end", "evidence": {"files": count, "missing": len(lost)},
         "threshold": "0 missing", "source": "Kallithea manual, installation (front-end-build)"}
     if not lost:
-        return Finding(Severity.ok, "the front-end is built: the front page's %d files exist" % len(files), **common)
+        return Finding(Severity.ok, "the front-end is built: the front page's %d files exist" % count, **common)
     return Finding(
         Severity.error, "the front-end is not built: pages lack %s%s" % (
             lost[0], " and %d more" % (len(lost) - 1) if len(lost) > 1 else ""),
@@ -85,23 +84,23 @@ def static_files(context: Context) -> Iterator[Finding]:
     """Ask the application, in-process, for every style sheet, script and image that its front page names.
 
     Answered with 200, the application serves them; that takes milliseconds, which are summed. Where some are missing,
-    the front-end is not built: an error. Where all are refused, the application's serving is off: then it is asked once
-    more with serve_static = true whether they exist, and the web server at canonical_url whether it has them. What is
-    served by nobody is an error; without canonical_url nobody can be asked. Kallithea's documented static_files = false
-    is not believed: in 0.7.0 it has no effect.
+    the front-end is not built: an error. Where all are refused, the application's serving is off: then they are looked
+    for in the directory it would serve, and the web server at canonical_url is asked for them. What is served by nobody
+    is an error; without canonical_url nobody can be asked. Kallithea's documented static_files = false is not believed:
+    in 0.7.0 it has no effect.
     """
     seen = visited(context).get("files")
-    files: Optional[Files] = seen[0].prepared["files"] if seen else None
+    files: Optional[Files] = seen[0].prepared if seen else None
     if not files:
         raise NotMeasured("the front page could not be asked for the files it needs")
     settings = context.instance.settings
-    if len(missing(files)) < len(files):
-        yield judge_built(files)
-        yield judge_serving(
-            {path: got for path, got in files.items() if got["status"] == 200},
-            not as_bool(settings.get(DOCUMENTED, "true")))
+    served = {path: got for path, got in files.items() if got["status"] == 200}
+    if served:
+        yield judge_built(len(files), missing(files))
+        yield judge_serving(served, not as_bool(settings.get(DOCUMENTED, "true")))
         return
-    yield judge_built(_as_if_served(context, list(files)))
+    if all(got["exists"] is not None for got in files.values()):
+        yield judge_built(len(files), [path for path, got in files.items() if not got["exists"]])
     canonical = settings.get("canonical_url", "").strip()
     if not canonical:
         yield Finding(
@@ -113,10 +112,3 @@ def static_files(context: Context) -> Iterator[Finding]:
     found = child.call(
         "kallithea_tune.probes.web_address:ask", within + 5, url=canonical, paths=list(paths.values()), within=within)
     yield judge_elsewhere(found, server)
-
-
-def _as_if_served(context: Context, paths: list[str]) -> Files:
-    """Load the application once more, with its serving on, and ask again."""
-    requests = [wsgi.Request(path) for path in paths]
-    seen = wsgi.visit(context.instance, requests, max(3.0, context.deadline.left), settings={SWITCH: "true"})
-    return {answer.path: {"status": answer.status} for answer in seen.answers if answer.ms}

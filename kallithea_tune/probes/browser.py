@@ -37,6 +37,11 @@ class Browser:
         self._kept: dict[str, str] = {}
         self.signed_in = False
 
+    @property
+    def prefix(self) -> str:
+        """The path below which the application believes to be."""
+        return self._instance.prefix
+
     def get(self, path: str, headers: Mapping[str, str]) -> Reply:
         """Ask for a page; where it sends to the login, sign in and ask once more."""
         reply = self.send(path, headers)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from html.parser import HTMLParser
 from typing import Any, Optional
 from urllib.parse import urljoin
@@ -37,11 +39,23 @@ def files_of(page: str, path: str) -> list[str]:
 def ask(browser: Browser, path: str) -> dict[str, Any]:
     """Ask for the page and then for its files; a `walk` of `probes.wsgi`.
 
-    Returns the page's ``status`` and, in ``files``, status, milliseconds and ETag of each by its path.
+    Returns status and milliseconds of each file by its path. ``exists`` is whether it is where TurboGears2 looks for
+    static files when serving them is not switched off, None where that cannot be told.
     """
     page = browser.get(path, {})
-    files: dict[str, Any] = {}
-    for name in files_of(page.body.decode("utf-8", "replace"), path) if page.status == 200 else ():
+    if page.status != 200:
+        return {}
+    root = _root()
+    files = {}
+    for name in files_of(page.body.decode("utf-8", "replace"), path):
         got = browser.send(name, {})
-        files[name] = {"status": got.status, "ms": got.ms, "etag": got.headers.get("etag", "")}
-    return {"status": page.status, "files": files}
+        inside = name[len(browser.prefix):] if name.startswith(browser.prefix + "/") else name
+        files[name] = {"status": got.status, "ms": got.ms, "exists": os.path.isfile(root + inside) if root else None}
+    return files
+
+
+def _root() -> str:
+    """Return the directory of static files that the TurboGears2 application of this process knows, or nothing."""
+    tg = sys.modules.get("tg")
+    paths = tg.config.get("paths") if tg else None
+    return str((paths or {}).get("static_files") or "")

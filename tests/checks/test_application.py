@@ -8,8 +8,9 @@ from typing import Any, Sequence
 
 import pytest
 
-from kallithea_tune.checks.application import judge_failure, judge_page, judge_start
-from kallithea_tune.checks.model import Severity
+from kallithea_tune.checks.application import judge_failure, judge_page, judge_start, times
+from kallithea_tune.checks.model import Context, Deadline, Severity
+from kallithea_tune.instance import load
 from kallithea_tune.probes.wsgi import Answer, DoesNotLoad
 
 
@@ -58,12 +59,10 @@ def test_an_error_says_what_it_is() -> None:
     assert found.diagnosis == "the front page is answered with 500: KeyError: x"
 
 
-def test_the_real_application_answers(gearbox: Any, instance: Path) -> None:
-    result = gearbox("perf-check", "-c", instance, "--only", "WEB008", "-f", "json", "--budget", "120",
-                     cwd=str(instance.parent))
-    found = {item["subject"]: item for item in json.loads(result.stdout)}
+def test_the_real_application_answers(instance: Path) -> None:
+    found = {item.subject: item for item in times.run(Context(load(str(instance)), Deadline(120)))}
     assert set(found) == {"start", "front page", "hg repository", "git repository"}
-    page = found["hg repository"]["evidence"]
+    page = found["hg repository"].evidence
     assert page["requests"] == 5 and page["first_ms"] > 0 and 0 < page["sql_ms"] < page["warm_ms"]
 
 

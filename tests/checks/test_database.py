@@ -182,6 +182,6 @@ def test_a_server_is_read_by_all_checks_and_written_to_by_none(
     said = gearbox("perf-check", "-c", instance, "--only", "database", "-f", "json", cwd=str(tmp_path))
     checked = {row["check"]: row for row in json.loads(said.stdout)}
     only = {"postgresql": {"DB007"}, "mariadb": {"DB010"}}[server]
-    assert set(checked) == {"DB000", "DB005", "DB006", "DB008", "DB009", "DB011"} | only
+    assert set(checked) == {"DB000", "DB005", "DB006", "DB008", "DB009", "DB011", "DB014"} | only
     assert not [row for row in checked.values() if row["severity"] in ("unknown", "error")]
     assert said.returncode == 0 and content() == before

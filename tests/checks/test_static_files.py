@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import json
 import os
 import shutil
 import threading
@@ -14,7 +13,9 @@ from typing import Any, Callable, Iterator, Mapping
 import pytest
 
 from kallithea_tune.checks import static_files
-from kallithea_tune.checks.model import Severity
+from kallithea_tune.checks.model import Context, Deadline, Finding, Severity
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.instance import load
 from kallithea_tune.probes.beaker_config import package_directory
 from kallithea_tune.probes.page_files import files_of
 
@@ -23,10 +24,10 @@ GONE = {**HERE, "/js/jquery.min.js": {"status": 404, "ms": 9.0}}
 
 
 def test_what_is_missing_is_counted() -> None:
-    found = static_files.judge_built(GONE)
+    found = static_files.judge_built(3, static_files.missing(GONE))
     assert found.severity is Severity.error and found.remedy.startswith("kallithea-cli front-end-build")
     assert found.diagnosis == "the front-end is not built: pages lack /js/jquery.min.js"
-    assert static_files.judge_built(HERE).severity is Severity.ok
+    assert static_files.judge_built(2, static_files.missing(HERE)).severity is Severity.ok
 
 
 @pytest.mark.parametrize("ms, off, severity, words", [
@@ -78,21 +79,16 @@ def package(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def found(package: Path, instance: Path, gearbox: Any, tmp_path: Path) -> Callable[[], Mapping[str, Any]]:
+def found(package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Mapping[str, Finding]]:
     """Ask the check what it finds with that package, by subject."""
-
-    def ask() -> Mapping[str, Any]:
-        path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH", "")]))
-        said = gearbox("perf-check", "-c", instance, "--only", "WEB003", "-f", "json", "--budget", "120",
-                       cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": path})
-        assert said.stderr == ""
-        return {item["subject"]: item for item in json.loads(said.stdout)}
-
-    return ask
+    path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    check = static_files.static_files
+    return lambda: {item.subject: item for item in check.run(Context(load(str(instance)), Deadline(120)))}
 
 
-def severities(found: Mapping[str, Any]) -> Mapping[str, str]:
-    return {subject: item["severity"] for subject, item in found.items()}
+def severities(found: Mapping[str, Finding]) -> Mapping[str, str]:
+    return {subject: item.severity.name for subject, item in found.items()}
 
 
 def test_the_application_serves_until_the_setting_that_works_says_no(
@@ -102,7 +98,7 @@ def test_the_application_serves_until_the_setting_that_works_says_no(
     edit(instance, "static_files = true", "static_files = false")
     seen = found()
     assert severities(seen) == {"front-end": "ok", "server": "advice"}
-    assert seen["server"]["diagnosis"].startswith("static_files = false has no effect")
+    assert seen["server"].diagnosis.startswith("static_files = false has no effect")
     edit(instance, "static_files = false", "serve_static = false")
     assert severities(found()) == {"front-end": "ok", "server": "unknown"}
     (package / "public" / "css" / "style.css").unlink()
@@ -114,7 +110,7 @@ def test_a_front_end_that_is_not_built(found: Any, package: Path) -> None:
         (package / "public" / name).unlink()
     seen = found()
     assert severities(seen) == {"front-end": "error", "server": "ok"}
-    assert seen["front-end"]["evidence"]["missing"] == 2
+    assert seen["front-end"].evidence["missing"] == 2
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -145,9 +141,8 @@ def test_the_web_server_is_asked_where_the_application_serves_nothing(
     edit(instance, web_server, web_server + "/elsewhere")
     assert severities(found()) == {"front-end": "ok", "server": "error"}
     edit(instance, web_server + "/elsewhere", "http://127.0.0.1:1")
-    seen = found()
-    assert severities(seen) == {"front-end": "ok", "": "unknown"}
-    assert "127.0.0.1:1 does not answer" in seen[""]["diagnosis"]
+    with pytest.raises(NotMeasured, match="127.0.0.1:1 does not answer"):
+        found()
 
 
 def test_links_below_a_prefix_are_asked_for_below_it(found: Any, instance: Path, edit: Any) -> None:

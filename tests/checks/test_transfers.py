@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sqlite3
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import pytest
 
-from kallithea_tune.checks.model import Severity
-from kallithea_tune.checks.transfers import judge_clone
+from kallithea_tune.checks.model import Context, Deadline, Finding, Severity
+from kallithea_tune.checks.transfers import judge_clone, transfers
+from kallithea_tune.instance import load
 from kallithea_tune.probes import clones
 
 STREAMED = {"status": 200, "size": 1 << 20, "held": 1, "whole": False, "read": 0, "made": "", "came": ""}
@@ -80,21 +81,18 @@ def squeeze(app, global_conf):
 
 
 @pytest.fixture
-def filtered(instance: Path, edit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def filtered(
+    instance: Path, edit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], Mapping[str, Finding]]:
     """Put a filter around the application; return what the check says, by subject."""
     (tmp_path / "toy_filters.py").write_text(FILTERS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])))
 
-    def ask(gearbox: Any, factory: str) -> Mapping[str, Any]:
-        import os
-
+    def ask(factory: str) -> Mapping[str, Finding]:
         if factory:
             edit(instance, "\n[app:main]\nuse = egg:kallithea\n",
                  "\n[filter:toy]\n%s\n\n[app:main]\nuse = egg:kallithea\nfilter-with = toy\n" % factory)
-        path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-        said = gearbox("perf-check", "-c", instance, "--only", "WEB005", "-f", "json", "--budget", "120",
-                       cwd=str(tmp_path), env={**os.environ, "PYTHONPATH": path})
-        assert said.stderr == ""
-        return {item["subject"]: item for item in json.loads(said.stdout)}
+        return {item.subject: item for item in transfers.run(Context(load(str(instance)), Deadline(120)))}
 
     return ask
 
@@ -107,16 +105,16 @@ def filtered(instance: Path, edit: Any, tmp_path: Path, monkeypatch: pytest.Monk
     ("paste.filter_app_factory = toy_filters:hold", "error", "error", "warning"),
     ("paste.filter_app_factory = toy_filters:squeeze", "warning", "warning", None),
 ])
-def test_real_clones(filtered: Any, gearbox: Any, factory: str, hg: str, git: str, push: Any) -> None:
-    found = filtered(gearbox, factory)
-    assert {name: item["severity"] for name, item in found.items()} == {
+def test_real_clones(filtered: Any, factory: str, hg: str, git: str, push: Any) -> None:
+    found = filtered(factory)
+    assert {name: item.severity.name for name, item in found.items()} == {
         "hg": hg, "git": git, **({"push": push} if push else {})}
     if git == "error":
-        assert found["git"]["evidence"]["held_kb"] == found["git"]["evidence"]["of_kb"] > 1000
+        assert found["git"].evidence["held_kb"] == found["git"].evidence["of_kb"] > 1000
 
 
 def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
-    filtered: Any, gearbox: Any, instance: Path, tmp_path: Path
+    filtered: Any, instance: Path, tmp_path: Path
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("UPDATE users SET active = 0 WHERE username = 'default'")
@@ -126,8 +124,8 @@ def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
                 "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active) VALUES ('hooks', ?, ?, 1)",
                 ["%s.told" % when, "touch %s" % (tmp_path / "told")])
         before = connection.execute("SELECT count(*) FROM user_logs").fetchone()
-    found = filtered(gearbox, "")
-    assert {name: item["severity"] for name, item in found.items()} == {"hg": "ok", "git": "ok"}
+    found = filtered("")
+    assert {name: item.severity.name for name, item in found.items()} == {"hg": "ok", "git": "ok"}
     assert connection.execute("SELECT count(*) FROM user_logs").fetchone() == before
     connection.close()
     assert not (tmp_path / "told").exists()
