@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -137,7 +138,9 @@ def _readable(result):
     assert result.returncode in (0, 1, 5), result.stderr
     assert result.stderr == "" and "checks in" in result.stdout
     assert "Traceback" not in result.stdout
-    assert [line for line in result.stdout.splitlines() if len(line) > 80] == []
+    # Only a command, which is there to be pasted, is as long as its paths make it.
+    long = [line for line in result.stdout.splitlines() if len(line) > 80]
+    assert [line for line in long if not re.match(r"  do:   \S|        \S", line) or " /" not in line] == []
 
 
 def _tree(root: Path):
