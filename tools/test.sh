@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . tools/packages.sh
 
 sh tools/lint.sh
-debian_packages git postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
+debian_packages git gcc postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
     apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace \
     uwsgi-core uwsgi-plugin-python3
 ran=""

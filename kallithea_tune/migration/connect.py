@@ -20,7 +20,15 @@ DRIVERS: Mapping[str, tuple[str, tuple[tuple[str, str], ...]]] = {
 }
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "postgresql": {"connect_timeout": 10, "client_encoding": "utf8"},
-    "mysql": {"connect_timeout": 10, "local_infile": True, "charset": "utf8mb4"},
+    # Strict, and with no quoting but the usual: SQLAlchemy asks for the mode only once, when it connects first.
+    "mysql": {"connect_timeout": 10, "local_infile": True, "charset": "utf8mb4", "sql_mode": ",".join((
+        "STRICT_ALL_TABLES", "NO_ZERO_DATE", "NO_ZERO_IN_DATE", "NO_AUTO_VALUE_ON_ZERO", "NO_ENGINE_SUBSTITUTION"))},
+}
+# What a server may have as its defaults.
+NO_LIMITS: Mapping[str, tuple[str, ...]] = {
+    "postgresql": ("SET statement_timeout = 0", "SET idle_in_transaction_session_timeout = 0"),
+    "mysql": tuple("SET SESSION %s = 604800" % name for name in (
+        "wait_timeout", "net_read_timeout", "net_write_timeout")),
 }
 
 
@@ -30,10 +38,11 @@ def with_driver(url: str) -> str:
     Raises ConfigError, with the line for pip, where there is none.
     """
     name, _, rest = url.partition("://")
+    dialect, _, driver = name.partition("+")
     # SQLAlchemy before 1.4 knows no mariadb://, and later versions treat both alike.
-    dialect = {"mariadb": "mysql", "postgres": "postgresql"}.get(name, name)
-    if dialect not in DRIVERS:
-        return url
+    dialect = {"mariadb": "mysql", "postgres": "postgresql"}.get(dialect, dialect)
+    if driver or dialect not in DRIVERS:
+        return "%s://%s" % ("+".join(filter(None, (dialect, driver))), rest) if rest else url
     extra, drivers = DRIVERS[dialect]
     for module, spelled in drivers:
         if importlib.util.find_spec(module):
@@ -62,13 +71,14 @@ def _engine(url: str, name: str, writable: bool) -> Engine:
 
     form = "%s is not a database URL; it reads dialect://user:password@host/name" % name
     try:
+        url = with_driver(url)
         options: dict[str, Any] = {"poolclass": NullPool}
         path = sqlite_file(url)
         if path and (not writable or os.path.exists(path)):
             options["creator"] = lambda: open_sqlite(path, LOCK_SECONDS, writable)
         elif not path:
-            options["connect_args"] = dict(OPTIONS.get(url.partition("://")[0].partition("+")[0], {}))
-        engine: Engine = sqlalchemy.create_engine(with_driver(url), **options)
+            options["connect_args"] = dict(OPTIONS.get(url.partition(":")[0].partition("+")[0], {}))
+        engine: Engine = sqlalchemy.create_engine(url, **options)
         return engine
     except NoSuchModuleError:
         raise ConfigError("%s names a database dialect that SQLAlchemy does not know" % name) from None
@@ -84,10 +94,11 @@ def _unlimited(engine: Engine) -> Engine:
 
     def lift(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        cursor.execute("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0")
+        for statement in NO_LIMITS[engine.dialect.name]:
+            cursor.execute(statement)
         connection.commit()
 
-    if engine.dialect.name == "postgresql":
+    if engine.dialect.name in NO_LIMITS:
         sqlalchemy.event.listen(engine, "connect", lift)
     return engine
 

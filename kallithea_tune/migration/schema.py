@@ -77,7 +77,7 @@ def create_tables(connection: Connection, tables: Sequence[Table], dialect: Dial
 
 
 def complete_tables(connection: Connection, tables: Sequence[Table], dialect: Dialect) -> Iterator[Table]:
-    """Add keys, then indexes, then foreign keys, which the engine validates; yields each table when it is begun."""
+    """Add keys, then indexes, then foreign keys, which are validated; yields each table when it is begun."""
     from sqlalchemy import ForeignKeyConstraint
     from sqlalchemy.schema import AddConstraint, CreateIndex
 
@@ -92,6 +92,7 @@ def complete_tables(connection: Connection, tables: Sequence[Table], dialect: Di
     for constraint in later:
         if isinstance(constraint, ForeignKeyConstraint):
             connection.execute(AddConstraint(constraint))
+    dialect.end_load(connection, tables)
 
 
 def _later(tables: Iterable[Table], dialect: Dialect) -> Iterator[Any]:

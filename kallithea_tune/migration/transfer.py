@@ -47,7 +47,7 @@ def copy_table(source: End, target: End, table: Table, into: Table, count: Count
             yield number, text
             count(number)
 
-    if not target.dialect.takes_lines:
+    if not target.dialect.takes_lines(target.connection):
         target.dialect.insert(target.connection, into, counted_rows())
     elif amend:
         target.dialect.load(target.connection, into, ((len(rows), values.encode(rows)) for rows in counted_rows()))

@@ -97,6 +97,9 @@ class Dialect:
     def begin_load(self, connection: Connection) -> None:
         """Prepare the session for many rows."""
 
+    def end_load(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Undo that, and check what the engine did not. Raises TuneError for references to nothing."""
+
     def load(self, connection: Connection, table: Table, lines: Lines) -> None:
         """Write rows that come as text. Raises what the driver raises for a row that does not fit."""
         raise NotImplementedError
@@ -119,9 +122,8 @@ class Dialect:
         type_: Any = {Kind.moment: datetime.datetime, Kind.date: datetime.date, Kind.time: datetime.time}[kind]
         return type_.fromisoformat(value)
 
-    @property
-    def takes_lines(self) -> bool:
-        """Whether `load` is there."""
+    def takes_lines(self, connection: Connection) -> bool:
+        """Whether `load` is there and the server allows it."""
         return type(self).load is not Dialect.load
 
     def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:

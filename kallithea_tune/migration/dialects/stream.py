@@ -1,9 +1,11 @@
-"""Turns what a driver pushes into an iterator, through a thread and a short queue, so that memory stays flat."""
+"""Turns what a driver pushes into an iterator, and an iterator into what a driver reads, so that memory stays flat."""
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Iterator
 
 CHUNK = 1 << 18  # bytes gathered before they are handed over
@@ -83,3 +85,39 @@ class Reader:
     def read(self, _size: int = -1) -> bytes:
         """Return the next piece, empty at the end."""
         return next(self._pieces, (0, b""))[1]
+
+
+def through_pipe(pieces: Iterator[tuple[int, bytes]], load: Callable[[str], Any]) -> None:
+    """Call `load`, in a thread, with a path at which it reads the pieces; no file holds them. Raises what it raises.
+
+    When `pieces` raise, `load` gets those until then, and the caller has to take them back.
+    """
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        try:
+            load("/dev/fd/%d" % reading)
+        finally:
+            # Whoever still writes gets a BrokenPipeError instead of waiting forever.
+            os.close(reading)
+
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(work)
+        try:
+            for _, text in pieces:
+                if not _written(writing, text):
+                    break
+        finally:
+            os.close(writing)
+    loaded.result()
+
+
+def _written(pipe: int, text: bytes) -> bool:
+    """Write all of it; False when nobody reads any more."""
+    rest = memoryview(text)
+    try:
+        while rest:
+            rest = rest[os.write(pipe, rest):]
+    except BrokenPipeError:
+        return False
+    return True
