@@ -2,9 +2,15 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
+import sqlalchemy
+
+from kallithea_tune.errors import TuneError
+from kallithea_tune.migration import connect, values
+from kallithea_tune.migration.dialects import dialect_of
+from kallithea_tune.migration.transfer import End
 
 DRIVERS = ["mysql+pymysql", "mysql", "mariadb"]
 
@@ -60,27 +66,68 @@ def test_where_the_server_forbids_local_files_rows_are_inserted(
     assert read(url) == read("sqlite:///%s" % (instance.parent / "kallithea.db"))
 
 
-def test_what_does_not_fit_is_named_and_never_cut(mariadb: Any, instance: Path, migrate: Any) -> None:
-    spoil(instance, "UPDATE user_logs SET username = ? WHERE user_log_id = 400", "x" * 256)
-    done = migrate(instance, mariadb.url("cut"))
-    assert done.returncode not in (0, 130), done.stdout
-    assert "user_logs" in done.stderr and "400" in done.stderr and "username" in done.stderr
-    assert "alembic_version" not in [name for name, in rows(mariadb, "cut", "SHOW TABLES")]
+@pytest.fixture(params=DRIVERS[:2])
+def target(mariadb: Any, request: Any) -> Iterator[End]:
+    """A connection to a database with a small table, ready to load."""
+    engine = connect.target_engine(as_driver(mariadb.url("loaded"), request.param))
+    with engine.connect() as connection:
+        end = End(connection, dialect_of(engine))
+        SMALL.metadata.create_all(connection)
+        yield end
 
 
-def test_references_to_nothing_end_the_migration(mariadb: Any, instance: Path, migrate: Any) -> None:
-    spoil(instance, "UPDATE user_logs SET user_id = 4711 WHERE user_log_id = 7")
-    done = migrate(instance, mariadb.url("orphan"))
-    assert done.returncode not in (0, 130), done.stdout
-    assert "user_logs" in done.stderr and "user_id" in done.stderr
-    assert "alembic_version" not in [name for name, in rows(mariadb, "orphan", "SHOW TABLES")]
+SMALL = sqlalchemy.Table(
+    "small", sqlalchemy.MetaData(), sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True),
+    sqlalchemy.Column("name", sqlalchemy.Unicode(10), unique=True), sqlalchemy.Column("number", sqlalchemy.Integer),
+    sqlalchemy.Column("data", sqlalchemy.LargeBinary))
 
 
-def test_texts_and_blobs_over_64_kilobytes_and_over_a_packet_arrive(
+def load(target: End, *rows: Any) -> None:
+    target.dialect.load(target.connection, SMALL, iter([(len(rows), values.encode(rows))]))
+
+
+@pytest.mark.parametrize("row, said", [
+    ((7, "x" * 11, 1, b""), "small: Data truncated for column 'name' in the row with the key 7"),
+    ((7, "y", 2**31, b""), "small: Out of range value for column 'number' in the row with the key 7"),
+    ((7, "y", "many", b""), "small: Incorrect integer value: 'many' for column `loaded`.`small`.`number` in the row"
+                            " with the key 7"),
+    ((7, "y\udcff", 1, b""), "small: Incorrect string value: '\\xFF' for column `loaded`.`small`.`name` in the row"
+                             " with the key 7"),
+    ((7, "x", 1, b""), "small: two rows have the same key 'name'"),
+])
+def test_what_is_only_a_warning_ends_the_load(target: End, row: Any, said: str) -> None:
+    with pytest.raises(TuneError) as raised:
+        load(target, (5, "X", 1, b"\0"), row, (9, None, None, None))
+    assert said in str(raised.value)
+
+
+def test_a_source_that_fails_half_way_is_not_taken_for_its_end(target: End) -> None:
+    def lines() -> Any:
+        yield 1, values.encode([(1, "a", 1, b"")])
+        raise BrokenPipeError("the source went away")
+
+    with pytest.raises(BrokenPipeError, match="the source went away"):
+        target.dialect.load(target.connection, SMALL, lines())
+
+
+def test_a_server_that_goes_away_does_not_leave_the_writer_waiting(target: End, mariadb: Any) -> None:
+    number = target.connection.execute(sqlalchemy.text("SELECT connection_id()")).scalar()
+
+    def lines() -> Any:
+        for key in range(1, 10**7):
+            if key == 1000:
+                rows(mariadb, "", "KILL %d" % number)
+            yield 1, values.encode([(key, None, 1, b"x" * 1000)])
+
+    with pytest.raises(Exception, match=r"(?i)lost connection|gone away|killed|broken pipe"):
+        target.dialect.load(target.connection, SMALL, lines())
+
+
+def test_texts_over_64_kilobytes_and_blobs_near_the_size_of_a_packet_arrive(
     mariadb: Any, instance: Path, migrate: Any, read: Any
 ) -> None:
     spoil(instance, "UPDATE user_logs SET action = ? WHERE user_log_id = 1", "é\n\\N" * 50000)
-    spoil(instance, "UPDATE users SET user_data = ? WHERE user_id = 2", bytes(range(256)) * 80000)
+    spoil(instance, "UPDATE users SET user_data = ? WHERE user_id = 2", bytes(range(256)) * 30000)
     url = mariadb.url("large")
     done = migrate(instance, url)
     assert done.returncode == 0, done.stderr

@@ -69,13 +69,13 @@ class MySQL(Dialect):
         found = re.search(r"\) ENGINE=.* AUTO_INCREMENT=(\d+)", str(cursor.fetchone()[1]))
         return int(found.group(1)) - 1 if found else 0
 
-    def rows(self, connection: Connection, table: Table) -> Iterator[Sequence[Row]]:
-        """Yield all rows as the server sends them."""
+    def rows(self, connection: Connection, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
+        """Yield rows as the server sends them."""
         numbers = any(values.kind_of(column) is Kind.number for column in table.columns)
         columns = ", ".join(
             STORED.get(values.kind_of(column), "%s") % self._in_statement(connection, column.name)
             for column in table.columns)
-        for batch in self._streamed(connection, table, columns):
+        for batch in self._streamed(connection, table, columns, where):
             yield [tuple(map(values.stored, row)) for row in batch] if numbers else batch
 
     def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
@@ -87,13 +87,16 @@ class MySQL(Dialect):
         for batch in self._streamed(connection, table, "CAST(CONCAT(%s) AS BINARY)" % literals):
             yield len(batch), b"\n".join([line for line, in batch]) + b"\n"
 
-    def _streamed(self, connection: Connection, table: Table, columns: str) -> Iterator[Sequence[Row]]:
+    def _streamed(
+        self, connection: Connection, table: Table, columns: str, where: str = "",
+    ) -> Iterator[Sequence[Row]]:
         cursor: Any = connection.connection.cursor(connection.dialect.dbapi.cursors.SSCursor)
         order = ", ".join(self._in_statement(connection, column.name) for column in table.primary_key.columns)
         try:
             # The empty arguments have both drivers read %% as %.
-            cursor.execute("SELECT %s FROM %s%s" % (
-                columns, self._in_statement(connection, table.name), " ORDER BY " + order if order else ""), ())
+            cursor.execute("SELECT %s FROM %s%s%s" % (
+                columns, self._in_statement(connection, table.name),
+                " WHERE " + where.replace("%", "%%") if where else "", " ORDER BY " + order if order else ""), ())
             yield from values.batches(cursor, BATCH)
         finally:
             cursor.close()
@@ -142,6 +145,19 @@ class MySQL(Dialect):
 
     def end_load(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Look for references to nothing, since to add a foreign key with the check on copies the whole table."""
+        self._check_references(connection, tables)
+        self.cursor(connection).execute("SET SESSION foreign_key_checks = 1, unique_checks = 1")
+
+    def begin_changes(self, connection: Connection) -> None:
+        """Have the server not look at foreign keys."""
+        self.cursor(connection).execute("SET SESSION foreign_key_checks = 0")
+
+    def end_changes(self, connection: Connection, tables: Sequence[Table]) -> None:
+        """Look for references to nothing, which the server never does afterwards."""
+        self._check_references(connection, tables)
+        self.cursor(connection).execute("SET SESSION foreign_key_checks = 1")
+
+    def _check_references(self, connection: Connection, tables: Sequence[Table]) -> None:
         cursor = self.cursor(connection)
         for table in tables:
             for constraint in table.foreign_key_constraints:
@@ -149,7 +165,6 @@ class MySQL(Dialect):
                 if cursor.fetchone()[0]:
                     raise TuneError("%s.%s refers to rows that are not in %s" % (
                         table.name, ", ".join(constraint.column_keys), constraint.referred_table.name))
-        cursor.execute("SET SESSION foreign_key_checks = 1, unique_checks = 1")
 
     def _orphans(self, connection: Connection, constraint: Any) -> str:
         def name(column: Any, alias: str) -> str:
@@ -178,12 +193,19 @@ class MySQL(Dialect):
                 sent += number
                 yield number, text
 
-        through_pipe(counted(), lambda path: cursor.execute(self._load_statement(connection, table, path)))
+        def execute(path: str) -> None:
+            try:
+                cursor.execute(self._load_statement(connection, table, path))
+            except AttributeError:
+                # PyMySQL stumbles over the socket that it has just closed itself.
+                raise connection.dialect.dbapi.OperationalError(2013, "Lost connection to the server") from None
+
+        through_pipe(counted(), execute)
         taken = cursor.rowcount
         cursor.execute("SHOW WARNINGS LIMIT 1")
         warning = cursor.fetchone()
         if warning:
-            raise TuneError("%s: %s" % (table.name, self._explained(connection, table, warning)))
+            raise TuneError("%s: %s" % (table.name, self._explained(connection, table, warning, taken == sent)))
         if taken != sent:
             raise TuneError("%s: the server took %d of %d rows" % (table.name, taken, sent))
 
@@ -197,14 +219,14 @@ class MySQL(Dialect):
             " OPTIONALLY ENCLOSED BY '''' ESCAPED BY '' LINES TERMINATED BY '\\n' (%s)%s" % (
                 path, self.quoted(connection, table.name), fields, " SET " + decoded if decoded else ""))
 
-    def _explained(self, connection: Connection, table: Table, warning: Sequence[Any]) -> str:
-        """Name the row of the first warning, which is the only one whose number is sure; no value is shown."""
+    def _explained(self, connection: Connection, table: Table, warning: Sequence[Any], whole: bool) -> str:
+        """Name the row of the first warning, by its key unless rows were left out."""
         _, code, said = warning
         if code == DUPLICATE:
             return "two rows have the same %s" % (str(said).rpartition(" for ")[2] or "key")
         place = re.search(r" at row (\d+)$", str(said))
         keys = [self.quoted(connection, column.name) for column in table.primary_key.columns]
-        if not place or not keys:
+        if not place or not keys or not whole:
             return str(said)
         cursor = self.cursor(connection)
         cursor.execute("SELECT %s FROM %s ORDER BY %s LIMIT 1 OFFSET %d" % (
