@@ -58,6 +58,10 @@ class Expressions:
         """Return the SHA-256 of text in UTF-8, or of binary data, in hexadecimal."""
         raise NotImplementedError
 
+    def stored(self, value: str, kind: Kind) -> str:
+        """Return a value so that the driver can read it, whatever it is."""
+        return value
+
     def concatenated(self, *texts: str) -> str:
         """Put texts of one row together; NULL where one of them is."""
         return "(%s)" % " || ".join(texts)
@@ -127,6 +131,13 @@ class PostgreSQL(Expressions):
         """Use sha256, which takes bytes."""
         return "encode(sha256(%s), 'hex')" % (value if kind is Kind.binary else "convert_to(%s, 'UTF8')" % value)
 
+    def stored(self, value: str, kind: Kind) -> str:
+        """Have dates come as text, since Python has neither infinity nor years before 1 and after 9999."""
+        if kind is Kind.moment:
+            return r"CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01' THEN {1} ELSE CAST({0} AS text) END".format(
+                value, POSTGRESQL_MOMENT % value)
+        return "CAST(%s AS text)" % value if kind is Kind.date else value
+
     def joined(self, value: str) -> str:
         """Use string_agg, which keeps the order of a sorted subquery when there are no groups."""
         return "string_agg(%s, ',')" % value
@@ -162,6 +173,10 @@ class MySQL(Expressions):
     def digest(self, value: str, kind: Kind = Kind.text) -> str:
         """Use sha2."""
         return "sha2(%s, 256)" % (value if kind is Kind.binary else self.text(value))
+
+    def stored(self, value: str, kind: Kind) -> str:
+        """Have dates come as text, since Python has no zeros."""
+        return self.written[kind] % value if kind in (Kind.moment, Kind.date) else value
 
     def concatenated(self, *texts: str) -> str:
         """Use concat, since || may mean OR."""

@@ -152,6 +152,9 @@ class Side:
         import sqlalchemy
 
         wanted = [self._name(column.name) for column in table.columns]
+        if self.expressions:
+            kinds = [kind_of(column) for column in table.columns]
+            wanted = [self.expressions.stored(name, kind) for name, kind in zip(wanted, kinds)]
         statement = sqlalchemy.text("SELECT %s FROM %s%s" % (", ".join(wanted), self._name(table.name), where))
         for row in self.connection.execute(statement.execution_options(stream_results=True)):
             yield tuple(self._decoded(column, stored(value)) for column, value in zip(table.columns, row))

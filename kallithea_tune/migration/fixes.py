@@ -91,10 +91,9 @@ class TableFixes:
         return Outcome(tuple(values), tuple(applied))
 
     def size(self, row: Sequence[Any]) -> int:
-        """Return how many bytes a row takes in a statement, binary data written as digits."""
-        sizes = {Kind.text: 1, Kind.binary: 2}
-        return sum(sizes[kind] * octets(value) for kind, value in zip(self.kinds, row)
-                   if kind in sizes and value is not None)
+        """Return how many bytes of text and binary data there are in a row."""
+        return sum(octets(value) for kind, value in zip(self.kinds, row)
+                   if kind in (Kind.text, Kind.binary) and value is not None)
 
 
 class Fixes:

@@ -111,7 +111,7 @@ def spoilable(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFa
 
     made = {
         "sqlite": Database("sqlite:///%s" % (tmp_path_factory.mktemp("dirty") / "kallithea.db"), loose(models())),
-        "postgresql": Database(postgresql.url("dirty")), "mysql": Database(mariadb.url("dirty"))}
+        "postgresql": Database(postgresql.url("dirty")), "mysql": Database(mariadb.url("dirty") + "&local_infile=1")}
     made["postgresql"].run("SET session_replication_role = origin")
     made["mysql"].run("SET SESSION foreign_key_checks = 1")
     for database in made.values():

@@ -25,7 +25,7 @@ def collating(mariadb: Any, request: Any) -> Iterator[Database]:
     connection = mariadb.connect()
     connection.cursor().execute("ALTER DATABASE collating COLLATE %s" % request.param)
     connection.close()
-    database = Database(url)
+    database = Database(url + "&local_infile=1")
     yield database
     database.close()
 

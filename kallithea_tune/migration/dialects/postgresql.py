@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 FORMAT = "FORMAT csv, QUOTE '''', NULL 'NULL', ENCODING 'UTF8'"
 # How a column is read in storage form; the others need nothing.
 STORED = {
-    Kind.boolean: "%s::int",
-    Kind.moment: "to_char(%s, 'YYYY-MM-DD HH24:MI:SS.US')",
-    Kind.date: "%s::text",
-    Kind.time: "to_char(%s::interval, 'HH24:MI:SS.US')",
-    Kind.text: "%s::text",
+    Kind.boolean: "{0}::int",
+    # Infinity and years that Python does not have come as they are, to be seen to be none.
+    Kind.moment: "CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01'"
+                 " THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
+    Kind.date: "{0}::text",
+    Kind.time: "to_char({0}::interval, 'HH24:MI:SS.US')",
+    Kind.text: "{0}::text",
 }
 
 
@@ -80,7 +82,8 @@ class PostgreSQL(Dialect):
 
     def _query(self, connection: Connection, table: Table, where: str = "") -> str:
         columns = [
-            STORED.get(values.kind_of(column), "%s") % self.quoted(connection, column.name) for column in table.columns]
+            STORED.get(values.kind_of(column), "{0}").format(self.quoted(connection, column.name))
+            for column in table.columns]
         order = ", ".join(self.quoted(connection, column.name) for column in table.primary_key.columns)
         query = "SELECT %s FROM %s" % (", ".join(columns), self.quoted(connection, table.name))
         return query + (" WHERE " + where if where else "") + (" ORDER BY " + order if order else "")

@@ -55,13 +55,13 @@ def allowed(rule: str, limits: Limits) -> tuple[str, ...]:
 
 
 def size_condition(source: End, finder: Finder, table: Table, holder: Holder) -> Iterator[Condition]:
-    """Yield that for rows that are greater than a packet; binary data travels as twice as many digits."""
+    """Yield that for rows that are greater than a packet, so that no INSERT brings them to the server."""
     parts = []
     for column in table.columns:
         kind = kind_of(column)
         if kind in (Kind.text, Kind.binary):
             size = finder.octets(source.dialect.quoted(source.connection, column.name), kind)
-            parts.append("coalesce(%s, 0)%s" % (size, " * 2" if kind is Kind.binary else ""))
+            parts.append("coalesce(%s, 0)" % size)
     if parts and holder.packet is not None:
         yield Condition(
             "too-big", (), "over the %d bytes of max_allowed_packet" % holder.packet,

@@ -15,6 +15,7 @@ from kallithea_tune.migration.preflight.finding import NAMED, Finding, shown_key
 from kallithea_tune.migration.preflight.rules import RULES, Chosen
 from kallithea_tune.migration.preflight.scan import Scan
 from kallithea_tune.migration.transfer import End, copy_table
+from kallithea_tune.migration.trouble import said
 from kallithea_tune.migration.values import Kind, Row, kind_of
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class Uniqueness:
             yield made
         except self._target.connection.dialect.dbapi.Error as error:
             raise Refused("the target %s cannot compare keys in a temporary table: %s" % (
-                connect.label(self._target.connection.engine.url), str(error).strip().splitlines()[0])) from None
+                connect.label(self._target.connection.engine.url), said(error))) from None
         finally:
             self._target.connection.connection.rollback()
             for name in (made.name + "_twice", made.name):
