@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Iterator, Optional
 
 from kallithea_tune.checks.model import Context, Finding, Severity, check
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.probes.static_export import OPTION, SECTION, State, renewal, state
+from kallithea_tune.probes.static_export import SECTION, State, named, renewal, state
 
 SOURCE = "docs/static-export.rst, 'After an upgrade'"
 
@@ -39,11 +38,10 @@ def static_export_stale(context: Context) -> Iterator[Finding]:
     The place is option static_export of section [kallithea_tune], which static-export --switch writes. After an
     upgrade, the web server hands out the old version's files until static-export runs again.
     """
-    place = context.instance.sections.get(SECTION, {}).get(OPTION, "").replace("%%", "%").strip()
+    place = named(context.instance)
     if not place:
         yield Finding(Severity.ok, "no static export is named in [%s] of the ini file" % SECTION)
         return
-    place = os.path.join(os.path.dirname(context.instance.path), place)
     try:
         found = state(context.instance.use, place)
     except TuneError as error:

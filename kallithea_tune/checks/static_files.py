@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.instance import as_bool
 from kallithea_tune.output import figure
 from kallithea_tune.probes import child
+from kallithea_tune.probes.static_export import named
 
 SWITCH, DOCUMENTED = "serve_static", "static_files"
 SLOW_MS = 100
@@ -56,16 +58,18 @@ def judge_serving(files: Files, documented_off: bool) -> Finding:
         **common)
 
 
-def judge_elsewhere(files: Files, url: str) -> Finding:
-    """With the application's own serving off, what the web server does not have is nowhere."""
+def judge_elsewhere(files: Files, by: str, asked: bool) -> Finding:
+    """With the application's own serving off, what the web server (or the directory it serves) lacks is nowhere."""
     lost = missing(files)
     common: dict[str, Any] = {
-        "subject": "server", "threshold": "0 missing", "source": GUIDE,
-        "evidence": {"by": url, "files": len(files), "missing": len(lost)}}
+        "subject": "server", "threshold": "0 missing", "source": GUIDE, "confidence": "high" if asked else "low",
+        "evidence": {"by": by, "files": len(files), "missing": len(lost)}}
     if not lost:
-        return Finding(Severity.ok, "the web server serves the %d static files of a page" % len(files), **common)
+        said = "the web server serves the %d static files of a page" if asked else \
+            "the %d static files of a page are published for the web server, which was not asked"
+        return Finding(Severity.ok, said % len(files), **common)
     return Finding(
-        Severity.error, "%d static files are served by nobody: %s%s" % (len(lost), url, lost[0]),
+        Severity.error, "%d static files are served by nobody: %s%s" % (len(lost), by, lost[0]),
         remedy="gearbox static-export: publish them again, or remove %s = false until then" % SWITCH, **common)
 
 
@@ -85,9 +89,9 @@ def static_files(context: Context) -> Iterator[Finding]:
 
     Answered with 200, the application serves them; that takes milliseconds, which are summed. Where some are missing,
     the front-end is not built: an error. Where all are refused, the application's serving is off: then they are looked
-    for in the directory it would serve, and the web server at canonical_url is asked for them. What is served by nobody
-    is an error; without canonical_url nobody can be asked. Kallithea's documented static_files = false is not believed:
-    in 0.7.0 it has no effect.
+    for in the directory it would serve, and the web server at canonical_url is asked for them; without canonical_url
+    they are looked for in the static export that the ini file names. What is served by nobody is an error. Kallithea's
+    documented static_files = false is not believed: in 0.7.0 it has no effect.
     """
     seen = visited(context).get("files")
     files: Optional[Files] = seen[0].prepared if seen else None
@@ -101,14 +105,23 @@ def static_files(context: Context) -> Iterator[Finding]:
         return
     if all(got["exists"] is not None for got in files.values()):
         yield judge_built(len(files), [path for path, got in files.items() if not got["exists"]])
-    canonical = settings.get("canonical_url", "").strip()
-    if not canonical:
-        yield Finding(
-            Severity.unknown, "not measured: the application serves no static files; who does cannot be asked",
-            subject="server", remedy="set canonical_url, or: gearbox static-export --verify URL")
-        return
-    server, paths = addresses(canonical, list(files))
-    within = max(1.0, context.deadline.left)
-    found = child.call(
-        "kallithea_tune.probes.web_address:ask", within + 5, url=canonical, paths=list(paths.values()), within=within)
-    yield judge_elsewhere(found, server)
+    yield _elsewhere(context, list(files))
+
+
+def _elsewhere(context: Context, paths: list[str]) -> Finding:
+    """Ask the web server, or else look into the static export that the ini file names."""
+    instance, within = context.instance, max(1.0, context.deadline.left)
+    canonical = instance.settings.get("canonical_url", "").strip()
+    if canonical:
+        server, places = addresses(canonical, paths)
+        found = child.call("kallithea_tune.probes.web_address:ask", within + 5, url=canonical,
+                           paths=list(places.values()), within=within)
+        return judge_elsewhere(found, server, asked=True)
+    place = named(instance)
+    if place:
+        inside = [path[len(instance.prefix):] if path.startswith(instance.prefix + "/") else path for path in paths]
+        return judge_elsewhere(
+            {path: {"status": 200 if os.path.isfile(place + path) else 404} for path in inside}, place, asked=False)
+    return Finding(
+        Severity.unknown, "not measured: the application serves no static files; who does cannot be asked",
+        subject="server", remedy="set canonical_url, or: gearbox static-export --verify URL")

@@ -19,6 +19,12 @@ COARSEST_NS = 2 * 10**9
 SECTION, OPTION = "kallithea_tune", "static_export"
 
 
+def named(instance: Instance) -> str:
+    """Return the directory of the static export that the ini file names, empty where it names none."""
+    place = instance.sections.get(SECTION, {}).get(OPTION, "").replace("%%", "%").strip()
+    return os.path.join(os.path.dirname(instance.path), place) if place else ""
+
+
 class Differences(NamedTuple):
     """Paths that the release lacks, has with other content, and has although they went away."""
 

@@ -41,8 +41,10 @@ def test_serving_by_the_application(ms: float, off: bool, severity: Severity, wo
 
 
 def test_serving_by_somebody_else() -> None:
-    assert static_files.judge_elsewhere(HERE, "http://x").severity is Severity.ok
-    found = static_files.judge_elsewhere(GONE, "http://x")
+    assert static_files.judge_elsewhere(HERE, "http://x", True).confidence == "high"
+    unasked = static_files.judge_elsewhere(HERE, "/srv/static", False)
+    assert unasked.severity is Severity.ok and unasked.confidence == "low"
+    found = static_files.judge_elsewhere(GONE, "http://x", True)
     assert found.severity is Severity.error and "http://x/js/jquery.min.js" in found.diagnosis
 
 
@@ -143,6 +145,18 @@ def test_the_web_server_is_asked_where_the_application_serves_nothing(
     edit(instance, web_server + "/elsewhere", "http://127.0.0.1:1")
     with pytest.raises(NotMeasured, match="127.0.0.1:1 does not answer"):
         found()
+
+
+def test_the_static_export_that_the_ini_file_names_is_looked_into(
+    found: Any, instance: Path, package: Path, edit: Any
+) -> None:
+    edit(instance, "static_files = true", "serve_static = false")
+    with instance.open("a") as file:
+        file.write("\n[kallithea_tune]\nstatic_export = published\n")
+    assert severities(found()) == {"front-end": "ok", "server": "error"}
+    shutil.copytree(str(package / "public"), str(instance.parent / "published"))
+    seen = found()
+    assert severities(seen) == {"front-end": "ok", "server": "ok"} and "was not asked" in seen["server"].diagnosis
 
 
 def test_links_below_a_prefix_are_asked_for_below_it(found: Any, instance: Path, edit: Any) -> None:
