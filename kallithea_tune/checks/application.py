@@ -103,8 +103,13 @@ def judge_page(name: str, answers: Sequence[wsgi.Answer]) -> Finding:
     if first.status != 200:
         return Finding(
             Severity.unknown, "not measured: the %s is answered with status %d" % (name, first.status), **common)
+    if not others and first.ms[0] <= FLOW_MS:
+        # The following ones are quicker still.
+        return Finding(Severity.ok, "the %s takes %s ms the first time" % (name, figure(first.ms[0])), **common)
     if not others:
-        return Finding(Severity.unknown, "not measured: there was time for one request", **common)
+        return Finding(
+            Severity.unknown, "not measured: there was time for one request of %s s" % figure(first.ms[0] / 1000),
+            **common)
     warm, sql = (statistics.median(times) for times in zip(*((one.ms[0], one.sql_ms) for one in others)))
     evidence.update(warm_ms=warm, sql_ms=sql, statements=others[-1].statements, requests=len(others))
     if warm <= FLOW_MS and first.ms[0] <= PATIENCE_MS:
@@ -140,8 +145,10 @@ def times(context: Context) -> Iterator[Finding]:
     except TuneError as error:
         raise NotMeasured(str(error)) from None
     yield judge_start(seen["start"][0].ms[0])
-    for name in _pages(context):
+    pages = list(_pages(context))
+    for name in pages:
         if name in seen:
             yield judge_page(name, seen[name])
-        else:
-            yield Finding(Severity.unknown, "not measured: there was no time for the %s" % name, subject=name)
+    late = [name for name in pages if name not in seen]
+    if late:
+        raise NotMeasured("there was no time for the %s" % " and the ".join(late))

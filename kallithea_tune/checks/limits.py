@@ -67,8 +67,8 @@ def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
     unlimited = server.body_bytes == UNLIMITED
     common: dict[str, Any] = {
         "subject": "body", "source": TEMPLATE, "threshold": "the largest repository",
-        "evidence": {"body_mb": "no limit" if unlimited else server.body_bytes / 1e6, "largest_mb": size / 1e6,
-                     "repository": largest}}
+        "evidence": {**({"body": "no limit"} if unlimited else {"body_mb": server.body_bytes / 1e6}),
+                     "largest_mb": size / 1e6, "repository": largest}}
     fits = "any size" if unlimited else "up to " + repositories.megabytes(server.body_bytes)
     if server.body_bytes > size:
         return Finding(Severity.ok, "the server takes pushes of %s" % fits, **common)
@@ -86,7 +86,7 @@ def judge_time(server: Server) -> Optional[Finding]:
         return None
     common: dict[str, Any] = {
         "subject": "time", "source": TEMPLATE, "threshold": "%d s" % TEMPLATE_SECONDS,
-        "evidence": {"request_s": "no limit" if seconds == UNLIMITED else seconds}}
+        "evidence": {"request": "no limit"} if seconds == UNLIMITED else {"request_s": seconds}}
     if seconds >= TEMPLATE_SECONDS:
         return Finding(Severity.ok, "the server gives a request the time that it needs", **common)
     return Finding(

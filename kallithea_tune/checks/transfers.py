@@ -14,7 +14,7 @@ SOURCE = "PEP 3333, 'Middleware Handling of Block Boundaries'; Kallithea manual,
 def judge_clone(kind: str, seen: Mapping[str, Any], filters: Sequence[str]) -> Iterator[Finding]:
     """Whoever must see the last byte before passing on the first keeps whole clones in memory, and clients waiting."""
     evidence: dict[str, Any] = {
-        "held_kb": seen["held"] / 1024, "of_kb": seen["size"] / 1024, "encoding": seen["came"] or "none",
+        "held_bytes": seen["held"], "of_bytes": seen["size"], "encoding": seen["came"] or "none",
         "filters": ", ".join(filters) or "none"}
     common: dict[str, Any] = {"subject": kind, "evidence": evidence, "source": SOURCE, "threshold": "not all held"}
     if seen["status"] != 200 or not seen["size"]:

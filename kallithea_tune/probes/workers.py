@@ -7,8 +7,8 @@ from typing import Any, Optional, Sequence
 
 from kallithea_tune.probes import control_groups, files, memory, mounts
 
-# Kallithea's own programs that hold an ini file open and answer no requests.
-_OTHERS = ("kallithea-cli", "celery")
+# Programs that serve an ini file, alone or with the word "serve"; whatever else names it (an editor) answers nothing.
+_SERVERS, _SERVING = frozenset({"gunicorn", "uwsgi", "waitress-serve", "pserve"}), frozenset({"gearbox", "paster"})
 
 
 def survey(ini: str) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def survey(ini: str) -> dict[str, Any]:
     """
     import psutil
 
-    found = {process.pid: process for process in memory.serving(ini) if not _other(process)}
+    found = {process.pid: process for process in memory.serving(ini) if _serves(process)}
     parents, resident = set(), []
     for process in found.values():
         try:
@@ -35,8 +35,9 @@ def survey(ini: str) -> dict[str, Any]:
             "resident_mb": sum(resident) / len(resident) if resident else None}
 
 
-def _other(process: Any) -> bool:
-    return any(os.path.basename(word) in _OTHERS for word in process.info["cmdline"] or ())
+def _serves(process: Any) -> bool:
+    words = {os.path.basename(word) for word in process.info["cmdline"] or ()}
+    return bool(words & _SERVERS) or "serve" in words and bool(words & _SERVING)
 
 
 def cores(pid: int, proc: str = "/proc", table: Optional[Sequence[mounts.Mount]] = None) -> float:

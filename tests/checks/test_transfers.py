@@ -110,7 +110,7 @@ def test_real_clones(filtered: Any, factory: str, hg: str, git: str, push: Any) 
     assert {name: item.severity.name for name, item in found.items()} == {
         "hg": hg, "git": git, **({"push": push} if push else {})}
     if git == "error":
-        assert found["git"].evidence["held_kb"] == found["git"].evidence["of_kb"] > 1000
+        assert found["git"].evidence["held_bytes"] == found["git"].evidence["of_bytes"] > 1_000_000
 
 
 def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(

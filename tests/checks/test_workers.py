@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import pytest
 
@@ -45,29 +45,38 @@ def test_processes(
     assert found.severity is severity and remedy in found.remedy
 
 
-def test_workers_are_counted_and_neither_their_master_nor_celery(tmp_path: Path) -> None:
-    ini = tmp_path / "my.ini"
+PROGRAM = """#!%s
+import os, sys
+
+for _ in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        break
+os.write(1, b"ready\\n")
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("name, words, running", [
+    ("gunicorn", ["3", "--paste"], 3), ("gearbox", ["0", "serve", "-c"], 1), ("uwsgi", ["2", "--ini-paste"], 2),
+    ("kallithea-cli", ["2", "celery-run", "-c"], 0), ("vim", ["0"], 0), ("gearbox", ["0", "perf-check", "-c"], 0),
+])
+def test_workers_are_counted_and_neither_their_master_nor_other_programs(
+    tmp_path: Path, name: str, words: Sequence[str], running: int
+) -> None:
+    program, ini = tmp_path / name, tmp_path / "my.ini"
     ini.touch()
-    master = (
-        "import subprocess, sys, time\n"
-        "for _ in range(3):\n"
-        "    subprocess.Popen([sys.executable, '-c', 'import sys; sys.stdin.read()', sys.argv[1]])\n"
-        "print('started', flush=True)\nsys.stdin.read()\n")
-    command = [sys.executable, "-c", master, str(ini)]
-    program = tmp_path / "kallithea-cli"
-    program.write_text("#!/bin/sh\nread line\n")
+    program.write_text(PROGRAM % sys.executable)
     program.chmod(0o755)
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE),
-        subprocess.Popen([str(program), "celery-run", "-c", str(ini)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)]
+    process = subprocess.Popen(
+        [str(program), *words, str(ini)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin and process.stdout
     try:
-        assert processes[0].stdout and processes[0].stdout.readline() == b"started\n"
+        for _ in range(int(words[0]) + 1):
+            assert process.stdout.readline() == b"ready\n"
         seen = workers.survey(str(ini))
-        assert seen["running"] == 3 and seen["resident_mb"] > 1 and seen["cores"] > 0
+        assert seen["running"] == running and seen["cores"] > 0 and bool(seen["resident_mb"]) is bool(running)
     finally:
-        for process in processes:
-            process.communicate()
-    assert workers.survey(str(ini))["running"] == 0
+        process.communicate()
 
 
 @pytest.mark.parametrize("type, options, lines, files, cores", [
