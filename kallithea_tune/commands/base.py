@@ -113,15 +113,20 @@ class TuneCommand:
         result: str = redactor.text(text)
         return result
 
+    def check_columns(self, args: Any, columns: Sequence[str]) -> None:
+        """Raise ConfigError for a ``--column`` that is none of `columns`."""
+        from kallithea_tune import errors
+
+        for name in args.column:
+            if name not in columns:
+                raise errors.ConfigError("there is no column '%s'; the columns are %s" % (name, ", ".join(columns)))
+
     def emit(self, args: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Print rows in the asked format, or as a table; an unknown column is the user's error."""
-        from kallithea_tune import errors, output
+        from kallithea_tune import output
 
-        try:
-            output.emit_list(args.format, columns, rows, args.column, sys.stdout)
-        except LookupError as error:
-            raise errors.ConfigError(
-                "there is no column '%s'; the columns are %s" % (error.args[0], ", ".join(columns))) from None
+        self.check_columns(args, columns)
+        output.emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 
 def prepare_streams() -> None:

@@ -25,6 +25,13 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
+def port_number(text: str) -> int:
+    """Read a port of TCP; for argparse."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("give a port from 1 to 65535")
+    return int(text)
+
+
 class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
     """Publish what the application serves statically, for the web server to serve.
 
@@ -67,7 +74,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--snippet-only", action="store_true", help="only what belongs inside a site that you have")
         add("--prefix", help="path in front of all URLs; that of the ini file if not given")
         add("--server-name", metavar="HOST", default="kallithea.example.com", help="host name of the site")
-        add("--port", type=int, default=80, help="port that the web server listens on (default: 80)")
+        add("--port", type=port_number, default=80, help="port that the web server listens on (default: 80)")
         add("--backend", metavar="URL", action="append", default=[], help="where Kallithea listens; repeatable")
         add("--vcs-backend", metavar="URL", action="append", default=[], help="a pool of its own for hg and git")
         add("--balance", choices=("round-robin", "sticky"), default="round-robin", help="how pages are shared out")
@@ -82,6 +89,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
 
         if not args.config or not args.dest:
             raise ConfigError("name the ini file and the destination: gearbox static-export -c my.ini DEST")
+        self.check_columns(args, report.COLUMNS)
         given = vars(args)
         recipe = {one.name: given[one.name] for one in dataclasses.fields(release.Recipe)
                   if given[one.name] is not None}

@@ -45,6 +45,7 @@ class Options:
 def run(instance: Instance, options: Options, report: Report, progress: publish.Progress) -> int:
     """Do what the options ask for and return the exit status; `report` is told what was found and done."""
     where = destination.absolute(options.dest)
+    _check_words(options)
     given = _given(options.recipe)
     if options.check:
         return check(instance, where, given, report)
@@ -58,6 +59,27 @@ def run(instance: Instance, options: Options, report: Report, progress: publish.
     if options.switch:
         switch_off(instance, where, options.dry_run, release, report)
     return status
+
+
+def _check_words(options: Options) -> None:
+    """Tell before anything is done what could only fail at the end. Raises ConfigError."""
+    from kallithea_tune.statics.servers import backend
+    from kallithea_tune.statics.verify import Client
+
+    if options.check and (options.server or options.switch or options.verify):
+        raise ConfigError("--check looks and does nothing else: give it without --server, --switch and --verify")
+    if options.dry_run and options.verify:
+        raise ConfigError("--dry-run publishes nothing that --verify could ask for; give one of the two")
+    if not options.server and (options.output or options.backend or options.vcs_backend):
+        raise ConfigError("--output and --backend are about a web server's configuration; name it with --server")
+    if options.output and (
+            os.path.isdir(options.output) or not os.path.isdir(os.path.dirname(os.path.abspath(options.output)))):
+        raise ConfigError("--output %s is no file in a directory that exists" % options.output)
+    for option, urls in (("--backend", options.backend), ("--vcs-backend", options.vcs_backend)):
+        for url in urls:
+            backend(url, option)
+    if options.verify:
+        Client(options.verify)
 
 
 def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,10 +125,11 @@ class Export:
         before = destination.published(self.where)
         recipe = dataclasses.replace(before.recipe if before else Recipe(), **given)
         access.group_id(recipe.group)
+        package = source.package_of(self.instance)
+        destination.check_apart(self.where, [*filter(None, [package]), *recipe.overlays])
         progress("asking the application", 0, 1)
         served = source.served(self.instance, before, recipe)
-        apart = [*served.roots, source.package_of(self.instance), *recipe.overlays]
-        destination.check_apart(self.where, [path for path in apart if path])
+        destination.check_apart(self.where, served.roots)
         damaged = static_export.damaged(before, os.path.realpath(self.where)) if before else []
         todo = make(before, served, recipe, damaged)
         progress("", 0, 0)
@@ -139,6 +162,8 @@ class Export:
         if todo.nothing:
             say("%s has just that; nothing to do" % self.where)
             return
+        if todo.before and todo.before.recipe.making != after.recipe.making:
+            say("every file is made anew, for --how, --mode or --group is another")
         for kind, paths in {**todo.differences._asdict(), "damaged": todo.damaged, "kept": todo.kept}.items():
             if kind != "gone":
                 self.report.list(kind, paths, "kept from before" if kind == "kept" else "")

@@ -123,3 +123,30 @@ def toys(instance: Path, install: Any) -> Callable[..., Path]:
         return instance
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An overlay with the files that the templates ask for and that are not there while the front-end is not built."""
+    from kallithea_tune.probes.beaker_config import package_directory
+    from kallithea_tune.statics.references import referenced
+
+    overlay = tmp_path_factory.mktemp("front-end")
+    package = Path(package_directory("egg:kallithea"))
+    for path in referenced(str(package), ["css", "js", "images", "codemirror", "fontello"]):
+        if (package / "public" / path).exists():
+            continue
+        (overlay / path).parent.mkdir(parents=True, exist_ok=True)
+        (overlay / path).write_text("/* %s */\n" % path * 50)
+    return overlay
+
+
+@pytest.fixture
+def export(gearbox: Callable[..., Any], instance: Path, front_end: Path, tmp_path: Path) -> Callable[..., Any]:
+    """Run the command on the instance, into tmp_path/static."""
+
+    def call(*words: object, before: Sequence[str] = (), **options: Any) -> Any:
+        return gearbox(*before, "static-export", "-c", instance, tmp_path / "static", "--overlay", front_end, *words,
+                       cwd=str(tmp_path), **options)
+
+    return call

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -16,35 +15,9 @@ from servers.web import WebServer
 
 from kallithea_tune.instance import load
 from kallithea_tune.probes.beaker_config import package_directory
-from kallithea_tune.statics.references import referenced
 from kallithea_tune.statics.source import status_of
 
 BIN = Path(sys.executable).parent
-TOPS = ["css", "js", "images", "codemirror", "fontello"]
-
-
-@pytest.fixture(scope="session")
-def front_end(tmp_path_factory):
-    """An overlay with the files that the templates ask for and that are not there while the front-end is not built."""
-    overlay = tmp_path_factory.mktemp("front-end")
-    package = Path(package_directory("egg:kallithea"))
-    for path in referenced(str(package), TOPS):
-        if (package / "public" / path).exists():
-            continue
-        (overlay / path).parent.mkdir(parents=True, exist_ok=True)
-        (overlay / path).write_text("/* %s */\n" % path * 50)
-    return overlay
-
-
-@pytest.fixture
-def export(gearbox, instance, front_end, tmp_path):
-    """Run the command on the instance, into tmp_path/static."""
-
-    def call(*words):
-        return gearbox("static-export", "-c", instance, tmp_path / "static", "--overlay", front_end, *words,
-                       cwd=str(tmp_path))
-
-    return call
 
 
 def test_first_run_second_run_and_check(export, tmp_path):
@@ -83,38 +56,72 @@ def test_an_overlay_that_changed_makes_the_export_stale(export, tmp_path):
     assert (tmp_path / "static" / "css" / "theme.css").read_text() == "a {}"
 
 
-def test_a_front_end_that_is_not_built_is_refused(gearbox, instance, tmp_path):
-    style = Path(package_directory("egg:kallithea")) / "public" / "css" / "style.css"
-    away = style.with_name("style.css.away-for-a-test")
-    built = style.exists()
-    if built:
-        style.rename(away)
-    try:
-        said = gearbox("static-export", "-c", instance, tmp_path / "static", cwd=str(tmp_path))
-    finally:
-        if built:
-            away.rename(style)
+@pytest.fixture
+def upgraded(front_end, tmp_path):
+    """Install another version of Kallithea in front of the real one; return its public directory and an environment."""
+    site = tmp_path / "site"
+    package = Path(package_directory("egg:kallithea"))
+    shutil.copytree(str(package), str(site / "kallithea"), ignore=shutil.ignore_patterns("node_modules", "tests"))
+    for path in front_end.rglob("*.*"):
+        (site / "kallithea" / "public" / path.relative_to(front_end)).parent.mkdir(exist_ok=True)
+        shutil.copy(str(path), str(site / "kallithea" / "public" / path.relative_to(front_end)))
+    (info,) = package.parent.glob("[Kk]allithea-0*.dist-info")
+    shutil.copytree(str(info), str(site / "Kallithea-0.7.1.dist-info"))
+    metadata = site / "Kallithea-0.7.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("\nVersion: 0.7.0\n", "\nVersion: 0.7.1\n"))
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    return site / "kallithea" / "public", {**os.environ, "PYTHONPATH": path}
+
+
+def test_a_front_end_that_is_not_built_is_refused(gearbox, instance, upgraded, tmp_path):
+    public, environment = upgraded
+    (public / "css" / "style.css").unlink()
+    said = gearbox("static-export", "-c", instance, tmp_path / "static", cwd=str(tmp_path), env=environment)
     assert said.returncode == 3 and "front-end-build" in said.stderr and not (tmp_path / "static").exists()
 
 
-@pytest.mark.parametrize("words, status, sentence", [
-    (["/"], 3, "no place to publish"),
-    (["{home}"], 3, "no place to publish"),
-    (["{here}/foreign"], 3, "not ours"),
-    (["{here}/x", "--compress", "lzma"], 2, "no coding"),
-    (["{here}/x", "--group", "no-such-group"], 2, "no such group"),
-    (["{here}/x", "--server", "nginx", "--backend", "nowhere"], 2, "--backend"),
-    (["{here}/x", "--verify", "http://127.0.0.1:1"], 2, "cannot be reached|does not answer"),
-])
-def test_what_is_wrong_is_said_in_one_sentence(gearbox, instance, front_end, tmp_path, words, status, sentence):
-    (tmp_path / "foreign").mkdir()
-    (tmp_path / "foreign" / "file").write_text("theirs")
-    filled = [word.format(home=os.path.expanduser("~"), here=tmp_path) for word in words]
-    said = gearbox("static-export", "-c", instance, *filled, "--overlay", front_end, cwd=str(tmp_path))
-    assert said.returncode == status, said.stderr
-    last = said.stderr.strip().splitlines()[-1]
-    assert re.search(sentence, last) and "Traceback" not in said.stderr
-    assert (tmp_path / "foreign" / "file").read_text() == "theirs"
+def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(gearbox, instance, upgraded, front_end, tmp_path):
+    words = ["static-export", "-c", instance, tmp_path / "static"]
+    first = gearbox(*words, "--overlay", front_end, "--compress", "gzip,zstd")
+    assert first.returncode == 0, first.stderr
+    public, environment = upgraded
+    (public / "js" / "graph.js").unlink()
+    (public / "js" / "base.js").write_text("// 0.7.1\n" * 50)
+    (public / "next").mkdir()
+    (public / "next" / "entry.js").write_text("// new\n" * 50)
+    stale = gearbox(*words, "--check", env=environment)
+    assert stale.returncode == 1 and "0.7.1 is installed" in " ".join(stale.stderr.split())
+    assert stale.stderr.splitlines()[-1].endswith("--overlay %s --compress gzip,zstd" % front_end)
+    renewed = gearbox(*words, env=environment)
+    assert renewed.returncode == 0, renewed.stderr
+    assert "1 new: next/entry.js" in renewed.stderr and "1 kept from before: js/graph.js" in renewed.stderr
+    assert (tmp_path / "static" / "js" / "base.js.zst").exists() and (tmp_path / "static" / "js" / "graph.js").exists()
+    assert gearbox(*words, "--check", env=environment).returncode == 0
+    (public / "css" / "style.css").unlink()
+    broken = gearbox(*words, "--overlay", "", env=environment)
+    assert broken.returncode == 3 and (tmp_path / "static" / "css" / "style.css").exists()
+
+
+def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_path, kallithea):
+    before = instance.read_text()
+    said = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
+    assert said.returncode == 3 and "nothing was switched off" in said.stderr and instance.read_text() == before
+
+
+def test_a_switch_that_does_not_work_as_written_is_taken_back(export, instance, edit):
+    # PasteDeploy takes an option of [DEFAULT] before that of the section.
+    edit(instance, "[DEFAULT]\n", "[DEFAULT]\nserve_static = true\n")
+    before = instance.read_text()
+    said = export("--switch")
+    assert said.returncode == 3 and "back as it was" in said.stderr and instance.read_text() == before
+
+
+def test_switch_works_behind_a_prefix(export, instance, edit):
+    edit(instance, "#[filter:proxy-prefix]\n#use = egg:PasteDeploy#prefix\n#prefix = /<your-prefix>",
+         "[filter:proxy-prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /code")
+    edit(instance, "#filter-with = proxy-prefix", "filter-with = proxy-prefix")
+    assert export("--switch").returncode == 0
+    assert status_of(load(str(instance)), "images/kallithea-logo.svg", {}) == 404
 
 
 def test_switch_writes_the_setting_that_works_and_keeps_the_rest(export, instance, edit, tmp_path):
