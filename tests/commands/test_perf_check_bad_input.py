@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from pathlib import Path
 
 import pytest
+from columns import too_long
 
 APP = "[app:main]\nuse = egg:kallithea\n"
 BROKEN = {
@@ -138,9 +138,7 @@ def _readable(result):
     assert result.returncode in (0, 1, 5), result.stderr
     assert result.stderr == "" and "checks in" in result.stdout
     assert "Traceback" not in result.stdout
-    # Only a command, which is there to be pasted, is as long as its paths make it.
-    long = [line for line in result.stdout.splitlines() if len(line) > 80]
-    assert [line for line in long if not re.match(r"  do:   \S|        \S", line) or " /" not in line] == []
+    assert too_long(result.stdout) == []
 
 
 def _tree(root: Path):
