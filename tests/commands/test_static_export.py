@@ -85,7 +85,7 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(gearbox, instance, 
     first = gearbox(*words, "--overlay", front_end, "--compress", "gzip,zstd")
     assert first.returncode == 0, first.stderr
     public, environment = upgraded
-    (public / "js" / "graph.js").unlink()
+    (public / "fontello" / "demo.html").unlink()
     (public / "js" / "base.js").write_text("// 0.7.1\n" * 50)
     (public / "next").mkdir()
     (public / "next" / "entry.js").write_text("// new\n" * 50)
@@ -94,8 +94,8 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(gearbox, instance, 
     assert stale.stderr.splitlines()[-1].endswith("--overlay %s --compress gzip,zstd" % front_end)
     renewed = gearbox(*words, env=environment)
     assert renewed.returncode == 0, renewed.stderr
-    assert "1 new: next/entry.js" in renewed.stderr and "1 kept from before: js/graph.js" in renewed.stderr
-    assert (tmp_path / "static" / "js" / "base.js.zst").exists() and (tmp_path / "static" / "js" / "graph.js").exists()
+    assert "1 new: next/entry.js" in renewed.stderr and "1 kept from before: fontello/demo.html" in renewed.stderr
+    assert (tmp_path / "static" / "js" / "base.js.zst").exists() and (tmp_path / "static" / "fontello" / "demo.html").exists()
     assert gearbox(*words, "--check", env=environment).returncode == 0
     (public / "css" / "style.css").unlink()
     broken = gearbox(*words, "--overlay", "", env=environment)
