@@ -1,12 +1,16 @@
-"""How many processes serve requests, held against the cores they share."""
+"""How many processes serve requests, held against the cores they share and the pulls they are asked for."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, Iterator, Mapping, Optional
 
+from kallithea_tune.checks import application
+from kallithea_tune.checks.database import survey
 from kallithea_tune.checks.model import Context, Finding, Severity, check
+from kallithea_tune.errors import NotMeasured
 from kallithea_tune.output import figure
+from kallithea_tune.probes import child
 from kallithea_tune.server import Server, server_of
 
 ENOUGH = 8
@@ -64,7 +68,51 @@ def processes(context: Context) -> Iterator[Finding]:
     minute holds up every other request for a minute. Fewer processes than cores, up to 8, is advice, and so are more
     than 2 x cores + 1. Processes that run with another ini file are not counted.
     """
-    from kallithea_tune.probes import child
+    yield judge_processes(server_of(context.instance), _processes(context))
 
-    seen = child.call("kallithea_tune.probes.workers:survey", 5 + context.deadline.left, ini=context.instance.path)
-    yield judge_processes(server_of(context.instance), seen)
+
+def _processes(context: Context) -> Mapping[str, Any]:
+    seen: Mapping[str, Any] = context.once("processes", lambda: child.call(
+        "kallithea_tune.probes.workers:survey", 5 + context.deadline.left, ini=context.instance.path))
+    return seen
+
+
+# With seven tenths of the time taken, one waits for more than two others before it: queueing theory, M/M/1.
+BUSY = 0.7
+
+
+def judge_load(server: Server, seen: Mapping[str, Any], acts: int, pull_ms: float) -> Finding:
+    """What the log's busiest minute asked for, had each act been the smallest pull: so many processes at least."""
+    processes, busy = processes_of(server, seen), acts * pull_ms / 60000
+    common: dict[str, Any] = {
+        "evidence": {"busy_processes": busy, "acts_in_a_minute": acts, "pull_ms": pull_ms,
+                     "processes": processes or "not said"},
+        "threshold": "%g of the processes" % BUSY, "source": "queueing theory, M/M/1; limit: our judgement"}
+    if processes is None:
+        return Finding(Severity.unknown, "not measured: how many processes serve requests is not said", **common)
+    if busy <= BUSY * processes:
+        return Finding(
+            Severity.ok, "the busiest minute kept %s of %d processes busy at least" % (figure(busy), processes),
+            **common)
+    return Finding(
+        Severity.advice, "the busiest minute kept %s of %d processes busy at least" % (figure(busy), processes),
+        remedy=_MORE.get(server.kind, _BALANCE) % math.ceil(busy / BUSY), **common)
+
+
+@check("WEB010", "serving-load", "Processes against the busiest minute", "serving", seconds=application.SECONDS,
+       writes="cache_dir", needs=("ini", "database", "app"), tags=("probe", "app"), shares=application.SHARED)
+def load(context: Context) -> Iterator[Finding]:
+    """Multiply the log's busiest minute by what the smallest pull takes: so much time the processes had to spend.
+
+    The busiest minute is that of the newest 1,000 rows of user_logs, which get one for each pull, push and
+    administrative act. The pull is that of WEB005, in-process, which brings nothing new; real ones take longer, and
+    page views are not in the log, so that this is a lower limit. More than seven tenths of the processes is advice.
+    """
+    acts = survey(context).get("log", {}).get("busiest_minute")
+    seen = application.visited(context)
+    # The first imports what the following ones need not.
+    pulls = [min(answer.ms[0] for answer in answers) for name, answers in seen.items() if name.startswith("clone ")]
+    if not pulls:
+        raise NotMeasured("there is no repository to pull from, or no time was left")
+    if acts:
+        yield judge_load(server_of(context.instance), _processes(context), acts, max(pulls))

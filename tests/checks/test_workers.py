@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any, Optional, Sequence
 
 import pytest
 
-from kallithea_tune.checks.model import Severity
-from kallithea_tune.checks.workers import judge_processes
+from kallithea_tune.checks.model import Context, Deadline, Severity
+from kallithea_tune.checks.workers import judge_load, judge_processes, load
+from kallithea_tune.instance import load as instance_of
 from kallithea_tune.probes import workers
 from kallithea_tune.probes.mounts import Mount
 from kallithea_tune.server import Server
@@ -43,6 +45,31 @@ def test_processes(
     seen = {"cores": cores, "running": running, "resident_mb": None}
     found = judge_processes(Server(kind, "egg:" + kind, processes=configured), seen)
     assert found.severity is severity and remedy in found.remedy
+
+
+@pytest.mark.parametrize("acts, pull_ms, processes, severity, remedy", [
+    (60, 500.0, 1, Severity.ok, ""),
+    (60, 800.0, 1, Severity.advice, "set workers = 2"),
+    (600, 800.0, 4, Severity.advice, "set workers = 12"),
+    (600, 800.0, 12, Severity.ok, ""),
+    (600, 800.0, None, Severity.unknown, ""),
+])
+def test_load(acts: int, pull_ms: float, processes: Optional[int], severity: Severity, remedy: str) -> None:
+    found = judge_load(Server("gunicorn", "", processes=processes), {"running": 0}, acts, pull_ms)
+    assert found.severity is severity and remedy in found.remedy
+    assert found.evidence["busy_processes"] == acts * pull_ms / 60000
+
+
+def test_the_load_of_a_real_log(instance: Path) -> None:
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
+        # A minute that no pull is quick enough for.
+        acts = connection.execute("UPDATE user_logs SET action_date = '2026-01-01 12:00:00.000000'").rowcount
+    connection.close()
+    (found,) = load.run(Context(instance_of(str(instance)), Deadline(120)))
+    assert found.evidence["acts_in_a_minute"] == acts > 100 and found.evidence["pull_ms"] > 0
+    busy = acts * found.evidence["pull_ms"] / 60000
+    assert found.evidence["busy_processes"] == busy
+    assert found.severity is (Severity.advice if busy > 0.7 else Severity.ok)
 
 
 PROGRAM = """#!%s
