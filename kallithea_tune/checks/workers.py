@@ -32,7 +32,7 @@ def judge_processes(server: Server, seen: Mapping[str, Any]) -> Finding:
         evidence["resident_mb"] = seen["resident_mb"]
     least, most = min(math.ceil(cores), ENOUGH), 2 * math.ceil(cores) + 1
     common: dict[str, Any] = {
-        "evidence": evidence, "source": SOURCE, "threshold": "2 and %s cores to %d" % (figure(cores), most)}
+        "evidence": evidence, "source": SOURCE, "threshold": "%d to %d processes" % (max(2, least), most)}
     if processes is None:
         return Finding(Severity.unknown, "not measured: how many processes serve requests is not said", **common)
     if processes == 1:
