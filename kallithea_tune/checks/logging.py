@@ -12,6 +12,7 @@ from kallithea_tune.errors import NotMeasured
 Sections = Mapping[str, Mapping[str, str]]
 LINES = 25  # per request
 LINE_MS = 10.0
+ECHO = "sqlalchemy.echo"
 _FIRST_ARGUMENT = re.compile(r"""\s*\(?\s*[rbu]?(?P<quote>['"])(?P<path>.+?)(?P=quote)""")
 
 
@@ -62,8 +63,15 @@ def judge_levels(levels: Mapping[str, str]) -> Finding:
     if not talkative:
         return Finding(Severity.ok, "no logger writes a line for every statement or step", **common)
     return Finding(
-        Severity.warning, "verbose logging is on for " + ", ".join(talkative),
-        remedy="set level = WARN in the sections of these loggers", **common)
+        Severity.warning, "verbose logging is on for " + ", ".join(talkative), remedy=quieter(talkative), **common)
+
+
+def quieter(talkative: Sequence[str]) -> str:
+    """Return the settings that make these loggers quiet."""
+    settings = ["sqlalchemy.echo = false"] if ECHO in talkative else []
+    if set(talkative) - {ECHO}:
+        settings.append("level = WARN in the sections of these loggers")
+    return "set " + ", and ".join(settings)
 
 
 @check("CFG002", "logging-level", "DEBUG and SQL logging", "logging", tags=("config",))
@@ -76,10 +84,10 @@ def levels(context: Context) -> Iterator[Finding]:
 
 
 def configured_levels(context: Context) -> dict[str, str]:
-    """Return the level of each logger, ``sqlalchemy.echo`` being one of the engine's."""
+    """Return the level of each logger, and INFO for ``sqlalchemy.echo`` where that makes the engine log statements."""
     found = effective_levels(context.instance.sections)
     if context.instance.settings.get("sqlalchemy.echo", "false").strip().lower() in ("true", "debug", "1", "on"):
-        found["sqlalchemy.engine"] = "INFO"
+        found[ECHO] = "INFO"
     return found
 
 
@@ -91,7 +99,7 @@ def loud(levels: Mapping[str, str]) -> list[str]:
         if name and (level == "DEBUG" or name.startswith("sqlalchemy") and level == "INFO"))
 
 
-def judge_lines(lines: int, most: Sequence[str]) -> Finding:
+def judge_lines(lines: int, most: Sequence[str], remedy: str) -> Finding:
     """More than a screen of lines for one page is debugging."""
     common: dict[str, Any] = {
         "evidence": {"lines_per_request": lines, "most": list(most)}, "threshold": "%d" % LINES,
@@ -99,11 +107,10 @@ def judge_lines(lines: int, most: Sequence[str]) -> Finding:
     if lines <= LINES:
         return Finding(Severity.ok, "a page writes %d lines of log" % lines, **common)
     return Finding(
-        Severity.warning, "each view of a page writes %d lines of log" % lines,
-        remedy="set level = WARN in the sections of these loggers", **common)
+        Severity.warning, "each view of a page writes %d lines of log" % lines, remedy=remedy, **common)
 
 
-@check("CFG007", "logging-lines", "Lines logged per request", "logging", seconds=3.0, needs=("app", "database"),
+@check("CFG007", "logging-lines", "Lines logged per request", "logging", seconds=4.0, needs=("app", "database"),
        tags=("probe",))
 def lines(context: Context) -> Iterator[Finding]:
     """Count the lines that one view of a page writes, where some logger is set to DEBUG or echoes SQL.
@@ -116,17 +123,17 @@ def lines(context: Context) -> Iterator[Finding]:
     if not loud(found):
         return
     counting = "kallithea_tune.probes.log_lines:"
-    arguments = {"levels": {name: level for name, level in found.items() if level}, "handler_level": least_level(
-        context.instance.sections)}
+    levels = {"sqlalchemy.engine" if name == ECHO else name: level for name, level in found.items() if level}
+    arguments = {"levels": levels, "handler_level": least_level(context.instance.sections)}
     page = "/_admin/login"
     seen = visit(context.instance, [
         Request(page), Request(page, prepare=counting + "start", arguments=arguments),
         Request(page, prepare=counting + "stop"),
-    ], max(context.deadline.left, 5.0))
+    ], max(context.deadline.left, 10.0))
     counted = seen.answers[2].prepared
     if not counted:
         raise NotMeasured("the time was over before the pages were seen")
-    yield judge_lines(counted["lines"], counted["most"])
+    yield judge_lines(counted["lines"], counted["most"], quieter(loud(found)))
 
 
 def least_level(sections: Sections) -> str:

@@ -82,9 +82,22 @@ def test_levels_are_judged(levels, severity):
     assert checks.judge_levels(levels).severity is severity
 
 
+def test_an_engine_that_echoes_is_made_quiet_by_its_own_option(gearbox, instance, edit):
+    def remedy():
+        said = gearbox("perf-check", "-c", instance, "--only", "CFG002", "-f", "json", cwd=str(instance.parent))
+        (found,) = json.loads(said.stdout)
+        return found["remedy"]
+
+    assert remedy() == ""
+    edit(instance, "\nsqlalchemy.url", "\nsqlalchemy.echo = true\nsqlalchemy.url")
+    assert remedy() == "set sqlalchemy.echo = false"
+    edit(instance, "[logger_kallithea]\nlevel = WARN", "[logger_kallithea]\nlevel = DEBUG")
+    assert remedy() == "set sqlalchemy.echo = false, and level = WARN in the sections of these loggers"
+
+
 def test_lines_are_judged_at_a_screen():
-    assert checks.judge_lines(25, []).severity is Severity.ok
-    assert checks.judge_lines(26, ["a 26"]).severity is Severity.warning
+    assert checks.judge_lines(25, [], "").severity is Severity.ok
+    assert checks.judge_lines(26, ["a 26"], "").severity is Severity.warning
 
 
 def test_log_files_are_found_in_handlers():
@@ -109,6 +122,10 @@ def test_lines_per_request_are_counted_in_the_real_application(gearbox, instance
     assert [item["severity"] for item in found] == ["warning", "warning"]
     counted = next(item for item in found if item["check"] == "CFG007")["evidence"]
     assert counted["lines_per_request"] > 25 and any("sqlalchemy" in name for name in counted["most"])
+    edit(instance, "[logger_sqlalchemy]\nlevel = DEBUG", "[logger_sqlalchemy]\nlevel = WARN")
+    edit(instance, "\nsqlalchemy.url", "\nsqlalchemy.echo = true\nsqlalchemy.url")
+    (echoed,) = run(gearbox, instance, "CFG007")
+    assert echoed["evidence"]["lines_per_request"] > 25 and echoed["remedy"] == "set sqlalchemy.echo = false"
 
 
 def test_the_disk_of_a_log_file_is_measured_and_left_clean(gearbox, instance, edit, tmp_path):

@@ -8,9 +8,14 @@ import re
 import select
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
+
+
+def test_gearbox_is_the_old_one_on_kallitheas_pins_and_the_new_one_on_the_newer_set():
+    assert metadata.version("gearbox") == ("0.3.2" if sys.version_info < (3, 10) else "0.5.0")
 
 
 def test_help_reads_well_although_gearbox_folds_newlines(gearbox, tmp_path):
