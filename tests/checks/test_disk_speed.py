@@ -171,6 +171,6 @@ def test_the_command_interrupted_leaves_nothing(instance: Path, tmp_path: Path, 
         cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     until(lambda: list((here / "repos").glob(PREFIX + "*")))
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 130
     assert sorted(here.rglob("*")) == before

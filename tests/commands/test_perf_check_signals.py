@@ -35,14 +35,14 @@ def test_a_signal_ends_the_command_and_leaves_nothing(instance, environment, tmp
             until(psutil.Process(last.pid).children)
         families += psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(number)
-    told = [(process.communicate(timeout=60), process.returncode, number) for _, number, process in running]
+    told = [(process.communicate(timeout=300), process.returncode, number) for _, number, process in running]
     for (_, said), status, number in told:
         # A process that had not come to the command yet dies of the signal, as the shell's 130 and 143 say.
         assert status in (130, -number), said
         if status == 130:
             assert said == "gearbox perf-check: interrupted\n"
     assert any(status == 130 for _, status, _ in told)
-    _, alive = psutil.wait_procs(families, timeout=10)
+    _, alive = psutil.wait_procs(families, timeout=60)
     assert not alive
     assert _tree(instance.parent) == before
 
@@ -74,7 +74,7 @@ def test_a_signal_while_scratch_is_made_or_removed(environment, tmp_path):
         assert process.stdout and process.stdout.readline() == b"ready\n"
         time.sleep(0.0007 * number)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 130
+        assert process.wait(300) == 130
         process.communicate()
         assert os.listdir(str(place)) == []
 
@@ -87,7 +87,7 @@ def test_nohup_keeps_the_command_running(toys, environment, tmp_path):
     until(lambda: psutil.Process(process.pid).cmdline()[0] != "nohup")
     time.sleep(1.2)
     process.send_signal(signal.SIGHUP)
-    assert process.communicate(timeout=60)[1] in (b"", b"nohup: ignoring input\n") and process.returncode == 0
+    assert process.communicate(timeout=300)[1] in (b"", b"nohup: ignoring input\n") and process.returncode == 0
 
 
 def test_children_die_with_a_command_that_is_killed(instance, environment, tmp_path):
@@ -101,7 +101,7 @@ def test_children_die_with_a_command_that_is_killed(instance, environment, tmp_p
     time.sleep(0.5)
     process.kill()
     process.communicate()
-    assert family and not psutil.wait_procs(family, timeout=10)[1]
+    assert family and not psutil.wait_procs(family, timeout=60)[1]
     # Nothing can tidy up after SIGKILL; what stays is one directory with a name that says whose it is.
     for left in set(instance.parent.rglob(".kallithea-tune-*")):
         shutil.rmtree(str(left), ignore_errors=True)

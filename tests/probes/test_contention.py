@@ -175,7 +175,7 @@ def test_interrupted_beside_the_live_file_it_leaves_nothing(
     process = started("perf-check", "-c", instance, "--only", "DB004", cwd=str(tmp_path))
     until(lambda: list(instance.parent.glob(".kallithea-tune-*/scratch.db-journal")))
     process.send_signal(number)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=300)
     assert process.returncode == 130 and "interrupted" in complaint
     assert sorted(os.listdir(str(instance.parent))) == before
 
@@ -188,7 +188,7 @@ def test_interrupted_on_another_server_it_drops_its_table(
                       cwd=str(tmp_path), env=dict(os.environ, OTHER=url))
     until(lambda: tables(url))
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=60)
+    _, complaint = process.communicate(timeout=300)
     assert process.returncode == 130 and "interrupted" in complaint, complaint
     assert not tables(url)
 
