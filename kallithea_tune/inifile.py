@@ -8,11 +8,11 @@ import difflib
 import os
 import shutil
 import stat
-import tempfile
 import time
 from dataclasses import dataclass
 from typing import Any, Mapping
 
+from kallithea_tune import atomic
 from kallithea_tune.errors import ConfigError, Refused
 
 
@@ -101,7 +101,7 @@ def carry_out(edit: Edit) -> str:
             if file.read() != edit.before:
                 raise Refused("%s was changed by someone else meanwhile; run the command again" % edit.path)
         backup = _backup(edit.path)
-        _replace(edit.path, edit.after)
+        atomic.replace(edit.path, edit.after, lambda handle: _like(handle, edit.path))
     except OSError as error:
         raise ConfigError("%s cannot be written: %s" % (edit.path, error.strerror)) from None
     return backup
@@ -122,27 +122,6 @@ def _backup(path: str) -> str:
             os.fsync(target.fileno())
         return backup
     raise Refused("%s has a thousand backups of this second; run the command again" % path)
-
-
-def _replace(path: str, text: str) -> None:
-    directory = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".kallithea-tune-", dir=directory)
-    try:
-        with open(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            _like(file.fileno(), path)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    parent = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
 
 
 def _like(handle: int, path: str) -> None:

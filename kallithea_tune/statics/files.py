@@ -6,8 +6,8 @@ import contextlib
 import difflib
 import os
 import shutil
-import tempfile
 
+from kallithea_tune import atomic
 from kallithea_tune.errors import ConfigError
 
 
@@ -22,19 +22,9 @@ def difference(path: str, text: str) -> str:
 def replace(path: str, text: str) -> None:
     """Write `text` to `path` by a rename; what was there before is at ``path.old``. Raises ConfigError."""
     path = os.path.realpath(path)
-    temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".kallithea-tune-", dir=os.path.dirname(path))
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
         if os.path.exists(path):
             shutil.copy2(path, path + ".old")
-        os.replace(temporary, path)
+        atomic.replace(path, text, lambda handle: os.fchmod(handle, 0o644))
     except OSError as error:
         raise ConfigError("%s cannot be written: %s" % (path, error.strerror)) from None
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from terminal import on_terminal
+
+BIN = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize("words, status, sentence", [
@@ -73,8 +76,6 @@ def test_a_missing_compressor_is_told_with_what_brings_it(export, tmp_path):
 
 
 def test_a_place_without_permission_is_told(instance, front_end, tmp_path, without_privileges):
-    from conftest import BIN
-
     closed = tmp_path / "closed"
     closed.mkdir()
     closed.chmod(0o555)
@@ -95,8 +96,6 @@ def test_web_user_refuses_what_that_user_could_not_read(export, tmp_path):
 
 
 def test_ctrl_c_in_the_middle_ends_with_130_and_nothing_half(instance, front_end, tmp_path):
-    from conftest import BIN
-
     process = subprocess.Popen(
         [str(BIN / "gearbox"), "static-export", "-c", str(instance), str(tmp_path / "static"), "--overlay",
          str(front_end), "--compress", "br,zstd"], stderr=subprocess.PIPE, universal_newlines=True)
@@ -127,26 +126,12 @@ def test_quiet_says_nothing_and_machines_get_one_document(export, tmp_path):
 
 
 def test_on_a_terminal_it_shows_what_it_does_within_80_columns(instance, front_end, tmp_path):
-    from conftest import BIN
-
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [str(BIN / "gearbox"), "static-export", "-c", str(instance), str(tmp_path / "static"), "--overlay",
-         str(front_end)], stderr=follower, stdout=follower)
-    os.close(follower)
-    said = b""
-    while True:
-        try:
-            part = os.read(leader, 65536)
-        except OSError:
-            break
-        if not part:
-            break
-        said += part
-    assert process.wait(timeout=120) == 0
-    shown = re.split(r"[\r\n]+|\x1b\[K", said.decode())
-    assert any("asking the application" in line for line in shown) and any("compressing" in line for line in shown)
-    assert all(len(line) <= 80 or str(tmp_path) in line or Path(str(front_end)).name in line for line in shown)
+    status, drawn, _ = on_terminal([
+        BIN / "gearbox", "static-export", "-c", instance, tmp_path / "static", "--overlay", front_end])
+    assert status == 0
+    lines = re.split(r"[\r\n]+|\x1b\[K", drawn)
+    assert any("asking the application" in line for line in lines) and any("compressing" in line for line in lines)
+    assert all(len(line) <= 80 or str(tmp_path) in line or Path(str(front_end)).name in line for line in lines)
 
 
 def test_no_secret_is_in_what_is_shown_or_written(export, instance, edit, tmp_path):

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import io
 import os
-import pty
-import subprocess
 import sys
 import traceback
 from typing import Any
@@ -12,6 +10,7 @@ import psycopg2
 import pymysql
 import pytest
 import sqlalchemy
+from terminal import on_terminal
 
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.migration import progress, trouble
@@ -89,24 +88,9 @@ shown.end()
 @pytest.mark.parametrize("kind, seen", [
     ("plain", ["copying  users", "user_logs  45 %", "/s", "left"]), ("bars", ["copying", "  user_logs", "1.10k"])])
 def test_a_terminal_gets_bars_with_rates_and_time_left(kind: str, seen: list[str]) -> None:
-    parent, child = pty.openpty()
     environment = dict(os.environ, COLUMNS="100", LINES="24", TERM="xterm")
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRAWING, kind], stderr=child, stdout=subprocess.PIPE, env=environment)
-    os.close(child)
-    drawn = b""
-    while True:
-        try:
-            data = os.read(parent, 4096)
-        except OSError:
-            break
-        if not data:
-            break
-        drawn += data
-    assert process.wait() == 0 and process.stdout and process.stdout.read() == b""
-    process.stdout.close()
-    os.close(parent)
-    text = drawn.decode()
+    status, text, printed = on_terminal([sys.executable, "-c", DRAWING, kind], env=environment)
+    assert status == 0 and printed == b""
     assert [part for part in seen if part not in text] == [], repr(text)
     # Nothing stays.
     assert text.endswith(("\r\033[K", "\r", "\033[A")), repr(text[-80:])

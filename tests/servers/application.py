@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import sys
 from pathlib import Path
 
@@ -29,11 +28,4 @@ class Kallithea(Server):
 
     def ready(self) -> bool:
         """Tell whether it accepts requests."""
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-            connection.request("GET", "/_admin/api")
-            connection.getresponse().read()
-            connection.close()
-        except OSError:
-            return False
-        return True
+        return self.answers("/_admin/api")

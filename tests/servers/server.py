@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import pwd
 import secrets
@@ -47,6 +48,18 @@ class Server:
     def ready(self) -> bool:
         """Tell whether the server answers."""
         raise NotImplementedError
+
+    def answers(self, path: str) -> bool:
+        """Tell whether the server has an answer over HTTP for `path`, whatever it is."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except OSError:
+            return False
+        finally:
+            connection.close()
+        return True
 
     @property
     def pid(self) -> int:
