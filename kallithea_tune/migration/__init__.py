@@ -1,1 +1,7 @@
-"""db-migrate's domain: a database moved to another engine, whole, and held against the original."""
+"""db-migrate's domain, and what a program of one's own needs of it: see docs/db-migrate.rst."""
+
+from __future__ import annotations
+
+from kallithea_tune.migration.run import Migration, Options, Report
+
+__all__ = ["Migration", "Options", "Report"]

@@ -90,7 +90,7 @@ def write(report: Report, stream: TextIO) -> None:
         write_verified(report, stream)
     if report.pages:
         unlike = [page.path for page in report.pages if page.unlike]
-        print("The application answers %d pages on the target as on the source (%.1f s)." % (
+        print("The application answers %d pages as it does on the source (%.1f s)." % (
             len(report.pages) - len(unlike), report.seconds["application"]), file=stream)
         for path in unlike:
             print("Not compared, since %s: %s" % (
@@ -99,11 +99,11 @@ def write(report: Report, stream: TextIO) -> None:
 
 def _write_copied(report: Report, stream: TextIO) -> None:
     rows, seconds = sum(report.rows.values()), report.seconds.get("copy", 0)
-    print("Copied %s rows in %d tables from %s to %s." % (
-        "{:,}".format(rows), len(report.rows), report.plan.source, report.plan.target), file=stream)
-    print("Time: copy %.1f s (%s rows/s), keys and indexes %.1f s, proof %.1f s; %d inserts tried and taken back." % (
-        seconds, "{:,.0f}".format(rows / seconds if seconds else 0), report.seconds["keys and indexes"],
-        report.seconds["proof"], report.inserts_tried), file=stream)
+    print("Copied %s rows in %d tables in %.1f s (%s rows/s)\n  from %s\n  to %s." % (
+        "{:,}".format(rows), len(report.rows), seconds, "{:,.0f}".format(rows / seconds if seconds else 0),
+        report.plan.source, report.plan.target), file=stream)
+    print("Keys and indexes took %.1f s, the proof of the schema %.1f s with %d inserts." % (
+        report.seconds["keys and indexes"], report.seconds["proof"], report.inserts_tried), file=stream)
 
 
 def _write_mended(report: Report, stream: TextIO) -> None:
@@ -128,7 +128,7 @@ def write_verified(report: Report, stream: TextIO) -> None:
     rows = sum(checked.rows[0] for checked in report.verified)
     columns = sum(len(checked.checksums) for checked in report.verified)
     seconds = report.seconds.get("verify")
-    print("Verified%s: %s rows and the checksums of %d columns in %d tables; %s." % (
+    print("Verified%s: %s rows, %d columns in %d tables; %s." % (
         " in %.1f s" % seconds if seconds is not None else "", "{:,}".format(rows), columns, len(report.verified),
         "%d differences" % len(report.differences) if report.differences else "all the same"), file=stream)
 

@@ -34,7 +34,7 @@ def read() -> Callable[[str], dict[str, list[Any]]]:
     return contents
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", "mariadb", "sqlite"])
 def target(request: Any, tmp_path: Path) -> str:
     """The URL of an empty database of each engine, or of a SQLite file that is not there yet."""
     if request.param == "sqlite":

@@ -130,13 +130,14 @@ class At:
     """Progress that does something, once, when a step or a table has come so far."""
 
     def __init__(self, what: str, act: Callable[[], None]) -> None:
-        self._what, self._act, self.done = what, act, False
+        self._what, self._act, self._step, self.done = what, act, "", False
 
     def begin(self, step: str, total: int) -> None:
+        self._step = step
         self._check(step)
 
     def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        self._check(what)
+        self._check("%s %s" % (self._step, what))
 
     def _check(self, what: str) -> None:
         if what == self._what and not self.done:
@@ -153,11 +154,11 @@ def server(request: Any, target: str) -> Any:
     return request.getfixturevalue(name)
 
 
-servers = pytest.mark.parametrize("target", ["postgresql"], indirect=True)
+servers = pytest.mark.parametrize("target", ["postgresql", "mariadb"], indirect=True)
 
 
 @servers
-@pytest.mark.parametrize("when", ["user_logs", "keys and indexes", "verifying"])
+@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
 def test_a_server_that_restarts_in_the_middle_is_one_sentence(
     server: Any, target: str, large: Path, read: Any, when: str
 ) -> None:
@@ -255,3 +256,26 @@ def test_ctrl_c_says_what_stands_where(
     assert "Traceback" not in done.stderr
     assert standing(target)[1] is False
     assert moved(large, target).differences == []
+
+
+@pytest.mark.parametrize("target", ["mariadb"], indirect=True)
+@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
+def test_what_is_whole_is_kept_and_brought_up_to_date(target: str, large: Path, read: Any, when: str) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as raised, run.Migration(
+            instances.load(str(large)), target, progress=At(when, stop)) as migration:
+        migration.run()
+    assert "the target holds a part, and the same command goes on with it" in str(raised.value)
+    assert standing(target) == (State.unfinished, False)
+    with contextlib.closing(sqlite3.connect(str(source(large)))) as connection, connection:
+        connection.execute("UPDATE users SET firstname = 'Meanwhile' WHERE username = 'user1'")
+        connection.execute("DELETE FROM user_followings")
+        connection.execute("UPDATE user_logs SET action = 'meanwhile' WHERE user_log_id = 20000")
+    report = moved(large, target)
+    assert {"users", "user_followings"} <= set(report.kept)
+    assert ("user_logs" in report.kept) is (when != "copying user_logs")
+    assert {"users", "user_followings"} <= {item.table for item in report.changes or ()}
+    assert report.differences == [] and standing(target) == (State.whole, True)
+    assert read(target) == read("sqlite:///%s" % source(large))
