@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 PART = ".kallithea-tune-part"
+LOCK = "kallithea_tune"
 
 
 class Destination:
@@ -47,11 +48,18 @@ class Destination:
         connection: Connection = target.reach(engine, "--to")
         return End(connection, dialect_of(engine))
 
+    def reserve(self) -> None:
+        """Raise Refused where another migration writes into the target."""
+        if not self.end.dialect.lock(self.end.connection, LOCK):
+            raise Refused("another db-migrate is at work on the target %s" % connect.label(
+                self.end.connection.engine.url))
+
     def stage(self) -> None:
         """Have a SQLite file made in place of the one there is or is not; nothing for a server.
 
         Raises Refused when another migration is making it, and ConfigError when it cannot be made.
         """
+        self.reserve()
         if not self._path:
             return
         try:

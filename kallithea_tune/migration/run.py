@@ -191,6 +191,7 @@ class Migration:
             self._require_mended()
             self._open_quarantine()
             self.stands = "the target is as it was before catching up"
+            self.destination.reserve()
             with self.target.connection.begin():
                 self._bring(self.tables, self.copies, journal.named(self.destination.entries or {}, journal.LAST_KEY))
                 self._require_the_same("is as it was before")

@@ -17,7 +17,7 @@ from mounted import tmpfs
 from servers.proxy import Proxy
 
 from kallithea_tune import instance as instances
-from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.errors import ConfigError, Refused, TuneError
 from kallithea_tune.migration import journal, run
 from kallithea_tune.migration.journal import State
 
@@ -279,3 +279,16 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(target: str, large: Path, 
     assert {"users", "user_followings"} <= {item.table for item in report.changes or ()}
     assert report.differences == [] and standing(target) == (State.whole, True)
     assert read(target) == read("sqlite:///%s" % source(large))
+
+
+def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -> None:
+    said = []
+
+    def another() -> None:
+        with pytest.raises(Refused, match="another db-migrate") as raised:
+            moved(large, target)
+        said.append(raised.value.exit_status)
+
+    with run.Migration(instances.load(str(large)), target, progress=At("copying user_logs", another)) as migration:
+        assert migration.run().differences == []
+    assert said == [3] and standing(target) == (State.whole, True)

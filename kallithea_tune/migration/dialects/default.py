@@ -83,6 +83,10 @@ class Dialect:
 
     # As the target
 
+    def lock(self, connection: Connection, name: str) -> bool:
+        """Keep others that ask for the same `name` out until the connection ends; False where one was first."""
+        return True
+
     def column_type(self, column: Column) -> Any:
         """Return the type for `column`, None for the one that the application would get."""
         return None

@@ -127,6 +127,12 @@ class MySQL(Dialect):
 
     # As the target
 
+    def lock(self, connection: Connection, name: str) -> bool:
+        """Take a lock, which is one of the whole server."""
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT GET_LOCK(CONCAT(%s, SHA1(DATABASE())), 0)", [name])
+        return bool(cursor.fetchone()[0])
+
     def column_type(self, column: Column) -> Any:
         """Keep microseconds, and texts over 65,535 bytes; but a key must have a limit."""
         from sqlalchemy.dialects import mysql

@@ -88,6 +88,12 @@ class PostgreSQL(Dialect):
         query = "SELECT %s FROM %s" % (", ".join(columns), self.quoted(connection, table.name))
         return query + (" WHERE " + where if where else "") + (" ORDER BY " + order if order else "")
 
+    def lock(self, connection: Connection, name: str) -> bool:
+        """Take an advisory lock, which is one of this database."""
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
+        return bool(cursor.fetchone()[0])
+
     def risk(self, column: Column) -> str:
         """Say that PostgreSQL's text holds no NUL, besides what is common to all."""
         said = super().risk(column)
