@@ -8,8 +8,10 @@ cd "$(dirname "$0")/.."
 sh tools/lint.sh
 debian_packages git gcc postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
     apache2 caddy haproxy lighttpd lighttpd-modules-lua nginx libnginx-mod-http-brotli-static strace \
-    uwsgi-core uwsgi-plugin-python3
-ran=""
+    uwsgi-core uwsgi-plugin-python3 chromium chromium-driver
+# It may have come with another Node.js than Debian's.
+command -v npm >/dev/null || debian_packages npm
+ran="" once=""
 for version in 3.8 3.11; do
     case $version in 3.8) set="Kallithea's own pins" ;; *) set="newer versions" ;; esac
     python=$(find_python "$version")
@@ -19,7 +21,8 @@ for version in 3.8 3.11; do
     fi
     kallithea_venv "$python" ".venv-test-$version" test
     echo "== Kallithea 0.7.0 on Python $version"
-    ".venv-test-$version/bin/python" -m pytest "$@"
+    ".venv-test-$version/bin/python" -m pytest ${once:+-m "not once"} "$@"
+    once=done
     ran="${ran:+$ran and }$set (Python $version)"
 done
 [ -n "$ran" ] || { echo "Install Python 3.8 or 3.11 to run the tests." >&2; exit 1; }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.instance import Instance
@@ -78,15 +78,31 @@ def _on_free_port(site: Site) -> Site:
     return dataclasses.replace(site, port=61080)
 
 
-def _notes(instance: Instance, site: Site) -> list[str]:
-    notes = []
-    if not instance.settings.get("url_scheme_variable"):
-        notes.append("set url_scheme_variable = HTTP_X_FORWARDED_PROTO in the ini file, so that links keep https")
-    if not instance.settings.get("remote_addr_variable"):
-        notes.append("set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file, so that the client is logged")
+def _notes(instance: Instance, site: Site) -> Iterator[str]:
+    yield from _trust(instance)
     if site.prefix != instance.prefix:
-        notes.append("the ini file has the prefix '%s', not '%s': set filter-with = proxy-prefix and its prefix" % (
-            instance.prefix, site.prefix))
+        yield "the ini file has the prefix '%s', not '%s': set filter-with = proxy-prefix and its prefix" % (
+            instance.prefix, site.prefix)
     if len(site.backends) + len(site.vcs) > 1:
-        notes.append("give each of these processes its own instance_id in its ini file, and one cache_dir for sessions")
-    return notes
+        yield ("start these processes from copies of this ini file that differ in their port: one cache_dir and one "
+               "session.secret, or a person is logged in on one of them only")
+        if instance.settings.get("instance_id", "*") != "*":
+            yield "set instance_id = *, so that each of these processes names itself in the pages' footer"
+
+
+def _trust(instance: Instance) -> Iterator[str]:
+    """Say what is missing for the application to believe the proxy who asks, and by which scheme."""
+    settings, server = instance.settings, instance.server
+    scheme = settings.get("url_scheme_variable", "")
+    if scheme and "kallithea" in instance.use:
+        # Seen with 0.7.0: config/application.py asks whether the variable's name is true or false.
+        yield "Kallithea 0.7.0 does not start with url_scheme_variable = %s; take it out of the ini file" % scheme
+    if "waitress" in server.get("use", ""):
+        if not server.get("trusted_proxy"):
+            yield ("set trusted_proxy = 127.0.0.1 and trusted_proxy_headers = x-forwarded-for x-forwarded-proto in "
+                   "the server's section, so that links keep https and the client's address is logged")
+        return
+    if not settings.get("remote_addr_variable"):
+        yield "set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file, so that the client's address is logged"
+    if not settings.get("force_https"):
+        yield "set force_https = true in the ini file when all come by https, so that links keep it"

@@ -4,12 +4,15 @@ usage: echo.py PORT
 """
 
 import hashlib
+import http.client
 import http.server
 import json
 import sys
 import threading
 
 go = threading.Event()
+# Python's own limit is 100 lines, hg sends more.
+http.client._MAXHEADERS = 1000
 
 
 class Echo(http.server.BaseHTTPRequestHandler):

@@ -16,6 +16,8 @@ from kallithea_tune.statics.servers import syntax
 class WebServer(Server):
     """One of the web servers; give it its configuration with `configured` before `start`."""
 
+    largest_file = 0  # bytes, 0 for no limit
+
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
@@ -46,7 +48,9 @@ class WebServer(Server):
         main = str(self.directory / "main.conf")
         home = ["env", "HOME=%s" % self.directory, "XDG_DATA_HOME=%s" % self.directory,
                 "XDG_CONFIG_HOME=%s" % self.directory]
-        return home + {
+        # No file may grow: a proxy that keeps a clone or a push on the disk fails.
+        limit = ["prlimit", "--fsize=%d" % self.largest_file] if self.largest_file else []
+        return limit + home + {
             "nginx": [found, "-p", str(self.directory), "-c", main, "-g", "daemon off;"],
             "apache": [found, "-f", main, "-DFOREGROUND"],
             "caddy": [found, "run", "--adapter", "caddyfile", "--config", main],

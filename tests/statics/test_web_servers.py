@@ -6,21 +6,17 @@ import dataclasses
 import http.client
 import json
 import os
-from pathlib import Path
 
 import pytest
+from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.probes.static_files import collect
-from kallithea_tune.release import Recipe
-from kallithea_tune.statics import publish, verify
-from kallithea_tune.statics.plan import Served, make
-from kallithea_tune.statics.servers import SERVERS, Site, backend, header_name, render, render_script, syntax
+from kallithea_tune.statics import verify
+from kallithea_tune.statics.servers import SERVERS, Site, backend, header_name, render, syntax
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 POOLS = ("apache", "caddy", "haproxy", "nginx")
-CODINGS = ["gzip", "br"]
 
 
 @pytest.fixture(scope="module")
@@ -41,49 +37,7 @@ def second():
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory):
-    """Files of the kinds that Kallithea serves."""
-    root = tmp_path_factory.mktemp("public")
-    for name, text in {
-        "css/style.css": "body { color: black }\n" * 400, "css/style.css.map": "{}" * 400,
-        "js/base.js": "function f() {}\n" * 500, "js/tiny.js": "1", "codemirror/mode/py/py.js": "var x;\n" * 300,
-        "images/logo.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50, "LICENSES.txt": "GPL\n" * 300,
-        "fontello/fontello.eot": "e" * 500, "images/a b+c.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50,
-    }.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    (root / "images" / "pixel.png").write_bytes(b"\x89PNG\r\n\x1a\n" + os.urandom(300))
-    return root
-
-
-def site_for(server, release, application, **more):
-    return Site(
-        root=str(server.static), directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
-        files=sorted(path for path in release.files if "/" not in path), codings=CODINGS, name="localhost",
-        backends=[backend("http://127.0.0.1:%d" % application.port)], port=server.port,
-        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "", version=release.version, **more)
-
-
-def export(server, public):
-    served = Served("kallithea", "0.7.0", (str(public),), collect([str(public)], {}))
-    return publish.carry_out(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
-
-
-def started(name, public, application, **more):
-    server = WebServer(name)
-    try:
-        release = export(server, public)
-        site = site_for(server, release, application, **more)
-        server.conf.write_text(render(name, site, False))
-        script = render_script(name, site)
-        if script:
-            Path(site.script).write_text(script)
-        server.configured()
-        server.start()
-    except BaseException:
-        server.remove()
-        raise
-    return server, release
+    return write_public(tmp_path_factory.mktemp("public"))
 
 
 @pytest.fixture(scope="module", params=[(name, prefix) for name in FILES for prefix in ("", "/hosted/kallithea")],

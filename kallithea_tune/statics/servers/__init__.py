@@ -142,8 +142,8 @@ def _check_headers(name: str, site: Site) -> None:
     if SERVERS[name].pools or (site.address_header, site.scheme_header) == usual:
         return
     raise ConfigError(
-        "%s says who asks in X-Forwarded-For and X-Forwarded-Proto only; set remote_addr_variable = "
-        "HTTP_X_FORWARDED_FOR and url_scheme_variable = HTTP_X_FORWARDED_PROTO in the ini file" % name)
+        "%s says who asks, and how, in X-Forwarded-For and X-Forwarded-Proto only; let remote_addr_variable be "
+        "HTTP_X_FORWARDED_FOR in the ini file" % name)
 
 
 def render_script(name: str, site: Site) -> Optional[str]:
