@@ -62,14 +62,18 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--keep", metavar="N", type=whole_number, help="earlier releases whose files stay reachable (default: 1)")
         self._add_server_options(parser)
         add("--switch", action="store_true", help="turn the application's own serving off in the ini file")
-        add("--verify", metavar="URL", default="", help="ask the running web server for every file")
+        add("--verify", metavar="URL", default="", help="ask the running web server for every file, and open pages")
+        add("--verify-login", metavar="FROM", default="",
+            help="user:password for pages behind the login, from env:NAME or file:PATH")
         add("-f", "--format", choices=("table", "json", "yaml", "csv", "value"), help="for machines, instead of text")
         add("--column", action="append", default=[], metavar="NAME", help="only this column (repeatable, with -f)")
         return parser
 
     def _add_server_options(self, parser: argparse.ArgumentParser) -> None:
+        from kallithea_tune.statics.servers import SERVERS
+
         add = parser.add_argument
-        add("--server", choices=("apache", "caddy", "haproxy", "lighttpd", "nginx"), help="write its configuration")
+        add("--server", choices=sorted(SERVERS), help="write its configuration")
         add("-o", "--output", metavar="FILE", default="", help="where to write the configuration; else to stdout")
         add("--snippet-only", action="store_true", help="only what belongs inside a site that you have")
         add("--prefix", help="path in front of all URLs; that of the ini file if not given")

@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
+from kallithea_tune.engine import given_url
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
 from kallithea_tune.instance import Instance
 from kallithea_tune.probes import static_export
@@ -40,6 +41,7 @@ class Options:
     balance: str = "round-robin"
     switch: bool = False
     verify: str = ""
+    verify_login: str = ""
 
 
 def run(instance: Instance, options: Options, report: Report, progress: publish.Progress) -> int:
@@ -53,7 +55,7 @@ def run(instance: Instance, options: Options, report: Report, progress: publish.
     release = export.publish(given, progress)
     if options.server:
         configure(instance, where, options, release, report)
-    status = verify(where, options.verify, release, report) if options.verify else EXIT_OK
+    status = verify(where, options, release, report) if options.verify else EXIT_OK
     if options.switch and status != EXIT_OK:
         raise Refused("the web server does not serve all of it yet, so nothing was switched off in %s" % instance.path)
     if options.switch:
@@ -63,8 +65,8 @@ def run(instance: Instance, options: Options, report: Report, progress: publish.
 
 def _check_words(options: Options) -> None:
     """Tell before anything is done what could only fail at the end. Raises ConfigError."""
+    from kallithea_tune.statics.client import Client
     from kallithea_tune.statics.servers import backend
-    from kallithea_tune.statics.verify import Client
 
     if options.check and (options.server or options.switch or options.verify):
         raise ConfigError("--check looks and does nothing else: give it without --server, --switch and --verify")
@@ -80,6 +82,9 @@ def _check_words(options: Options) -> None:
             backend(url, option)
     if options.verify:
         Client(options.verify)
+        _login(options.verify_login)
+    elif options.verify_login:
+        raise ConfigError("--verify-login is for --verify URL; give both")
 
 
 def _given(recipe: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,11 +228,25 @@ def configure(instance: Instance, where: str, options: Options, release: Manifes
                                   "would change" if options.dry_run else "written"))
 
 
-def verify(where: str, url: str, release: Manifest, report: Report) -> int:
-    """Ask the running web server for every file of the release."""
+def verify(where: str, options: Options, release: Manifest, report: Report) -> int:
+    """Ask the running web server for every file of the release, and for the pages that need them."""
+    from kallithea_tune.statics.client import Client
+    from kallithea_tune.statics.crawl import Crawl
     from kallithea_tune.statics.verify import verify as problems_of
 
+    url = options.verify
+    login = _login(options.verify_login)
     problems = list(problems_of(url, os.path.realpath(where), release, release.recipe.codings))
+    client = Client(url)
+    crawl = Crawl(client)
+    crawl.walk(login)
+    client.close()
+    problems += crawl.problems
+    report.rows += [["page", path, kind] for kind, path in crawl.seen.items()]
+    report.say("pages opened: " + (", ".join(crawl.seen) or "none"))
+    if crawl.unseen:
+        report.note("pages that no link led to: %s%s" % (
+            ", ".join(crawl.unseen), "" if login else " (--verify-login opens those for people who are logged in)"))
     for number, problem in enumerate(problems):
         line = "%s (%s): %s" % (problem.path, problem.coding, problem.said)
         if number < 50:
@@ -237,6 +256,18 @@ def verify(where: str, url: str, release: Manifest, report: Report) -> int:
     report.say("%d files asked for at %s: %s" % (
         len(release.files), url, "%d problems" % len(problems) if problems else "all as published"))
     return EXIT_FINDINGS if problems else EXIT_OK
+
+
+def _login(given: str) -> str:
+    """Return ``user:password`` from where the option says; it is never an argument, which all processes could see."""
+    if not given:
+        return ""
+    if not given.startswith(("env:", "file:")):
+        raise ConfigError("--verify-login takes env:NAME or file:PATH, where user:password is")
+    found = given_url(given, "--verify-login")
+    if ":" not in found:
+        raise ConfigError("--verify-login: what %s holds does not read user:password" % given)
+    return found
 
 
 def switch_off(instance: Instance, where: str, dry_run: bool, release: Manifest, report: Report) -> None:

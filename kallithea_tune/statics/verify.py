@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
-import http.client
 import importlib
 import mimetypes
 import os
 import re
 import secrets
-import ssl
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
-from kallithea_tune.errors import ConfigError
 from kallithea_tune.release import NAME, Manifest, Published
+from kallithea_tune.statics.client import Answer, Client
 
-TIMEOUT = 20.0  # seconds for one answer
 LONG_LIFE = 30 * 86400  # seconds; what a ?ver= URL must be cacheable for at least
+# What the application answers without a session and without a change.
+HARMLESS = "/_admin/api"
+PUSH = 2 << 20  # bytes
 # TurboGears2 writes the ETag of a static file as "<modification time as a float>-<size>" (tg.support.statics).
-_ETAG_OF_APP = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
+APPLICATIONS_ETAG = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
 
 
 @dataclass(frozen=True)
@@ -32,57 +32,6 @@ class Problem:
     path: str
     coding: str
     said: str
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the server said, header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class Client:
-    """A keep-alive connection to one server, opened again where the server closed it. Paths are sent as they are."""
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("--verify %s is not the URL of a web server; it reads http://host/prefix" % url)
-        self.prefix = parts.path.rstrip("/")
-        self._make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port = parts.hostname, parts.port
-        self._connection: http.client.HTTPConnection | None = None
-
-    def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
-        """Send a GET for the prefix plus `path`. Raises ConfigError when the server cannot be reached."""
-        sent = {"Accept-Encoding": coding, **headers}
-        for attempt in (1, 2):
-            if self._connection is None:
-                self._connection = self._make(self._host, self._port, timeout=TIMEOUT)
-            try:
-                self._connection.putrequest("GET", self.prefix + path, skip_accept_encoding=True)
-                for name, value in sent.items():
-                    self._connection.putheader(name.replace("_", "-"), value)
-                self._connection.endheaders()
-                response = self._connection.getresponse()
-                body = response.read()
-                return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, body)
-            except (http.client.HTTPException, ConnectionError, BrokenPipeError) as error:
-                self.close()
-                if attempt == 2:
-                    raise ConfigError("%s does not answer: %s" % (self._host, type(error).__name__)) from None
-            except (OSError, ssl.SSLError) as error:
-                self.close()
-                raise ConfigError("%s cannot be reached: %s" % (self._host, error)) from None
-        raise AssertionError
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
 
 def verify(url: str, release: str, found: Manifest, codings: Sequence[str]) -> Iterator[Problem]:
@@ -100,6 +49,7 @@ def verify(url: str, release: str, found: Manifest, codings: Sequence[str]) -> I
                     versioned.headers.get("cache-control", "none")))
         yield from _markers(client, release, found)
         yield from _outside(client, found)
+        yield from _limits(client)
     finally:
         client.close()
 
@@ -129,7 +79,7 @@ def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Itera
         yield "has no life time (cache-control: %s)" % headers.get("cache-control", "none")
     if headers.get("x-content-type-options", "").lower() != "nosniff":
         yield "came without 'X-Content-Type-Options: nosniff'"
-    if _ETAG_OF_APP.match(headers.get("etag", "")):
+    if APPLICATIONS_ETAG.match(headers.get("etag", "")):
         yield "was answered by the application, not by the web server (etag: %s)" % headers["etag"]
 
 
@@ -219,3 +169,19 @@ def _outside(client: Client, found: Manifest) -> Iterator[Problem]:
         answer = client.get("/%s/" % entry)
         if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):
             yield Problem("/%s/" % entry, "identity", "lists the directory")
+
+
+def _limits(client: Client) -> Iterator[Problem]:
+    """Send what hg and git send: headers as for a repository of 1,000 heads, and a body above nginx's usual megabyte.
+
+    Nothing is changed by it: what is sent means nothing to the application.
+    """
+    usual = client.get(HARMLESS).status
+    heads = {"X-HgArg-%d" % number: "0" * 1000 for number in range(1, 43)}
+    said = client.get(HARMLESS, **heads).status
+    if said != usual:
+        yield Problem(HARMLESS, "identity", (
+            "headers of 42 KB are answered with %d; hg sends them when it pulls from 1,000 heads" % said))
+    said = client.request("POST", HARMLESS, b"0" * PUSH, {"User-Agent": "git/2"}).status
+    if said in (400, 413):
+        yield Problem(HARMLESS, "identity", "a push of %d MB is answered with %d" % (PUSH >> 20, said))

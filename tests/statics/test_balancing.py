@@ -89,7 +89,8 @@ def test_real_hg_and_git_never_meet_people(name, pool, web_server, programs, tmp
         # Health checks come every ten seconds and are not counted: they are shorter than what is looked for.
         before = pages.down, vcs.down
         work()
-        return [after - one > 2000 for after, one in zip((pages.down, vcs.down), before)]
+        after = pages.settled(lambda: pages.down, 0.5), vcs.down
+        return [later - one > 2000 for later, one in zip(after, before)]
 
     def git():
         programs("git", "clone", "-q", url + "/git-one", "git", cwd=tmp_path)
