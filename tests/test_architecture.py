@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Iterator
 
-from conftest import BIN
+from environment import BIN
 
 import kallithea_tune
 

@@ -216,7 +216,7 @@ def test_a_server_that_is_down_or_refuses_is_an_error_and_no_wait(
 
 
 def test_a_server_that_never_answers_is_given_up(pristine: Path, tmp_path: Path) -> None:
-    from conftest import BIN
+    from environment import BIN
 
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ from typing import Any, Callable, Sequence
 
 import mounted
 import pytest
-from conftest import BIN
+from environment import BIN
 from waiting import until
 
 from kallithea_tune.checks.disk_speed import judge_files, judge_reading, judge_syncs

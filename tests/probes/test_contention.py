@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator
 import psutil
 import pytest
 import sqlalchemy
-from conftest import BIN
+from environment import BIN
 from waiting import until
 
 from kallithea_tune.engine import create_engine
