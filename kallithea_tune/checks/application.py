@@ -46,9 +46,11 @@ def _visit(context: Context) -> dict[str, list[wsgi.Answer]]:
 
 def _pages(context: Context) -> dict[str, str]:
     """Return the pages to ask for: the front page and, where the database names one, a repository of each kind."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     try:
-        repositories = wsgi.repositories(context.instance)
-    except Exception:
+        repositories = context.once("newest repositories", lambda: wsgi.repositories(context.instance))
+    except (SQLAlchemyError, TuneError):
         # Without a database the application says so itself.
         repositories = {}
     return {"front page": "/", **{"%s repository" % kind: "/" + name for kind, name in repositories.items()}}
@@ -142,8 +144,6 @@ def times(context: Context) -> Iterator[Finding]:
     except wsgi.DoesNotLoad as failure:
         yield judge_failure(failure, context.instance.path)
         return
-    except TuneError as error:
-        raise NotMeasured(str(error)) from None
     yield judge_start(seen["start"][0].ms[0])
     pages = list(_pages(context))
     for name in pages:
