@@ -57,7 +57,7 @@ class Quarantine:
         Raises ConfigError when it cannot be written.
         """
         try:
-            if not go_on and os.path.exists(self.path):
+            if not go_on and os.path.exists(self.path) and os.path.getsize(self.path):
                 os.rename(self.path, _free_name(self.path))
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             os.fchmod(self._handle, 0o600)

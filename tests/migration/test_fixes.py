@@ -7,11 +7,15 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+BIN = Path(sys.executable).parent
 ALL = ["--fix", "orphans=null", "--fix", "orphans=delete", "--fix", "nul=strip", "--fix", "utf8=replace", "--fix",
        "too-long=truncate", "--fix", "dates=null", "--fix", "dates=epoch", "--fix", "booleans=true"]
 
@@ -159,6 +163,29 @@ def test_rows_written_later_are_mended_too(postgresql: Any, dirty: Path, migrate
     assert [item["key"] for item in entries(dirty)[len(first):]] == [{"user_log_id": 20}]
     assert migrate(dirty, url, "--verify", *ALL).returncode == 0
     assert migrate(dirty, url, "--verify").returncode == 1
+
+
+def test_a_killed_run_goes_on_with_the_same_quarantine(mariadb: Any, dirty: Path, migrate: Any) -> None:
+    url = mariadb.url("killed_once").replace("mysql+pymysql", "mysql")
+    environment = dict(os.environ, TARGET=url)
+    process = subprocess.Popen(
+        [str(BIN / "gearbox"), "db-migrate", "-c", str(dirty), "--to", "env:TARGET", *ALL], env=environment,
+        cwd=str(dirty.parent), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < until:
+        if any(path.stat().st_size for path in dirty.parent.glob("*.jsonl")):
+            break
+        time.sleep(0.001)
+    process.kill()
+    assert process.wait() == -9
+    done = migrate(dirty, url, *ALL)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all the same" in done.stdout
+    kept = entries(dirty)
+    assert list(dirty.parent.glob("*.jsonl.1")) == []
+    assert migrate(dirty, url, "--replace", "-y", *ALL).returncode == 0
+    whole = entries(dirty)
+    assert sorted(map(repr, kept)) == sorted(map(repr, whole)) and len(whole) > 10
 
 
 def test_a_quarantine_that_cannot_be_written_stops_everything(postgresql: Any, dirty: Path, migrate: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Iterator
 
 import pytest
-from dirt import a_row, look, put
+from dirt import a_row, empty, look, put
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database, models
@@ -64,7 +64,9 @@ def clear(source: Database) -> None:
 @pytest.fixture(scope="module")
 def filled(postgresql: Any, mariadb: Any) -> Iterator[dict[str, Database]]:
     """Databases to fill anew with each example."""
-    made = {"postgresql": Database(postgresql.url("filled_anew")), "mysql": Database(mariadb.url("filled_anew"))}
+    made = {
+        "postgresql": Database(postgresql.url("filled_anew")),
+        "mysql": Database(mariadb.url("filled_anew") + "&local_infile=1")}
     yield made
     for database in made.values():
         database.close()
@@ -81,12 +83,13 @@ def carried(source: Database, target: Database, fixes: Any) -> list[str]:
     schema.create_tables(target.connection, made, ends[1].dialect)
     for table, copy in zip(tables, made):
         copy_table(ends[0], ends[1], table, copy, lambda number: None, fixes.amend(table.name))
+    ends[1].dialect.end_load(target.connection, made)
     list(schema.complete_tables(target.connection, made, ends[1].dialect))
     target.commit()
     return [item.sentence for item in verify.compare(source.connection, target.connection, tables, fixes=fixes)]
 
 
-@pytest.mark.parametrize("target", ["postgresql"])
+@pytest.mark.parametrize("target", ["postgresql", "mysql"])
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate],
           suppress_health_check=list(HealthCheck))
 @given(given_rows=rows())
@@ -99,3 +102,37 @@ def test_what_fixes_make_of_anything_is_taken(
     found = look(spoiled, filled[target], *EVERYTHING)
     assert found.blocking == [] and found.unseen == []
     assert carried(spoiled, filled[target], found.fixes) == []
+
+
+# What servers take as the source that the other one does not take as the target.
+SERVER_DIRT = {
+    ("postgresql", "mysql"): [
+        ("not-finite", "gists", "gist_expires", "NaN"), ("not-finite", "gists", "gist_expires", "-Infinity"),
+        ("dates", "user_logs", "action_date", "infinity"), ("dates", "user_logs", "action_date", "0044-03-15 00:00 BC"),
+        ("dates", "users", "last_login", "-infinity"), ("dates", "users", "last_login", "12024-01-01 00:00"),
+        ("orphans", "user_logs", "user_id", 99), ("orphans", "repositories", "fork_id", 98),
+        ("collisions", "users", "username", "TEXT")],
+    ("mysql", "postgresql"): [
+        ("dates", "user_logs", "action_date", "0000-00-00 00:00:00"), ("dates", "users", "last_login", "2024-02-00"),
+        ("nul", "user_logs", "action", "a\0b"), ("booleans", "users", "admin", 7),
+        ("orphans", "user_logs", "user_id", 99)],
+}
+
+
+@pytest.mark.parametrize("source, target", sorted(SERVER_DIRT))
+def test_what_servers_hold_is_mended_as_well(
+    databases: dict[str, Database], filled: dict[str, Database], source: str, target: str
+) -> None:
+    here, there = databases[source], filled[target]
+    if source == "mysql":
+        here.run("SET SESSION check_constraint_checks = 0")
+    empty(here)
+    wanted = []
+    for key, (rule, table, column, value) in enumerate(SERVER_DIRT[source, target], 2):
+        put(here, table, a_row(table, key, **{column: value}))
+        wanted.append((rule, table, column, key))
+    found = look(here, there, *EVERYTHING)
+    assert sorted((item.rule, item.table, item.columns[0], key) for item in found.findings for key in item.keys) == (
+        sorted(wanted))
+    assert found.blocking == [] and carried(here, there, found.fixes) == []
+    here.run("DELETE FROM gists")

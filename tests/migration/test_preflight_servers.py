@@ -6,8 +6,10 @@ from typing import Any, Iterator
 
 import pymysql
 import pytest
-from dirt import Dirt, a_row, does, empty, look, put, remove, said
+from dirt import Dirt, a_row, does, empty, literal, look, put, remove, said
 from kallithea_tables import Database, models
+
+from kallithea_tune.migration.values import Kind
 
 PACKET = 1 << 20
 
@@ -54,8 +56,9 @@ def test_rows_greater_than_a_packet_are_found(
     cursor = connection.cursor()
     cursor.execute("CREATE TEMPORARY TABLE tried LIKE %s" % table)
     try:
-        cursor.execute("INSERT INTO tried (%s) VALUES (%s)" % (
-            ", ".join(row), ", ".join("%s" for _ in row)), list(row.values()))
+        written = [literal("mysql", item.decode() if isinstance(item, bytes) else item, Kind.text)
+                   for item in row.values()]
+        cursor.execute(b"INSERT INTO tried (%s) VALUES (%s)" % (", ".join(row).encode(), b", ".join(written)))
         assert taken
     except (OSError, pymysql.err.OperationalError):
         assert not taken
