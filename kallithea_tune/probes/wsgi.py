@@ -20,6 +20,8 @@ from kallithea_tune.probes.confine import confine
 from kallithea_tune.probes.scratch import scratch
 
 _STORES = re.compile(r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>data_dir|lock_dir|type)$")
+# What a busy machine may take to load the application, which is no part of what the requests may take.
+LOAD_SECONDS = 15.0
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
 # What would reach others: mail about errors, the message queue.
 _SILENT = {
@@ -92,7 +94,7 @@ def visit(
     instance: Instance, requests: Sequence[Request], seconds: float, rounds: int = 1,
     settings: Optional[Mapping[str, str]] = None,
 ) -> Visit:
-    """Load the application and send it `requests`, the whole list `rounds` times, within `seconds`.
+    """Load the application and send it `requests`, the whole list `rounds` times, within `seconds` of its start.
 
     `settings` override the application's. Sessions and caches live in a scratch directory inside cache_dir, so that
     they cost what they cost there; the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or
@@ -104,7 +106,7 @@ def visit(
     with scratch(_existing(instance.directory("cache_dir") or os.path.dirname(instance.path))) as directory:
         # The child stops in time by itself; it is killed, and all answers are lost, only where it hangs.
         result = child.call(
-            "kallithea_tune.probes.wsgi:visit_here", seconds * 1.2 + 1,
+            "kallithea_tune.probes.wsgi:visit_here", LOAD_SECONDS + seconds * 1.2 + 1,
             location="%s#%s" % (instance.path, instance.name), changes=instance.changes, directory=directory,
             requests=[vars(request) for request in requests], rounds=rounds, within=seconds * 0.9,
             settings=dict(settings or {}))
@@ -167,7 +169,6 @@ def visit_here(
     within: float, settings: Mapping[str, str],
 ) -> dict[str, Any]:
     """Do the work of `visit` in this process, which is never the same again: for `probes.child` only."""
-    end = time.monotonic() + within
     sys.dont_write_bytecode = True
     tempfile.tempdir = os.environ["TMPDIR"] = directory
     os.environ["GIT_OPTIONAL_LOCKS"] = "0"
@@ -187,6 +188,7 @@ def visit_here(
             said = " ".join(words.said)
         return {"kind": type(error).__name__, "said": said}
     start_ms = (time.perf_counter() - began) * 1000
+    end = time.monotonic() + within
     browser, statements = Browser(app, instance), _Statements()
     answers: list[dict[str, Any]] = [dict(vars(Answer(request["path"])), ms=[]) for request in requests]
     # Every answer is lost where the last comes too late, so none is asked for that may take longer than what is left.
