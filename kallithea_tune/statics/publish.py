@@ -44,9 +44,7 @@ def carry_out(
     holder = releases_of(destination)
     group = access.group_id(todo.after.recipe.group)
     with _explained(destination), _alone(holder):
-        current = os.path.realpath(destination) if todo.before else ""
-        if (release.read(destination) if os.path.islink(destination) else None) != todo.before:
-            raise Refused("%s was published by another run meanwhile; run the command again" % destination)
+        current = _current(todo, destination)
         _clean(holder, current)
         made = staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
         try:
@@ -72,15 +70,21 @@ def record(todo: Plan, destination: str) -> None:
     """Write down what the release that stands was found to be made from now, so that the next run need not read it."""
     holder = releases_of(destination)
     with _explained(destination), _alone(holder):
-        directory = os.path.realpath(destination)
+        path = os.path.join(_current(todo, destination), release.NAME)
         staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
         try:
             _write(staging, release.NAME, release.text(todo.after))
-            path = os.path.join(directory, release.NAME)
             shutil.copystat(path, os.path.join(staging, release.NAME))
             os.replace(os.path.join(staging, release.NAME), path)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+
+
+def _current(todo: Plan, destination: str) -> str:
+    """Return the directory of the release that stands, empty for none. Raises Refused when it is another by now."""
+    if (release.read(destination) if os.path.islink(destination) else None) != todo.before:
+        raise Refused("%s was published by another run meanwhile; run the command again" % destination)
+    return os.path.realpath(destination) if todo.before else ""
 
 
 def _stage(todo: Plan, staging: str, previous: str, progress: Progress) -> Manifest:

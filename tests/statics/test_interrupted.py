@@ -161,4 +161,6 @@ def test_a_run_that_was_overtaken_is_refused(export, planned, public):
     export("3")
     with pytest.raises(Refused, match="by another run meanwhile"):
         publish.carry_out(late, str(place))
-    assert (place / "js" / "base.js").read_text() == "newer"
+    with pytest.raises(Refused, match="by another run meanwhile"):
+        publish.record(late, str(place))
+    assert (place / "js" / "base.js").read_text() == "newer" and planned("3").nothing
