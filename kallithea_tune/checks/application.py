@@ -11,7 +11,7 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.output import figure
 from kallithea_tune.probes import wsgi
 
-SECONDS = 8.0
+SECONDS = 12.0
 SHARED = "application"
 # What users wait for without losing their thought, and their patience.
 FLOW_MS, PATIENCE_MS = 1000, 10000
