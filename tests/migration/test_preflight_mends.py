@@ -136,3 +136,36 @@ def test_what_servers_hold_is_mended_as_well(
         sorted(wanted))
     assert found.blocking == [] and carried(here, there, found.fixes) == []
     here.run("DELETE FROM gists")
+
+
+def findings(found: Any) -> list[tuple[str, str, str, int, int]]:
+    return [(item.rule, item.table, item.columns[0], item.count, item.left) for item in found.findings]
+
+
+def test_what_refers_to_rows_that_are_left_out_needs_an_action_too(
+    spoiled: Database, spoilable: dict[str, Database]
+) -> None:
+    for key in (2, 3):
+        put(spoiled, "users", a_row("users", key, username="twice"))
+    put(spoiled, "repositories", a_row("repositories", 2, user_id=3))
+    put(spoiled, "changeset_comments", a_row("changeset_comments", 2, repo_id=2))
+    put(spoiled, "changeset_statuses", a_row("changeset_statuses", 2, changeset_comment_id=2))
+    target = spoilable["postgresql"]
+    twice = ("duplicates", "users", "username", 1, 0)
+    assert findings(look(spoiled, target, "duplicates=keep-first")) == [
+        twice, ("orphans", "repositories", "user_id", 1, 1)]
+    assert findings(look(spoiled, target, "duplicates=keep-first", "orphans=delete")) == [
+        twice, ("orphans", "repositories", "user_id", 1, 0), ("orphans", "changeset_comments", "repo_id", 1, 0),
+        ("orphans", "changeset_statuses", "changeset_comment_id", 1, 0)]
+
+
+def test_fixes_that_would_lose_all_rows_with_a_key_are_refused(
+    spoiled: Database, spoilable: dict[str, Database]
+) -> None:
+    """The one that is kept refers to one that is not."""
+    for key, name, fork in ((2, "n", 5), (3, "n", None), (4, "m", None), (5, "m", None)):
+        put(spoiled, "repositories", a_row("repositories", key, repo_name=name, fork_id=fork))
+    found = look(spoiled, spoilable["postgresql"], "duplicates=keep-first", "orphans=delete")
+    assert findings(found) == [
+        ("duplicates", "repositories", "repo_name", 2, 1), ("orphans", "repositories", "fork_id", 1, 0)]
+    assert found.blocking[0].remedy == "duplicates=keep-first leaves 1 of them; mend them in the source"
