@@ -51,7 +51,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune import instance
         from kallithea_tune.engine import given_url
         from kallithea_tune.errors import EXIT_OK, ConfigError
-        from kallithea_tune.migration import progress, run, switch
+        from kallithea_tune.migration import outcome, progress, run, switch
 
         if not args.config or not args.to:
             raise ConfigError("name the ini file and the target: gearbox db-migrate -c my.ini --to file:URLFILE")
@@ -61,7 +61,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         if switch.same_database(self.instance.database_url, url):
             self._say("the ini file names this database already; nothing to do")
             return EXIT_OK
-        options = run.Options(
+        options = outcome.Options(
             extra_tables=args.extra_tables, replace=args.replace, metadata=args.metadata, fixes=args.fix,
             quarantine=args.quarantine)
         watched = progress.shown_on(sys.stderr, self.quiet)

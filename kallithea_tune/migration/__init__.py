@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from kallithea_tune.migration.run import Migration, Options, Report
+from kallithea_tune.migration.outcome import Options, Report
+from kallithea_tune.migration.run import Migration
 
 __all__ = ["Migration", "Options", "Report"]

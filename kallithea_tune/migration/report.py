@@ -10,9 +10,9 @@ from kallithea_tune.migration.preflight import summary
 
 if TYPE_CHECKING:
     from kallithea_tune.migration.estimate import Estimate
+    from kallithea_tune.migration.outcome import Report
     from kallithea_tune.migration.plan import Plan
     from kallithea_tune.migration.preflight.look import Preflight
-    from kallithea_tune.migration.run import Report
 
 NAMED = 12  # columns of one kind that are named in a plan
 

@@ -14,7 +14,7 @@ from catalogs import catalog
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.migration import run
+from kallithea_tune.migration import Options, run
 
 # Everything at once: new rows that refer to new rows, unique values that change hands, rows that others refer to gone
 # with them, a row whose key was used before by nobody.
@@ -45,7 +45,7 @@ def change(ini: Path, script: str) -> None:
 
 
 def migration(ini: Path, url: str, **options: Any) -> run.Migration:
-    return run.Migration(instances.load(str(ini)), url, run.Options(**options))
+    return run.Migration(instances.load(str(ini)), url, Options(**options))
 
 
 def copied(ini: Path, url: str) -> None:

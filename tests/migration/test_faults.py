@@ -18,7 +18,7 @@ from servers.proxy import Proxy
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.migration import journal, run
+from kallithea_tune.migration import Report, journal, run
 from kallithea_tune.migration.journal import State
 
 KILLS = 17  # for each engine, so 51 in all
@@ -26,7 +26,7 @@ KILLS = 17  # for each engine, so 51 in all
 TALKING = """
 import os, sys
 from kallithea_tune import instance
-from kallithea_tune.migration import run
+from kallithea_tune.migration import Report, run
 
 class Told:
     def begin(self, step, total):
@@ -72,7 +72,7 @@ def standing(url: str) -> tuple[State, bool]:
     return state, stamped
 
 
-def moved(ini: Path, url: str) -> run.Report:
+def moved(ini: Path, url: str) -> Report:
     with run.Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
@@ -292,3 +292,24 @@ def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -
     with run.Migration(instances.load(str(large)), target, progress=At("copying user_logs", another)) as migration:
         assert migration.run().differences == []
     assert said == [3] and standing(target) == (State.whole, True)
+
+
+DYING = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("UPDATE user_logs SET action = action || 'half'")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_source_in_the_middle_of_a_transaction_is_left_to_kallithea(
+    large: Path, migrate: Any, tmp_path: Path
+) -> None:
+    subprocess.run([sys.executable, "-c", DYING, str(source(large))])
+    left, before = source(large).with_name("kallithea.db-journal"), source(large).read_bytes()
+    assert left.exists()
+    done = migrate(large, "sqlite:///%s" % (tmp_path / "moved.db"))
+    assert done.returncode == 3 and "start the application once" in done.stderr.splitlines()[-1], done.stderr
+    assert left.exists() and source(large).read_bytes() == before
+    assert list(tmp_path.glob("moved*")) == []

@@ -8,10 +8,10 @@ import pytest
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import TuneError
-from kallithea_tune.migration import run
+from kallithea_tune.migration import Report, run
 
 
-def moved(ini: Path, url: str) -> run.Report:
+def moved(ini: Path, url: str) -> Report:
     with run.Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
