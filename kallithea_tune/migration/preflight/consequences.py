@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Iterable, Iterator, Mapping, Optional, Se
 
 from kallithea_tune.migration.fixes import Fixes, TableFixes
 from kallithea_tune.migration.preflight.finding import NAMED, Finding
-from kallithea_tune.migration.preflight.limits import Limits, breaks
+from kallithea_tune.migration.preflight.limits import Limits, broken
 from kallithea_tune.migration.preflight.rules import DELETE
 from kallithea_tune.migration.preflight.scan import Condition, Scan
 
@@ -133,8 +133,7 @@ def _still_broken(
     fixes: TableFixes, row: Sequence[Any], limits: Mapping[str, Limits],
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     for name, value in zip(fixes.columns, row):
-        held = limits[name]
-        yield from ((rule, (name,)) for rule, _ in held.rules() if breaks(rule, value, held))
+        yield from ((rule, (name,)) for rule in broken(value, limits[name]))
     for name, reference in fixes.references.items():
         if row[reference.place] in reference.lost:
             yield "orphans", (name,)

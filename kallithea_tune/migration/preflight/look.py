@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from kallithea_tune.migration.transfer import End
 
-# Told the name of each table when it was looked through, and how many rows it has.
+# Told the name of each table when it was looked through.
 Progress = Callable[[str], None]
 
 
