@@ -3,9 +3,10 @@
 usage: db_migrate.py DIRECTORY PART [ROWS ...]
 
 PART is ``postgresql`` (against pgloader and COPY), ``mysql`` (against sqlite3-to-mysql, if the environment
-variable SQLITE3MYSQL names its program, and LOAD DATA) or ``growth`` (SQLite to both, for each number of ROWS). ROWS are
-log rows; a tenth as many comments come with them. Databases are made in DIRECTORY by generate.py and kept there; those
-over a million rows repeat the first million. Run it with the Python of the virtual environment that holds Kallithea.
+variable SQLITE3MYSQL names its program, and LOAD DATA) or ``growth`` (SQLite to both, for each number of ROWS). ROWS
+are log rows; a tenth as many comments come with them. Databases are made in DIRECTORY by generate.py and kept there;
+those over a million rows repeat the first million. Run it with the Python of the virtual environment that holds
+Kallithea.
 """
 
 from __future__ import annotations
@@ -79,7 +80,8 @@ def multiply(path: str, times: int) -> None:
     """Repeat the log rows and comments of a database under new keys."""
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
-    for table, key, count in (("user_logs", "user_log_id", MILLION), ("changeset_comments", "comment_id", MILLION // 10)):
+    for table, key, count in (
+            ("user_logs", "user_log_id", MILLION), ("changeset_comments", "comment_id", MILLION // 10)):
         rest = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(%s)" % table) if row[1] != key)
         for number in range(1, times):
             connection.execute("INSERT INTO %s (%s, %s) SELECT %s + %d, %s FROM %s WHERE %s <= %d" % (

@@ -38,11 +38,11 @@ def last_keys(source: End, tables: Sequence[Table]) -> dict[str, int]:
 
 
 def set_last_keys(target: End, tables: Sequence[Table], keys: Mapping[str, int]) -> None:
-    """Make every next key greater than any that was ever used."""
+    """Make every next key greater than any that was ever used; the first one where none was."""
     for table in tables:
         column = key_column(table)
-        if column is not None and keys.get(table.name, 0) > 0:
-            target.dialect.set_last_key(target.connection, table, column, keys[table.name])
+        if column is not None:
+            target.dialect.set_last_key(target.connection, table, column, keys.get(table.name, 0))
 
 
 def strip(target: End, tables: Sequence[Table]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any, Mapping, Sequence
 
 import sqlalchemy
+from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql
 
 from kallithea_tune.migration.values import Kind, kind_of
@@ -89,3 +91,32 @@ class Database:
     def close(self) -> None:
         self.connection.close()
         self.connection.engine.dispose()
+
+
+# What each engine takes and keeps: preflight's own tests show that the rest is found.
+text = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
+VALUES = {
+    Kind.integer: st.integers(-2**31, 2**31 - 1),
+    Kind.boolean: st.booleans(),
+    Kind.number: st.floats(allow_nan=False, allow_infinity=False, width=64),
+    Kind.text: text | text.map(lambda value: value * 20),
+    Kind.moment: st.datetimes(datetime.datetime(1000, 1, 1)) | st.datetimes(
+        datetime.datetime(2000, 1, 1)).map(lambda moment: moment.replace(microsecond=0)),
+    Kind.binary: st.binary(max_size=50) | st.binary(max_size=50).map(lambda value: value * 100),
+}
+
+
+def a_row(draw: Any, table: Any, key: int) -> dict[str, Any]:
+    row = {}
+    for column in table.columns:
+        values = VALUES[kind_of(column)]
+        length = getattr(column.type, "length", None)
+        if kind_of(column) is Kind.text and length:
+            values = values.map(lambda value, length=length: value[:length])
+        row[column.name] = key if column.primary_key else draw(st.none() | values if column.nullable else values)
+    # Unique keys are another matter.
+    for constraint in table.constraints:
+        if isinstance(constraint, sqlalchemy.UniqueConstraint):
+            for column in constraint.columns:
+                row[column.name] = key if kind_of(column) is Kind.integer else "%d" % key
+    return row

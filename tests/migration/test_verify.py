@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kallithea_tables import Database, models
+from kallithea_tables import Database, a_row, models
 
 from kallithea_tune.migration import verify
 from kallithea_tune.migration.difference import row_of
@@ -19,18 +19,6 @@ NOW = datetime.datetime(2024, 2, 29, 23, 59, 59, 123456)
 NAMES = sorted(models().tables)
 PAIRS = [("sqlite", "postgresql"), ("sqlite", "mysql"), ("postgresql", "sqlite"), ("mysql", "postgresql")]
 pairs = pytest.mark.parametrize("source, target", PAIRS)
-
-# What each engine takes and keeps: preflight's own tests show that the rest is found.
-text = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=30)
-VALUES = {
-    Kind.integer: st.integers(-2**31, 2**31 - 1),
-    Kind.boolean: st.booleans(),
-    Kind.number: st.floats(allow_nan=False, allow_infinity=False, width=64),
-    Kind.text: text | text.map(lambda value: value * 20),
-    Kind.moment: st.datetimes(datetime.datetime(1000, 1, 1)) | st.datetimes(
-        datetime.datetime(2000, 1, 1)).map(lambda moment: moment.replace(microsecond=0)),
-    Kind.binary: st.binary(max_size=50) | st.binary(max_size=50).map(lambda value: value * 100),
-}
 
 
 def log(number: int, **changed: Any) -> dict[str, Any]:
@@ -48,22 +36,6 @@ def fill(databases: dict[str, Database], name: str, rows: Any) -> None:
 def compared(databases: dict[str, Database], source: str, target: str, *names: str) -> list[Any]:
     tables = [databases[target].table(name) for name in names]
     return verify.compare(databases[source].connection, databases[target].connection, tables)
-
-
-def a_row(draw: Any, table: Any, key: int) -> dict[str, Any]:
-    row = {}
-    for column in table.columns:
-        values = VALUES[kind_of(column)]
-        length = getattr(column.type, "length", None)
-        if kind_of(column) is Kind.text and length:
-            values = values.map(lambda value, length=length: value[:length])
-        row[column.name] = key if column.primary_key else draw(st.none() | values if column.nullable else values)
-    # Unique keys are another matter.
-    for constraint in table.constraints:
-        if isinstance(constraint, sqlalchemy.UniqueConstraint):
-            for column in constraint.columns:
-                row[column.name] = key if kind_of(column) is Kind.integer else "%d" % key
-    return row
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

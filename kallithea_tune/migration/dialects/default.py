@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "kallithea_tune.dialects"
 BATCH = 1000  # rows fetched at a time
+WIDE_BATCH = 20  # the same where a row may hold blobs, so that memory stays flat
 
 # A piece of a table: how many rows, and their text.
 Lines = Iterator[Tuple[int, bytes]]
@@ -71,7 +72,7 @@ class Dialect:
             query = query.where(sqlalchemy.text(where.replace(":", r"\:")))
         result = connection.execution_options(stream_results=True).execute(query)
         try:
-            for batch in values.batches(result, BATCH):
+            for batch in values.batches(result, batch_size(table)):
                 yield [tuple(map(values.stored, row)) for row in batch]
         finally:
             result.close()
@@ -131,7 +132,7 @@ class Dialect:
         return type(self).load is not Dialect.load
 
     def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:
-        """Make the next key of `table` greater than `key`."""
+        """Make `key` the last one that `table` gave; 0 for none."""
 
     def begin_changes(self, connection: Connection) -> None:
         """Let rows be deleted and inserted in any order, in a transaction that is open, until `end_changes`."""
@@ -160,6 +161,11 @@ def key_column(table: Table) -> Optional[Column]:
     if len(columns) != 1 or columns[0].foreign_keys or values.kind_of(columns[0]) is not Kind.integer:
         return None
     return columns[0] if columns[0].autoincrement in (True, "auto") else None
+
+
+def batch_size(table: Table) -> int:
+    """Return how many rows of a table are fetched at a time."""
+    return WIDE_BATCH if any(values.kind_of(column) is Kind.binary for column in table.columns) else BATCH
 
 
 def dialect_of(connectable: Any) -> Dialect:

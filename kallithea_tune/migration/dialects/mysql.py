@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import TuneError
 from kallithea_tune.migration import values
-from kallithea_tune.migration.dialects.default import BATCH, Dialect, Lines
+from kallithea_tune.migration.dialects.default import Dialect, Lines, batch_size
 from kallithea_tune.migration.dialects.stream import through_pipe
 from kallithea_tune.migration.values import Kind, Row
 
@@ -97,7 +97,7 @@ class MySQL(Dialect):
             cursor.execute("SELECT %s FROM %s%s%s" % (
                 columns, self._in_statement(connection, table.name),
                 " WHERE " + where.replace("%", "%%") if where else "", " ORDER BY " + order if order else ""), ())
-            yield from values.batches(cursor, BATCH)
+            yield from values.batches(cursor, batch_size(table))
         finally:
             cursor.close()
 

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Iterator, Sequence
 
 from kallithea_tune.migration import values
-from kallithea_tune.migration.dialects.default import BATCH, Dialect, Lines
+from kallithea_tune.migration.dialects.default import Dialect, Lines, batch_size
 from kallithea_tune.migration.dialects.stream import Reader, pulled
 from kallithea_tune.migration.values import Kind, Row
 
@@ -70,7 +70,7 @@ class PostgreSQL(Dialect):
         cursor = connection.connection.cursor("kallithea_tune_" + uuid.uuid4().hex)
         try:
             cursor.execute(self._query(connection, table, where))
-            for batch in values.batches(cursor, BATCH):
+            for batch in values.batches(cursor, batch_size(table)):
                 yield [tuple(map(values.stored, row)) for row in batch]
         finally:
             cursor.close()
@@ -110,8 +110,8 @@ class PostgreSQL(Dialect):
     def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:
         """Set the sequence of the key."""
         self.cursor(connection).execute(
-            "SELECT setval(pg_get_serial_sequence(%s, %s), %s)",
-            [self.quoted(connection, table.name), column.name, key])
+            "SELECT setval(pg_get_serial_sequence(%s, %s), %s, %s)",
+            [self.quoted(connection, table.name), column.name, max(key, 1), key > 0])
 
     def begin_changes(self, connection: Connection) -> None:
         """Put the checks of foreign keys off."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from kallithea_tune.errors import TuneError
 from kallithea_tune.migration import values
-from kallithea_tune.migration.dialects.default import BATCH, Dialect, Lines
+from kallithea_tune.migration.dialects.default import Dialect, Lines, batch_size
 from kallithea_tune.migration.values import Kind, Row
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SQLite(Dialect):
         names = ", ".join(self.quoted(connection, column.name) for column in table.columns)
         cursor = self.cursor(connection)
         cursor.execute("SELECT %s FROM %s" % (names, self._ordered(connection, table, where)))
-        yield from values.batches(cursor, BATCH)
+        yield from values.batches(cursor, batch_size(table))
 
     def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
         """Yield all rows as SQLite's printf() writes them: 1.5 s for 1,000,000 rows, against 9 s in Python."""
@@ -75,7 +75,7 @@ class SQLite(Dialect):
         cursor.execute("SELECT CAST(printf('%s', %s) AS BLOB) FROM %s" % (
             pattern, ", ".join(self._argument(connection, column) for column in table.columns),
             self._ordered(connection, table)))
-        for batch in values.batches(cursor, BATCH):
+        for batch in values.batches(cursor, batch_size(table)):
             yield len(batch), b"\n".join([line for line, in batch]) + b"\n"
 
     def _argument(self, connection: Connection, column: Column) -> str:
@@ -122,7 +122,8 @@ class SQLite(Dialect):
             return
         cursor: Any = self.cursor(connection)
         cursor.execute("DELETE FROM sqlite_sequence WHERE name = ?", [table.name])
-        cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [table.name, key])
+        if key:
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", [table.name, key])
 
     def end_changes(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Check references, which are not enforced unless asked for."""
