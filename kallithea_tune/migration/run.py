@@ -109,8 +109,11 @@ class Migration:
         written last, so that the application cannot start on less than the whole.
         """
         with explained(self):
+            whole = self.destination.state is State.whole and not self.options.replace
+            if not whole:
+                target.require_able(self.target)
             self._require_mended()
-            if self.destination.state is State.whole and not self.options.replace:
+            if whole:
                 self._verify(self.tables)
                 if self.report.differences:
                     raise Refused("the source was written to since it was copied (%s); --catch-up brings that over" % (

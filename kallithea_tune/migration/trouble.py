@@ -37,7 +37,7 @@ def explained(work: Work) -> Iterator[None]:
     except KeyboardInterrupt:
         raise KeyboardInterrupt("while %s; %s" % (work.doing, work.stands)) from None
     except Exception as error:
-        if not _of_driver(error):
+        if not of_driver(error):
             raise
         sentence = "the migration stopped while %s: %s; %s" % (work.doing, said(_cause(error)), work.stands)
         # Its own text and what it wraps may hold whole rows; where it came from is enough for --debug.
@@ -46,12 +46,13 @@ def explained(work: Work) -> Iterator[None]:
 
 def _cause(error: BaseException) -> BaseException:
     """Return the first of the driver's exceptions: to roll back on a lost connection fails, too."""
-    while error.__context__ is not None and _of_driver(error.__context__):
+    while error.__context__ is not None and of_driver(error.__context__):
         error = error.__context__
     return error
 
 
-def _of_driver(error: BaseException) -> bool:
+def of_driver(error: BaseException) -> bool:
+    """Tell whether SQLAlchemy or a driver raised it."""
     from sqlalchemy.exc import SQLAlchemyError
 
     # PEP 249 has every driver call the root of its exceptions so.

@@ -99,6 +99,10 @@ class Dialect:
             return "text over %d characters is refused" % length
         return ""
 
+    def unfit(self, connection: Connection) -> str:
+        """Say why this server or database cannot take the rows: version, encoding. Empty: it can."""
+        return ""
+
     def begin_load(self, connection: Connection) -> None:
         """Prepare the session for many rows."""
 

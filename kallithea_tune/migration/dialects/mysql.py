@@ -24,6 +24,8 @@ STORED = {
 }
 # Of a key in characters; 3,072 bytes are allowed for all columns of a key.
 KEY_LENGTH = 255
+# The first with keys of 3,072 bytes by default.
+OLDEST = {"MariaDB": (10, 2), "MySQL": (5, 7)}
 DUPLICATE = 1062  # ER_DUP_ENTRY
 PACKET_SHARE = 4  # a line may take this part of max_allowed_packet; CONCAT gives NULL for what takes more
 
@@ -143,6 +145,21 @@ class MySQL(Dialect):
         if unbounded:
             return mysql.LONGBLOB() if kind is Kind.binary else mysql.LONGTEXT()
         return {Kind.moment: mysql.DATETIME(fsp=6), Kind.time: mysql.TIME(fsp=6)}.get(kind)
+
+    def unfit(self, connection: Connection) -> str:
+        """Require versions with large keys, and a character set for all of Unicode; preflight looks into utf8mb3."""
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT VERSION(), @@character_set_database")
+        version, charset = cursor.fetchone()
+        family = "MariaDB" if "mariadb" in version.lower() else "MySQL"
+        if tuple(map(int, re.findall(r"\d+", version)[:2])) < OLDEST[family]:
+            return "%s %s is too old, %d.%d is needed" % (family, version, *OLDEST[family])
+        if not charset.startswith("utf8"):
+            return "its character set is %s; change it with ALTER DATABASE ... CHARACTER SET utf8mb4" % charset
+        cursor.execute("SELECT @@innodb_default_row_format")
+        if cursor.fetchone()[0] not in ("dynamic", "compressed"):
+            return "its rows have no room for the keys; SET GLOBAL innodb_default_row_format = dynamic"
+        return ""
 
     def begin_load(self, connection: Connection) -> None:
         """Leave keys and references, which are added and checked afterwards, alone."""

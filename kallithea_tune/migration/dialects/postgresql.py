@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 FORMAT = "FORMAT csv, QUOTE '''', NULL 'NULL', ENCODING 'UTF8'"
+OLDEST = 100000  # server_version_num
 # How a column is read in storage form; the others need nothing.
 STORED = {
     Kind.boolean: "{0}::int",
@@ -100,6 +101,20 @@ class PostgreSQL(Dialect):
         if values.kind_of(column) is Kind.text:
             said += "; " * bool(said) + "text with a NUL is refused"
         return said
+
+    def unfit(self, connection: Connection) -> str:
+        """Require PostgreSQL 10, and a database in UTF-8, as every other encoding lacks characters."""
+        raw = connection.connection
+        cursor = self.cursor(connection)
+        cursor.execute("SELECT current_setting('server_version'), current_setting('server_version_num')::int,"
+                       " current_setting('server_encoding')")
+        version, number, encoding = cursor.fetchone()
+        raw.rollback()
+        if number < OLDEST:
+            return "PostgreSQL %s is too old, 10 is needed" % version
+        if encoding != "UTF8":
+            return "its encoding is %s; make one with CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0" % encoding
+        return ""
 
     def load(self, connection: Connection, table: Table, lines: Lines) -> None:
         """Write rows by COPY."""
