@@ -55,6 +55,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
         if not args.config or not args.to:
             raise ConfigError("name the ini file and the target: gearbox db-migrate -c my.ini --to file:URLFILE")
+        _require_compatible(args)
         url = given_url(args.to, "--to")
         self.instance = instance.load(args.config, compare_db=url)
         self._warn_of_password(args.to)
@@ -74,11 +75,15 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _show(self, args: Any, migration: Migration) -> int:
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK
-        from kallithea_tune.migration import report
+        from kallithea_tune.migration import report, switch
 
+        assert self.instance
         found = migration.look()
         words = migration.plan, found, migration.estimate(), migration.dropped
         self._print(args, migration, report.plan_document(*words), lambda stream: report.write_plan(*words, stream))
+        if args.switch:
+            self._say(switch.plan(self.instance, migration.url).diff.rstrip())
+        migration.check()
         return EXIT_FINDINGS if found.blocking else EXIT_OK
 
     def _verify(self, args: Any, migration: Migration) -> int:
@@ -168,3 +173,15 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
     def _say(self, text: str) -> None:
         if not self.quiet:
             print(self._redacted(text), file=sys.stderr)
+
+
+def _require_compatible(args: Any) -> None:
+    """Raise ConfigError for options that contradict one another."""
+    from kallithea_tune.errors import ConfigError
+
+    for one, others in (("verify", ("dry_run", "catch_up", "switch", "replace")), ("catch_up", ("dry_run", "replace"))):
+        for other in others:
+            if getattr(args, one) and getattr(args, other):
+                raise ConfigError("--%s and --%s do not go together%s" % (
+                    one.replace("_", "-"), other.replace("_", "-"),
+                    "; --verify shows what --catch-up would bring over" if other == "dry_run" else ""))

@@ -120,6 +120,27 @@ def test_the_plan_says_how_long_it_takes_and_what_becomes_of_the_types(
     assert tables(postgresql, "planned") == []
 
 
+def test_a_dry_run_shows_the_edit_and_what_would_be_refused(postgresql: Any, instance: Path, migrate: Any) -> None:
+    before = instance.read_bytes()
+    done = migrate(instance, filled(postgresql, "refused"), "-n", "--switch")
+    assert done.returncode == 3 and "29 tables" in done.stdout and "is not empty" in done.stderr
+    assert "+sqlalchemy.url = postgresql://kallithea:***@127.0.0.1" in done.stderr
+    assert instance.read_bytes() == before and tables(postgresql, "refused") == ["precious", "users"]
+
+
+@pytest.mark.parametrize("words, said", [
+    (["--verify", "--switch"], "--verify and --switch do not go together"),
+    (["--verify", "-n"], "--verify and --dry-run"),
+    (["--catch-up", "--replace"], "--catch-up and --replace"),
+    (["--catch-up", "-n"], "--verify shows what --catch-up would bring over"),
+])
+def test_options_that_contradict_one_another_are_wrong_usage(
+    instance: Path, migrate: Any, words: list[str], said: str
+) -> None:
+    done = migrate(instance, "sqlite:///x.db", *words)
+    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+
+
 def test_quiet_is_quiet_and_the_json_report_is_whole(postgresql: Any, instance: Path, gearbox: Any) -> None:
     done = gearbox(
         "-q", "db-migrate", "-c", instance, "--to", "env:TARGET", "-f", "json",
