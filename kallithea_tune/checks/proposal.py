@@ -23,6 +23,7 @@ LEAST_MS, LEAST_PART = 0.1, 0.02
 AREAS_OF = (
     ("beaker.", ("caching",)), ("cache_dir", ("caching", "storage")), ("sqlalchemy.", ("database",)),
     ("celery.", ("celery",)), ("use_celery", ("celery",)), ("index_dir", ("storage",)),
+    ("serve_static", ("serving",)), ("static_files", ("serving",)), ("filter-with", ("serving",)),
 )
 
 

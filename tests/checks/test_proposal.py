@@ -59,6 +59,7 @@ def test_the_probes_of_an_area_are_repeated_for_its_options(tmp_path):
     assert ids("beaker.cache.regions") == ["A", "caching"]
     assert ids("sqlalchemy.url") == ["A", "database"]
     assert ids("cache_dir") == ["A", "caching", "storage"]
+    assert ids("serve_static") == ["A", "serving"]
     assert ids("server:main.threads") == ["A"]
 
 
