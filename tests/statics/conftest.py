@@ -12,7 +12,7 @@ from typing import Any, Callable, Iterator
 import pytest
 from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.visitor import Visitor
-from servers.web import WebServer
+from servers.web import Application, WebServer
 
 from kallithea_tune.probes.beaker_config import package_directory
 from kallithea_tune.probes.static_export import damaged
@@ -141,4 +141,24 @@ def web_server(static_export: Any, exported: Path) -> Iterator[Callable[..., Web
 
     yield call
     for server in reversed(started):
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def application() -> Iterator[Application]:
+    """An application to proxy to, which says what it got."""
+    yield from _running(Application())
+
+
+@pytest.fixture(scope="module")
+def second() -> Iterator[Application]:
+    """Another one, to tell from the first."""
+    yield from _running(Application())
+
+
+def _running(server: Application) -> Iterator[Application]:
+    try:
+        server.start()
+        yield server
+    finally:
         server.remove()

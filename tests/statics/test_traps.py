@@ -8,17 +8,8 @@ import re
 
 import pytest
 from servers.site import CODINGS, started, write_public
-from servers.web import Application
 
 from kallithea_tune.statics import verify
-
-
-@pytest.fixture(scope="module")
-def application():
-    server = Application()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import os
 
 import pytest
 from servers.site import CODINGS, export, site_for, started, write_public
-from servers.web import Application, WebServer
+from servers.web import WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.statics import verify
@@ -17,22 +17,6 @@ from kallithea_tune.statics.servers import SERVERS, Site, backend, header_name, 
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 POOLS = ("apache", "caddy", "haproxy", "nginx")
-
-
-@pytest.fixture(scope="module")
-def application():
-    server = Application()
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="module")
-def second():
-    server = Application()
-    server.start()
-    yield server
-    server.remove()
 
 
 @pytest.fixture(scope="module")
