@@ -98,10 +98,13 @@ class SQLite(Finder):
     def wrong_type(self, name: str, limits: Limits) -> str:
         """Ask for the type of the value."""
         wrong = {
-            Kind.integer: "NOT IN ('integer')", Kind.boolean: "NOT IN ('integer')",
-            Kind.number: "NOT IN ('integer', 'real')", Kind.text: "NOT IN ('text')",
-            Kind.binary: "IN ('integer', 'real')"}
-        return "typeof(%s) %s" % (name, wrong[limits.kind])
+            Kind.integer: "typeof(%s) <> 'integer'", Kind.boolean: "typeof(%s) <> 'integer'",
+            Kind.number: "typeof(%s) NOT IN ('integer', 'real')", Kind.binary: "typeof(%s) IN ('integer', 'real')"}
+        return "NOT " + self._is_text(name) if limits.kind is Kind.text else wrong[limits.kind] % name
+
+    def _is_text(self, name: str) -> str:
+        # Numbers are less than text, and blobs greater; to compare is quicker than to call typeof().
+        return "(%s >= '' AND %s < x'')" % (name, name)
 
     def booleans(self, name: str, limits: Limits) -> str:
         """Compare."""
@@ -109,7 +112,7 @@ class SQLite(Finder):
 
     def out_of_range(self, name: str, limits: Limits) -> str:
         """Compare what is a number."""
-        return "typeof(%s) = 'integer' AND %s" % (name, super().out_of_range(name, limits))
+        return "%s AND typeof(%s) = 'integer'" % (super().out_of_range(name, limits), name)
 
     def not_finite(self, name: str, limits: Limits) -> str:
         """Compare with infinity, which only such a literal writes; SQLite knows no other such number."""
@@ -123,14 +126,14 @@ class SQLite(Finder):
         read, length = SQLITE_FORMS[kind]
         whole = "substr(%s, 1, %d)" % (name, length)
         # By itself SQLite takes the 30th of February; to add days it has to calculate.
-        parts = ["typeof(%s) = 'text'" % name, "coalesce(%s(%s, '+0 days') = %s, 0)" % (read, whole, whole)]
+        parts = [self._is_text(name), "coalesce(%s(%s, '+0 days') = %s, 0)" % (read, whole, whole)]
         if kind is not Kind.time:
             parts.append("%s >= '0001'" % name)
         size = self.octets(name, Kind.text)
         if kind is Kind.date:
             return " AND ".join([*parts, "%s = %d" % (size, length)])
-        return " AND ".join([*parts, "(%s = %d OR %s = %d AND substr(%s, %d) GLOB '%s')" % (
-            size, length, size, length + len(".123456"), name, length + 1, FRACTION)])
+        return " AND ".join([*parts, "(%s = %d AND substr(%s, %d) GLOB '%s' OR %s = %d)" % (
+            size, length + len(".123456"), name, length + 1, FRACTION, size, length)])
 
     def microseconds(self, name: str, limits: Limits) -> str:
         """Look for a digit that would be lost."""
@@ -156,8 +159,8 @@ class SQLite(Finder):
         if limits.characters is not None:
             found.append("%s > %d AND tune_characters(CAST(%s AS BLOB)) > %d" % (
                 size, limits.characters, name, limits.characters))
-        kept = "typeof(%s) = 'text' AND " % name if limits.kind is Kind.text else ""
-        return "%s(%s)" % (kept, " OR ".join(found))
+        kept = " AND " + self._is_text(name) if limits.kind is Kind.text else ""
+        return "(%s)%s" % (" OR ".join(found), kept)
 
     def octets(self, name: str, kind: Kind) -> str:
         """Cast, since length() of text counts characters."""
