@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Sequence
 
-from kallithea_tune.migration import connect, schema
+from kallithea_tune.migration import connect, journal, schema
 from kallithea_tune.migration.transfer import End
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def tables_of(source: End, metadata: MetaData, extra: bool) -> tuple[list[Table]
     present = {name for name in sqlalchemy.inspect(source.connection).get_table_names()
                if not name.startswith("sqlite_")}  # SQLite's own
     described = [table for table in schema.ordered(metadata) if table.name in present]
-    unknown = sorted(present - set(metadata.tables) - {schema.STAMP})
+    unknown = sorted(present - set(metadata.tables) - {schema.STAMP, journal.NAME})
     return described + (schema.ordered(schema.reflected(source.connection, unknown)) if extra else []), unknown
 
 
