@@ -142,6 +142,12 @@ def test_headers_as_long_as_those_of_hg_pass(name, setting, served):
     assert served(name, (setting, "")).get("/repo?cmd=getbundle", **sent)[0] in (400, 413, 431)
 
 
+def test_debians_lighttpd_denies_files_of_repositories(served):
+    debian = ("(?s)^", 'url.access-deny = ( "~", ".inc" )\n')
+    assert served("lighttpd", debian).get("/repo/files/tip/header.inc")[0] == 200
+    assert served("lighttpd", debian, (r"url.access-deny = \(\)", "")).get("/repo/files/tip/header.inc")[0] == 403
+
+
 def test_any_version_in_the_url_would_nail_an_old_file_down(served):
     def life(server):
         return verify.max_age(server.get("/js/base.js?ver=0.8.0")[1])

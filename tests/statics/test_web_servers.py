@@ -192,11 +192,17 @@ def test_header_names_follow_the_wsgi_variables():
     assert header_name("", "X-Default") == header_name("REMOTE_ADDR", "X-Default") == "X-Default"
 
 
-def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path):
-    from kallithea_tune.statics import servers
+def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, instance):
+    from kallithea_tune.commands.static_export import StaticExportCommand
+    from kallithea_tune.instance import load
+    from kallithea_tune.statics import configure, servers
 
     (tmp_path / "toy.j2").write_text("serve {{ site.root }} for {{ site.name }}\n")
     monkeypatch.setattr(servers, "TEMPLATES", [*servers.TEMPLATES, str(tmp_path)])
     monkeypatch.setitem(servers.SERVERS, "toy", servers.Server("toy.j2", frozenset()))
     site = Site("/srv/static", ["css"], [], [], [backend("http://127.0.0.1:5000")])
-    assert render("toy", site, False) == "serve /srv/static for kallithea.example.com\n"
+    made = configure.configure(load(str(instance)), site, "toy", False, "")
+    assert made.text == "serve /srv/static for kallithea.example.com\n" and made.script is None
+    assert any("toy is not installed here" in note for note in made.notes)
+    parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
+    assert parser.parse_args(["-c", "my.ini", "dest", "--server", "toy"]).server == "toy"

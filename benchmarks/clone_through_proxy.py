@@ -1,0 +1,114 @@
+"""What a proxy that buffers does to a clone: nginx as static-export writes it, and as most write it, in one run.
+
+usage: clone_through_proxy.py [MEGABYTES]
+
+A real Kallithea with a Git repository of random data. Each clone is stopped for a moment after its first 2 MB, as a
+slow line would do it, to see how much of it the proxy takes from Kallithea meanwhile, and how much it puts on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Callable
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+
+import make_instance  # noqa: E402
+from servers.application import QUIET, Kallithea, run  # noqa: E402
+from servers.site import started, write_public  # noqa: E402
+from servers.tap import Tap  # noqa: E402
+
+PIECE = 4 << 20
+BUFFERING = re.compile(r"(?m)^\s*(proxy_buffering off|proxy_request_buffering off|gzip off);\n")
+
+
+class Disk:
+    """Watches the largest sum of the files below a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.most, self._directory, self._stop = 0, directory, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.02):
+            found = 0
+            for parent, _, names in os.walk(str(self._directory)):
+                for name in names:
+                    try:
+                        found += os.stat(os.path.join(parent, name)).st_blocks * 512
+                    except OSError:
+                        continue
+            self.most = max(self.most, found)
+
+    def __enter__(self) -> Disk:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def cloned(name: str, scratch: Path, public: Path, application: Kallithea, change: Callable[[str], str]) -> None:
+    """Clone through nginx, and print what happened."""
+    tap = Tap(application.port)
+    server, _ = started("nginx", public, tap, change=change)
+    try:
+        before = sum(item.stat().st_blocks * 512 for item in (server.directory / "proxy").glob("**/*"))
+        began = time.perf_counter()
+        with Disk(server.directory / "proxy") as disk:
+            client = subprocess.Popen(
+                ["git", "clone", "-q", server.url + "/git-large", str(scratch / name)], env=QUIET,
+                start_new_session=True)
+            while tap.down < 2e6:
+                time.sleep(0.01)
+            first = time.perf_counter() - began
+            os.killpg(client.pid, signal.SIGSTOP)
+            passed = tap.settled(lambda: tap.down)
+            os.killpg(client.pid, signal.SIGCONT)
+            assert client.wait() == 0
+        print("%-12s first 2 MB after %4.1f s; while the client stood still %6.1f of %6.1f MB left Kallithea; "
+              "%6.1f MB of temporary files" % (name, first, passed / 1e6, tap.down / 1e6, (disk.most - before) / 1e6))
+    finally:
+        tap.close()
+        server.remove()
+
+
+def main() -> None:
+    """Make the repository, clone it twice."""
+    pieces = int(sys.argv[1] if len(sys.argv) > 1 else "128") // 4
+    scratch = Path(tempfile.mkdtemp())
+    application = None
+    try:
+        ini = make_instance.make(scratch / "instance", 100, front_end=False)
+        work = scratch / "work"
+        run("git", "init", "-q", work, cwd=scratch)
+        for number in range(pieces):
+            (work / ("piece%d" % number)).write_bytes(os.urandom(PIECE))
+        run("git", "add", ".", cwd=work)
+        run("git", "commit", "-q", "-m", "All", cwd=work)
+        run("git", "clone", "-q", "--bare", work, ini.parent / "repos" / "git-large", cwd=scratch)
+        run("kallithea-cli", "repo-scan", "-c", ini, cwd=scratch)
+        application = Kallithea(ini)
+        application.start()
+        public = write_public(scratch / "public")
+        cloned("as written", scratch, public, application, str)
+        cloned("buffering", scratch, public, application, lambda text: BUFFERING.sub("", text))
+    finally:
+        if application:
+            application.remove()
+        shutil.rmtree(str(scratch))
+
+
+if __name__ == "__main__":
+    main()
