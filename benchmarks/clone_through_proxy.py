@@ -8,15 +8,14 @@ slow line would do it, to see how much of it the proxy takes from Kallithea mean
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Callable
 
@@ -27,27 +26,32 @@ import make_instance  # noqa: E402
 from servers.application import QUIET, Kallithea, run  # noqa: E402
 from servers.site import started, write_public  # noqa: E402
 from servers.tap import Tap  # noqa: E402
+from servers.web import WebServer  # noqa: E402
 
 PIECE = 4 << 20
 BUFFERING = re.compile(r"(?m)^\s*(proxy_buffering off|proxy_request_buffering off|gzip off);\n")
 
 
 class Disk:
-    """Watches the largest sum of the files below a directory."""
+    """Watches how much the open files of a server below a directory take; nginx unlinks them at once."""
 
-    def __init__(self, directory: Path) -> None:
-        self.most, self._directory, self._stop = 0, directory, threading.Event()
+    def __init__(self, server: WebServer, directory: Path) -> None:
+        self.most, self._stop = 0, threading.Event()
+        words = ["ps", "-o", "pid=", "--ppid", str(server.pid)]
+        children = subprocess.run(words, stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
+        self._places = ["/proc/%s/fd" % pid for pid in children]
+        self._directory = str(directory)
         self._thread = threading.Thread(target=self._watch)
 
     def _watch(self) -> None:
         while not self._stop.wait(0.02):
             found = 0
-            for parent, _, names in os.walk(str(self._directory)):
-                for name in names:
-                    try:
-                        found += os.stat(os.path.join(parent, name)).st_blocks * 512
-                    except OSError:
-                        continue
+            for place in self._places:
+                for name in os.listdir(place):
+                    with contextlib.suppress(OSError):
+                        path = os.path.join(place, name)
+                        if os.readlink(path).startswith(self._directory):
+                            found += os.stat(path).st_blocks * 512
             self.most = max(self.most, found)
 
     def __enter__(self) -> Disk:
@@ -64,21 +68,11 @@ def cloned(name: str, scratch: Path, public: Path, application: Kallithea, chang
     tap = Tap(application.port)
     server, _ = started("nginx", public, tap, change=change)
     try:
-        before = sum(item.stat().st_blocks * 512 for item in (server.directory / "proxy").glob("**/*"))
-        began = time.perf_counter()
-        with Disk(server.directory / "proxy") as disk:
-            client = subprocess.Popen(
-                ["git", "clone", "-q", server.url + "/git-large", str(scratch / name)], env=QUIET,
-                start_new_session=True)
-            while tap.down < 2e6:
-                time.sleep(0.01)
-            first = time.perf_counter() - began
-            os.killpg(client.pid, signal.SIGSTOP)
-            passed = tap.settled(lambda: tap.down)
-            os.killpg(client.pid, signal.SIGCONT)
-            assert client.wait() == 0
-        print("%-12s first 2 MB after %4.1f s; while the client stood still %6.1f of %6.1f MB left Kallithea; "
-              "%6.1f MB of temporary files" % (name, first, passed / 1e6, tap.down / 1e6, (disk.most - before) / 1e6))
+        with Disk(server, server.directory / "proxy") as disk:
+            words = ["git", "clone", "-q", server.url + "/git-large", str(scratch / name)]
+            passed = tap.passed_beyond("down", 2_000_000, words, env=QUIET)
+        print("%-12s %6.1f of %6.1f MB left Kallithea while the client stood still; %6.1f MB of temporary files" % (
+            name, passed / 1e6, tap.down / 1e6, disk.most / 1e6))
     finally:
         tap.close()
         server.remove()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
+import subprocess
 import threading
 import time
-from typing import Callable
+from typing import Any, Callable
 
 # Small, so that what is counted has really left the proxy or the backend.
 BUFFER = 65536
@@ -17,6 +20,8 @@ class Tap:
 
     def __init__(self, port: int) -> None:
         self.up = self.down = 0
+        self._gate, self._limit = "", 0
+        self._reached, self._released = threading.Event(), threading.Event()
         self._target = port
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
@@ -46,11 +51,41 @@ class Tap:
                 data = source.recv(BUFFER)
                 if not data:
                     break
+                if name == self._gate and getattr(self, name) >= self._limit:
+                    self._reached.set()
+                    self._released.wait(300)
                 target.sendall(data)
                 setattr(self, name, getattr(self, name) + len(data))
         for end, how in ((source, socket.SHUT_RD), (target, socket.SHUT_WR)):
             with contextlib.suppress(OSError):
                 end.shutdown(how)
+
+    def passed_beyond(self, name: str, size: int, words: list[str], **options: Any) -> int:
+        """Run a client, stop it after `size` bytes "up" or "down", and return what passes while it stands still.
+
+        The client runs to its end afterwards; AssertionError when it fails or has nothing of that size to carry.
+        """
+        before = getattr(self, name)
+        self._reached.clear()
+        self._released.clear()
+        self._gate, self._limit = name, before + size
+        client = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options)
+        try:
+            while not self._reached.wait(0.1):
+                assert client.poll() is None, client.stdout and client.stdout.read()
+            os.killpg(client.pid, signal.SIGSTOP)
+            self._gate = ""
+            self._released.set()
+            passed = self.settled(lambda: int(getattr(self, name))) - before
+            os.killpg(client.pid, signal.SIGCONT)
+            said, _ = client.communicate(timeout=300)
+            assert client.returncode == 0, said
+            return passed
+        finally:
+            self._gate = ""
+            self._released.set()
+            client.kill()
 
     def settled(self, count: Callable[[], int], quiet: float = 1.5) -> int:
         """Return what `count` says once it has not changed for `quiet` seconds."""
