@@ -30,10 +30,11 @@ def reach(engine: Engine, name: str) -> Connection:
 
 
 def existing_tables(connection: Connection) -> list[str]:
-    """Return the names of the tables that the target has already."""
+    """Return the names of the tables that the target has already, but for those that a killed trial left."""
     import sqlalchemy
 
-    return sorted(sqlalchemy.inspect(connection).get_table_names())
+    names = sqlalchemy.inspect(connection).get_table_names()
+    return sorted(name for name in names if not name.startswith(TRIAL))
 
 
 def require_empty(connection: Connection) -> None:

@@ -72,11 +72,11 @@ def test_replace_drops_what_is_there_and_nothing_is_left_of_the_trial(
     mariadb: Any, instance: Path, migrate: Any
 ) -> None:
     url = mariadb.url("replaced")
-    run(mariadb, "replaced", "CREATE TABLE old (id int PRIMARY KEY)",
+    run(mariadb, "replaced", "CREATE TABLE old (id int PRIMARY KEY)", "CREATE TABLE kallithea_tune_trial_one (id int)",
         "CREATE TABLE older (id int, FOREIGN KEY (id) REFERENCES old (id))")
     done = migrate(instance, url, "--replace", stdin=subprocess.DEVNULL)
     assert done.returncode == 3 and "  old\n  older\n" in done.stderr, done.stderr
-    assert {name for name, in run(mariadb, "replaced", "SHOW TABLES")} == {"old", "older"}
+    assert {"old", "older"} < {name for name, in run(mariadb, "replaced", "SHOW TABLES")}
     done = migrate(instance, url, "--replace", "--yes")
     assert done.returncode == 0, done.stderr
     names = {name for name, in run(mariadb, "replaced", "SHOW TABLES")}

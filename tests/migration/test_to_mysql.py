@@ -142,3 +142,14 @@ def test_keys_go_on_beyond_the_greatest_ever_used(mariadb: Any, instance: Path, 
     cursor.execute("INSERT INTO user_logs (username, repository_name, action, action_date) VALUES ('', '', '', now())")
     assert cursor.lastrowid == 7001
     connection.close()
+
+
+def test_tables_in_no_model_arrive_though_their_keys_are_texts_without_a_length(
+    mariadb: Any, instance: Path, migrate: Any
+) -> None:
+    spoil(instance, "CREATE TABLE plugin (name TEXT PRIMARY KEY, data BLOB, note TEXT UNIQUE, seen DATETIME)")
+    spoil(instance, "INSERT INTO plugin VALUES ('größe', x'00ff', 'it''s', '2024-01-31 12:00:00.000001')")
+    done = migrate(instance, mariadb.url("extra"), "--extra-tables")
+    assert done.returncode == 0, done.stderr
+    assert rows(mariadb, "extra", "SELECT name, data, note, microsecond(seen) FROM plugin") == (
+        ("größe", b"\0\xff", "it's", 1),)

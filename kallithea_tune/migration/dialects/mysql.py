@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Sequence
 
 from kallithea_tune.errors import TuneError
 from kallithea_tune.migration import values
@@ -286,9 +286,7 @@ class MySQL(Dialect):
 
 
 def _is_key(column: Column) -> bool:
-    from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint
+    from sqlalchemy import CheckConstraint
 
-    keys: Mapping[Any, Any] = {item: item.columns for item in column.table.constraints if isinstance(
-        item, (PrimaryKeyConstraint, UniqueConstraint, ForeignKeyConstraint))}
-    groups = [*keys.values(), *(index.columns for index in column.table.indexes)]
-    return any(item is column for group in groups for item in group)
+    keys = [item for item in column.table.constraints if not isinstance(item, CheckConstraint)]
+    return any(column.name in item.columns for item in [*keys, *column.table.indexes])
