@@ -93,6 +93,7 @@ def swap(server: WebServer, public: Path, number: int) -> dict[str, str]:
     return {path: item.sha256 for path, item in files.items()}
 
 
+@pytest.mark.once
 def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_path):
     public = tmp_path / "public"
     released = [swap(server, public, 0)]
