@@ -17,7 +17,7 @@ def test_the_same_reason_is_said_once_and_names_every_check() -> None:
     assert error is down
     assert finding_lines(one) == [
         "DB004 unknown: not measured: no database",
-        "  seen: also DB005/DB006/DB007/DB008/DB009/DB010/DB011",
+        "  seen: also (DB005, DB006, DB007, DB008, DB009, DB010, DB011)",
         "  more: gearbox perf-check --explain DB004"]
 
 
