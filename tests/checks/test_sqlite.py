@@ -99,7 +99,8 @@ def test_a_whole_run_leaves_the_live_file_and_its_directory_as_they_were(
     before = listing(instance.parent)
     status, rows = report(instance)
     assert status == 0 and listing(instance.parent) == before
-    assert set(rows) == {"DB000", "DB001", "DB002", "DB003", "DB004", "DB005", "DB006", "DB007", "DB012"}
+    assert set(rows) == {
+        "DB000", "DB001", "DB002", "DB003", "DB004", "DB005", "DB006", "DB007", "DB012", "DB014"}
     assert not [row for row in rows.values() if row["severity"] in ("error", "unknown")]
     assert ("wal_p99_ms" in rows["DB002"]["evidence"]) == (mode == "delete")
     pages = rows["DB000"]["evidence"]
