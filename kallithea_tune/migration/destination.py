@@ -36,6 +36,11 @@ class Destination:
         self.entries = journal.read(self.end.connection) if self.tables else None
         self.state = journal.state(self.entries, len(self.tables))
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a SQLite file, so that a new one is filled and the one there, if any, only replaced."""
+        return bool(self._path)
+
     def _opened(self, path: Optional[str]) -> End:
         """Connect to the database, or to another SQLite file in its place."""
         import sqlalchemy

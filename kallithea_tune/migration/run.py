@@ -110,7 +110,7 @@ class Migration:
         """
         with explained(self):
             whole = self.destination.state is State.whole and not self.options.replace
-            if not whole:
+            if not whole and not self.destination.is_file:
                 target.require_able(self.target)
             self._require_mended()
             if whole:
