@@ -63,7 +63,7 @@ def upgraded(front_end, tmp_path):
     package = Path(package_directory("egg:kallithea"))
     shutil.copytree(str(package), str(site / "kallithea"), ignore=shutil.ignore_patterns("node_modules", "tests"))
     for path in front_end.rglob("*.*"):
-        (site / "kallithea" / "public" / path.relative_to(front_end)).parent.mkdir(exist_ok=True)
+        (site / "kallithea" / "public" / path.relative_to(front_end)).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(str(path), str(site / "kallithea" / "public" / path.relative_to(front_end)))
     (info,) = package.parent.glob("[Kk]allithea-0*.dist-info")
     shutil.copytree(str(info), str(site / "Kallithea-0.7.1.dist-info"))
