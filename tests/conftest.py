@@ -6,14 +6,13 @@ import importlib.util
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
+from environment import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
-BIN = Path(sys.executable).parent
 
 
 def pytest_configure() -> None:

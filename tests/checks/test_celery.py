@@ -8,15 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
+from environment import BIN
 
 from kallithea_tune.checks import celery
 from kallithea_tune.checks.model import Severity
 from kallithea_tune.probes.beaker_config import package_directory
-
-BIN = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize("workers, waiting, cores, severity", [

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
+from environment import BIN
 
 from kallithea_tune.checks.hooks import UPDATE, ailment, installed, judge_custom, judge_git_hooks, judge_repo_size
 from kallithea_tune.checks.model import Severity
 from kallithea_tune.probes.hooks import hg_hooks, missing_file, repo_size
 
-BIN = Path(sys.executable).parent
 OURS = {"version": "0.7.0", "interpreter": "/venv/bin/python3", "executable": True, "starts": True}
 SOUND: Mapping[str, Any] = {"post_receive": OURS, "pre_receive": None, "custom": [], "hooks_path": ""}
 ENVIRONMENT = {

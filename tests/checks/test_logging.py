@@ -7,14 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from kallithea_tune.checks import logging as checks
 from kallithea_tune.checks.model import Severity
 
-BIN = Path(sys.executable).parent
 FAILING_COMMAND = """
 import logging.config, sys
 from gearbox.command import Command

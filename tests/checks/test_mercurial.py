@@ -7,17 +7,16 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 import pytest
+from environment import BIN
 
 from kallithea_tune.checks.mercurial import SLOW_PATH, judge_branch_cache, judge_format, judge_nodemap
 from kallithea_tune.checks.model import Severity
 from kallithea_tune.probes import child, mercurial
 
-BIN = Path(sys.executable).parent
 ENVIRONMENT = dict(os.environ, HGPLAIN="1", HGRCPATH="", HGUSER="me",
                    PATH="%s%s%s" % (BIN, os.pathsep, os.environ["PATH"]))
 NEW = ("dotencode", "fncache", "generaldelta", "revlogv1", "sparserevlog", "store")

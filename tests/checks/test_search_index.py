@@ -7,18 +7,17 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 import pytest
+from environment import BIN
 
 from kallithea_tune.checks.model import Severity
 from kallithea_tune.checks.search_index import DAY, judge_age, judge_lock, judge_segments
 from kallithea_tune.probes.repositories import registered
 from kallithea_tune.probes.search_index import describe, pushes_since
 
-BIN = Path(sys.executable).parent
 NOW = 1_800_000_000.0
 WHOLE = {name: {"built": NOW - 9 * DAY, "segments": 2} for name in ("HG_INDEX", "CHGSET_INDEX")}
 

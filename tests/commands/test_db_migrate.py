@@ -13,8 +13,6 @@ from urllib.parse import quote
 
 import pytest
 
-BIN = Path(sys.executable).parent
-
 
 @pytest.fixture
 def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:

@@ -9,9 +9,8 @@ import select
 import subprocess
 import sys
 from importlib import metadata
-from pathlib import Path
 
-BIN = Path(sys.executable).parent
+from environment import BIN
 
 
 def test_gearbox_is_the_old_one_on_kallitheas_pins_and_the_new_one_on_the_newer_set():

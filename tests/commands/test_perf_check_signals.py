@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from environment import BIN
 from waiting import until
 
-BIN = Path(sys.executable).parent
 MOMENTS = (0.6, 1.0, 1.4, 1.9, 2.4, 3.0, 3.7, 4.5, 5.5, 6.5)
 
 

@@ -6,18 +6,16 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from environment import BIN
 from servers.application import Kallithea
 from servers.web import WebServer
 
 from kallithea_tune.instance import load
 from kallithea_tune.probes.beaker_config import package_directory
 from kallithea_tune.statics.source import status_of
-
-BIN = Path(sys.executable).parent
 
 
 def test_first_run_second_run_and_check(export, tmp_path):

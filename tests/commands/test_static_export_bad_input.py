@@ -6,14 +6,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from environment import BIN
 from terminal import on_terminal
-
-BIN = Path(sys.executable).parent
 
 
 @pytest.mark.parametrize("words, status, sentence", [

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-
-BIN = Path(sys.executable).parent
+from environment import BIN
 
 
 def contents(url: str) -> dict[str, list[Any]]:

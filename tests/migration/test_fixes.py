@@ -8,14 +8,13 @@ import os
 import sqlite3
 import stat
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from environment import BIN
 
-BIN = Path(sys.executable).parent
 ALL = ["--fix", "orphans=null", "--fix", "orphans=delete", "--fix", "nul=strip", "--fix", "utf8=replace", "--fix",
        "too-long=truncate", "--fix", "dates=null", "--fix", "dates=epoch", "--fix", "booleans=true"]
 

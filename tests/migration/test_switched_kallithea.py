@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from environment import BIN
 from servers.application import Kallithea
 
-BIN = Path(sys.executable).parent
 ENVIRONMENT = dict(
     os.environ, HGRCPATH="", GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull, GIT_TERMINAL_PROMPT="0",
     GIT_AUTHOR_NAME="Ann", GIT_AUTHOR_EMAIL="ann@example.com", GIT_COMMITTER_NAME="Ann",

@@ -6,13 +6,12 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Optional
 
+from environment import BIN
 from servers.server import Server
 
-BIN = Path(sys.executable).parent
 # As static-export advises.
 TRUST = "trusted_proxy = 127.0.0.1\ntrusted_proxy_headers = x-forwarded-for x-forwarded-proto\n"
 QUIET = dict(
