@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from kallithea_tune import inifile
+from kallithea_tune import inifile, setting
 from kallithea_tune.engine import sqlite_file
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 from kallithea_tune.instance import load
@@ -71,38 +71,13 @@ def _identity(url: str) -> tuple[object, ...]:
     return backend, host, made.port or {"postgresql": 5432, "mysql": 3306}.get(backend), made.database
 
 
-def place(instance: Instance) -> tuple[str, str]:
-    """Return the file and the section in which the application finds its database.
-
-    As PasteDeploy has it: ``[DEFAULT]`` before the section, and that before what its ``use`` names. Raises ConfigError
-    where it is not plain.
-    """
-    import configparser
-
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(instance.path, encoding="utf-8")
-    if OPTION in parser.defaults():
-        return instance.path, "DEFAULT"
-    options = dict(instance.sections.get(instance.section, {}))
-    for form in ("set ", "get "):
-        if form + OPTION in options:
-            raise ConfigError("%s sets %s by '%s' in [%s]; change that line by hand" % (
-                instance.path, OPTION, form + OPTION, instance.section))
-    if OPTION in options:
-        return instance.path, instance.section
-    scheme, _, rest = str(options.get("use", "")).partition(":")
-    if scheme == "config":
-        return place(load(os.path.join(os.path.dirname(instance.path), rest)))
-    if scheme and not rest:
-        return place(load("%s#%s" % (instance.path, scheme)))
-    raise ConfigError("where %s is set was not found in %s; name the file that holds the application with -c" % (
-        OPTION, instance.path))
-
-
 def plan(instance: Instance, url: str) -> inifile.Edit:
     """Return the edit after which the application uses `url`. Raises Refused and ConfigError where there is none."""
-    path, section = place(instance)
+    found = setting.place(instance, OPTION)
+    if found is None:
+        raise ConfigError("where %s is set was not found in %s; name the file that holds the application with -c" % (
+            OPTION, instance.path))
+    path, section = found
     return inifile.plan(path, section, {OPTION: application_url(url)})
 
 
@@ -111,9 +86,11 @@ def carry_out(edit: inifile.Edit, instance: Instance, url: str) -> str:
 
     Raises TuneError, with the old file back in place, when it does not.
     """
-    backup = inifile.carry_out(edit)
-    if load("%s#%s" % (instance.path, instance.name)).database_url != application_url(url):
-        os.replace(backup, edit.path)
+    def works() -> bool:
+        return load("%s#%s" % (instance.path, instance.name)).database_url == application_url(url)
+
+    backups = setting.carry_out([edit], works)
+    if not backups:
         raise TuneError("the new %s in %s had no effect, so that the old file was put back; change it by hand" % (
             OPTION, edit.path))
-    return backup
+    return backups[0]

@@ -276,13 +276,18 @@ def switch_off(instance: Instance, where: str, dry_run: bool, release: Manifest,
 
     if not release.own:
         raise ConfigError("every file of the application is laid over, so none can be asked for; leave one out")
-    edit = switch.plan(instance, release.own[0], where)
-    if edit.nothing:
+    edits = [edit for edit in switch.plan(instance, release.own[0], where) if not edit.nothing]
+    if not edits:
         report.say("the application serves no static files itself already; the ini file stays as it is")
         return
-    report.show("change", edit.path, edit.diff)
-    if not dry_run:
-        backup = switch.carry_out(instance, edit, release.own[0])
+    for edit in edits:
+        report.show("change", edit.path, edit.diff)
+    if dry_run:
+        return
+    backups = switch.carry_out(instance, edits, release.own[0])
+    for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
-        report.say("%s is changed and the application no longer serves the files; restart it" % edit.path)
-        report.say("to go back: mv %s %s" % (shlex.quote(backup), shlex.quote(edit.path)), whole=True)
+        report.say("%s is changed" % edit.path)
+    report.say("the application no longer serves the files; restart it")
+    moves = ["mv %s %s" % (shlex.quote(backup), shlex.quote(edit.path)) for edit, backup in zip(edits, backups)]
+    report.say("to go back: " + " && ".join(moves), whole=True)

@@ -13,9 +13,14 @@ from environment import BIN
 from servers.application import Kallithea
 from servers.web import WebServer
 
+from kallithea_tune import inifile
+from kallithea_tune.errors import Refused
 from kallithea_tune.instance import load
 from kallithea_tune.probes.beaker_config import package_directory
+from kallithea_tune.statics import switch
 from kallithea_tune.statics.source import status_of
+
+LOGO = "images/kallithea-logo.svg"
 
 
 def test_first_run_second_run_and_check(export, tmp_path):
@@ -107,12 +112,54 @@ def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_pat
     assert said.returncode == 3 and "nothing was switched off" in said.stderr and instance.read_text() == before
 
 
-def test_a_switch_that_does_not_work_as_written_is_taken_back(export, instance, edit):
-    # PasteDeploy takes an option of [DEFAULT] before that of the section.
-    edit(instance, "[DEFAULT]\n", "[DEFAULT]\nserve_static = true\n")
+def test_a_switch_that_does_not_work_as_written_is_taken_back(instance):
+    before = instance.read_text()
+    edit = inifile.plan(str(instance), "app:main", {"static_files": "false"})
+    with pytest.raises(Refused, match="back as it was"):
+        switch.carry_out(load(str(instance)), [edit], LOGO)
+    assert instance.read_text() == before and [path.name for path in instance.parent.glob("my.ini*")] == ["my.ini"]
+
+
+def test_what_paste_sets_in_its_own_way_is_left_to_the_admin(export, instance, edit):
+    edit(instance, "static_files = true", "static_files = true\nset serve_static = true")
     before = instance.read_text()
     said = export("--switch")
-    assert said.returncode == 3 and "back as it was" in said.stderr and instance.read_text() == before
+    assert said.returncode == 2 and "by hand" in said.stderr and instance.read_text() == before
+
+
+# The file that has the setting, and the line below which it stands.
+ELSEWHERE = {
+    "in DEFAULT": ("my.ini", "[DEFAULT]\n"),
+    "in the other file": ("base.ini", "[app:main]\n"),
+    "in DEFAULT of the other file": ("base.ini", "[DEFAULT]\n"),
+    "in the section that overrides another file": ("my.ini", "[app:main]\n"),
+    "nowhere": ("", ""),
+}
+
+
+@pytest.mark.parametrize("where, section", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_switch_changes_the_setting_where_it_stands(where, section, export, instance, edit, tmp_path):
+    base = instance.with_name("base.ini")
+    shutil.copy(str(instance), str(base))
+    instance.write_text("[DEFAULT]\n\n[server:main]\nuse = config:base.ini\n\n[app:main]\nuse = config:base.ini\n")
+    if where:
+        edit(instance.with_name(where), section, section + "serve_static = true\n")
+    before = {path: path.read_text() for path in (instance, base)}
+    assert status_of(load(str(instance)), LOGO, {}) == 200
+    dry = export("--switch", "--dry-run")
+    assert dry.returncode == 0 and "+serve_static = false" in dry.stdout
+    assert {path: path.read_text() for path in before} == before
+    done = export("--switch")
+    assert done.returncode == 0, done.stderr
+    assert status_of(load(str(instance)), LOGO, {}) == 404
+    changed = instance.with_name(where or "my.ini")
+    assert changed.read_text().count("serve_static = false") == 1
+    other = base if changed == instance else instance
+    assert "serve_static" not in other.read_text()
+    assert "static_export = %s" % (tmp_path / "static") in instance.read_text()
+    back = done.stderr.split("to go back: ")[1].splitlines()[0]
+    subprocess.run(back, shell=True, check=True)
+    assert {path: path.read_text() for path in before} == before
 
 
 def test_switch_works_behind_a_prefix(export, instance, edit):
@@ -120,14 +167,13 @@ def test_switch_works_behind_a_prefix(export, instance, edit):
          "[filter:proxy-prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /code")
     edit(instance, "#filter-with = proxy-prefix", "filter-with = proxy-prefix")
     assert export("--switch").returncode == 0
-    assert status_of(load(str(instance)), "images/kallithea-logo.svg", {}) == 404
+    assert status_of(load(str(instance)), LOGO, {}) == 404
 
 
 def test_switch_writes_the_setting_that_works_and_keeps_the_rest(export, instance, edit, tmp_path):
-    logo = "images/kallithea-logo.svg"
     edit(instance, "static_files = true", "static_files = false")
     # The documented setting does nothing: the application still answers.
-    assert status_of(load(str(instance)), logo, {}) == 200
+    assert status_of(load(str(instance)), LOGO, {}) == 200
     before = instance.read_text()
     dry = export("--switch", "--dry-run")
     assert dry.returncode == 0 and "+serve_static = false" in dry.stdout and instance.read_text() == before
@@ -135,7 +181,7 @@ def test_switch_writes_the_setting_that_works_and_keeps_the_rest(export, instanc
     assert done.returncode == 0, done.stderr
     assert set(instance.read_text().splitlines()) ^ set(before.splitlines()) == {
         "serve_static = false", "[kallithea_tune]", "static_export = %s" % (tmp_path / "static")}
-    assert status_of(load(str(instance)), logo, {}) == 404
+    assert status_of(load(str(instance)), LOGO, {}) == 404
     backups = [path for path in instance.parent.glob("my.ini.*") if path.read_text() == before]
     assert len(backups) == 1
     assert "already" in export("--switch").stderr

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from kallithea_tune import instance as instances
+from kallithea_tune import setting
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 from kallithea_tune.migration import switch
 
@@ -46,7 +47,7 @@ def test_the_line_that_counts_is_changed_and_nothing_else(
         (tmp_path / name).write_text(text)
     loaded = instances.load(str(tmp_path / "my.ini"))
     assert loaded.database_url == "old"
-    assert switch.place(loaded) == (str(tmp_path / where), section)
+    assert setting.place(loaded, "sqlalchemy.url") == (str(tmp_path / where), section)
     edit = switch.plan(loaded, NEW)
     backup = switch.carry_out(edit, loaded, NEW)
     assert instances.load(str(tmp_path / "my.ini")).database_url == NEW
@@ -62,7 +63,7 @@ def test_what_paste_sets_in_its_own_way_is_left_to_the_admin(tmp_path: Path, for
     ini = tmp_path / "my.ini"
     ini.write_text("[DEFAULT]\nother = old\n" + APP + "%s sqlalchemy.url = other\n" % form)
     with pytest.raises(ConfigError, match="by hand"):
-        switch.place(instances.load(str(ini)))
+        setting.place(instances.load(str(ini)), "sqlalchemy.url")
 
 
 def test_an_edit_without_effect_is_taken_back(tmp_path: Path) -> None:
