@@ -13,7 +13,8 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 from kallithea_tune.engine import forbid_writing
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.instance import Changes, Instance, load
+from kallithea_tune.instance import Instance, load
+from kallithea_tune.pastedeploy import Changes
 from kallithea_tune.probes import child
 from kallithea_tune.probes.browser import Browser
 from kallithea_tune.probes.confine import confine
