@@ -50,14 +50,18 @@ def sqlite_file(url: str) -> Optional[str]:
 def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite3.Connection:
     """Open an existing file only, since SQLite would make a missing one, and wait `timeout` seconds for its locks.
 
-    Unless `writable`, nothing is written at all: the first statement fails with "attempt to write a readonly database"
-    where a process died in the middle of a transaction, and to roll that back is left to Kallithea's next connection.
+    Unless `writable`, nothing is written at all: the first statement fails, after a second, with "attempt to write a
+    readonly database" where a process died in the middle of a transaction, and to roll that back is left to Kallithea's
+    next connection.
     """
     import sqlite3
 
+    from kallithea_tune.sqlite_reader import Reader
+
     mode = "rw" if writable or _leaves_files(path) else "ro"
     connection = sqlite3.connect(
-        "file:%s?mode=%s" % (quote(path), mode), uri=True, timeout=timeout, check_same_thread=False)
+        "file:%s?mode=%s" % (quote(path), mode), uri=True, timeout=timeout, check_same_thread=False,
+        factory=sqlite3.Connection if writable else Reader)
     if not writable:
         connection.execute("PRAGMA query_only = ON")
     return connection

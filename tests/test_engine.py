@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
+import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
 from kallithea_tune.engine import create_engine, given_url, open_sqlite, read_only_engine
@@ -90,6 +92,44 @@ def test_a_writer_at_work_is_read_beside_and_left_its_files(database: Path) -> N
     assert writer.execute("SELECT count(*) FROM things").fetchone() == (2,)
     writer.close()
     assert sorted(os.listdir(str(database.parent))) == [database.name]
+
+
+# In this mode SQLite errs for about one reader in a hundred.
+COMMIT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+connection.execute("PRAGMA journal_mode = PERSIST")
+connection.execute("PRAGMA synchronous = OFF")
+print("committing", flush=True)
+while True:
+    connection.execute("UPDATE things SET content = content + 1")
+"""
+
+
+@pytest.fixture
+def committing(tmp_path: Path) -> Iterator[Path]:
+    """A SQLite file into which another process commits as fast as it can."""
+    path = tmp_path / "busy.db"
+    sqlite3.connect(str(path)).execute("CREATE TABLE things AS SELECT 1 AS content").connection.close()
+    writer = subprocess.Popen([sys.executable, "-c", COMMIT, str(path)], stdout=subprocess.PIPE)
+    assert writer.stdout and writer.stdout.readline() == b"committing\n"
+    yield path
+    assert writer.poll() is None, "the writer was disturbed"
+    writer.kill()
+    writer.communicate()
+
+
+def test_what_looks_left_behind_for_a_moment_is_asked_for_again(committing: Path) -> None:
+    for _ in range(1500):
+        with contextlib.closing(open_sqlite(str(committing))) as reader:
+            reader.execute("SELECT 1 FROM things LIMIT 1").fetchall()
+    engine = read_only_engine("sqlite:///%s" % committing)
+    for _ in range(500):
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1 FROM things LIMIT 1")).fetchall()
+    with contextlib.closing(open_sqlite(str(committing))) as reader:
+        for _ in range(500):
+            reader.backup(sqlite3.connect(":memory:"))
 
 
 def test_a_missing_sqlite_file_is_not_made(tmp_path: Path) -> None:

@@ -7,22 +7,19 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
-from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from kallithea_tune.engine import sqlite_file
 from kallithea_tune.errors import Refused
 from kallithea_tune.migration import connect, target
 from kallithea_tune.migration.dialects import dialect_of
 from kallithea_tune.migration.transfer import End
+from kallithea_tune.sqlite_reader import looks_abandoned
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-TRIES, PAUSE = 20, 0.05  # and seconds between them
 SPARE = 1.2  # times the size of the database that must be free for a copy of it
-
-_T = TypeVar("_T")
 
 
 class Source:
@@ -38,8 +35,9 @@ class Source:
         self.begin()
 
     def begin(self) -> None:
-        """Take a snapshot of this moment, in place of the one before. Raises Refused as `_patiently` does."""
-        self._patiently(self._begin)
+        """Take a snapshot of this moment, in place of the one before. Raises Refused as `_refused` does."""
+        with _refused():
+            self._begin()
 
     def _begin(self) -> None:
         self._end()
@@ -50,29 +48,14 @@ class Source:
 
     def maybe_written(self) -> bool:
         """Tell whether anyone may have written since the snapshot; False is certain."""
-        marker = self._patiently(self._read_marker)
+        with _refused():
+            marker = self._read_marker()
         return not marker or marker != self._marker
 
     def close(self) -> None:
         """Close all connections."""
         self._end()
         self._live.close()
-
-    def _patiently(self, work: Callable[[], _T]) -> _T:
-        """Do `work` again where SQLite took a transaction that just ended for one that nobody will end.
-
-        A read-only connection cannot roll back what a process left that died. It errs for a moment when another one
-        commits between its two looks. Raises Refused when it does not err.
-        """
-        for _ in range(TRIES):
-            try:
-                return work()
-            except sqlite3.OperationalError as error:
-                if "readonly" not in str(error):
-                    raise
-            time.sleep(PAUSE)
-        raise Refused("in the source a process died in the middle of writing; start the application once, so that "
-                      "SQLite takes back what it left")
 
     def _end(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -114,3 +97,15 @@ class Source:
         engine = sqlalchemy.create_engine(self._engine.url, creator=lambda: copy, poolclass=NullPool)
         connection: Connection = engine.connect()
         return connection
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """Raise Refused where a process died in the middle of writing: who only reads cannot roll back what it left."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if not looks_abandoned(error):
+            raise
+        raise Refused("in the source a process died in the middle of writing; start the application once, so that "
+                      "SQLite takes back what it left") from None
