@@ -223,7 +223,7 @@ def graph(context: Context) -> Iterator[Finding]:
 
 
 def judge_reader(timed: Timed) -> Finding:
-    """Kallithea's reader of git's output misses, most of the time, that it has read enough; then it waits a second."""
+    """Kallithea's reader of git's output misses, every second time, that it has read enough; then it waits a second."""
     tried = {name: facts for name, facts in timed.items() if facts.get("waits_ms")}
     common: dict[str, Any] = {
         "threshold": "%d ms" % LONG_WAIT_MS, "source": "kallithea/lib/vcs/subprocessio.py, SubprocessIOChunker"}
@@ -249,9 +249,9 @@ def judge_reader(timed: Timed) -> Finding:
 def reader(context: Context) -> Iterator[Finding]:
     """Run git through Kallithea's own reader (lib/vcs/subprocessio.py) and without it, and compare.
 
-    Kallithea 0.7.0 stops reading after 73,728 bytes, which is a history of 1,798 revisions, and most of the time fails
-    to notice that it has stopped: it then waits for a second. Pages of such a repository run two such commands, clones
-    and fetches one. Of the repositories timed, the shortest such history is read three to five times.
+    Kallithea 0.7.0 stops reading after 73,728 bytes, which is a history of 1,798 revisions, and every second time or so
+    fails to notice that it has stopped: it then waits for a second. Pages of such a repository run two such commands,
+    clones and fetches one. Of the repositories timed, the shortest such history is read up to twelve times.
     """
     if survey(context)["kinds"]["git"]:
         yield judge_reader(history(context))
