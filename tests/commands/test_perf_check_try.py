@@ -31,7 +31,7 @@ def test_a_cache_region_switched_off_is_measured_slower(perf_check, instance):
     """A README that takes long to render shows what the cache saves."""
     repository = instance.parent / "repos" / "hg-two"
     text = "Some *text* with `links <https://example.com>`_.\n\n"
-    (repository / "README.rst").write_text("Demo\n====\n\n" + text * 120)
+    (repository / "README.rst").write_text("Demo\n====\n\n" + text * 600)
     subprocess.run(
         [str(BIN / "hg"), "commit", "-q", "-m", "a long README", "-u", "demo"], cwd=str(repository), check=True)
     words = ["--try", "beaker.cache.long_term_file.enabled=false", "--only", "CAC008", "--budget", "120"]
