@@ -11,3 +11,5 @@ extensions: list = []
 html_theme = "alabaster"
 exclude_patterns = ["_build"]
 nitpicky = True
+# Wide enough for commands of 100 characters.
+html_theme_options = {"page_width": "72rem", "sidebar_width": "17rem", "fixed_sidebar": True}
