@@ -22,12 +22,16 @@ SUFFIXES = {"gzip": ".gz", "br": ".br", "zstd": ".zst"}
 
 @dataclass(frozen=True)
 class StaticFile:
-    """One file to be served: its URL path without the leading slash, and what identifies its content."""
+    """One file to be served: its URL path without the leading slash, and what identifies its content.
+
+    `ctime_ns` moves with every change of the file, also where a package gives all its files one modification time.
+    """
 
     path: str
     source: str
     size: int
     mtime_ns: int
+    ctime_ns: int
     sha256: str
 
 
@@ -66,9 +70,9 @@ class Recipe:
 class Published:
     """A file of a release: what it was made from, and the size in bytes of each variant that was worth keeping.
 
-    `mtime_ns` is its own modification time, which stays while its content does. `variants` holds 0 for a coding that
-    was tried and not smaller. `kept` counts the releases for which a file that the application no longer has is
-    still served; 0 for a file that it has.
+    `mtime_ns` is its own modification time, which stays while its content does and is a later one for another content.
+    `variants` holds 0 for a coding that was tried and not smaller. `kept` counts the releases for which a file that the
+    application no longer has is still served; 0 for a file that it has.
     """
 
     file: StaticFile

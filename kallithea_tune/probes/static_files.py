@@ -16,7 +16,7 @@ CHUNK = 1 << 20
 def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, StaticFile]:
     """Return the files below `roots` by path, later roots winning.
 
-    A file with the source, size and modification time that `known` has is taken to be unchanged and not read again.
+    A file with the source, size and times that `known` has is taken to be unchanged and not read again.
     Raises ConfigError for what cannot be read, and Refused for a link that leads out of its root or to a directory,
     and for names that cannot be served together or by any URL.
     """
@@ -72,9 +72,10 @@ def _refuse_file_and_directory(found: Mapping[str, StaticFile]) -> None:
 
 def _identified(path: str, source: str, known: StaticFile | None) -> StaticFile:
     status = os.stat(source)
-    if known and (known.source, known.size, known.mtime_ns) == (source, status.st_size, status.st_mtime_ns):
+    seen = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if known and (known.source, known.size, known.mtime_ns, known.ctime_ns) == seen:
         return known
-    return StaticFile(path, source, status.st_size, status.st_mtime_ns, file_sha256(source))
+    return StaticFile(path, *seen, file_sha256(source))
 
 
 def file_sha256(path: str) -> str:

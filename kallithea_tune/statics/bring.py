@@ -8,23 +8,24 @@ import shutil
 
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.probes.static_files import CHUNK
-from kallithea_tune.release import StaticFile
+from kallithea_tune.release import Published, StaticFile
 
 HOW = ("copy", "hardlink", "symlink")
 
 
-def bring(file: StaticFile, target: str, how: str) -> None:
-    """Make `target` the file's content, as `how` says, with its modification time.
+def bring(item: Published, target: str, how: str) -> None:
+    """Make `target` the item's content, as `how` says, with its modification time; a copy where the file has another.
 
     Raises TuneError when it is no longer the content that was planned, and Refused where no hard link can be made.
     """
-    if how == "symlink":
-        os.symlink(os.path.realpath(file.source), target)
-    elif how == "hardlink":
-        _link(file.source, target)
-    else:
+    file, time = item.file, item.mtime_ns
+    if how == "copy" or time != file.mtime_ns:
         _copy(file, target)
-        os.utime(target, ns=(file.mtime_ns, file.mtime_ns))
+        os.utime(target, ns=(time, time))
+    elif how == "symlink":
+        os.symlink(os.path.realpath(file.source), target)
+    else:
+        _link(file.source, target)
 
 
 def carry(path: str, target: str, link: bool) -> None:

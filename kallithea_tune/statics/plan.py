@@ -61,11 +61,12 @@ def make(before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Co
     after, taken = {}, set()
     for path, file in served.files.items():
         was = old.get(path)
+        time = _time(file, before.files.get(path) if before else None)
         if was is None or was.file.sha256 != file.sha256:
-            after[path] = Published(file, file.mtime_ns)
+            after[path] = Published(file, time)
             continue
         stays = same_making and recipe.how != "symlink"
-        after[path] = Published(file, was.mtime_ns if stays else file.mtime_ns, _chosen(was, recipe))
+        after[path] = Published(file, was.mtime_ns if stays else time, _chosen(was, recipe))
         if same_making:
             taken.add(path)
     aged = before is not None and (before.version, before.app) != (served.version, served.app)
@@ -82,6 +83,16 @@ def make(before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Co
         compare(before, served.files) if before else Differences(sorted(served.files), [], []),
         sorted(path for path in (before.files if before else ()) if path not in after),
         sorted(path for path, item in after.items() if item.kept), sorted(damaged), taken, compressing)
+
+
+def _time(file: StaticFile, was: Optional[Published]) -> int:
+    """Return the modification time (ns) for what was published as `was`: another second for another content.
+
+    Web servers make ETags from size and time in seconds, and reproducible packages give all their files one time.
+    """
+    if was is None:
+        return file.mtime_ns
+    return max(file.mtime_ns, was.mtime_ns + (10**9 if was.file.sha256 != file.sha256 else 0))
 
 
 def _chosen(item: Published, recipe: Recipe) -> dict[str, int]:

@@ -96,7 +96,7 @@ def _stage(todo: Plan, staging: str, previous: str, progress: Progress) -> Manif
         if path in todo.taken:
             carry(os.path.join(previous, path), target, same)
         else:
-            bring(item.file, target, todo.after.recipe.how)
+            bring(item, target, todo.after.recipe.how)
     for path, coding, _ in todo.after.variants():
         variant = path + SUFFIXES[coding]
         carry(os.path.join(previous, variant), os.path.join(staging, variant), same)
