@@ -298,10 +298,12 @@ class Migration:
 
     def _finish(self) -> None:
         keys = self.report.last_keys = finish.last_keys(self.source, self.tables)
-        self.progress.begin("keys and indexes", len(self.copies))
+        self.progress.begin("keys and indexes", len(schema.additions(self.copies, self.target.dialect)))
         with self.report.timed("keys and indexes"):
-            for copy in schema.complete_tables(self.target.connection, self.copies, self.target.dialect):
-                self.progress.advance(1, copy.name)
+            for addition in schema.complete_tables(self.target.connection, self.copies, self.target.dialect):
+                self.progress.advance(1, addition.table.name)
+                self.progress.doing = addition.sentence
+            self.progress.doing = "keys and indexes"
             finish.set_last_keys(self.target, self.copies, keys)
             self.target.dialect.analyze(self.target.connection, self.copies)
         with self.report.timed("proof"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Sequence
 
 from kallithea_tune.migration.dialects.default import Dialect
 from kallithea_tune.migration.values import Kind, kind_of
@@ -76,22 +76,51 @@ def create_tables(connection: Connection, tables: Sequence[Table], dialect: Dial
         connection.execute(CreateTable(table))
 
 
-def complete_tables(connection: Connection, tables: Sequence[Table], dialect: Dialect) -> Iterator[Table]:
-    """Add keys, then indexes, then foreign keys, which are validated; yields each table when it is begun."""
+class Addition(NamedTuple):
+    """Unique keys, indexes and foreign keys that one statement adds to a table."""
+
+    table: Table
+    keys: Sequence[Any]
+
+    @property
+    def sentence(self) -> str:
+        """Say what is being done."""
+        return "adding %s to %s" % (", ".join(str(key.name or "a key") for key in self.keys), self.table.name)
+
+
+def additions(tables: Sequence[Table], dialect: Dialect) -> list[Addition]:
+    """Return what the tables lack when their rows are there: keys and indexes, then foreign keys, in this order."""
     from sqlalchemy import ForeignKeyConstraint
-    from sqlalchemy.schema import AddConstraint, CreateIndex
 
     later = list(_later(tables, dialect))
+    keys, references = [], []
     for table in tables:
-        yield table
-        for constraint in later:
-            if constraint.table is table and not isinstance(constraint, ForeignKeyConstraint):
-                connection.execute(AddConstraint(constraint))
-        for index in sorted(table.indexes, key=lambda index: str(index.name)):
-            connection.execute(CreateIndex(index))
-    for constraint in later:
-        if isinstance(constraint, ForeignKeyConstraint):
-            connection.execute(AddConstraint(constraint))
+        own = [item for item in later if item.table is table]
+        references += [item for item in own if isinstance(item, ForeignKeyConstraint)]
+        keys += [item for item in own if not isinstance(item, ForeignKeyConstraint)]
+        keys += sorted(table.indexes, key=lambda index: str(index.name))
+    every = keys + references
+    if not dialect.keys_together:
+        return [Addition(item.table, [item]) for item in every]
+    grouped = (Addition(table, [item for item in every if item.table is table]) for table in tables)
+    return [addition for addition in grouped if addition.keys]
+
+
+def complete_tables(connection: Connection, tables: Sequence[Table], dialect: Dialect) -> Iterator[Addition]:
+    """Carry out all `additions` and have foreign keys validated; yields each addition when it is begun."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    for addition in additions(tables, dialect):
+        yield addition
+        try:
+            dialect.add_keys(connection, addition.table, addition.keys)
+        except SQLAlchemyError:
+            if len(addition.keys) == 1:
+                raise
+            # The server does not always say which of them it does not take.
+            for key in addition.keys:
+                yield Addition(addition.table, [key])
+                dialect.add_keys(connection, addition.table, [key])
     dialect.end_load(connection, tables)
 
 

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 
 from kallithea_tune.errors import TuneError
-from kallithea_tune.migration import connect, values
+from kallithea_tune.migration import connect, schema, values
 from kallithea_tune.migration.dialects import dialect_of
 from kallithea_tune.migration.transfer import End
 
@@ -99,6 +99,55 @@ def test_what_is_only_a_warning_ends_the_load(target: End, row: Any, said: str) 
     with pytest.raises(TuneError) as raised:
         load(target, (5, "X", 1, b"\0"), row, (9, None, None, None))
     assert said in str(raised.value)
+
+
+FAMILY = sqlalchemy.MetaData()
+sqlalchemy.Table("parent", FAMILY, sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True))
+CHILD = sqlalchemy.Table(
+    "child", FAMILY, sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True),
+    sqlalchemy.Column("name", sqlalchemy.Unicode(10)), sqlalchemy.Column("100%:", sqlalchemy.Integer),
+    sqlalchemy.Column("parent_id", sqlalchemy.Integer),
+    sqlalchemy.UniqueConstraint("name", name="uq_child_name"),
+    sqlalchemy.ForeignKeyConstraint(["parent_id"], ["parent.id"], name="fk_child_parent"))
+sqlalchemy.Index("ix_child_number", CHILD.c["100%:"], CHILD.c.name)
+
+
+def complete(target: End, rows: str) -> list[str]:
+    """Make the tables, fill `child` and add the keys; return what was being added."""
+    tables = schema.ordered(FAMILY)
+    target.dialect.begin_load(target.connection)
+    schema.create_tables(target.connection, tables, target.dialect)
+    target.dialect.cursor(target.connection).execute("INSERT INTO child (id, name, parent_id) VALUES " + rows)
+    begun = []
+    try:
+        for addition in schema.complete_tables(target.connection, tables, target.dialect):
+            begun.append(addition.sentence)
+    except Exception as error:
+        begun.append(str(error))
+    return begun
+
+
+def keys_of(target: End) -> set[str]:
+    """The names of all keys of `child` that the server has."""
+    inspector = sqlalchemy.inspect(target.connection)
+    return {item["name"] for find in ("get_indexes", "get_foreign_keys") for item in getattr(inspector, find)("child")}
+
+
+def test_all_keys_of_a_table_are_added_by_one_statement(target: End) -> None:
+    assert complete(target, "(1, 'a', NULL), (2, 'b', NULL)") == [
+        "adding uq_child_name, ix_child_number, fk_child_parent to child"]
+    assert keys_of(target) == {"uq_child_name", "ix_child_number", "fk_child_parent"}
+
+
+def test_a_key_that_is_not_taken_is_named_with_its_table(target: End) -> None:
+    _, first, said = complete(target, "(1, 'a', NULL), (2, 'a', NULL)")
+    assert first == "adding uq_child_name to child" and "Duplicate entry 'a' for key 'uq_child_name'" in said
+    assert keys_of(target) == set()
+
+
+def test_a_reference_to_nothing_is_found_though_the_server_does_not_look(target: End) -> None:
+    said = complete(target, "(1, 'a', NULL), (2, 'b', 77)")[-1]
+    assert said == "child.parent_id refers to rows that are not in parent"
 
 
 def test_a_source_that_fails_half_way_is_not_taken_for_its_end(target: End) -> None:

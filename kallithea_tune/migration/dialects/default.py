@@ -38,6 +38,9 @@ class Dialect:
     primary_key_later = False
     """Whether it pays to add the primary key after the rows."""
 
+    keys_together = False
+    """Whether one statement adds all keys of a table, foreign ones before what they refer to, too."""
+
     def __init_subclass__(cls) -> None:
         """Make the engine known by its SQLAlchemy name."""
         Dialect.known[cls.__dialect__] = cls
@@ -105,6 +108,14 @@ class Dialect:
 
     def begin_load(self, connection: Connection) -> None:
         """Prepare the session for many rows."""
+
+    def add_keys(self, connection: Connection, table: Table, keys: Sequence[Any]) -> None:
+        """Add unique keys, indexes and foreign keys to a filled table; to many at once only with `keys_together`."""
+        from sqlalchemy import Index
+        from sqlalchemy.schema import AddConstraint, CreateIndex
+
+        for key in keys:
+            connection.execute(CreateIndex(key) if isinstance(key, Index) else AddConstraint(key))
 
     def end_load(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Undo that, and check what the engine did not. Raises TuneError for references to nothing."""

@@ -34,6 +34,8 @@ class MySQL(Dialect):
     """MariaDB and MySQL through mysqlclient or PyMySQL."""
 
     __dialect__ = "mysql"
+    # Each statement that alters a table takes 30 to 70 ms, however small the table is.
+    keys_together = True
 
     # As the source
 
@@ -166,6 +168,16 @@ class MySQL(Dialect):
         self.cursor(connection).execute(
             "SET SESSION foreign_key_checks = 0, unique_checks = 0, default_storage_engine = 'InnoDB'")
 
+    def add_keys(self, connection: Connection, table: Table, keys: Sequence[Any]) -> None:
+        """Add all by one statement, which the server carries out wholly or not at all."""
+        from sqlalchemy import DDL
+
+        statement = "ALTER TABLE %s %s" % (
+            connection.dialect.identifier_preparer.format_table(table),
+            ", ".join("ADD " + _definition(connection, key) for key in keys))
+        # Identifiers come with % doubled, as DDL wants it.
+        connection.execute(DDL(statement))
+
     def end_load(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Look for references to nothing, since to add a foreign key with the check on copies the whole table."""
         self._check_references(connection, tables)
@@ -269,9 +281,10 @@ class MySQL(Dialect):
                 cursor.executemany(statement, batch)
 
     def set_last_key(self, connection: Connection, table: Table, column: Column, key: int) -> None:
-        """Set AUTO_INCREMENT, which commits."""
-        self.cursor(connection).execute(
-            "ALTER TABLE %s AUTO_INCREMENT = %d" % (self.quoted(connection, table.name), key + 1))
+        """Set AUTO_INCREMENT, which commits, unless the rows themselves have brought it there."""
+        if self.last_key(connection, table) != key:
+            self.cursor(connection).execute(
+                "ALTER TABLE %s AUTO_INCREMENT = %d" % (self.quoted(connection, table.name), key + 1))
 
     def analyze(self, connection: Connection, tables: Sequence[Table]) -> None:
         """Run ANALYZE TABLE, which commits."""
@@ -290,3 +303,17 @@ def _is_key(column: Column) -> bool:
 
     keys = [item for item in column.table.constraints if not isinstance(item, CheckConstraint)]
     return any(column.name in item.columns for item in [*keys, *column.table.indexes])
+
+
+def _definition(connection: Connection, key: Any) -> str:
+    """Return a key or an index as it stands in ALTER TABLE."""
+    from sqlalchemy import Index
+    from sqlalchemy.schema import CreateIndex
+
+    compiler = connection.dialect.ddl_compiler(connection.dialect, None)
+    if not isinstance(key, Index):
+        return str(compiler.process(key))
+    # CREATE UNIQUE INDEX name ON table (columns)
+    made = str(compiler.process(CreateIndex(key)))
+    name, _, columns = made.partition(" ON %s " % connection.dialect.identifier_preparer.format_table(key.table))
+    return "%s %s" % (name.replace("CREATE ", "", 1), columns)
