@@ -17,25 +17,30 @@ SHARED = "application"
 FLOW_MS, PATIENCE_MS = 1000, 10000
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
 ROUNDS = 5
+# Of a repository, besides its summary: what most views are of, and what another Mercurial breaks first.
+INSIDE = {"changelog": "%s/changelog", "files": "%s/files/tip/"}
 _FILES, _CLONE = "kallithea_tune.probes.page_files:ask", "kallithea_tune.probes.clones:ask"
 
 
 def visited(context: Context) -> dict[str, list[wsgi.Answer]]:
     """Load the application once for all checks of the area; return its answers by what was asked.
 
-    The start is the answer ``start``; the first of each page is the first after the start. Raises wsgi.DoesNotLoad.
+    The start is the answer ``start``; the first of each page is the first after the start. The pages `INSIDE` a
+    repository are ``/NAME changelog`` and so on. Raises wsgi.DoesNotLoad.
     """
     answers: dict[str, list[wsgi.Answer]] = context.once("application", lambda: _visit(context))
     return answers
 
 
 def _visit(context: Context) -> dict[str, list[wsgi.Answer]]:
-    pages = _pages(context)
+    pages = pages_of(context)
     asked = [(name, wsgi.Request(path)) for name, path in pages.items()]
     clones = [("clone " + name.split()[0], wsgi.Request(path, walk=_CLONE, arguments={"kind": name.split()[0]}))
               for name, path in pages.items() if path != "/"]
+    inside = [(path + " " + page, wsgi.Request(form % path))
+              for path in pages.values() if path != "/" for page, form in INSIDE.items()]
     # What is asked once and is quick comes first: less time is left behind a slow page.
-    plan = [asked[0], ("files", wsgi.Request("/", walk=_FILES)), *clones, *clones, *asked[1:], *asked * ROUNDS]
+    plan = [asked[0], ("files", wsgi.Request("/", walk=_FILES)), *clones, *clones, *asked[1:], *inside, *asked * ROUNDS]
     seen = wsgi.visit(context.instance, [request for _, request in plan], max(1.0, context.deadline.left - 0.5))
     found: dict[str, list[wsgi.Answer]] = {"start": [wsgi.Answer("", ms=(seen.start_ms,))]}
     for (name, _), answer in zip(plan, seen.answers):
@@ -44,7 +49,7 @@ def _visit(context: Context) -> dict[str, list[wsgi.Answer]]:
     return found
 
 
-def _pages(context: Context) -> dict[str, str]:
+def pages_of(context: Context) -> dict[str, str]:
     """Return the pages to ask for: the front page and, where the database names one, a repository of each kind."""
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -145,7 +150,7 @@ def times(context: Context) -> Iterator[Finding]:
         yield judge_failure(failure, context.instance.path)
         return
     yield judge_start(seen["start"][0].ms[0])
-    pages = list(_pages(context))
+    pages = list(pages_of(context))
     for name in pages:
         if name in seen:
             yield judge_page(name, seen[name])

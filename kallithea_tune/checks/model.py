@@ -21,7 +21,7 @@ AREAS: Mapping[str, tuple[str, ...]] = {
     "serving": ("serving", "settings", "workers", "application", "static_files", "static_export", "transfers",
                 "limits"),
     "logging": ("logging",),
-    "repositories": ("repositories", "git", "mercurial", "hooks", "search_index"),
+    "repositories": ("repositories", "repository_pages", "git", "mercurial", "hooks", "search_index"),
     "celery": ("celery",),
 }
 ENTRY_POINT_GROUP = "kallithea_tune.checks"

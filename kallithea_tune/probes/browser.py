@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
@@ -19,7 +19,8 @@ SENT = "kallithea_tune.sent"
 class Reply:
     """What a request got: headers in lower case, and the milliseconds until its last byte.
 
-    Where the application raised an exception, the status is 500, and `failed` its name and first line.
+    Where the application raised an exception, the status is 500, and `failed` its name and first line; where it
+    answered with 500 or more itself, the last line that it wrote to the server's log.
     """
 
     status: int
@@ -84,10 +85,15 @@ class Browser:
             got = {"status": "500", "headers": []}
             failed = (type(error).__name__ + ": " + str(error)).strip().splitlines()[0]
         ms = (time.perf_counter() - began) * 1000
+        status = int(got["status"][:3])
+        if status >= 500 and not failed:
+            # TurboGears writes the traceback there; the module of the exception says nothing to an admin.
+            last = (environ["wsgi.errors"].getvalue().strip().splitlines() or [""])[-1]
+            failed = re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", last)
         named = {name.lower(): value for name, value in got["headers"]}
         if "set-cookie" in named:
             self._kept["HTTP_COOKIE"] = named.pop("set-cookie").split(";")[0]
-        return Reply(int(got["status"][:3]), named, b"".join(taken), ms, failed)
+        return Reply(status, named, b"".join(taken), ms, failed)
 
     def _environ(self, whole: str, headers: Mapping[str, str], body: Optional[bytes]) -> dict[str, Any]:
         path, _, query = whole.partition("?")
@@ -101,7 +107,7 @@ class Browser:
             "QUERY_STRING": query, "SERVER_NAME": "localhost", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1",
             "REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost", "HTTP_ACCEPT": "text/html",
             "HTTP_USER_AGENT": "kallithea-tune", "CONTENT_LENGTH": str(len(body or b"")), "wsgi.version": (1, 0),
-            "wsgi.url_scheme": "http", "wsgi.input": sent, SENT: sent, "wsgi.errors": sys.stderr,
+            "wsgi.url_scheme": "http", "wsgi.input": sent, SENT: sent, "wsgi.errors": io.StringIO(),
             "wsgi.multithread": False, "wsgi.multiprocess": True, "wsgi.run_once": False, **self._kept, **named,
         }
 
