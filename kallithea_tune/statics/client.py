@@ -55,7 +55,13 @@ class Client:
                 self.close()
                 if attempt == 2:
                     raise ConfigError("%s does not answer: %s" % (self._name, type(error).__name__)) from None
-            except (OSError, ssl.SSLError) as error:
+            except ssl.SSLCertVerificationError as error:
+                self.close()
+                raise ConfigError(
+                    "the certificate of %s is not trusted (%s); where its authority is your own, name the file of the "
+                    "authority's certificate in the environment variable SSL_CERT_FILE" % (
+                        self._name, error.verify_message)) from None
+            except OSError as error:
                 self.close()
                 raise ConfigError("%s cannot be reached: %s" % (self._name, error)) from None
         raise AssertionError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -13,13 +14,19 @@ from typing import Any, Callable
 
 # Small, so that what is counted has really left the proxy or the backend.
 BUFFER = 65536
+# Where a request begins, a piece of what is received begins: nobody sends the next one before the answer.
+REQUEST = re.compile(rb"[A-Z]+ (\S+) HTTP/1")
 
 
 class Tap:
-    """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and back."""
+    """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and back.
+
+    `asked` holds the path of each HTTP request.
+    """
 
     def __init__(self, port: int) -> None:
         self.up = self.down = 0
+        self.asked: list[str] = []
         self._gate, self._limit = "", 0
         self._reached, self._released = threading.Event(), threading.Event()
         self._target = port
@@ -51,6 +58,9 @@ class Tap:
                 data = source.recv(BUFFER)
                 if not data:
                     break
+                found = REQUEST.match(data) if name == "up" else None
+                if found:
+                    self.asked.append(found[1].decode())
                 if name == self._gate and getattr(self, name) >= self._limit:
                     self._reached.set()
                     self._released.wait(300)
