@@ -22,8 +22,8 @@ ROUNDS = 3
 READER_BYTES = 18 * 4096
 # It waits for a whole second when it misses that it has stopped.
 LONG_WAIT_MS = 500
-# It misses that about every second time: of 12 runs one waits but for one in 4,000 measurements. Once one did, five
-# runs show how often.
+# On an idle machine it misses that about every second time, and less often where git has to wait for the processor.
+# Once one run waited, five show how often.
 RUNS_WITHOUT, RUNS = 12, 5
 
 History = Mapping[str, Any]
