@@ -30,7 +30,7 @@ OURS = """
 import json, sys
 from kallithea_tune import instance
 from kallithea_tune.migration import run
-with run.Migration(instance.load(sys.argv[1]), sys.stdin.read(), run.Options()) as migration:
+with run.Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
     migration.check()
     report = migration.run()
 assert not report.differences

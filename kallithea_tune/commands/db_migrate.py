@@ -116,6 +116,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _prove(self, args: Any, migration: Migration) -> None:
         if args.catch_up:
+            migration.ask_ahead()
             migration.catch_up()
         else:
             migration.run()

@@ -1,13 +1,14 @@
 """The application itself, asked for the same pages on the source and on the target.
 
 It is loaded in processes of its own with its database read-only, its caches and sessions in a directory that is gone
-afterwards. The source is asked before and after the target: what differs between these two answers, such as tokens,
+afterwards. The source is asked before the target, and again: what differs between these two answers, such as tokens,
 process ids and ages, is masked; what is the same in both, the target has to answer as well.
 """
 
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence
 
@@ -41,20 +42,45 @@ class Page:
             self.statuses[0], self.bytes[0]))
 
 
-def compare(source: Instance, target: Instance, seconds: float = SECONDS) -> list[Page]:
-    """Ask `source`, `target`, and `source` again for the same pages, and compare what they answer.
+@dataclass(frozen=True)
+class Asked:
+    """What the application answered on the source, each of `paths` in turn."""
 
-    Raises TuneError when the application does not load on one of them.
-    """
+    paths: Sequence[str]
+    answers: Sequence[Answer]
+
+
+def ask(source: Instance, seconds: float = SECONDS) -> Asked:
+    """Ask `source` for the pages. Raises TuneError when the application does not load."""
     from kallithea_tune.probes import wsgi
 
     paths = [*PAGES, *("/" + name for _, name in sorted(wsgi.repositories(source).items()))]
-    before, answers, after = (
-        _visit(instance, name, paths, seconds)
-        for instance, name in ((source, "source"), (target, "target"), (source, "source")))
+    return Asked(paths, _visit(source, "source", paths, seconds))
+
+
+def compare(
+    source: Instance, target: Instance, before: Optional[Asked] = None, seconds: float = SECONDS,
+) -> list[Page]:
+    """Ask `target`, and at the same time `source` again, for the pages that `source` was asked for `before`.
+
+    Raises TuneError when the application does not load on one of them.
+    """
+    before = before or ask(source, seconds)
+    with ThreadPoolExecutor(1) as worker:
+        other = worker.submit(_visit, target, "target", before.paths, seconds)
+        again = _visit(source, "source", before.paths, seconds)
+        answers = other.result()
+    pages = _pages(before, answers, again)
+    if any(page.unlike for page in pages):
+        # The source may have been quicker, and an age on the target greater than both that it gave.
+        pages = _pages(before, answers, _visit(source, "source", before.paths, seconds))
+    return pages
+
+
+def _pages(before: Asked, answers: Sequence[Answer], again: Sequence[Answer]) -> list[Page]:
     return [
-        Page(path, (one.status, other.status), (one.size, other.size), _unlike(one, other, again))
-        for path, one, other, again in zip(paths, before, answers, after)]
+        Page(path, (one.status, other.status), (one.size, other.size), _unlike(one, other, later))
+        for path, one, other, later in zip(before.paths, before.answers, answers, again)]
 
 
 def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) -> Sequence[Answer]:

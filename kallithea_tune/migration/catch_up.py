@@ -90,13 +90,17 @@ def bring(
                           " undo that; --replace starts over" % (name, key))
         found[name].note(key, in_source, in_target)
 
-    checked = list(verify.check(source.connection, target.connection, tables, progress, fixes, note))
+    # One moment, though it is looked at twice: in the end only the target is read again.
+    side = Side(source.connection, unchanging=True)
+    checked = list(verify.check(side, target.connection, tables, progress, fixes, note))
     unlike = {item.table for item in checked if item.differences}
     touched = [(table, copy) for table, copy in zip(tables, copies) if table.name in unlike]
     if touched:
         _apply(source, target, touched, found, amend or (lambda name: None))
+        # Rows that others refer to may have gone.
+        target.dialect.end_changes(target.connection, _holding(copies, {copy.name for _, copy in touched}))
         # The others were just seen to be the same, in the same two transactions.
-        again = verify.check(source.connection, target.connection, [table for table, _ in touched], fixes=fixes)
+        again = verify.check(side, target.connection, [table for table, _ in touched], fixes=fixes)
         later = {item.table: item for item in again}
         checked = [later.get(item.table, item) for item in checked]
     return [found[name].change for name in found if name in unlike], checked
@@ -113,7 +117,12 @@ def _apply(
     for table, copy in touched:
         chosen = source if integer_key(table) is None else End(source.connection, _Chosen(found[table.name].wanted))
         copy_table(chosen, target, table, copy, lambda number: None, amend(table.name) or (lambda rows: rows))
-    target.dialect.end_changes(target.connection, [copy for _, copy in touched])
+
+
+def _holding(copies: Sequence[Table], touched: set[str]) -> list[Table]:
+    """Return the tables whose references may lead nowhere now: those that were `touched`, or refer to such a one."""
+    return [copy for copy in copies if touched & {copy.name, *(
+        constraint.referred_table.name for constraint in copy.foreign_key_constraints)}]
 
 
 def _delete(target: End, table: Table, keys: Sequence[int]) -> None:

@@ -71,7 +71,9 @@ def _write_types(plan: Plan, stream: TextIO) -> None:
 def _lines(label: str, text: str) -> list[str]:
     from kallithea_tune.output import WIDTH
 
-    return textwrap.wrap(label + text, WIDTH, subsequent_indent="    ", break_on_hyphens=False)
+    # A path is longer rather than in two pieces.
+    return textwrap.wrap(
+        label + text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False)
 
 
 def write(report: Report, stream: TextIO) -> None:
@@ -99,9 +101,9 @@ def write(report: Report, stream: TextIO) -> None:
 
 def _write_copied(report: Report, stream: TextIO) -> None:
     rows, seconds = sum(report.rows.values()), report.seconds.get("copy", 0)
-    print("Copied %s rows in %d tables in %.1f s (%s rows/s)\n  from %s\n  to %s." % (
-        "{:,}".format(rows), len(report.rows), seconds, "{:,.0f}".format(rows / seconds if seconds else 0),
-        report.plan.source, report.plan.target), file=stream)
+    print("Copied %s rows in %d tables in %.1f s (%s rows/s)" % (
+        "{:,}".format(rows), len(report.rows), seconds, "{:,.0f}".format(rows / seconds if seconds else 0)),
+        *_lines("  from ", report.plan.source), *_lines("  to ", report.plan.target + "."), sep="\n", file=stream)
     print("Keys and indexes took %.1f s, the proof of the schema %.1f s with %d inserts." % (
         report.seconds["keys and indexes"], report.seconds["proof"], report.inserts_tried), file=stream)
 
@@ -111,7 +113,7 @@ def _write_mended(report: Report, stream: TextIO) -> None:
         print("%s: %s by fixes" % (name, ", ".join(
             "%d %s %s" % (count, "row" if count == 1 else "rows", what) for what, count in counts.items() if count)),
             file=stream)
-    print("As they were in the source they are in %s." % report.quarantine, file=stream)
+    print(*_lines("As they were in the source they are in ", report.quarantine + "."), sep="\n", file=stream)
 
 
 def _write_changes(report: Report, stream: TextIO) -> None:
@@ -124,13 +126,26 @@ def _write_changes(report: Report, stream: TextIO) -> None:
 def write_verified(report: Report, stream: TextIO) -> None:
     """Print what verification found."""
     for sentence in report.differences:
-        print(sentence, file=stream)
-    rows = sum(checked.rows[0] for checked in report.verified)
+        print(*_lines("", sentence), sep="\n", file=stream)
+    here, there = (sum(checked.rows[side] for checked in report.verified) for side in (0, 1))
     columns = sum(len(checked.checksums) for checked in report.verified)
     seconds = report.seconds.get("verify")
-    print("Verified%s: %s rows, %d columns in %d tables; %s." % (
-        " in %.1f s" % seconds if seconds is not None else "", "{:,}".format(rows), columns, len(report.verified),
-        "%d differences" % len(report.differences) if report.differences else "all the same"), file=stream)
+    print(*_lines("Verified%s, %s: " % (
+        " in %.1f s" % seconds if seconds is not None else "", _outcome(report, here == there)),
+        "%s, %d columns in %d tables." % (_counted(here, there), columns, len(report.verified))), sep="\n", file=stream)
+
+
+def _counted(here: int, there: int) -> str:
+    if here == there:
+        return "{:,} rows on both sides".format(here)
+    return "{:,} rows in the source and {:,} in the target".format(here, there)
+
+
+def _outcome(report: Report, level: bool) -> str:
+    number = len(report.differences)
+    if number:
+        return "%d %s" % (number, "difference" if number == 1 else "differences")
+    return "all the same" if level and not report.mended else "all the same but for what the fixes made of them"
 
 
 def size(number: int) -> str:

@@ -10,7 +10,7 @@ import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
 
 from kallithea_tune.migration import keyless
 from kallithea_tune.migration.difference import Difference, Differences, Row, Wanted, merged, row_of
@@ -56,11 +56,11 @@ def compare(
 
 
 def check(
-    source: Connection, target: Connection, tables: Sequence[Table], progress: Optional[Progress] = None,
+    source: Union[Connection, Side], target: Connection, tables: Sequence[Table], progress: Optional[Progress] = None,
     fixes: Optional[Wanted] = None, each: Optional[Each] = None,
 ) -> Iterator[Checked]:
     """Yield what `compare` returns table by table, with rows and checksums; `each` is told of every row."""
-    sides = Side(source), Side(target)
+    sides = source if isinstance(source, Side) else Side(source), Side(target)
     with ThreadPoolExecutor(1) as worker:
         for table in tables:
             applied = fixes if fixes and fixes.touches(table.name) else None

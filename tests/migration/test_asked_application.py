@@ -92,3 +92,44 @@ def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
     moving.ask_application()
     assert files() == before and (instance.parent / "kallithea.db").read_bytes() == content
     assert switch.moved(moving.instance, moving.url).database_url != moving.instance.database_url
+
+
+@pytest.fixture
+def visits(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The names of the sides that were asked, one for each start of the application."""
+    seen: list[str] = []
+    visit = application._visit
+
+    def noted(instance: Any, name: str, *words: Any) -> Any:
+        seen.append(name)
+        return visit(instance, name, *words)
+
+    monkeypatch.setattr(application, "_visit", noted)
+    return seen
+
+
+def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
+    instance: Path, tmp_path: Path, visits: list[str]
+) -> None:
+    def again() -> Any:
+        return run.Migration(instances.load(str(instance)), "sqlite:///%s" % (tmp_path / "moved.db"))
+
+    with again() as migration:
+        migration.run()
+    for starts in (3, 7):
+        with again() as migration:
+            migration.ask_ahead()
+            if starts > 3:
+                with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
+                    connection.execute("UPDATE user_logs SET action = 'pull' WHERE action LIKE 'push%'")
+                connection.close()
+            migration.catch_up()
+            assert not any(page.unlike for page in migration.ask_application().pages)
+        assert len(visits) == starts and visits.count("target") == starts // 3, visits
+
+
+def test_what_differs_is_asked_for_once_more(moving: Any, visits: list[str]) -> None:
+    spoil(moving, "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'")
+    with pytest.raises(TuneError, match="/_admin/journal: line"):
+        moving.ask_application()
+    assert visits.count("source") == 3 and visits.count("target") == 1

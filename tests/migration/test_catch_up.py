@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy
 from catalogs import catalog
+from dirt import Dirt, a_row, look, put, remove
+from kallithea_tables import Database, models
+from test_preflight_rules import CASES
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.migration import Options, run
+from kallithea_tune.migration import Options, catch_up, connect, run, schema, trouble
+from kallithea_tune.migration.dialects import dialect_of
+from kallithea_tune.migration.fingerprint import Side
+from kallithea_tune.migration.transfer import End
 
 # Everything at once: new rows that refer to new rows, unique values that change hands, rows that others refer to gone
 # with them, a row whose key was used before by nobody.
@@ -70,6 +76,29 @@ def test_new_changed_and_deleted_rows_are_brought_over(target: str, instance: Pa
         assert moving.catch_up().changes == []
 
 
+def test_no_range_of_the_source_is_read_twice(
+    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgresql.url("once")
+    copied(instance, url)
+    change(instance, CHANGES)
+    asked: list[Any] = []
+    printed = Side._printed
+
+    def noted(self: Side, table: Any, limits: Any) -> Any:
+        asked.append((self.connection.dialect.name, table.name, limits))
+        return printed(self, table, limits)
+
+    monkeypatch.setattr(Side, "_printed", noted)
+    with migration(instance, url) as moving:
+        assert moving.catch_up().differences == []
+    source = [item for item in asked if item[0] == "sqlite"]
+    assert len(set(source)) == len(source) >= 29
+    # What was written is read where it is now.
+    logs = [item[0] for item in asked if item[1] == "user_logs"]
+    assert logs.count("postgresql") == 2 * logs.count("sqlite")
+
+
 def test_the_next_key_is_beyond_the_last_one_after_catching_up(target: str, instance: Path) -> None:
     copied(instance, target)
     change(instance, "INSERT INTO user_logs (user_log_id, username, repository_name, action, action_date)"
@@ -108,11 +137,68 @@ def test_what_does_not_fit_leaves_the_target_as_it_was(
     with migration(instance, url) as moving:
         with pytest.raises(Refused, match="no chosen fix mends"):
             moving.catch_up()
-        # Where preflight had overlooked it.
-        monkeypatch.setattr(moving, "_require_mended", lambda: None)
+        assert [finding.rule for finding in moving.report.findings] == ["orphans"]
+        # Where preflight overlooks it.
+        monkeypatch.setattr(moving, "look", lambda: None)
+        moving.found.findings.clear()
         with pytest.raises(TuneError, match="foreign key.*as it was before"):
             moving.catch_up()
     assert read(url) == before
+
+
+@pytest.mark.parametrize("script, rule", [
+    # The tables that refer to it are the same as before.
+    ("DELETE FROM users WHERE username = 'user4'", "orphans"),
+    ("UPDATE user_logs SET action_date = 'soon' WHERE user_log_id = 7", "dates"),
+])
+def test_rows_that_do_not_fit_are_named_and_the_target_is_as_it_was(
+    target: str, instance: Path, read: Any, script: str, rule: str
+) -> None:
+    copied(instance, target)
+    before = read(target)
+    change(instance, script)
+    with migration(instance, target) as moving:
+        with pytest.raises(Refused, match="(as it was before|nothing was changed).* no chosen fix"):
+            moving.catch_up()
+        assert {finding.rule for finding in moving.report.findings} == {rule}
+    assert read(target) == before
+
+
+def arrives(source: Any, url: str) -> bool:
+    """Whether a strict target takes all rows of `source` as they are, without preflight; nothing stays."""
+    engine = connect.target_engine(url)
+    dialect = dialect_of(engine)
+    tables = schema.ordered(models())
+    copies = schema.for_target(tables, dialect, models())
+    with engine.connect() as connection:
+        trial = connection.begin()
+        try:
+            _, checked = catch_up.bring(
+                End(source.connection, dialect_of(source.connection)), End(connection, dialect), tables,
+                [copies.tables[table.name] for table in tables], {})
+            return not any(item.differences for item in checked)
+        except Exception as error:
+            assert isinstance(error, TuneError) or trouble.of_driver(error), error
+            return False
+        finally:
+            trial.rollback()
+
+
+@pytest.mark.parametrize("target", ["postgresql", "mysql"])
+@pytest.mark.parametrize("dirt", CASES, ids=lambda dirt: "%s-%s" % (dirt.rule, ascii(dirt.value)[:30]))
+def test_without_preflight_a_strict_target_lets_nothing_pass_that_it_would_find(
+    spoilable: dict[str, Database], dirt: Dirt, target: str
+) -> None:
+    source, other = spoilable["sqlite"], spoilable[target]
+    assert dialect_of(other.connection).strict
+    put(source, dirt.table, a_row(dirt.table, 2, **{dirt.column: dirt.value}))
+    try:
+        blocking = look(source, other).blocking
+        url = other.connection.engine.url
+        assert arrives(source, getattr(url, "render_as_string", lambda **_: str(url))(hide_password=False)) is (
+            not blocking)
+    finally:
+        remove(source, dirt)
 
 
 def test_rows_that_others_wrote_are_not_undone(target: str, instance: Path, read: Any) -> None:

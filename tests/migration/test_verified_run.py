@@ -8,7 +8,7 @@ import pytest
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import TuneError
-from kallithea_tune.migration import Report, run
+from kallithea_tune.migration import Report, fill, job, run
 
 
 def moved(ini: Path, url: str) -> Report:
@@ -37,13 +37,13 @@ def test_what_does_not_arrive_whole_is_rolled_back(
 ) -> None:
     import sqlalchemy
 
-    finish = run.Migration._finish
+    finish = fill._finish
 
-    def spoiled(self: run.Migration) -> None:
-        finish(self)
-        self.target.connection.execute(sqlalchemy.text(spoil))
+    def spoiled(job: job.Job) -> None:
+        finish(job)
+        job.target.connection.execute(sqlalchemy.text(spoil))
 
-    monkeypatch.setattr(run.Migration, "_finish", spoiled)
+    monkeypatch.setattr(fill, "_finish", spoiled)
     url = postgresql.url("spoiled")
     with pytest.raises(TuneError, match="rolled back") as raised:
         moved(instance, url)

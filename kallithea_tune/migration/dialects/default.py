@@ -38,6 +38,9 @@ class Dialect:
     primary_key_later = False
     """Whether it pays to add the primary key after the rows."""
 
+    strict = False
+    """Whether a row that preflight would find ends its writing, or arrives visibly changed."""
+
     keys_together = False
     """Whether one statement adds all keys of a table, foreign ones before what they refer to, too."""
 

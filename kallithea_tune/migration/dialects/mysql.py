@@ -34,6 +34,7 @@ class MySQL(Dialect):
     """MariaDB and MySQL through mysqlclient or PyMySQL."""
 
     __dialect__ = "mysql"
+    strict = True
     # Each statement that alters a table takes 30 to 70 ms, however small the table is.
     keys_together = True
 

@@ -34,6 +34,7 @@ class PostgreSQL(Dialect):
     __dialect__ = "postgresql"
     transactional_ddl = True
     keeps_nul = False
+    strict = True
     # 1,000,000 rows: 3.0 s into a table with a primary key, 1.6 s into one without, 0.3 s to add it.
     primary_key_later = True
 
