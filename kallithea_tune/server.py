@@ -25,6 +25,7 @@ class Server:
     `header_bytes` is how much of Mercurial's arguments fit in the headers of a request, `body_bytes` the largest push.
     `request_seconds` is after how long a worker that still answers one request is killed. `header_option`,
     `body_option` and `time_option` are the names of the settings for it, `section` the section they stand in.
+    `chunks` says whether a body arrives that is sent in chunks, without its length.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Server:
     body_option: str = ""
     request_seconds: Optional[int] = UNLIMITED
     time_option: str = ""
+    chunks: bool = True
 
 
 def server_of(instance: Instance) -> Server:
@@ -113,7 +115,12 @@ def _uwsgi(options: Options, use: str) -> Server:
         "uwsgi", use, use, processes, greenlets or _number(options, "threads", 1),
         header_bytes=_number(options, "buffer-size", 4096), header_option="buffer-size",
         body_bytes=UNLIMITED if body == 0 else body, body_option="limit-post",
-        request_seconds=UNLIMITED if seconds == 0 else seconds, time_option="harakiri")
+        request_seconds=UNLIMITED if seconds == 0 else seconds, time_option="harakiri",
+        chunks=not any(key in options for key in _UWSGI_HTTP))
+
+
+# What has uWSGI speak HTTP itself: it gives the application no body of unknown length (2.0.21, with each of them).
+_UWSGI_HTTP = ("http", "http-socket", "http11-socket", "https", "https-socket")
 
 
 def _paste(options: Options, use: str) -> Server:

@@ -16,6 +16,7 @@ TEMPLATE_HEADERS, TEMPLATE_SECONDS = 65535, 3600
 # came from Mercurial 6.3, which leaves some room.
 NODE, QUESTION, BESIDES = 42, 200, 2048
 WALK_SECONDS = 1.0
+GIT_CHUNKS_MB = 1  # of a push, from which on git sends chunks: its default for http.postBuffer
 
 
 def header_need(heads: int) -> int:
@@ -79,6 +80,21 @@ def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
         if server.kind == "waitress" else "set %s = 0 in %s" % (server.body_option, server.section), **common)
 
 
+def judge_chunks(server: Server) -> Optional[Finding]:
+    """git does not say how long a larger push will be, and uWSGI's own HTTP then gives Kallithea none of it."""
+    if server.kind != "uwsgi":
+        return None
+    common: dict[str, Any] = {
+        "subject": "chunks", "evidence": {"speaks": "uwsgi" if server.chunks else "HTTP"},
+        "threshold": "%d MB, git's http.postBuffer" % GIT_CHUNKS_MB, "source": "tried with uWSGI 2.0.21 and git 2.39"}
+    if server.chunks:
+        return Finding(Severity.ok, "the web server hands git's pushes to uWSGI with their length", **common)
+    return Finding(
+        Severity.warning, "git pushes of more than %d MB fail at uWSGI's own HTTP" % GIT_CHUNKS_MB,
+        remedy="let the web server speak uwsgi (socket, uwsgi_pass), or buffer pushes: see docs/checks/WEB006.rst",
+        **common)
+
+
 def judge_time(server: Server) -> Optional[Finding]:
     """A clone is one request, which takes as long as the client's line is slow; a killed worker cuts it off."""
     seconds = server.request_seconds
@@ -105,7 +121,8 @@ def limits(context: Context) -> Iterator[Finding]:
     Less than 65,535 bytes, which Kallithea's template demands of uWSGI, is advice. A push that brings a whole
     repository is as large as it: a warning where the largest here would be refused. gunicorn kills a worker that is
     busy with one request for longer than its timeout, 30 s by default, and uWSGI after harakiri: a warning below the
-    3,600 s of Kallithea's template.
+    3,600 s of Kallithea's template. uWSGI that speaks HTTP itself gives Kallithea nothing of what comes in chunks, as
+    git's pushes of more than 1 MB do: a warning.
 
     The limits are those of the server in the ini file; a web server in front has its own.
     """
@@ -120,4 +137,4 @@ def limits(context: Context) -> Iterator[Finding]:
     if whole:
         largest = max(whole, key=lambda facts: int(facts["bytes"]))
         yield from filter(None, [judge_body(server, largest["name"], largest["bytes"])])
-    yield from filter(None, [judge_time(server)])
+    yield from filter(None, [judge_chunks(server), judge_time(server)])

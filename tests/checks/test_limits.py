@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import shutil
@@ -11,8 +12,9 @@ from typing import Any, Optional
 
 import pytest
 from servers.application import BIN, Kallithea
+from servers.server import Server as Program
 
-from kallithea_tune.checks.limits import header_need, judge_body, judge_headers, judge_time
+from kallithea_tune.checks.limits import header_need, judge_body, judge_chunks, judge_headers, judge_time
 from kallithea_tune.checks.model import Severity
 from kallithea_tune.instance import load
 from kallithea_tune.probes import hg_heads
@@ -70,6 +72,57 @@ def test_time(seconds: int, severity: Severity) -> None:
     assert found and found.severity is severity and str(UNLIMITED) not in str(found.evidence)
     assert (found.remedy == "set timeout = 3600 in [server:main]") is (seconds == 30)
     assert judge_time(Server("", "", request_seconds=None)) is None
+
+
+@pytest.mark.parametrize("kind, chunks, severity", [
+    ("uwsgi", False, Severity.warning), ("uwsgi", True, Severity.ok)])
+def test_chunks(kind: str, chunks: bool, severity: Severity) -> None:
+    found = judge_chunks(Server(kind, "", chunks=chunks))
+    assert found and found.severity is severity and ("uwsgi_pass" in found.remedy) is not chunks
+    assert judge_chunks(Server("gunicorn", "")) is None
+
+
+COUNTS = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"%d" % len(environ["wsgi.input"].read())]
+"""
+
+
+@pytest.mark.parametrize("option", ["http-socket", "http11-socket"])
+@pytest.mark.parametrize("buffering", [[], ["--post-buffering", "4096"]])
+def test_uwsgi_gives_the_application_no_chunks(tmp_path: Path, option: str, buffering: list[str]) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+
+    class UWSGI(Program):
+        account = "root"
+
+        def command(self) -> list[str]:
+            return ["uwsgi", "--plugin", "python3", "--die-on-term", "--wsgi-file", str(tmp_path / "counts.py"),
+                    "--" + option, "127.0.0.1:%d" % self.port, *buffering]
+
+        def ready(self) -> bool:
+            return self.answers("/")
+
+    server = UWSGI()
+    try:
+        server.start()
+        assert sent(server.port, b"x" * 2_000_000, {}) == b"2000000"
+        assert sent(server.port, iter([b"x" * 1000] * 2000), {"Transfer-Encoding": "chunked"}) != b"2000000"
+    finally:
+        server.remove()
+
+
+def sent(port: int, body: Any, headers: dict[str, str]) -> bytes:
+    """Post a body, in chunks where the headers say so; return the answer, or nothing where the connection is cut."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/", body, headers, encode_chunked=bool(headers))
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return b""
+    finally:
+        connection.close()
 
 
 def hg(path: Path, *words: str) -> None:
