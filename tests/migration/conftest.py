@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any, Callable, Iterator
@@ -117,3 +119,21 @@ def spoilable(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFa
     yield made
     for database in made.values():
         database.close()
+
+
+@pytest.fixture
+def large(instance: Path) -> Path:
+    """An instance whose log is long enough for something to happen in the middle of it."""
+    with contextlib.closing(sqlite3.connect(str(instance.parent / "kallithea.db"))) as connection, connection:
+        connection.execute("""
+            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
+            INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
+            SELECT 1, 'user' || n, 'größe/' || n, '', 'push:' || hex(randomblob(50)), '2024-01-01 00:00:00.000000'
+            FROM numbers""")
+    return instance
+
+
+@pytest.fixture
+def server(request: Any, target: str) -> Any:
+    name = {"postgresql": "postgresql", "mysql+pymysql": "mariadb"}[target.partition(":")[0]]
+    return request.getfixturevalue(name)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-import sqlalchemy
+from faults import At, clear, moved, source, standing
 from mounted import tmpfs
 from servers.proxy import Proxy
 
 from kallithea_tune import instance as instances
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.migration import Report, journal, run
+from kallithea_tune.migration import run
 from kallithea_tune.migration.journal import State
 
 KILLS = 17  # for each engine, so 51 in all
@@ -40,42 +40,6 @@ with run.Migration(instance.load(sys.argv[1]), os.environ["TARGET"], progress=To
     migration.check()
     migration.run()
 """
-
-
-@pytest.fixture
-def large(instance: Path) -> Path:
-    """An instance whose log is long enough for something to happen in the middle of it."""
-    with contextlib.closing(sqlite3.connect(str(instance.parent / "kallithea.db"))) as connection, connection:
-        connection.execute("""
-            WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
-            INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
-            SELECT 1, 'user' || n, 'größe/' || n, '', 'push:' || hex(randomblob(50)), '2024-01-01 00:00:00.000000'
-            FROM numbers""")
-    return instance
-
-
-def source(ini: Path) -> Path:
-    return ini.parent / "kallithea.db"
-
-
-def standing(url: str) -> tuple[State, bool]:
-    """How far the target is, and whether it has a revision, with which Kallithea would start."""
-    if url.startswith("sqlite") and not os.path.exists(url[len("sqlite:///"):]):
-        return State.empty, False
-    engine = sqlalchemy.create_engine(url)
-    with engine.connect() as connection:
-        tables = sqlalchemy.inspect(connection).get_table_names()
-        stamped = "alembic_version" in tables and bool(
-            connection.execute(sqlalchemy.text("SELECT count(*) FROM alembic_version")).scalar())
-        state = journal.state(journal.read(connection), len(tables))
-    engine.dispose()
-    return state, stamped
-
-
-def moved(ini: Path, url: str) -> Report:
-    with run.Migration(instances.load(str(ini)), url) as migration:
-        migration.check()
-        return migration.run()
 
 
 def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
@@ -115,45 +79,6 @@ def test_killed_at_any_instant_it_ends_with_the_same_verified_result(target: str
     assert left == set()
 
 
-def clear(url: str) -> None:
-    if url.startswith("sqlite"):
-        os.unlink(url[len("sqlite:///"):])
-        return
-    engine = sqlalchemy.create_engine(url)
-    metadata = sqlalchemy.MetaData()
-    metadata.reflect(engine)
-    metadata.drop_all(engine)
-    engine.dispose()
-
-
-class At:
-    """Progress that does something, once, when a step or a table has come so far."""
-
-    def __init__(self, what: str, act: Callable[[], None]) -> None:
-        self._what, self._act, self._step, self.done = what, act, "", False
-
-    def begin(self, step: str, total: int) -> None:
-        self._step = step
-        self._check(step)
-
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        self._check("%s %s" % (self._step, what))
-
-    def _check(self, what: str) -> None:
-        if what == self._what and not self.done:
-            self.done = True
-            self._act()
-
-    def end(self) -> None:
-        pass
-
-
-@pytest.fixture
-def server(request: Any, target: str) -> Any:
-    name = {"postgresql": "postgresql", "mysql+pymysql": "mariadb"}[target.partition(":")[0]]
-    return request.getfixturevalue(name)
-
-
 servers = pytest.mark.parametrize("target", ["postgresql", "mariadb"], indirect=True)
 
 
@@ -177,6 +102,30 @@ def test_a_server_that_restarts_in_the_middle_is_one_sentence(
     assert not stamped and state is not State.whole
     assert moved(large, target).differences == []
     assert read(target) == read("sqlite:///%s" % source(large))
+
+
+@servers
+@pytest.mark.parametrize("when", ["copying user_logs", "verifying"])
+def test_a_source_that_restarts_in_the_middle_is_one_sentence(
+    server: Any, target: str, large: Path, with_url: Any, read: Any, tmp_path: Path, when: str
+) -> None:
+    assert moved(large, target).differences == []
+    ini, url = with_url(large, target), "sqlite:///%s" % (tmp_path / "moved.db")
+
+    def restart() -> None:
+        server.stop()
+        server.start()
+
+    at = At(when, restart)
+    with pytest.raises(TuneError) as raised, run.Migration(
+            instances.load(str(ini)), url, progress=at) as migration:
+        migration.run()
+    said = str(raised.value)
+    assert at.done and raised.value.exit_status == 4
+    assert said.startswith("the migration stopped while ") and "\n" not in said and server.password not in said
+    assert list(tmp_path.glob("moved*")) == []
+    assert moved(ini, url).differences == []
+    assert read(url) == read(target)
 
 
 @servers

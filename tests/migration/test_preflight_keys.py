@@ -14,7 +14,8 @@ COLLATIONS = ["utf8mb4_general_ci", "utf8mb4_unicode_ci", "utf8mb4_bin", "utf8mb
 PAIRS = [
     ("foo", "foo"), ("foo", "Foo"), ("foo", "foo "), ("foo", " foo"), ("resume", "résumé"), ("strasse", "straße"),
     ("😀", "😁"), ("", " "), ("a", "b"), ("co-op", "coop"), ("VIII", "Ⅷ"), ("ﬁ", "fi"), ("e\u0301", "é"), ("æ", "ae"),
-    ("I", "ı"), ("x\t", "x"), ("0", "٠"),
+    ("I", "ı"), ("x\t", "x"), ("0", "٠"), ("abc", "abC"), ("09af", "09af"), ("09af", "09ae"), ("ab\0c", "ab\0C"),
+    ("ab", "ab\0"),
 ]
 
 

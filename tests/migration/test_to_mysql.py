@@ -69,7 +69,7 @@ def test_where_the_server_forbids_local_files_rows_are_inserted(
 @pytest.fixture(params=DRIVERS[:2])
 def target(mariadb: Any, request: Any) -> Iterator[End]:
     """A connection to a database with a small table, ready to load."""
-    engine = connect.target_engine(as_driver(mariadb.url("loaded"), request.param))
+    engine = connect.target_engine(as_driver(mariadb.url("loaded") + "&write_timeout=10", request.param))
     with engine.connect() as connection:
         end = End(connection, dialect_of(engine))
         SMALL.metadata.create_all(connection)

@@ -104,7 +104,11 @@ class MySQL(Dialect):
                 " WHERE " + where.replace("%", "%%") if where else "", " ORDER BY " + order if order else ""), ())
             yield from values.batches(cursor, batch_size(table))
         finally:
-            cursor.close()
+            try:
+                cursor.close()
+            except AttributeError:
+                # PyMySQL stumbles over the socket that it has closed itself, and would once more with the cursor's end.
+                cursor.connection = None
 
     def _literal(self, connection: Connection, column: Column) -> str:
         name, kind = self._in_statement(connection, column.name), values.kind_of(column)

@@ -71,6 +71,10 @@ class Finder:
         """Have a value compared byte by byte."""
         return name
 
+    def foldable(self, name: str) -> str:
+        """Find texts that some collation may hold for another one: hexadecimal digits in lower case none does."""
+        return "%s IS NOT NULL" % name
+
 
 class SQLite(Finder):
     """SQLite, whose columns hold anything; text is looked at with the help of Python where it cannot do so itself."""
@@ -170,6 +174,10 @@ class SQLite(Finder):
         """Set the collation."""
         return "%s COLLATE BINARY" % name
 
+    def foldable(self, name: str) -> str:
+        """Search for another character, and for NUL, at which GLOB ends."""
+        return "(%s GLOB '*[^0-9a-f]*' OR instr(%s, char(0)) > 0)" % (name, name)
+
 
 class PostgreSQL(Finder):
     """PostgreSQL, whose types leave little that may be wrong."""
@@ -195,6 +203,10 @@ class PostgreSQL(Finder):
     def four_byte(self, name: str, limits: Limits) -> str:
         """Search by regular expression."""
         return r"%s ~ '[\U00010000-\U0010ffff]'" % name
+
+    def foldable(self, name: str) -> str:
+        """Search by regular expression."""
+        return "%s ~ '[^0-9a-f]'" % name
 
 
 class MySQL(Finder):
@@ -231,6 +243,10 @@ class MySQL(Finder):
     def exact(self, name: str, kind: Kind) -> str:
         """Cast text, whose collation may hold different ones for equal."""
         return "CAST(%s AS BINARY)" % name if kind is Kind.text else name
+
+    def foldable(self, name: str) -> str:
+        """Search among bytes."""
+        return "CAST(%s AS BINARY) REGEXP '[^0-9a-f]'" % name
 
 
 def finder_of(source: End) -> Finder:

@@ -43,12 +43,16 @@ class Uniqueness:
 
     def look(self, table: Table, copy: Table, chosen: Chosen) -> None:
         """Look at every unique key of `table`, whose `copy` is the target's."""
+        if not self._has_several(table):
+            return
         fixes = self._found.fixes.tables[table.name]
         for columns in unique_keys(copy):
             if self._cannot_tell(table, columns):
                 continue
             twice = {"duplicates": self._same_in_source(table, columns)}
-            folding = self._holder.folds and any(kind_of(copy.columns[name]) is Kind.text for name in columns)
+            folding = self._holder.folds and (
+                any(kind_of(copy.columns[name]) is Kind.text for name in columns)
+                if fixes.touches else self._may_fold(table, columns))
             if folding or fixes.touches:
                 pairs = self._same_in_target(table, copy, columns, fixes)
                 exact = {key for key, _ in twice["duplicates"]} if folding else {key for key, _ in pairs}
@@ -72,19 +76,33 @@ class Uniqueness:
                 ", ".join(columns), table.name, unmended[0].rule))
         return bool(unmended)
 
+    def _has_several(self, table: Table) -> bool:
+        scan = Scan(self._source, self._finder, table)
+        return len(scan.asked("SELECT 1 FROM %s LIMIT 2" % self._quoted(table.name))) > 1
+
+    def _may_fold(self, table: Table, columns: Sequence[str]) -> bool:
+        """Tell whether a key has texts that some collation may hold for another one."""
+        texts = [self._finder.foldable(self._quoted(name)) for name in columns
+                 if kind_of(table.columns[name]) is Kind.text]
+        return bool(texts) and bool(Scan(self._source, self._finder, table).asked("SELECT 1 FROM %s WHERE %s LIMIT 1" % (
+            self._quoted(table.name), " OR ".join(texts))))
+
+    def _quoted(self, name: str) -> str:
+        return self._source.dialect.quoted(self._source.connection, name)
+
     def _same_in_source(self, table: Table, columns: Sequence[str]) -> Pairs:
         """Return the keys of rows whose `columns` are byte by byte those of another one, each with the first such."""
         scan = Scan(self._source, self._finder, table)
-        names = [self._source.dialect.quoted(self._source.connection, name) for name in columns]
+        names = [self._quoted(name) for name in columns]
         exact = [self._finder.exact(name, kind_of(table.columns[column])) for name, column in zip(names, columns)]
-        quoted = self._source.dialect.quoted(self._source.connection, table.name)
+        quoted = self._quoted(table.name)
         filled = " AND ".join("%s IS NOT NULL" % name for name in names)
         groups = "SELECT %s, count(*) FROM %s WHERE %s GROUP BY %s HAVING count(*) > 1" % (
             ", ".join("%s AS u%d" % (name, number) for number, name in enumerate(exact)), quoted, filled,
             ", ".join(exact))
         if not scan.asked("SELECT count(*) FROM (%s) AS g" % groups)[0][0]:
             return []
-        keys = [self._source.dialect.quoted(self._source.connection, name) for name in scan.key_columns(table)]
+        keys = [self._quoted(name) for name in scan.key_columns(table)]
         rows = scan.asked("SELECT %s, %s FROM %s AS t JOIN (%s) AS g ON %s ORDER BY %s" % (
             ", ".join("g.u%d" % number for number in range(len(columns))), ", ".join("t." + key for key in keys),
             quoted, groups, " AND ".join("g.u%d = t.%s" % item for item in enumerate(exact)),
