@@ -84,8 +84,8 @@ class Uniqueness:
         """Tell whether a key has texts that some collation may hold for another one."""
         texts = [self._finder.foldable(self._quoted(name)) for name in columns
                  if kind_of(table.columns[name]) is Kind.text]
-        return bool(texts) and bool(Scan(self._source, self._finder, table).asked("SELECT 1 FROM %s WHERE %s LIMIT 1" % (
-            self._quoted(table.name), " OR ".join(texts))))
+        statement = "SELECT 1 FROM %s WHERE %s LIMIT 1" % (self._quoted(table.name), " OR ".join(texts))
+        return bool(texts) and bool(Scan(self._source, self._finder, table).asked(statement))
 
     def _quoted(self, name: str) -> str:
         return self._source.dialect.quoted(self._source.connection, name)
