@@ -24,11 +24,11 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import make_instance  # noqa: E402
 from servers.application import QUIET, Kallithea, run  # noqa: E402
+from servers.large import PIECE, commit_git, init_git, write_pieces  # noqa: E402
 from servers.site import started, write_public  # noqa: E402
 from servers.tap import Tap  # noqa: E402
 from servers.web import WebServer  # noqa: E402
 
-PIECE = 4 << 20
 BUFFERING = re.compile(r"(?m)^\s*(proxy_buffering off|proxy_request_buffering off|gzip off);\n")
 
 
@@ -80,17 +80,15 @@ def cloned(name: str, scratch: Path, public: Path, application: Kallithea, chang
 
 def main() -> None:
     """Make the repository, clone it twice."""
-    pieces = int(sys.argv[1] if len(sys.argv) > 1 else "128") // 4
+    pieces = int(sys.argv[1] if len(sys.argv) > 1 else "128") * 1024 * 1024 // PIECE
     scratch = Path(tempfile.mkdtemp())
     application = None
     try:
         ini = make_instance.make(scratch / "instance", 100, front_end=False)
         work = scratch / "work"
-        run("git", "init", "-q", work, cwd=scratch)
-        for number in range(pieces):
-            (work / ("piece%d" % number)).write_bytes(os.urandom(PIECE))
-        run("git", "add", ".", cwd=work)
-        run("git", "commit", "-q", "-m", "All", cwd=work)
+        init_git(work)
+        write_pieces([work], pieces)
+        commit_git(work)
         run("git", "clone", "-q", "--bare", work, ini.parent / "repos" / "git-large", cwd=scratch)
         run("kallithea-cli", "repo-scan", "-c", ini, cwd=scratch)
         application = Kallithea(ini)
