@@ -110,13 +110,21 @@ def run(
         to_come -= cost
         context = Context(instance, Deadline(share), compare_db, shared)
         possible = share >= cost * TOO_LITTLE
+        already = len(findings)
         for found in _guarded(item, context) if possible else [_NO_TIME]:
             found = dataclasses.replace(found, check=item.id, slug=item.slug, area=item.area)
             findings.append(_with_ignore(_redacted(found, instance), item, ignores, today))
-        if share < cost and (not possible or context.deadline.left < share * NEARLY):
+        short = share < cost and (not possible or context.deadline.left < share * NEARLY)
+        if short and not _whole(findings[already:]):
             cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     return Report(ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks))
+
+
+def _whole(findings: Sequence[Finding]) -> bool:
+    """Whether a check said all that it had to say, however little time it had for it."""
+    return bool(findings) and all(
+        found.severity is not Severity.unknown and found.confidence == "high" for found in findings)
 
 
 def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list[str]:
