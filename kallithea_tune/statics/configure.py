@@ -10,6 +10,7 @@ from typing import Iterator, Optional, Sequence
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.instance import Instance
 from kallithea_tune.release import Manifest
+from kallithea_tune.server import server_of
 from kallithea_tune.statics.servers import SERVERS, Backend, Site, header_name, render, render_script
 from kallithea_tune.statics.servers.syntax import complaint
 
@@ -80,6 +81,9 @@ def _on_free_port(site: Site) -> Site:
 
 def _notes(instance: Instance, site: Site) -> Iterator[str]:
     yield from _trust(instance)
+    if not server_of(instance).chunks:
+        yield ("git sends a push of more than 1 MB in chunks, of which uWSGI that speaks HTTP itself gives Kallithea "
+               "nothing: see WEB006 of perf-check for the ways out")
     if site.prefix != instance.prefix:
         yield "the ini file has the prefix '%s', not '%s': set filter-with = proxy-prefix and its prefix" % (
             instance.prefix, site.prefix)
@@ -92,13 +96,13 @@ def _notes(instance: Instance, site: Site) -> Iterator[str]:
 
 def _trust(instance: Instance) -> Iterator[str]:
     """Say what is missing for the application to believe the proxy who asks, and by which scheme."""
-    settings, server = instance.settings, instance.server
+    settings = instance.settings
     scheme = settings.get("url_scheme_variable", "")
     if scheme and "kallithea" in instance.use:
         # Seen with 0.7.0: config/application.py asks whether the variable's name is true or false.
         yield "Kallithea 0.7.0 does not start with url_scheme_variable = %s; take it out of the ini file" % scheme
-    if "waitress" in server.get("use", ""):
-        if not server.get("trusted_proxy"):
+    if server_of(instance).kind == "waitress":
+        if not instance.server.get("trusted_proxy"):
             yield ("set trusted_proxy = 127.0.0.1 and trusted_proxy_headers = x-forwarded-for x-forwarded-proto in "
                    "the server's section, so that links keep https and the client's address is logged")
         return

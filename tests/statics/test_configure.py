@@ -61,3 +61,11 @@ def test_several_processes_need_one_cache_and_names_of_their_own(instance, edit)
 def test_another_prefix_than_that_of_the_ini_file_is_told(instance):
     assert "prefix" not in notes(instance)
     assert "filter-with = proxy-prefix" in notes(instance, prefix="/hosted")
+
+
+def test_uwsgi_that_speaks_http_and_is_told_of_no_waitress(instance, edit):
+    edit(instance, "[server:main]\n", "[uwsgi]\nhttp-socket = 127.0.0.1:5000\n\n[server:main]\n")
+    said = notes(instance)
+    assert "WEB006" in said and "trusted_proxy" not in said
+    edit(instance, "http-socket =", "socket =")
+    assert "WEB006" not in notes(instance)
