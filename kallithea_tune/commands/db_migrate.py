@@ -112,6 +112,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             self._print(args, migration, report.document(done), lambda stream: report.write(done, stream))
         if args.switch:
             self._switch(migration)
+        else:
+            self._say("%s names the source still. To change over, stop Kallithea and run this again with "
+                      "--catch-up --switch." % self.instance.path)
         return EXIT_OK
 
     def _prove(self, args: Any, migration: Migration) -> None:

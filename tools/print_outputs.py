@@ -1,0 +1,95 @@
+"""Prints anew what the documentation shows: real commands on a real instance, with private servers.
+
+usage: print_outputs.py DIRECTORY reports|runbooks
+
+DIRECTORY, best /srv/kallithea, is where the instance is made, and must not be there. Run it on a quiet machine with the
+Python of a virtual environment that holds Kallithea and the tests' needs; DIRECTORY/venv becomes a link to that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
+
+import make_instance  # noqa: E402
+from servers.mariadb import MariaDB  # noqa: E402
+from servers.postgresql import PostgreSQL  # noqa: E402
+from sick_instance import make_sick  # noqa: E402
+
+LOG_ROWS = 10**6
+WRITTEN_MEANWHILE = """
+UPDATE users SET firstname = 'Anne' WHERE user_id = 3;
+DELETE FROM user_logs WHERE user_log_id IN (2001, 2002, 2003);
+INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
+    SELECT user_id, username, repository_name, user_ip, action, action_date FROM user_logs LIMIT 200;
+"""
+
+
+def instance(directory: Path, log_rows: int) -> Path:
+    """Make the instance and return its ini file."""
+    ini = make_instance.make(directory, log_rows)
+    (directory / "venv").symlink_to(sys.prefix)
+    return ini
+
+
+def gearbox(ini: Path, *words: str) -> str:
+    """Run a command as an admin would, and return what the terminal shows; ports of private servers left out."""
+    program = ini.parent / "venv" / "bin"
+    done = subprocess.run(
+        [str(program / "python"), str(program / "gearbox"), *words], cwd=str(ini.parent), universal_newlines=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, COLUMNS="80", PYTHONUNBUFFERED="1"))
+    print("%s: %d" % (" ".join(words), done.returncode))
+    return re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout)
+
+
+def print_reports(directory: Path) -> None:
+    """Print what perf-check says of a healthy instance, of its cache, and of the same instance made sick."""
+    ini, reports = instance(directory, 3000), ROOT / "docs" / "reports"
+    words = ["perf-check", "-c", str(ini)]
+    (reports / "healthy.txt").write_text(gearbox(ini, *words))
+    (reports / "cache-effect.txt").write_text(gearbox(ini, *words, "--only", "CAC002", "--all"))
+    make_sick(ini)
+    (reports / "sick.txt").write_text(gearbox(ini, *words))
+
+
+def print_runbooks(directory: Path) -> None:
+    """Print the steps of the runbooks: from SQLite to PostgreSQL, on to MariaDB, and back."""
+    servers: list[Any] = [PostgreSQL(), MariaDB()]
+    try:
+        for server in servers:
+            server.start()
+        ini = instance(directory, LOG_ROWS)
+        postgresql, mariadb = (server.url("kallithea") for server in servers)
+        steps: list[tuple[str, str, list[str]]] = [
+            ("plan", postgresql, ["--dry-run"]), ("copy", postgresql, []), ("refused", postgresql, ["--switch"]),
+            ("switch", postgresql, ["--catch-up", "--switch"]), ("to-mariadb", mariadb, ["--switch"]),
+            ("back", "sqlite:///%s" % (directory / "back.db"), ["--switch"])]
+        for name, url, words in steps:
+            if name == "refused":
+                with sqlite3.connect(str(directory / "kallithea.db")) as source:
+                    source.executescript(WRITTEN_MEANWHILE)
+            (directory / "url").write_text(url + "\n")
+            said = gearbox(ini, "db-migrate", "-c", "my.ini", "--to", "file:url", *words)
+            (ROOT / "docs" / "runbooks" / "output" / (name + ".txt")).write_text(said)
+    finally:
+        for server in servers:
+            server.remove()
+
+
+if __name__ == "__main__":
+    made = Path(sys.argv[1]).absolute()
+    if made.exists():
+        sys.exit("%s is there already" % made)
+    try:
+        {"reports": print_reports, "runbooks": print_runbooks}[sys.argv[2]](made)
+    finally:
+        shutil.rmtree(str(made), ignore_errors=True)
