@@ -85,9 +85,12 @@ def created_on(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     yield create
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def databases(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    """Kallithea's tables, empty, in all three engines; a test empties those it needs first."""
+    """Kallithea's tables, empty, in all three engines; a test empties those it needs first.
+
+    For one module, since other modules restart the servers.
+    """
     from kallithea_tables import Database
 
     urls = {
@@ -100,7 +103,7 @@ def databases(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFa
         database.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spoilable(postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """A SQLite with Kallithea's tables that enforces nothing, and servers that enforce everything; a row in each table.
 
