@@ -107,8 +107,8 @@ class MySQL(Dialect):
             try:
                 cursor.close()
             except AttributeError:
-                # PyMySQL stumbles over the socket that it has closed itself, and would once more with the cursor's end.
-                cursor.connection = None
+                # PyMySQL stumbles over the socket that it has closed itself, and would twice more when both are gone.
+                cursor.connection, cursor._result.unbuffered_active = None, False
 
     def _literal(self, connection: Connection, column: Column) -> str:
         name, kind = self._in_statement(connection, column.name), values.kind_of(column)
