@@ -39,7 +39,8 @@ def write_text(report: Report, stream: TextIO, everything: bool = False) -> None
     print(file=stream)
     for note in report.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
-    print("%s; %d checks in %.1f s" % (_counts(report.findings), len(report.checks), report.seconds), file=stream)
+    number = "1 check" if len(report.checks) == 1 else "%d checks" % len(report.checks)
+    print("%s; %s in %.1f s" % (_counts(report.findings), number, report.seconds), file=stream)
 
 
 def merged(findings: Sequence[Finding]) -> list[Finding]:

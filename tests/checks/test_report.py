@@ -104,7 +104,7 @@ def test_colours_need_a_terminal(monkeypatch):
         written[stream.isatty()] = stream.getvalue()
     assert written[True].count("\033[31;1m") == written[True].count("\033[0m") == 2
     assert written[True].replace("\033[31;1m", "").replace("\033[0m", "") == written[False]
-    assert written[False].endswith("Note: a note\n1 error, 0 warning, 0 advice, 0 unknown, 0 ok; 1 checks in 1.0 s\n")
+    assert written[False].endswith("Note: a note\n1 error, 0 warning, 0 advice, 0 unknown, 0 ok; 1 check in 1.0 s\n")
 
 
 def found(check, severity, diagnosis="it is so", subject="", cost=None):

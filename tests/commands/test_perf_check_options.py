@@ -163,7 +163,7 @@ TOY001 warning: the bear is well
   do:   set toy_level = ok
   more: gearbox perf-check --explain TOY001
 
-0 error, 1 warning, 0 advice, 0 unknown, 0 ok; 1 checks in """)
+0 error, 1 warning, 0 advice, 0 unknown, 0 ok; 1 check in """)
 
 
 def test_saved_findings_are_compared_later(perf_check, toys, tmp_path):
