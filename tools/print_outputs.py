@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,11 @@ def instance(directory: Path, log_rows: int) -> Path:
 
 def gearbox(ini: Path, *words: str) -> str:
     """Run a command as an admin would, and return what the terminal shows; ports of private servers left out."""
-    program = ini.parent / "venv" / "bin"
+    program, begun = ini.parent / "venv" / "bin", time.perf_counter()
     done = subprocess.run(
         [str(program / "python"), str(program / "gearbox"), *words], cwd=str(ini.parent), universal_newlines=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, COLUMNS="80", PYTHONUNBUFFERED="1"))
-    print("%s: %d" % (" ".join(words), done.returncode))
+    print("%s: status %d, %.1f s" % (" ".join(words), done.returncode, time.perf_counter() - begun))
     return re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout)
 
 
@@ -68,7 +69,8 @@ def print_runbooks(directory: Path) -> None:
         for server in servers:
             server.start()
         ini = instance(directory, LOG_ROWS)
-        postgresql, mariadb = (server.url("kallithea") for server in servers)
+        # As Kallithea's ini file has it, and so with mysqlclient.
+        postgresql, mariadb = (server.url("kallithea").replace("+pymysql", "") for server in servers)
         steps: list[tuple[str, str, list[str]]] = [
             ("plan", postgresql, ["--dry-run"]), ("copy", postgresql, []), ("refused", postgresql, ["--switch"]),
             ("switch", postgresql, ["--catch-up", "--switch"]), ("to-mariadb", mariadb, ["--switch"]),

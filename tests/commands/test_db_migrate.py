@@ -67,7 +67,7 @@ def test_replace_names_each_table_and_wants_a_yes(postgresql: Any, instance: Pat
     done = migrate(instance, url, "--replace", "-y")
     assert done.returncode == 0, done.stderr
     assert "precious" not in tables(postgresql, "replaced") and len(tables(postgresql, "replaced")) == 31
-    assert "%s names the source still. To change over, " % instance in done.stderr
+    assert "%s names the source still.\nTo change over, " % instance in done.stderr
 
 
 @pytest.mark.parametrize("answer, status", [("n\n", 3), ("\n", 3), ("y\n", 0)])
