@@ -113,8 +113,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         if args.switch:
             self._switch(migration)
         else:
-            self._say("%s names the source still.\n"
-                      "To change over, stop Kallithea and run this again with --catch-up --switch." % self.instance.path)
+            self._say("%s names the source still." % self.instance.path)
+            self._say("To change over, stop Kallithea and run this again with --catch-up --switch.")
         return EXIT_OK
 
     def _prove(self, args: Any, migration: Migration) -> None:
