@@ -82,22 +82,26 @@ def test_killed_at_any_instant_it_ends_with_the_same_verified_result(target: str
 servers = pytest.mark.parametrize("target", ["postgresql", "mariadb"], indirect=True)
 
 
-@servers
-@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
-def test_a_server_that_restarts_in_the_middle_is_one_sentence(
-    server: Any, target: str, large: Path, read: Any, when: str
-) -> None:
+def end_by_restart(server: Any, ini: Path, url: str, when: str) -> None:
+    """Restart a server in the middle of a migration, which ends in one sentence."""
     def restart() -> None:
         server.stop()
         server.start()
 
     at = At(when, restart)
-    with pytest.raises(TuneError) as raised, run.Migration(
-            instances.load(str(large)), target, progress=at) as migration:
+    with pytest.raises(TuneError) as raised, run.Migration(instances.load(str(ini)), url, progress=at) as migration:
         migration.run()
     said = str(raised.value)
     assert at.done and raised.value.exit_status == 4
     assert said.startswith("the migration stopped while ") and "\n" not in said and server.password not in said
+
+
+@servers
+@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
+def test_a_server_that_restarts_in_the_middle_is_one_sentence(
+    server: Any, target: str, large: Path, read: Any, when: str
+) -> None:
+    end_by_restart(server, large, target, when)
     state, stamped = standing(target)
     assert not stamped and state is not State.whole
     assert moved(large, target).differences == []
@@ -111,18 +115,7 @@ def test_a_source_that_restarts_in_the_middle_is_one_sentence(
 ) -> None:
     assert moved(large, target).differences == []
     ini, url = with_url(large, target), "sqlite:///%s" % (tmp_path / "moved.db")
-
-    def restart() -> None:
-        server.stop()
-        server.start()
-
-    at = At(when, restart)
-    with pytest.raises(TuneError) as raised, run.Migration(
-            instances.load(str(ini)), url, progress=at) as migration:
-        migration.run()
-    said = str(raised.value)
-    assert at.done and raised.value.exit_status == 4
-    assert said.startswith("the migration stopped while ") and "\n" not in said and server.password not in said
+    end_by_restart(server, ini, url, when)
     assert list(tmp_path.glob("moved*")) == []
     assert moved(ini, url).differences == []
     assert read(url) == read(target)
