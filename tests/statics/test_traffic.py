@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from servers.application import BIN, QUIET, Kallithea, instance_for_traffic
+from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.large import PIECE, commit_git, init_git, write_pieces
 from servers.tap import Tap
 
@@ -82,6 +82,8 @@ def transfers(server, name, large, target):
     url = server.url.replace("//", "//" + ACCOUNT)
     yield "git clone", "down", ["git", "clone", "-q", url + "/git-large", target / "git"]
     yield "hg clone", "down", ["hg", "clone", "-q", "-U", url + "/hg-large", target / "hg"]
+    run(BIN / "hg", "init", target / "pulled", cwd=target)
+    yield "hg pull", "down", ["hg", "-R", target / "pulled", "pull", "-q", url + "/hg-large"]
     yield "git push", "up", ["git", "-C", large.clones / "git", "push", "-q", url + "/git-" + name, "master"]
     yield "hg push", "up", ["hg", "-R", large.clones / "hg", "push", "-q", url + "/hg-" + name]
 
