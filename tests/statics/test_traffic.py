@@ -14,7 +14,10 @@ from servers.tap import Tap
 SERVERS = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
 PIECES = 25
 SIZE = PIECE * PIECES
-MUCH = SIZE / 5  # more than the buffers of sockets between client and server
+# More than the kernel's buffers of the sockets between client and server hold: up to 32 MB each (net.ipv4.tcp_rmem), of
+# which 28 MB in all were seen.
+PASSED = SIZE * 0.7
+GROWN = SIZE / 5
 LARGEST = 1 << 20  # a file that a proxy may write: no part of a clone that is worth talking of
 ACCOUNT = "admin:demo-password@"
 
@@ -100,8 +103,8 @@ def test_clones_and_pushes_pass_as_they_come(name, large, tap, web_server, progr
         print("%s: %s: %.1f of %.1f MB passed while the client stood still; proxy %+.1f MB, Kallithea %+.1f MB" % (
             name, title, *(size / 1e6 for size in (passed, SIZE, *more))))
         # What passed is in the buffers of sockets, the smallest part being the proxy's own.
-        assert passed < MUCH, title
-    assert peak(server.pid) - memory < MUCH
+        assert passed < PASSED, title
+    assert peak(server.pid) - memory < GROWN
     large_git, large_hg = large.clones / "git", large.clones / "hg"
     assert programs("git", "rev-parse", "master", cwd=tmp_path / "git") == programs(
         "git", "rev-parse", "master", cwd=large_git)
