@@ -104,10 +104,16 @@ def _options(context: Any) -> dict[str, str]:
     return {**found, "use": str(context.protocol)}
 
 
-def sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
-    """Read every section as written, so that a `%` in logging formats means nothing."""
+def raw(path: str) -> configparser.RawConfigParser:
+    """Parse the file as it is written, so that a `%` in logging formats means nothing."""
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(path, encoding="utf-8")
+    return parser
+
+
+def sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
+    """Return every section as it is written, with `changes`."""
+    parser = raw(path)
     return {name: {**parser._sections[name], **changes.get(name, {})}  # type: ignore[attr-defined]
             for name in parser.sections()}

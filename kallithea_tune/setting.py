@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import configparser
 import os
 from typing import Callable, Optional, Sequence
 
-from kallithea_tune import inifile
+from kallithea_tune import inifile, pastedeploy
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.instance import Instance, load
 
@@ -17,10 +16,7 @@ def place(instance: Instance, option: str) -> Optional[tuple[str, str]]:
     As PasteDeploy has it: ``[DEFAULT]`` before the section, and that before what its ``use`` names, in another file,
     too. Raises ConfigError where it is not plain.
     """
-    parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(instance.path, encoding="utf-8")
-    if option in parser.defaults():
+    if option in pastedeploy.raw(instance.path).defaults():
         return instance.path, "DEFAULT"
     options = dict(instance.sections.get(instance.section, {}))
     for form in ("set ", "get "):
