@@ -1,9 +1,11 @@
-"""What a proxy that buffers does to a clone: nginx as static-export writes it, and as most write it, in one run.
+"""What a proxy that buffers does to a clone: nginx as static-export writes it, and as most write
+it, in one run.
 
 usage: clone_through_proxy.py [MEGABYTES]
 
-A real Kallithea with a Git repository of random data. Each clone is stopped for a moment after its first 2 MB, as a
-slow line would do it, to see how much of it the proxy takes from Kallithea meanwhile, and how much it puts on the disk.
+A real Kallithea with a Git repository of random data. Each clone is stopped for a moment after its
+first 2 MB, as a slow line would do it, to see how much of it the proxy takes from Kallithea
+meanwhile, and how much it puts on the disk.
 """
 
 from __future__ import annotations
@@ -33,13 +35,17 @@ BUFFERING = re.compile(r"(?m)^\s*(proxy_buffering off|proxy_request_buffering of
 
 
 class Disk:
-    """Watches how much the open files of a server below a directory take; nginx unlinks them at once."""
+    """Watches how much the open files of a server below a directory take; nginx unlinks them at
+    once.
+    """
 
     def __init__(self, server: WebServer, directory: Path) -> None:
         self.most, self._stop = 0, threading.Event()
         words = ["ps", "-o", "pid=", "--ppid", str(server.pid)]
-        children = subprocess.run(words, stdout=subprocess.PIPE, universal_newlines=True).stdout.split()
-        self._places = ["/proc/%s/fd" % pid for pid in children]
+        children = subprocess.run(
+            words, stdout=subprocess.PIPE, universal_newlines=True
+        ).stdout.split()
+        self._places = [f"/proc/{pid}/fd" for pid in children]
         self._directory = str(directory)
         self._thread = threading.Thread(target=self._watch)
 
@@ -63,7 +69,9 @@ class Disk:
         self._thread.join()
 
 
-def cloned(name: str, scratch: Path, public: Path, application: Kallithea, change: Callable[[str], str]) -> None:
+def cloned(
+    name: str, scratch: Path, public: Path, application: Kallithea, change: Callable[[str], str]
+) -> None:
     """Clone through nginx, and print what happened."""
     tap = Tap(application.port)
     server, _ = started("nginx", public, tap, change=change)
@@ -71,8 +79,10 @@ def cloned(name: str, scratch: Path, public: Path, application: Kallithea, chang
         with Disk(server, server.directory / "proxy") as disk:
             words = ["git", "clone", "-q", server.url + "/git-large", str(scratch / name)]
             passed = tap.passed_beyond("down", 2_000_000, words, env=QUIET)
-        print("%-12s %6.1f of %6.1f MB left Kallithea while the client stood still; %6.1f MB of temporary files" % (
-            name, passed / 1e6, tap.down / 1e6, disk.most / 1e6))
+        print(
+            "%-12s %6.1f of %6.1f MB left Kallithea while the client stood still; %6.1f MB of temporary files"
+            % (name, passed / 1e6, tap.down / 1e6, disk.most / 1e6)
+        )
     finally:
         tap.close()
         server.remove()

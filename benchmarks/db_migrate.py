@@ -1,12 +1,13 @@
-"""Compares db-migrate with its peers, all in one run on the same private servers, and prints times, memory and ratios.
+"""Compares db-migrate with its peers, all in one run on the same private servers, and prints times,
+memory and ratios.
 
 usage: db_migrate.py DIRECTORY PART [ROWS ...]
 
-PART is ``postgresql`` (against pgloader and COPY), ``mysql`` (against sqlite3-to-mysql, if the environment
-variable SQLITE3MYSQL names its program, and LOAD DATA) or ``growth`` (SQLite to both, for each number of ROWS). ROWS
-are log rows; a tenth as many comments come with them. Databases are made in DIRECTORY by generate.py and kept there;
-those over a million rows repeat the first million. Run it with the Python of the virtual environment that holds
-Kallithea.
+PART is ``postgresql`` (against pgloader and COPY), ``mysql`` (against sqlite3-to-mysql, if the
+environment variable SQLITE3MYSQL names its program, and LOAD DATA) or ``growth`` (SQLite to both,
+for each number of ROWS). ROWS are log rows; a tenth as many comments come with them. Databases are
+made in DIRECTORY by generate.py and kept there; those over a million rows repeat the first million.
+Run it with the Python of the virtual environment that holds Kallithea.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ MILLION = 10**6
 # Run in a process of its own, so that its memory can be measured: everything up to the revision.
 OURS = """
 import json, sys
-from kallithea_tune import instance
-from kallithea_tune.migration import run
+from kallithea_tune.config import instance
+from kallithea_tune.db_migrate import migration
 with run.Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
     migration.check()
     report = migration.run()
@@ -53,13 +54,17 @@ def taken(*words: object, given: str = "", **environment: str) -> Taken:
         source.seek(0)
         began = time.perf_counter()
         process = subprocess.Popen(
-            [str(word) for word in words], stdin=source, stdout=output, env=dict(os.environ, **environment))
+            [str(word) for word in words],
+            stdin=source,
+            stdout=output,
+            env=dict(os.environ, **environment),
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if status:
-        sys.exit("%s failed: %s" % (words[0], text))
+        sys.exit(f"{words[0]} failed: {text}")
     return Taken(seconds, usage.ru_maxrss / 1024, text)
 
 
@@ -71,8 +76,16 @@ def database(directory: Path, rows: int) -> Path:
         multiply(str(path) + ".part", rows // MILLION)
         os.rename(str(path) + ".part", str(path))
     elif not path.exists():
-        subprocess.run([sys.executable, str(ROOT / "benchmarks" / "generate.py"), str(path), str(rows),
-                        str(rows // 10)], check=True)
+        subprocess.run(
+            [
+                sys.executable,
+                str(ROOT / "benchmarks" / "generate.py"),
+                str(path),
+                str(rows),
+                str(rows // 10),
+            ],
+            check=True,
+        )
     return path
 
 
@@ -81,31 +94,52 @@ def multiply(path: str, times: int) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA synchronous = OFF")
     for table, key, count in (
-            ("user_logs", "user_log_id", MILLION), ("changeset_comments", "comment_id", MILLION // 10)):
-        rest = ", ".join(row[1] for row in connection.execute("PRAGMA table_info(%s)" % table) if row[1] != key)
+        ("user_logs", "user_log_id", MILLION),
+        ("changeset_comments", "comment_id", MILLION // 10),
+    ):
+        rest = ", ".join(
+            row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != key
+        )
         for number in range(1, times):
-            connection.execute("INSERT INTO %s (%s, %s) SELECT %s + %d, %s FROM %s WHERE %s <= %d" % (
-                table, key, rest, key, count * number, rest, table, key, count))
+            connection.execute(
+                "INSERT INTO %s (%s, %s) SELECT %s + %d, %s FROM %s WHERE %s <= %d"
+                % (table, key, rest, key, count * number, rest, table, key, count)
+            )
             connection.commit()
     connection.close()
 
 
 def ours(directory: Path, source: Path, url: str) -> dict[str, Any]:
-    """Migrate `source` to `url`; return seconds of each step and in total (``wall``), rows, and peak memory."""
+    """Migrate `source` to `url`; return seconds of each step and in total (``wall``), rows, and
+    peak memory.
+    """
     ini = directory / "benchmark.ini"
     if not ini.exists():
-        subprocess.run([str(BIN / "kallithea-cli"), "config-create", str(ini)], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [str(BIN / "kallithea-cli"), "config-create", str(ini)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     text = ini.read_text().splitlines()
-    ini.write_text("\n".join(
-        "sqlalchemy.url = sqlite:///%s" % source if line.startswith("sqlalchemy.url") else line for line in text))
+    ini.write_text(
+        "\n".join(
+            f"sqlalchemy.url = sqlite:///{source}" if line.startswith("sqlalchemy.url") else line
+            for line in text
+        )
+    )
     done = taken(sys.executable, "-c", OURS, ini, given=url)
-    return dict(json.loads(done.output.splitlines()[-1]), wall=done.seconds, megabytes=done.megabytes)
+    return dict(
+        json.loads(done.output.splitlines()[-1]), wall=done.seconds, megabytes=done.megabytes
+    )
 
 
 def show(name: str, seconds: float, megabytes: float, rows: int, note: str = "") -> None:
     """Print a line of the table."""
-    print("%-44s %7.1f s %10s rows/s %6.0f MB  %s" % (name, seconds, "{:,.0f}".format(rows / seconds), megabytes, note),
-          flush=True)
+    print(
+        "%-44s %7.1f s %10s rows/s %6.0f MB  %s"
+        % (name, seconds, f"{rows / seconds:,.0f}", megabytes, note),
+        flush=True,
+    )
 
 
 def show_ours(name: str, done: dict[str, Any], peer: float = 0, floor: float = 0) -> None:
@@ -113,22 +147,43 @@ def show_ours(name: str, done: dict[str, Any], peer: float = 0, floor: float = 0
     steps, rows = done["seconds"], done["rows"]
     transfer = steps["copy"] + steps["keys and indexes"]
     verified = transfer + steps["verify"]
-    show(name + ", transfer", transfer, done["megabytes"], rows, "%.2f of the peer" % (transfer / peer) if peer else "")
-    show("    with verification", verified, done["megabytes"], rows,
-         "%.2f of the peer" % (verified / peer) if peer else "")
-    show("    everything, preflight and proofs included", done["wall"], done["megabytes"], rows,
-         "%.2f of the peer" % (done["wall"] / peer) if peer else "")
-    print("    %s%s" % (", ".join("%s %.1f s" % item for item in steps.items()),
-                        "; copy is %.2f times the floor" % (steps["copy"] / floor) if floor else ""), flush=True)
+    show(
+        name + ", transfer",
+        transfer,
+        done["megabytes"],
+        rows,
+        f"{transfer / peer:.2f} of the peer" if peer else "",
+    )
+    show(
+        "    with verification",
+        verified,
+        done["megabytes"],
+        rows,
+        f"{verified / peer:.2f} of the peer" if peer else "",
+    )
+    show(
+        "    everything, preflight and proofs included",
+        done["wall"],
+        done["megabytes"],
+        rows,
+        "{:.2f} of the peer".format(done["wall"] / peer) if peer else "",
+    )
+    print(
+        "    {}{}".format(
+            ", ".join("{} {:.1f} s".format(*item) for item in steps.items()),
+            "; copy is {:.2f} times the floor".format(steps["copy"] / floor) if floor else "",
+        ),
+        flush=True,
+    )
 
 
 def ready_files(source: Path, directory: Path) -> dict[str, Path]:
     """Write every table as text, as it would go over, for the floor."""
-    from kallithea_tune.migration import connect, plan
-    from kallithea_tune.migration.dialects import dialect_of
-    from kallithea_tune.migration.transfer import End
+    from kallithea_tune.db_migrate import connect, plan
+    from kallithea_tune.db_migrate.copy import End
+    from kallithea_tune.db_migrate.engines import dialect_of
 
-    engine = connect.source_engine("sqlite:///%s" % source)
+    engine = connect.source_engine(f"sqlite:///{source}")
     files = {}
     directory.chmod(0o755)
     with engine.connect() as connection:
@@ -151,8 +206,8 @@ def metadata() -> Any:
 
 def floor(url: str, files: dict[str, Path], command: Any, name: str) -> Taken:
     """Load the ready files by the engine's own program into tables as db-migrate makes them."""
-    from kallithea_tune.migration import connect, schema
-    from kallithea_tune.migration.dialects import dialect_of
+    from kallithea_tune.db_migrate import connect, schema
+    from kallithea_tune.db_migrate.engines import dialect_of
 
     engine = connect.target_engine(url)
     dialect = dialect_of(engine)
@@ -160,13 +215,15 @@ def floor(url: str, files: dict[str, Path], command: Any, name: str) -> Taken:
     with engine.begin() as connection:
         dialect.begin_load(connection)
         schema.create_tables(connection, list(schema.ordered(copies)), dialect)
-    return command("".join(statement + "\n" for statement in statements(engine, copies, files, name)))
+    return command(
+        "".join(statement + "\n" for statement in statements(engine, copies, files, name))
+    )
 
 
 def statements(engine: Any, copies: Any, files: dict[str, Path], name: str) -> Any:
     """Yield what the engine's own program is given."""
-    from kallithea_tune.migration.dialects.mysql import MySQL
-    from kallithea_tune.migration.dialects.postgresql import FORMAT
+    from kallithea_tune.db_migrate.engines.mysql import MySQL
+    from kallithea_tune.db_migrate.engines.postgresql import FORMAT
 
     with engine.connect() as connection:
         if name == "mysql":
@@ -177,8 +234,9 @@ def statements(engine: Any, copies: Any, files: dict[str, Path], name: str) -> A
                 yield MySQL()._load_statement(connection, copies.tables[table], str(path)) + ";"
             else:
                 columns = ", ".join(quoted(column.name) for column in copies.tables[table].columns)
-                # Read by the server itself: psql's \\copy takes a line with \\. in a text for the end.
-                yield "COPY %s (%s) FROM '%s' (%s);" % (quoted(table), columns, path, FORMAT)
+                # Read by the server itself: psql's \\copy takes a line with \\. in a text for the
+                # end.
+                yield f"COPY {quoted(table)} ({columns}) FROM '{path}' ({FORMAT});"
 
 
 def against_postgresql(directory: Path, rows: int) -> None:
@@ -188,12 +246,16 @@ def against_postgresql(directory: Path, rows: int) -> None:
     source, server = database(directory, rows), PostgreSQL()
     try:
         server.start()
-        peer = taken("pgloader", "--quiet", "sqlite://%s" % source, server.url("peer"))
+        peer = taken("pgloader", "--quiet", f"sqlite://{source}", server.url("peer"))
         with tempfile.TemporaryDirectory(dir=str(directory)) as scratch:
             files = ready_files(source, Path(scratch))
             url = server.url("floor")
-            least = floor(url, files, lambda given: taken(
-                "psql", "-q", "-v", "ON_ERROR_STOP=1", url, given=given), "postgresql")
+            least = floor(
+                url,
+                files,
+                lambda given: taken("psql", "-q", "-v", "ON_ERROR_STOP=1", url, given=given),
+                "postgresql",
+            )
         done = ours(directory, source, server.url("ours"))
     finally:
         server.remove()
@@ -212,13 +274,35 @@ def against_mysql(directory: Path, rows: int) -> None:
         server.start()
         if os.environ.get("SQLITE3MYSQL"):
             server.url("peer")
-            peer = taken(os.environ["SQLITE3MYSQL"], "-f", source, "-d", "peer", *login, "--mysql-password",
-                         server.password, "-c", "5000", "-q")
+            peer = taken(
+                os.environ["SQLITE3MYSQL"],
+                "-f",
+                source,
+                "-d",
+                "peer",
+                *login,
+                "--mysql-password",
+                server.password,
+                "-c",
+                "5000",
+                "-q",
+            )
         with tempfile.TemporaryDirectory(dir=str(directory)) as scratch:
             files = ready_files(source, Path(scratch))
-            least = floor(server.url("floor"), files, lambda given: taken(
-                "mariadb", *login, "--local-infile=1", "--default-character-set=utf8mb4", "floor", given=given,
-                MYSQL_PWD=server.password), "mysql")
+            least = floor(
+                server.url("floor"),
+                files,
+                lambda given: taken(
+                    "mariadb",
+                    *login,
+                    "--local-infile=1",
+                    "--default-character-set=utf8mb4",
+                    "floor",
+                    given=given,
+                    MYSQL_PWD=server.password,
+                ),
+                "mysql",
+            )
         done = ours(directory, source, server.url("ours").replace("+pymysql", ""))
         python = ours(directory, source, server.url("ours"))
     finally:
@@ -239,9 +323,15 @@ def growth(directory: Path, *counts: int) -> None:
         try:
             server.start()
             for rows in counts:
-                print("%s, %s log rows" % (type(server).__name__, "{:,}".format(rows)))
-                show_ours("db-migrate", ours(
-                    directory, database(directory, rows), server.url("ours").replace("+pymysql", "")))
+                print("{}, {} log rows".format(type(server).__name__, f"{rows:,}"))
+                show_ours(
+                    "db-migrate",
+                    ours(
+                        directory,
+                        database(directory, rows),
+                        server.url("ours").replace("+pymysql", ""),
+                    ),
+                )
         finally:
             server.remove()
 
@@ -251,7 +341,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     directory, part = Path(sys.argv[1]).resolve(), sys.argv[2]
     counts = [int(word) for word in sys.argv[3:]] or [MILLION]
-    {"postgresql": against_postgresql, "mysql": against_mysql, "growth": growth}[part](directory, *counts)
+    {"postgresql": against_postgresql, "mysql": against_mysql, "growth": growth}[part](
+        directory, *counts
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""What a full run of perf-check costs: whether the budget is kept, the peak of memory, the time of each check.
+"""What a full run of perf-check costs: whether the budget is kept, the peak of memory, the time of
+each check.
 
 usage: full_run.py INI [BUDGET ...]
 
-Without budgets 30 seconds. Run it with the Python that has Kallithea. Memory is the proportional set size (PSS) of the
-command and all its children together, every 50 ms, so that what they share counts once. Ends with 1 where a run takes
-longer than its budget and 3 seconds, for processes that start and end.
+Without budgets 30 seconds. Run it with the Python that has Kallithea. Memory is the proportional
+set size (PSS) of the command and all its children together, every 50 ms, so that what they share
+counts once. Ends with 1 where a run takes longer than its budget and 3 seconds, for processes that
+start and end.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def pss(process: psutil.Process) -> float:
 
 
 def sampled(command: list) -> tuple:
-    """Run `command`; return what it printed and the peaks of memory: all together, and the command alone."""
+    """Run `command`; return what it printed and the peaks of memory: all together, and the command
+    alone.
+    """
     together = alone = 0.0
     process = subprocess.Popen(command, stdout=subprocess.PIPE)
     parent = psutil.Process(process.pid)
@@ -45,19 +49,34 @@ def sampled(command: list) -> tuple:
 
 def run_here(ini: str, budget: float) -> None:
     """Run all checks in this process and print what each took, as JSON."""
-    from kallithea_tune import instance
-    from kallithea_tune.checks import model, runner
+    from kallithea_tune.config import instance
+    from kallithea_tune.perf_check import model, runner
 
     checks = model.all_checks()
     titles = {item.title: item for item in checks}
     began: list = []
     report = runner.run(
-        instance.load(ini), checks, budget, progress=lambda title, *_: began.append((title, time.monotonic())))
+        instance.load(ini),
+        checks,
+        budget,
+        progress=lambda title, *_: began.append((title, time.monotonic())),
+    )
     ends = [moment for _, moment in began[1:]] + [time.monotonic()]
-    taken = [{"check": titles[title].id, "may": titles[title].seconds, "shares": titles[title].shares,
-              "took": end - moment} for (title, moment), end in zip(began, ends)]
+    taken = [
+        {
+            "check": titles[title].id,
+            "may": titles[title].seconds,
+            "shares": titles[title].shares,
+            "took": end - moment,
+        }
+        for (title, moment), end in zip(began, ends)
+    ]
     unknown = sum(found.severity is model.Severity.unknown for found in report.findings)
-    print(json.dumps({"seconds": report.seconds, "checks": taken, "notes": report.notes, "unknown": unknown}))
+    print(
+        json.dumps(
+            {"seconds": report.seconds, "checks": taken, "notes": report.notes, "unknown": unknown}
+        )
+    )
 
 
 def main() -> int:
@@ -68,9 +87,11 @@ def main() -> int:
         seen, together, alone = sampled([sys.executable, __file__, "--here", ini, str(budget)])
         late |= seen["seconds"] > budget + SPARE_S
         may = {item["shares"] or item["check"]: item["may"] for item in seen["checks"]}
-        print("budget %g s: %.1f s, %d checks, %d findings not measured; probes may take %.1f s together" % (
-            budget, seen["seconds"], len(seen["checks"]), seen["unknown"], sum(may.values())))
-        print("memory: %.0f MB at most, %.0f MB of them the command itself" % (together, alone))
+        print(
+            "budget %g s: %.1f s, %d checks, %d findings not measured; probes may take %.1f s together"
+            % (budget, seen["seconds"], len(seen["checks"]), seen["unknown"], sum(may.values()))
+        )
+        print(f"memory: {together:.0f} MB at most, {alone:.0f} MB of them the command itself")
         for note in seen["notes"]:
             print("note: " + note)
         for item in sorted(seen["checks"], key=lambda item: -item["took"])[:SHOWN]:

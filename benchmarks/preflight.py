@@ -2,8 +2,9 @@
 
 usage: preflight.py DIRECTORY [LOG_ROWS ...]
 
-Without numbers 10,000, 100,000 and 1,000,000 log rows. Run it with the Python of the virtual environment that holds
-Kallithea. The target is another SQLite database, told to be PostgreSQL, so that no server is asked.
+Without numbers 10,000, 100,000 and 1,000,000 log rows. Run it with the Python of the virtual
+environment that holds Kallithea. The target is another SQLite database, told to be PostgreSQL, so
+that no server is asked.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ SIZES = (10_000, 100_000, 1_000_000)
 
 
 def look(path: str) -> dict[str, float]:
-    """Look through one database, and read all of its rows; return seconds of both and peak memory in megabytes."""
+    """Look through one database, and read all of its rows; return seconds of both and peak memory
+    in megabytes.
+    """
     from kallithea.model import db, meta
 
-    from kallithea_tune.migration import connect, plan, schema
-    from kallithea_tune.migration.dialects import dialect_of
-    from kallithea_tune.migration.preflight import holders
-    from kallithea_tune.migration.preflight.look import Look
-    from kallithea_tune.migration.transfer import End
+    from kallithea_tune.db_migrate import connect, plan, schema
+    from kallithea_tune.db_migrate.copy import End
+    from kallithea_tune.db_migrate.engines import dialect_of
+    from kallithea_tune.db_migrate.preflight import holders
+    from kallithea_tune.db_migrate.preflight.look import Look
 
     assert db.User
     engine = connect.source_engine("sqlite:///" + path)
@@ -41,7 +44,11 @@ def look(path: str) -> dict[str, float]:
     seconds = time.perf_counter() - begun
     assert not found.findings, found.findings
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"seconds": seconds, "memory": memory, "reading": reading(path, [table.name for table in tables])}
+    return {
+        "seconds": seconds,
+        "memory": memory,
+        "reading": reading(path, [table.name for table in tables]),
+    }
 
 
 def reading(path: str, names: list[str]) -> float:
@@ -49,7 +56,7 @@ def reading(path: str, names: list[str]) -> float:
     connection = sqlite3.connect(path)
     begun = time.perf_counter()
     for name in names:
-        cursor = connection.execute('SELECT * FROM "%s"' % name)
+        cursor = connection.execute(f'SELECT * FROM "{name}"')
         while cursor.fetchmany(1000):
             pass
     return time.perf_counter() - begun
@@ -62,13 +69,23 @@ def main(directory: Path, sizes: list[int]) -> None:
         path = directory / ("preflight-%d.db" % size)
         if not path.exists():
             generate = Path(__file__).with_name("generate.py")
-            subprocess.run([sys.executable, str(generate), str(path), str(size), str(size // 10)], check=True)
+            subprocess.run(
+                [sys.executable, str(generate), str(path), str(size), str(size // 10)], check=True
+            )
         said = subprocess.run(
-            [sys.executable, __file__, "--look", str(path)], check=True, stdout=subprocess.PIPE).stdout
+            [sys.executable, __file__, "--look", str(path)], check=True, stdout=subprocess.PIPE
+        ).stdout
         found = json.loads(said)
-        print("%12s %8.2f s %8.2f s %7.2f %5.0f MB" % (
-            "{:,}".format(size), found["seconds"], found["reading"], found["seconds"] / found["reading"],
-            found["memory"]))
+        print(
+            "%12s %8.2f s %8.2f s %7.2f %5.0f MB"
+            % (
+                f"{size:,}",
+                found["seconds"],
+                found["reading"],
+                found["seconds"] / found["reading"],
+                found["memory"],
+            )
+        )
 
 
 if __name__ == "__main__":

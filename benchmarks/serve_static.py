@@ -1,9 +1,10 @@
-"""Requests per second for one file: served by the application itself, and by each web server before it.
+"""Requests per second for one file: served by the application itself, and by each web server before
+it.
 
 usage: serve_static.py .../kallithea/public [PATH]
 
-Needs wrk, and the web servers that are to be measured. Eight connections, one client thread; the rounds alternate, the
-best of each counts, and the ratio to the application is printed.
+Needs wrk, and the web servers that are to be measured. Eight connections, one client thread; the
+rounds alternate, the best of each counts, and the ratio to the application is printed.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def requests_per_second(url: str) -> float:
 
 def main() -> None:
     """Start all, measure them in turn, and print the best of each."""
-    public, path = Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "css/style.css"
+    public, path = (
+        Path(sys.argv[1]).resolve(),
+        sys.argv[2] if len(sys.argv) > 2 else "css/style.css",
+    )
     scratch = Path(tempfile.mkdtemp())
     running = []
     try:
@@ -57,7 +61,10 @@ def main() -> None:
             for name, url in urls.items():
                 best[name] = max(best[name], requests_per_second(url))
         for name, rate in best.items():
-            print("%-12s %7.0f requests/s, %4.1f times the application" % (name, rate, rate / best["application"]))
+            print(
+                "%-12s %7.0f requests/s, %4.1f times the application"
+                % (name, rate, rate / best["application"])
+            )
     finally:
         for one in reversed(running):
             one.remove()

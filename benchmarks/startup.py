@@ -1,8 +1,10 @@
-"""Compares ``gearbox help perf-check`` with ``gearbox --help`` where kallithea-tune is hidden, in turn.
+"""Compares ``gearbox help perf-check`` with ``gearbox --help`` where kallithea-tune is hidden, in
+turn.
 
 usage: startup.py [GEARBOX ...]
 
-Without a path, the gearbox beside this Python. Ends with 1 where it takes more than 1.3 times the CPU time.
+Without a path, the gearbox beside this Python. Ends with 1 where it takes more than 1.3 times the
+CPU time.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ def hidden(directory: str) -> dict:
 def taken(command: list, environment: dict) -> tuple:
     """Run a command once; return its wall clock and its CPU time in milliseconds."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall * 1000, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
 
@@ -49,16 +53,21 @@ def versions(gearbox: str) -> str:
     """Name gearbox and its Python with their versions."""
     code = "import sys; from importlib.metadata import version; print(version('gearbox'), sys.version.split()[0])"
     said = subprocess.run(
-        [str(Path(gearbox).with_name("python")), "-c", code], check=True, stdout=subprocess.PIPE,
-        universal_newlines=True)
-    return "gearbox %s, Python %s" % tuple(said.stdout.split())
+        [str(Path(gearbox).with_name("python")), "-c", code],
+        check=True,
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+    )
+    return "gearbox {}, Python {}".format(*tuple(said.stdout.split()))
 
 
 def measure(gearbox: str) -> float:
     """Print the medians of one gearbox, and return the ratio of CPU times."""
     with tempfile.TemporaryDirectory() as directory:
         bare = hidden(directory)
-        said = subprocess.run([gearbox, "--help"], env=bare, check=True, stdout=subprocess.PIPE).stdout
+        said = subprocess.run(
+            [gearbox, "--help"], env=bare, check=True, stdout=subprocess.PIPE
+        ).stdout
         assert b"perf-check" not in said, "kallithea-tune is not hidden"
         commands = {
             "--help, kallithea-tune hidden": ([gearbox, "--help"], bare),
@@ -72,16 +81,21 @@ def measure(gearbox: str) -> float:
                 took = taken(command, environment)
                 runs[name] += [took] if number else []
     print(versions(gearbox))
-    medians = {name: [statistics.median(column) for column in zip(*kept)] for name, kept in runs.items()}
+    medians = {
+        name: [statistics.median(column) for column in zip(*kept)] for name, kept in runs.items()
+    }
     for name, (wall, cpu) in medians.items():
         print("  gearbox %-30s %6.1f ms wall, %6.1f ms CPU" % (name, wall, cpu))
     first, *_, last = medians.values()
-    print("  ratio of the last to the first: %.2f wall, %.2f CPU (at most %.1f)" % (
-        last[0] / first[0], last[1] / first[1], MOST))
+    print(
+        f"  ratio of the last to the first: {last[0] / first[0]:.2f} wall, {last[1] / first[1]:.2f} CPU (at most {MOST:.1f})"
+    )
     return last[1] / first[1]
 
 
 if __name__ == "__main__":
-    found = [measure(os.path.abspath(name))
-             for name in sys.argv[1:] or [str(Path(sys.executable).with_name("gearbox"))]]
+    found = [
+        measure(os.path.abspath(name))
+        for name in sys.argv[1:] or [str(Path(sys.executable).with_name("gearbox"))]
+    ]
     sys.exit(int(max(found) > MOST))

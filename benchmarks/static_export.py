@@ -2,10 +2,11 @@
 
 usage: static_export.py DIRECTORY-OF-STATIC-FILES [INI [CODINGS]]
 
-The full export of the directory, against WhiteNoise's compressor on a copy of it; with an ini file, a run that changes
-nothing, against ``gearbox --help`` plus reading the application's settings as PasteDeploy does. The processor's time
-is printed beside the wall's, for a machine that has other things to do. Needs ``pip install whitenoise brotli``.
-WhiteNoise before 6.9 compresses on one core, later ones on all.
+The full export of the directory, against WhiteNoise's compressor on a copy of it; with an ini file,
+a run that changes nothing, against ``gearbox --help`` plus reading the application's settings as
+PasteDeploy does. The processor's time is printed beside the wall's, for a machine that has other
+things to do. Needs ``pip install whitenoise brotli``. WhiteNoise before 6.9 compresses on one core,
+later ones on all.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ QUICK_ROUNDS = 9
 GEARBOX = str(Path(sys.executable).parent / "gearbox")
 EXPORT = """
 import sys
-from kallithea_tune.probes.static_files import collect
-from kallithea_tune.release import Recipe
-from kallithea_tune.statics import compress, publish
-from kallithea_tune.statics.plan import Served, make
+from kallithea_tune.static_export.collect import collect
+from kallithea_tune.static_export.manifest import Recipe
+from kallithea_tune.static_export import compress, publish
+from kallithea_tune.static_export.plan import Served, make
 source, target, codings = sys.argv[1:]
 served = Served("benchmark", "1", (source,), collect([source], {}))
 publish.carry_out(make(None, served, Recipe(codings=compress.parse_codings(codings))), target)
@@ -46,7 +47,9 @@ Taken = Tuple[float, float]
 
 
 def taken(do: Callable[[], object]) -> Taken:
-    """Return the seconds that `do` took on the wall, and of the processor in its child processes."""
+    """Return the seconds that `do` took on the wall, and of the processor in its child
+    processes.
+    """
     began, before = time.perf_counter(), os.times()
     do()
     after = os.times()
@@ -61,8 +64,11 @@ def run(*words: str) -> None:
 def sizes(directory: str, suffix: str) -> int:
     """Return the bytes of all files below `directory` that end with `suffix`."""
     return sum(
-        os.path.getsize(os.path.join(parent, name)) for parent, _, names in os.walk(directory) for name in names
-        if name.endswith(suffix))
+        os.path.getsize(os.path.join(parent, name))
+        for parent, _, names in os.walk(directory)
+        for name in names
+        if name.endswith(suffix)
+    )
 
 
 def whitenoise(source: str, target: str) -> None:
@@ -73,9 +79,17 @@ def whitenoise(source: str, target: str) -> None:
 
 def ratio(name: str, ours: list, peer: list) -> None:
     """Print the best of each, and what ours is of the peer's."""
-    print("%-16s %6.2f s (processor %6.2f s), peer %6.2f s (%6.2f s): %.2f of the peer's time" % (
-        name, min(ours)[0], min(item[1] for item in ours), min(peer)[0], min(item[1] for item in peer),
-        min(ours)[0] / min(peer)[0]))
+    print(
+        "%-16s %6.2f s (processor %6.2f s), peer %6.2f s (%6.2f s): %.2f of the peer's time"
+        % (
+            name,
+            min(ours)[0],
+            min(item[1] for item in ours),
+            min(peer)[0],
+            min(item[1] for item in peer),
+            min(ours)[0] / min(peer)[0],
+        )
+    )
 
 
 def full(source: str, codings: str, scratch: str) -> None:
@@ -84,9 +98,17 @@ def full(source: str, codings: str, scratch: str) -> None:
     for number in range(ROUNDS):
         one, other = os.path.join(scratch, "w%d" % number), os.path.join(scratch, "s%d" % number)
         peer.append(taken(functools.partial(whitenoise, source, one)))
-        ours.append(taken(functools.partial(run, sys.executable, "-c", EXPORT, source, other, codings)))
-    for name, directory in (("WhiteNoise " + metadata.version("whitenoise"), one), ("static-export", other)):
-        found = ["%s %9d bytes" % (suffix, sizes(os.path.realpath(directory), suffix)) for suffix in (".gz", ".br")]
+        ours.append(
+            taken(functools.partial(run, sys.executable, "-c", EXPORT, source, other, codings))
+        )
+    for name, directory in (
+        ("WhiteNoise " + metadata.version("whitenoise"), one),
+        ("static-export", other),
+    ):
+        found = [
+            "%s %9d bytes" % (suffix, sizes(os.path.realpath(directory), suffix))
+            for suffix in (".gz", ".br")
+        ]
         print("%-16s %s" % (name, "   ".join(found)))
     ratio("full export", ours, peer)
 

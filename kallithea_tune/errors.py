@@ -28,7 +28,9 @@ class NotMeasured(Exception):
 
 
 def interrupted(error: Optional[BaseException]) -> bool:
-    """Whether `error` is a KeyboardInterrupt or came up while one was handled, which it must not hide."""
+    """Whether `error` is a KeyboardInterrupt or came up while one was handled, which it must not
+    hide.
+    """
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

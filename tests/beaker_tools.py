@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any, Mapping
 
-from kallithea_tune.instance import load
-from kallithea_tune.probes import beaker_config
+from kallithea_tune.app import beaker_config
+from kallithea_tune.config.instance import load
 
 PAGES = ("/", "/hg-one", "/git-one", "/hg-one/feed/atom")
 _VISIT = """
@@ -27,10 +27,16 @@ print(json.dumps({"regions": cache_regions, "statuses": [answer.status_int for a
 
 
 def visit(ini: Path, *paths: str) -> Mapping[str, Any]:
-    """Have the real application answer GET requests without a cookie; return Beaker's regions as it has them."""
+    """Have the real application answer GET requests without a cookie; return Beaker's regions as it
+    has them.
+    """
     said = subprocess.run(
-        [sys.executable, "-c", _VISIT, str(ini), *paths], cwd=str(ini.parent), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, universal_newlines=True)
+        [sys.executable, "-c", _VISIT, str(ini), *paths],
+        cwd=str(ini.parent),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     assert said.returncode == 0, said.stderr
     answered = json.loads(said.stdout.splitlines()[-1])
     assert answered["statuses"] == [200] * len(paths)
@@ -46,22 +52,35 @@ def take_data(visited: Path, instance: Path) -> Path:
 
 def use_of(word: str) -> beaker_config.Use:
     """Return the caching function of Kallithea whose name holds `word`."""
-    (found,) = [use for use in beaker_config.uses(beaker_config.package_directory("egg:kallithea"))
-                if word in use.function]
+    (found,) = [
+        use
+        for use in beaker_config.uses(beaker_config.package_directory("egg:kallithea"))
+        if word in use.function
+    ]
     return found
 
 
 def fill(
-    data_dir: Path, namespace: str, entries: int, size: int, key: str = "_get_readme_from_cache r%d README"
+    data_dir: Path,
+    namespace: str,
+    entries: int,
+    size: int,
+    key: str = "_get_readme_from_cache r%d README",
 ) -> Path:
-    """Have Beaker write a namespace of `entries` values of `size` letters, every other one expired; return its file."""
+    """Have Beaker write a namespace of `entries` values of `size` letters, every other one expired;
+    return its file.
+    """
     from beaker.cache import Cache
 
     cache = Cache(namespace, type="file", data_dir=str(data_dir), expire=604800)
     cache.namespace.acquire_write_lock(replace=True)
     for number in range(entries):
         stored = time.time() - (number % 2) * 1_000_000
-        cache.namespace[(key % number).encode()] = (stored, 604800, ("%-*d" % (size, number), "README.rst"))
+        cache.namespace[(key % number).encode()] = (
+            stored,
+            604800,
+            ("%-*d" % (size, number), "README.rst"),
+        )
     cache.namespace.release_write_lock()
     return Path(cache.namespace.file)
 
@@ -75,7 +94,9 @@ def fill_readme(ini: Path, entries: int, size: int) -> Path:
 
 
 def listing(directory: Path) -> dict[str, tuple[int, int, int]]:
-    """Return inode, size and time of the last change of every file and directory below `directory`."""
+    """Return inode, size and time of the last change of every file and directory below
+    `directory`.
+    """
     found = {}
     for folder, folders, names in os.walk(str(directory)):
         for name in folders + names:

@@ -16,14 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_configure() -> None:
-    """Have Ctrl-C arrive at what the tests start, although a shell's "&" would have them all ignore it."""
+    """Have Ctrl-C arrive at what the tests start, although a shell's "&" would have them all ignore
+    it.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def make_instance() -> Any:
     """The module that makes a real Kallithea."""
-    spec = importlib.util.spec_from_file_location("make_instance", str(ROOT / "tools" / "make_instance.py"))
+    spec = importlib.util.spec_from_file_location(
+        "make_instance", str(ROOT / "tools" / "make_instance.py")
+    )
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -49,14 +53,18 @@ def _copy(pristine: Path, directory: Path) -> Path:
     import sqlite3
 
     with sqlite3.connect(str(directory / "kallithea.db")) as connection:
-        connection.execute("UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")])
+        connection.execute(
+            "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")]
+        )
     connection.close()
     return directory / "my.ini"
 
 
 @pytest.fixture(scope="session")
 def visited(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An instance that was asked for some pages without a cookie; no test may change it. Returns its ini file."""
+    """An instance that was asked for some pages without a cookie; no test may change it. Returns
+    its ini file.
+    """
     import beaker_tools
 
     ini = _copy(pristine, tmp_path_factory.mktemp("visited") / "instance")
@@ -103,8 +111,12 @@ def gearbox() -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def call(*words: object, **options: Any) -> "subprocess.CompletedProcess[str]":
         options.setdefault("timeout", 300)
         return subprocess.run(
-            [str(BIN / "gearbox"), *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            universal_newlines=True, **options)
+            [str(BIN / "gearbox"), *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            **options,
+        )
 
     return call
 
@@ -115,7 +127,7 @@ def edit() -> Callable[[Path, str, str], None]:
 
     def replace(path: Path, old: str, new: str) -> None:
         text = path.read_text()
-        assert old in text, "%r is not in %s" % (old, path)
+        assert old in text, f"{old!r} is not in {path}"
         path.write_text(text.replace(old, new))
 
     return replace

@@ -1,4 +1,6 @@
-"""Real file systems to measure on, small and private, made as root (or through sudo) and gone afterwards."""
+"""Real file systems to measure on, small and private, made as root (or through sudo) and gone
+afterwards.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 def run(*command: object) -> None:
     """Run a command as root; what it says is in the error when it fails."""
     said = subprocess.run(
-        [*AS_ROOT, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True)
-    assert said.returncode == 0, "%s: %s" % (" ".join(map(str, command)), said.stdout)
+        [*AS_ROOT, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+    )
+    assert said.returncode == 0, "{}: {}".format(" ".join(map(str, command)), said.stdout)
 
 
 @contextlib.contextmanager
@@ -64,7 +70,9 @@ def ext4(path: Path, megabytes: int, options: str = "rw") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def frozen(path: Path) -> Iterator[None]:
-    """Freeze a file system: whoever writes hangs in the kernel and cannot be killed, as on a dead disk."""
+    """Freeze a file system: whoever writes hangs in the kernel and cannot be killed, as on a dead
+    disk.
+    """
     run("fsfreeze", "--freeze", path)
     try:
         yield
@@ -74,14 +82,16 @@ def frozen(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_group(megabytes: int) -> Iterator[Path]:
-    """Make a control group with a limit of memory; a process joins it by writing itself to its ``cgroup.procs``."""
-    from kallithea_tune.probes.mounts import table
+    """Make a control group with a limit of memory; a process joins it by writing itself to its
+    ``cgroup.procs``.
+    """
+    from kallithea_tune.system.mounts import table
 
     first = next((one for one in table() if one.type == "cgroup" and "memory" in one.options), None)
     parent = Path((first or next(one for one in table() if one.type == "cgroup2")).point)
     group = parent / ("kallithea-tune-%d" % os.getpid())
     if not first:
-        run("sh", "-c", "echo +memory > %s/cgroup.subtree_control" % parent)
+        run("sh", "-c", f"echo +memory > {parent}/cgroup.subtree_control")
     run("mkdir", group)
     try:
         name = "memory.limit_in_bytes" if first else "memory.max"

@@ -2,7 +2,8 @@
 
 usage: sick_instance.py INI
 
-Ten threads, debug on, no logger for gearbox, 50,000 files in the cache, a Git repository with 20,000 loose objects.
+Ten threads, debug on, no logger for gearbox, 50,000 files in the cache, a Git repository with
+20,000 loose objects.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ def spoil_ini(ini: Path) -> None:
 
 
 def fill_cache(directory: Path, count: int) -> None:
-    """Write small cache files in the two levels of directories that Beaker uses; half of them are 60 days old."""
+    """Write small cache files in the two levels of directories that Beaker uses; half of them are
+    60 days old.
+    """
     then = time.time() - 60 * 86400
     for number in range(count):
         name = hashlib.sha1(b"%d" % number).hexdigest()
@@ -66,7 +69,11 @@ def add_loose_objects(repository: Path, count: int) -> None:
         parent.mkdir(exist_ok=True)
         (parent / name[2:]).write_bytes(zlib.compress(data, 1))
     said = subprocess.run(
-        ["git", "-C", str(repository), "count-objects"], stdout=subprocess.PIPE, universal_newlines=True, check=True)
+        ["git", "-C", str(repository), "count-objects"],
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        check=True,
+    )
     assert int(said.stdout.split()[0]) >= count
 
 

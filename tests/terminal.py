@@ -9,9 +9,13 @@ from typing import Any, Sequence
 
 
 def on_terminal(command: Sequence[object], **options: Any) -> tuple[int, str, bytes]:
-    """Run a command with a terminal as stderr; return its status, what it drew there, and its standard output."""
+    """Run a command with a terminal as stderr; return its status, what it drew there, and its
+    standard output.
+    """
     leader, follower = pty.openpty()
-    process = subprocess.Popen([str(word) for word in command], stderr=follower, stdout=subprocess.PIPE, **options)
+    process = subprocess.Popen(
+        [str(word) for word in command], stderr=follower, stdout=subprocess.PIPE, **options
+    )
     os.close(follower)
     drawn = b""
     while True:

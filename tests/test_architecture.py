@@ -15,24 +15,33 @@ import kallithea_tune
 
 PACKAGE = Path(kallithea_tune.__file__).parent
 DOMAINS = frozenset({"checks", "statics", "migration"})
-# What each part may import besides itself and the modules at the root, which import one another only.
-BELOW = {"commands": DOMAINS | {"probes"}, "probes": frozenset(), **dict.fromkeys(DOMAINS, frozenset({"probes"}))}
+# What each part may import besides itself and the modules at the root, which import one another
+# only.
+BELOW = {
+    "commands": DOMAINS | {"probes"},
+    "probes": frozenset(),
+    **dict.fromkeys(DOMAINS, frozenset({"probes"})),
+}
 
 
 def part_of(path: Path) -> str:
-    """The part of the package that a file belongs to: the name of its directory, or nothing for the root."""
+    """The part of the package that a file belongs to: the name of its directory, or nothing for the
+    root.
+    """
     parts = path.relative_to(PACKAGE).parts
     return parts[0] if len(parts) > 1 else ""
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The full names of all that a file imports, at any depth, and whatever it resolves by ``module:name``."""
+    """The full names of all that a file imports, at any depth, and whatever it resolves by
+    ``module:name``.
+    """
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "%s imports relatively" % path
-            yield from ("%s.%s" % (node.module, alias.name) for alias in node.names)
+            assert not node.level, f"{path} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and str(node.value).startswith("kallithea_tune."):
             yield str(node.value)
 
@@ -48,7 +57,7 @@ def test_imports_run_one_way() -> None:
                 continue
             seen.add((part, target))
             if target != part and target not in BELOW.get(part, frozenset()):
-                wrong.append("%s imports %s" % (path.relative_to(PACKAGE), name))
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
     # Where nothing was found there was nothing to judge.
     assert {("commands", "checks"), ("commands", "migration"), ("checks", "probes")} <= seen
@@ -56,9 +65,11 @@ def test_imports_run_one_way() -> None:
 
 def test_only_the_instance_and_probes_in_children_know_kallithea() -> None:
     wrong = [
-        "%s imports %s" % (path.relative_to(PACKAGE), name)
-        for path in sorted(PACKAGE.rglob("*.py")) for name in imported(path)
-        if name.split(".")[0] == "kallithea" and path.name != "instance.py"]
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for name in imported(path)
+        if name.split(".")[0] == "kallithea" and path.name != "instance.py"
+    ]
     assert wrong == []
 
 
@@ -71,9 +82,13 @@ def toy(context: Context) -> Iterator[Finding]:
 '''
 
 
-def test_a_check_is_one_function_in_the_file_of_its_area_and_a_page(instance: Path, tmp_path: Path) -> None:
+def test_a_check_is_one_function_in_the_file_of_its_area_and_a_page(
+    instance: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "source"
-    shutil.copytree(str(PACKAGE), str(source / "kallithea_tune"), ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        str(PACKAGE), str(source / "kallithea_tune"), ignore=shutil.ignore_patterns("__pycache__")
+    )
     shutil.copytree(str(PACKAGE.parent / "docs" / "checks"), str(source / "docs" / "checks"))
     shutil.copy(str(PACKAGE.parent / "tests" / "test_docs.py"), str(source / "test_docs.py"))
     with (source / "kallithea_tune" / "checks" / "serving.py").open("a") as file:
@@ -81,14 +96,20 @@ def test_a_check_is_one_function_in_the_file_of_its_area_and_a_page(instance: Pa
 
     def run(*words: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [str(BIN / str(words[0])), *map(str, words[1:])], cwd=str(source),
-            env=dict(os.environ, PYTHONPATH=str(source)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True)
+            [str(BIN / str(words[0])), *map(str, words[1:])],
+            cwd=str(source),
+            env=dict(os.environ, PYTHONPATH=str(source)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
 
     found = run("gearbox", "perf-check", "-c", instance, "--only", "toy", "--fail-on", "advice")
     assert found.returncode == 1 and "WEB099 advice: a toy was added" in found.stdout, found.stdout
-    check_docs = "import pathlib, test_docs as t; t.PAGES = pathlib.Path('docs/checks'); " \
+    check_docs = (
+        "import pathlib, test_docs as t; t.PAGES = pathlib.Path('docs/checks'); "
         "t.test_every_check_has_its_page_and_every_page_its_check(); t.test_every_page_is_headed_by_its_id()"
+    )
     assert run("python", "-c", check_docs).returncode == 1
     page = "==============\nWEB099: a toy\n==============\n"
     (source / "docs" / "checks" / "WEB099.rst").write_text(page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kallithea_tune.checks.model import all_checks
+from kallithea_tune.perf_check.model import all_checks
 
 PAGES = Path(__file__).resolve().parents[1] / "docs" / "checks"
 
@@ -17,4 +17,6 @@ def test_every_check_has_its_page_and_every_page_its_check():
 
 def test_every_page_is_headed_by_its_id():
     for path in PAGES.glob("[A-Z]*.rst"):
-        assert path.read_text(encoding="utf-8").splitlines()[1].startswith(path.stem + ": "), path.name
+        assert path.read_text(encoding="utf-8").splitlines()[1].startswith(path.stem + ": "), (
+            path.name
+        )

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 OURS = "kallithea-tune"
-CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints" / "kallithea-0.7.0-newer-python.txt"
+CONSTRAINTS = (
+    Path(__file__).resolve().parents[1] / "constraints" / "kallithea-0.7.0-newer-python.txt"
+)
 
 
 def named(requirement: str) -> str:
@@ -22,7 +24,9 @@ def named(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", match.group()).lower()
 
 
-def required(name: str, found: dict[str, metadata.Distribution]) -> dict[str, metadata.Distribution]:
+def required(
+    name: str, found: dict[str, metadata.Distribution]
+) -> dict[str, metadata.Distribution]:
     """Collect what is installed of `name` and of all that it requires, without extras."""
     try:
         distribution = metadata.distribution(name)
@@ -40,13 +44,17 @@ def required_with(extras: "tuple[str, ...]") -> list[str]:
     wanted = []
     for line in metadata.requires(OURS) or ():
         requirement, _, marker = line.partition(";")
-        if "extra" not in marker or any(re.search(r"['\"]%s['\"]" % extra, marker) for extra in extras):
+        if "extra" not in marker or any(
+            re.search(rf"['\"]{extra}['\"]", marker) for extra in extras
+        ):
             wanted.append(requirement.strip())
     return wanted
 
 
 def versions_of_kallithea() -> dict[str, str]:
-    """The versions that an installation of Kallithea for this Python has before ours: its set, or what it pins."""
+    """The versions that an installation of Kallithea for this Python has before ours: its set, or
+    what it pins.
+    """
     if sys.version_info < (3, 10):
         return {}
     # Those with a marker are for other Pythons.
@@ -61,9 +69,13 @@ def test_ours_has_moved_nothing_where_the_tests_run() -> None:
         return
     from pip._vendor.packaging.requirements import Requirement
 
-    wanted = [Requirement(line) for line in metadata.requires("kallithea") or () if "extra ==" not in line]
+    wanted = [
+        Requirement(line) for line in metadata.requires("kallithea") or () if "extra ==" not in line
+    ]
     assert len(wanted) > 20
-    assert [str(one) for one in wanted if not one.specifier.contains(metadata.version(one.name))] == []
+    assert [
+        str(one) for one in wanted if not one.specifier.contains(metadata.version(one.name))
+    ] == []
 
 
 @pytest.mark.parametrize("extras", [(), ("postgresql", "mysql", "compress", "progress")])
@@ -79,13 +91,34 @@ def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path, extras: "tuple[str,
     wanted = required_with(extras)
     assert {"cliff", "psutil"} <= set(map(named, wanted)) - set(kallithea)
     result = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(tmp_path / "venv" / "bin" / "python"), "install", "--dry-run",
-         "--quiet", "--disable-pip-version-check", "--report", str(tmp_path / "report.json"), *wanted],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            str(tmp_path / "venv" / "bin" / "python"),
+            "install",
+            "--dry-run",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--report",
+            str(tmp_path / "report.json"),
+            *wanted,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+    )
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "report.json").read_text())
-    added = {named(item["metadata"]["name"]): item["metadata"]["version"] for item in report["install"]}
+    added = {
+        named(item["metadata"]["name"]): item["metadata"]["version"] for item in report["install"]
+    }
     assert "cliff" in added, "pip was not asked about an environment without our requirements"
     assert not extras or {"psycopg2-binary", "mysqlclient", "brotli"} <= set(added)
-    moved = {name: (kallithea[name].version, version) for name, version in added.items() if name in kallithea}
+    moved = {
+        name: (kallithea[name].version, version)
+        for name, version in added.items()
+        if name in kallithea
+    }
     assert not moved

@@ -15,5 +15,7 @@ def test_a_server_gives_fresh_databases_and_can_be_down(name, request):
     with contextlib.closing(server.connect("fresh")) as connection:
         connection.cursor().execute("SELECT * FROM kept")
     server.url("fresh")
-    with contextlib.closing(server.connect("fresh")) as connection, pytest.raises(Exception, match="kept"):
+    with contextlib.closing(server.connect("fresh")) as connection, pytest.raises(
+        Exception, match="kept"
+    ):
         connection.cursor().execute("SELECT * FROM kept")

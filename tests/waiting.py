@@ -1,4 +1,6 @@
-"""Waits for what a busy machine does late: a test that needs something to have happened waits for it to be seen."""
+"""Waits for what a busy machine does late: a test that needs something to have happened waits for
+it to be seen.
+"""
 
 from __future__ import annotations
 
@@ -15,5 +17,5 @@ def until(true: Callable[[], Any], seconds: float = GIVE_UP_S) -> Any:
         found = true()
         if found:
             return found
-        assert time.monotonic() < give_up, "it did not happen within %g s" % seconds
+        assert time.monotonic() < give_up, f"it did not happen within {seconds:g} s"
         time.sleep(0.01)

@@ -1,8 +1,10 @@
-"""Makes a small but real Kallithea: ini, database with users, groups, repositories and log rows, hg and git history.
+"""Makes a small but real Kallithea: ini, database with users, groups, repositories and log rows, hg
+and git history.
 
 usage: make_instance.py DIRECTORY [LOG_ROWS]
 
-Run by the Python of the virtual environment that holds Kallithea. A directory that has one already is left alone.
+Run by the Python of the virtual environment that holds Kallithea. A directory that has one already
+is left alone.
 """
 
 from __future__ import annotations
@@ -17,10 +19,16 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = dict(
-    os.environ, LC_ALL="C.UTF-8", HGRCPATH="", GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull,
-    GIT_AUTHOR_NAME="Demo", GIT_AUTHOR_EMAIL="demo@example.com",
-    GIT_COMMITTER_NAME="Demo", GIT_COMMITTER_EMAIL="demo@example.com",
-    PATH="%s%s%s" % (BIN, os.pathsep, os.environ.get("PATH", "")),
+    os.environ,
+    LC_ALL="C.UTF-8",
+    HGRCPATH="",
+    GIT_CONFIG_GLOBAL=os.devnull,
+    GIT_CONFIG_SYSTEM=os.devnull,
+    GIT_AUTHOR_NAME="Demo",
+    GIT_AUTHOR_EMAIL="demo@example.com",
+    GIT_COMMITTER_NAME="Demo",
+    GIT_COMMITTER_EMAIL="demo@example.com",
+    PATH="{}{}{}".format(BIN, os.pathsep, os.environ.get("PATH", "")),
 )
 README = "Demo\n====\n\n" + "Some *text* with `links <https://example.com>`_ to render.\n\n" * 20
 
@@ -29,9 +37,14 @@ def run(*command: object, cwd: Path) -> None:
     """Run a command quietly; its whole output is shown only when it fails."""
     words = [str(word) for word in command]
     result = subprocess.run(
-        words, cwd=str(cwd), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        words, cwd=str(cwd), env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
     if result.returncode:
-        sys.exit("%s failed:\n%s" % (" ".join(map(str, command)), result.stdout.decode("utf-8", "replace")))
+        sys.exit(
+            "{} failed:\n{}".format(
+                " ".join(map(str, command)), result.stdout.decode("utf-8", "replace")
+            )
+        )
 
 
 def make_hg(path: Path, commits: int) -> None:
@@ -40,7 +53,17 @@ def make_hg(path: Path, commits: int) -> None:
     run(BIN / "hg", "init", cwd=path)
     for number in range(commits):
         write_change(path, number)
-        run(BIN / "hg", "commit", "-A", "-q", "-m", "Change %d" % number, "-u", "Demo <demo@example.com>", cwd=path)
+        run(
+            BIN / "hg",
+            "commit",
+            "-A",
+            "-q",
+            "-m",
+            "Change %d" % number,
+            "-u",
+            "Demo <demo@example.com>",
+            cwd=path,
+        )
 
 
 def make_git(path: Path, commits: int) -> None:
@@ -59,7 +82,7 @@ def make_git(path: Path, commits: int) -> None:
 def write_change(path: Path, number: int) -> None:
     """Write the files of commit `number`."""
     (path / "README.rst").write_text(README + "Revision %d\n" % number)
-    (path / ("module_%d.py" % (number % 7))).write_text("value = %d\n" % number * 20)
+    (path / ("module_%d.py" % ((number % 7,)))).write_text("value = %d\n" % number * 20)
 
 
 def make(directory: Path, log_rows: int = 3000, front_end: bool = True) -> Path:
@@ -73,8 +96,18 @@ def make(directory: Path, log_rows: int = 3000, front_end: bool = True) -> Path:
     repositories.mkdir(parents=True)
     kallithea = BIN / "kallithea-cli"
     run(kallithea, "config-create", "my.ini", cwd=directory)
-    run(kallithea, "db-create", "-c", ini, "--user=admin", "--password=demo-password", "--email=admin@example.com",
-        "--repos=%s" % repositories, "--force-yes", cwd=directory)
+    run(
+        kallithea,
+        "db-create",
+        "-c",
+        ini,
+        "--user=admin",
+        "--password=demo-password",
+        "--email=admin@example.com",
+        f"--repos={repositories}",
+        "--force-yes",
+        cwd=directory,
+    )
     for name in ("hg-one", "hg-two"):
         make_hg(repositories / name, 12)
     for name in ("git-one", "git-two"):
@@ -94,18 +127,22 @@ def build_front_end(kallithea: Path, directory: Path) -> None:
         return
     print("Building the front-end ...")
     result = subprocess.run(
-        [str(kallithea), "front-end-build"], cwd=str(directory), env=ENVIRONMENT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [str(kallithea), "front-end-build"],
+        cwd=str(directory),
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     if result.returncode:
         last = result.stdout.decode("utf-8", "replace").strip().splitlines()[-1:]
-        print("The front-end is not built: npm failed (%s)." % " ".join(last))
+        print("The front-end is not built: npm failed ({}).".format(" ".join(last)))
 
 
 def fill(ini: Path, log_rows: int) -> None:
     """Add users, groups and log rows through Kallithea's own models."""
     from paste.deploy import loadapp
 
-    loadapp("config:%s" % ini)
+    loadapp(f"config:{ini}")
     from kallithea.model import db, meta
     from kallithea.model.user import UserModel
     from kallithea.model.user_group import UserGroupModel
@@ -120,16 +157,24 @@ def fill(ini: Path, log_rows: int) -> None:
         UserGroupModel().add_user_to_group(group, user)
     repositories = db.Repository.query().all()
     chance, now = random.Random(7), datetime.datetime.now()
-    meta.Session().bulk_insert_mappings(db.UserLog, [
-        {
-            "user_id": user.user_id, "username": user.username, "repository_id": repository.repo_id,
-            "repository_name": repository.repo_name, "user_ip": "127.0.0.1",
-            "action": chance.choice(["pull", "push:%040x" % chance.getrandbits(160), "started_following_repo"]),
-            "action_date": now - datetime.timedelta(minutes=(log_rows - number) * 7),
-        }
-        for number in range(log_rows)
-        for user, repository in [(chance.choice(users), chance.choice(repositories))]
-    ])
+    meta.Session().bulk_insert_mappings(
+        db.UserLog,
+        [
+            {
+                "user_id": user.user_id,
+                "username": user.username,
+                "repository_id": repository.repo_id,
+                "repository_name": repository.repo_name,
+                "user_ip": "127.0.0.1",
+                "action": chance.choice(
+                    ["pull", f"push:{chance.getrandbits(160):040x}", "started_following_repo"]
+                ),
+                "action_date": now - datetime.timedelta(minutes=(log_rows - number) * 7),
+            }
+            for number in range(log_rows)
+            for user, repository in [(chance.choice(users), chance.choice(repositories))]
+        ],
+    )
     meta.Session().commit()
 
 
@@ -138,4 +183,4 @@ if __name__ == "__main__":
         fill(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         made = make(Path(sys.argv[1]).resolve(), int(sys.argv[2]) if len(sys.argv) > 2 else 3000)
-        print("The instance: %s (user admin, password demo-password)" % os.path.relpath(str(made)))
+        print(f"The instance: {os.path.relpath(str(made))} (user admin, password demo-password)")

@@ -2,8 +2,9 @@
 
 usage: print_outputs.py DIRECTORY reports|runbooks
 
-DIRECTORY, best /srv/kallithea, is where the instance is made, and must not be there. Run it on a quiet machine with the
-Python of a virtual environment that holds Kallithea and the tests' needs; DIRECTORY/venv becomes a link to that.
+DIRECTORY, best /srv/kallithea, is where the instance is made, and must not be there. Run it on a
+quiet machine with the Python of a virtual environment that holds Kallithea and the tests' needs;
+DIRECTORY/venv becomes a link to that.
 """
 
 from __future__ import annotations
@@ -43,17 +44,26 @@ def instance(directory: Path, log_rows: int) -> Path:
 
 
 def gearbox(ini: Path, *words: str) -> str:
-    """Run a command as an admin would, and return what the terminal shows; ports of private servers left out."""
+    """Run a command as an admin would, and return what the terminal shows; ports of private servers
+    left out.
+    """
     program, begun = ini.parent / "venv" / "bin", time.perf_counter()
     done = subprocess.run(
-        [str(program / "python"), str(program / "gearbox"), *words], cwd=str(ini.parent), universal_newlines=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, COLUMNS="80", PYTHONUNBUFFERED="1"))
+        [str(program / "python"), str(program / "gearbox"), *words],
+        cwd=str(ini.parent),
+        universal_newlines=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=dict(os.environ, COLUMNS="80", PYTHONUNBUFFERED="1"),
+    )
     print("%s: status %d, %.1f s" % (" ".join(words), done.returncode, time.perf_counter() - begun))
     return re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout)
 
 
 def print_reports(directory: Path) -> None:
-    """Print what perf-check says of a healthy instance, of its cache, and of the same instance made sick."""
+    """Print what perf-check says of a healthy instance, of its cache, and of the same instance made
+    sick.
+    """
     ini, reports = instance(directory, 3000), ROOT / "docs" / "reports"
     words = ["perf-check", "-c", str(ini)]
     (reports / "healthy.txt").write_text(gearbox(ini, *words))
@@ -70,11 +80,17 @@ def print_runbooks(directory: Path) -> None:
             server.start()
         ini = instance(directory, LOG_ROWS)
         # As Kallithea's ini file has it, and so with mysqlclient.
-        postgresql, mariadb = (server.url("kallithea").replace("+pymysql", "") for server in servers)
+        postgresql, mariadb = (
+            server.url("kallithea").replace("+pymysql", "") for server in servers
+        )
         steps: list[tuple[str, str, list[str]]] = [
-            ("plan", postgresql, ["--dry-run"]), ("copy", postgresql, []), ("refused", postgresql, ["--switch"]),
-            ("switch", postgresql, ["--catch-up", "--switch"]), ("to-mariadb", mariadb, ["--switch"]),
-            ("back", "sqlite:///%s" % (directory / "back.db"), ["--switch"])]
+            ("plan", postgresql, ["--dry-run"]),
+            ("copy", postgresql, []),
+            ("refused", postgresql, ["--switch"]),
+            ("switch", postgresql, ["--catch-up", "--switch"]),
+            ("to-mariadb", mariadb, ["--switch"]),
+            ("back", "sqlite:///{}".format(directory / "back.db"), ["--switch"]),
+        ]
         for name, url, words in steps:
             if name == "refused":
                 with sqlite3.connect(str(directory / "kallithea.db")) as source:
@@ -90,7 +106,7 @@ def print_runbooks(directory: Path) -> None:
 if __name__ == "__main__":
     made = Path(sys.argv[1]).absolute()
     if made.exists():
-        sys.exit("%s is there already" % made)
+        sys.exit(f"{made} is there already")
     try:
         {"reports": print_reports, "runbooks": print_runbooks}[sys.argv[2]](made)
     finally:

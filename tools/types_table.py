@@ -2,7 +2,8 @@
 
 usage: types_table.py > docs/db-migrate-types.rst
 
-Run by the Python of the virtual environment that holds Kallithea. A test holds the page against this.
+Run by the Python of the virtual environment that holds Kallithea. A test holds the page against
+this.
 """
 
 from __future__ import annotations
@@ -12,11 +13,15 @@ from typing import Any, Iterator
 
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from kallithea_tune.migration import schema
-from kallithea_tune.migration.dialects import default
-from kallithea_tune.migration.values import kind_of
+from kallithea_tune.db_migrate import schema
+from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.values import kind_of
 
-ENGINES = {"SQLite": sqlite.dialect(), "PostgreSQL": postgresql.dialect(), "MariaDB": mysql.dialect()}
+ENGINES = {
+    "SQLite": sqlite.dialect(),
+    "PostgreSQL": postgresql.dialect(),
+    "MariaDB": mysql.dialect(),
+}
 HEAD = """\
 =========================
 What becomes of the types
@@ -32,7 +37,9 @@ Kallithea 0.7.0 has these {count} columns:
 
 
 def columns() -> Iterator[tuple[Any, ...]]:
-    """Yield for each column of the models the name, the kind, and for each engine its type and what that refuses."""
+    """Yield for each column of the models the name, the kind, and for each engine its type and what
+    that refuses.
+    """
     from kallithea.model import db, meta
 
     assert db.User
@@ -40,7 +47,7 @@ def columns() -> Iterator[tuple[Any, ...]]:
     made = {}
     for name, dialect in ENGINES.items():
         known: Any = type("Engine", (), {"dialect": dialect})
-        ours = default.dialect_of(known)
+        ours = base.dialect_of(known)
         made[name] = ours, schema.for_target(tables, ours, meta.Base.metadata)
     for table in tables:
         for column in table.columns:
@@ -49,9 +56,9 @@ def columns() -> Iterator[tuple[Any, ...]]:
                 ours, copies = made[name]
                 copy = copies.tables[table.name].columns[column.name]
                 usual, chosen = (item.type.compile(dialect=dialect) for item in (column, copy))
-                said = chosen if usual == chosen else "%s instead of %s" % (chosen, usual)
+                said = chosen if usual == chosen else f"{chosen} instead of {usual}"
                 seen.append((said, ours.risk(copy)))
-            yield "%s.%s" % (table.name, column.name), kind_of(column), seen
+            yield f"{table.name}.{column.name}", kind_of(column), seen
 
 
 def page() -> str:
@@ -64,19 +71,28 @@ def page() -> str:
             count += 1
             groups.setdefault(tuple(seen), []).append(name)
     lines = [".. list-table::", "   :header-rows: 1", "   :widths: 17 17 17 21 28", ""]
-    for row in [("Columns", *ENGINES, "What would be refused or changed"), *map(_row, sorted(
-            groups.items(), key=lambda item: -len(item[1])))]:
-        lines += ["   %s %s" % ("  -" if number else "* -", text) for number, text in enumerate(row)]
+    for row in [
+        ("Columns", *ENGINES, "What would be refused or changed"),
+        *map(_row, sorted(groups.items(), key=lambda item: -len(item[1]))),
+    ]:
+        lines += [
+            "   {} {}".format("  -" if number else "* -", text) for number, text in enumerate(row)
+        ]
     return HEAD.format(count=count) + "\n".join(lines) + "\n"
 
 
 def _row(group: tuple[Any, list[str]]) -> tuple[str, ...]:
     seen, names = group
-    named = ", ".join("``%s``" % name for name in names[:3]) + (
-        " and %d more" % (len(names) - 3) if len(names) > 3 else "")
+    named = ", ".join(f"``{name}``" for name in names[:3]) + (
+        " and %d more" % ((len(names) - 3,)) if len(names) > 3 else ""
+    )
     risks = {engine: said for engine, (_, said) in zip(ENGINES, seen) if said}
-    together = {said: [engine for engine in risks if risks[engine] == said] for said in risks.values()}
-    said = "; ".join("%s: %s" % (" and ".join(engines), risk) for risk, engines in together.items())
+    together = {
+        said: [engine for engine in risks if risks[engine] == said] for said in risks.values()
+    }
+    said = "; ".join(
+        "{}: {}".format(" and ".join(engines), risk) for risk, engines in together.items()
+    )
     return (named, *(text for text, _ in seen), said or "nothing")
 
 

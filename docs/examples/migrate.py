@@ -5,9 +5,9 @@ usage: migrate.py INI URL
 
 import sys
 
-from kallithea_tune import instance
+from kallithea_tune.config import instance
+from kallithea_tune.db_migrate import Migration, Options, switch
 from kallithea_tune.errors import TuneError
-from kallithea_tune.migration import Migration, Options, switch
 
 
 def main(ini, url):
@@ -17,12 +17,14 @@ def main(ini, url):
         print("%d rows in %d tables" % (migration.plan.rows, len(migration.plan.tables)))
         migration.check()
         report = migration.run()
-        print("copied %d rows, %d differences" % (sum(report.rows.values()), len(report.differences)))
+        print(
+            "copied %d rows, %d differences" % (sum(report.rows.values()), len(report.differences))
+        )
         migration.ask_application()
         migration.require_quiet_source()
         backup = switch.carry_out(switch.plan(loaded, url), loaded, url)
         migration.forget()
-        print("switched; the old ini file is %s" % backup)
+        print(f"switched; the old ini file is {backup}")
 
 
 if __name__ == "__main__":

@@ -15,34 +15,58 @@ from servers.server import Server
 # As static-export advises.
 TRUST = "trusted_proxy = 127.0.0.1\ntrusted_proxy_headers = x-forwarded-for x-forwarded-proto\n"
 QUIET = dict(
-    os.environ, HGRCPATH="", HGUSER="a", GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_SYSTEM=os.devnull,
-    GIT_TERMINAL_PROMPT="0", GIT_AUTHOR_NAME="a", GIT_AUTHOR_EMAIL="a@example.com", GIT_COMMITTER_NAME="a",
-    GIT_COMMITTER_EMAIL="a@example.com", PATH="%s%s%s" % (BIN, os.pathsep, os.environ["PATH"]))
+    os.environ,
+    HGRCPATH="",
+    HGUSER="a",
+    GIT_CONFIG_GLOBAL=os.devnull,
+    GIT_CONFIG_SYSTEM=os.devnull,
+    GIT_TERMINAL_PROMPT="0",
+    GIT_AUTHOR_NAME="a",
+    GIT_AUTHOR_EMAIL="a@example.com",
+    GIT_COMMITTER_NAME="a",
+    GIT_COMMITTER_EMAIL="a@example.com",
+    PATH="{}{}{}".format(BIN, os.pathsep, os.environ["PATH"]),
+)
 
 
 def run(*words: Any, cwd: Any, **options: Any) -> str:
     """Run a program without its user's settings; show what it said when it fails."""
     result = subprocess.run(
-        [str(word) for word in words], cwd=str(cwd), env=QUIET, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        universal_newlines=True, timeout=300, **options)
+        [str(word) for word in words],
+        cwd=str(cwd),
+        env=QUIET,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=300,
+        **options,
+    )
     assert result.returncode == 0, result.stdout
     return result.stdout
 
 
 def instance_for_traffic(pristine: Path, directory: Path, prefix: str) -> Path:
-    """Copy the instance: its files are left to the web server, and it has a branch that could be pulled."""
+    """Copy the instance: its files are left to the web server, and it has a branch that could be
+    pulled.
+    """
     shutil.copytree(str(pristine), str(directory), symlinks=True)
     connection = sqlite3.connect(str(directory / "kallithea.db"))
-    connection.execute("UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")])
+    connection.execute(
+        "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")]
+    )
     # Faces come from elsewhere.
-    connection.execute("UPDATE settings SET app_settings_value = 'False' WHERE app_settings_name = 'use_gravatar'")
+    connection.execute(
+        "UPDATE settings SET app_settings_value = 'False' WHERE app_settings_name = 'use_gravatar'"
+    )
     connection.commit()
     connection.close()
     ini = directory / "my.ini"
     text = ini.read_text().replace("static_files = true", "serve_static = false")
     text = text.replace("[server:main]\n", "[server:main]\n" + TRUST)
     if prefix:
-        text = text.replace("#filter-with", "filter-with").replace("#[filter:proxy-prefix]", "[filter:proxy-prefix]")
+        text = text.replace("#filter-with", "filter-with").replace(
+            "#[filter:proxy-prefix]", "[filter:proxy-prefix]"
+        )
         text = text.replace("#use = egg:PasteDeploy#prefix", "use = egg:PasteDeploy#prefix")
         text = text.replace("#prefix = /<your-prefix>", "prefix = " + prefix)
     ini.write_text(text)
@@ -62,7 +86,8 @@ class Kallithea(Server):
     def __init__(self, ini: Path, package: Optional[Path] = None) -> None:
         super().__init__()
         if package:
-            # Another copy of Kallithea than the installed one, such as one with its front-end built.
+            # Another copy of Kallithea than the installed one, such as one with its front-end
+            # built.
             paths = [str(package), os.environ.get("PYTHONPATH", "")]
             self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         self.ini = ini
@@ -72,7 +97,7 @@ class Kallithea(Server):
 
     def command(self) -> list[str]:
         """Return gearbox serve."""
-        return ["env", "HOME=%s" % self.directory, str(BIN / "gearbox"), "serve", "-c", str(self.ini)]
+        return ["env", f"HOME={self.directory}", str(BIN / "gearbox"), "serve", "-c", str(self.ini)]
 
     def ready(self) -> bool:
         """Tell whether it accepts requests."""

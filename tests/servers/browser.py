@@ -11,9 +11,21 @@ from typing import Any
 
 from servers.server import Server
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the specification calls a reference to an element
-FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-         "disable-component-update", "disable-sync", "disable-dev-shm-usage", "window-size=1280,1000")
+ELEMENT = (
+    "element-6066-11e4-a52e-4f735466cecf"  # what the specification calls a reference to an element
+)
+FLAGS = (
+    "headless",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-background-networking",
+    "disable-component-update",
+    "disable-sync",
+    "disable-dev-shm-usage",
+    "window-size=1280,1000",
+)
 
 
 class Browser(Server):
@@ -23,7 +35,7 @@ class Browser(Server):
 
     def command(self) -> list[str]:
         """Return chromedriver."""
-        return ["env", "HOME=%s" % self.directory, "chromedriver", "--port=%d" % self.port]
+        return ["env", f"HOME={self.directory}", "chromedriver", "--port=%d" % self.port]
 
     def ready(self) -> bool:
         """Tell whether it takes commands."""
@@ -35,9 +47,14 @@ class Browser(Server):
     def start(self) -> None:
         """Start it, and a session with an empty profile."""
         super().start()
-        options = {"args": ["--" + flag for flag in FLAGS] + ["--user-data-dir=%s/profile" % self.directory]}
-        always = {"browserName": "chrome", "goog:chromeOptions": options,
-                  "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
+        options = {
+            "args": ["--" + flag for flag in FLAGS] + [f"--user-data-dir={self.directory}/profile"]
+        }
+        always = {
+            "browserName": "chrome",
+            "goog:chromeOptions": options,
+            "goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"},
+        }
         made = self._call("POST", "/session", {"capabilities": {"alwaysMatch": always}})
         self._session = "/session/" + made["sessionId"]
         self._urls: dict[str, str] = {}
@@ -68,12 +85,18 @@ class Browser(Server):
 
     def run(self, script: str, *words: Any) -> Any:  # type: ignore[override]
         """Run JavaScript in the page and return its result."""
-        return self._call("POST", self._session + "/execute/sync", {"script": script, "args": list(words)})
+        return self._call(
+            "POST", self._session + "/execute/sync", {"script": script, "args": list(words)}
+        )
 
     def type(self, selector: str, text: str) -> None:
-        """Type into the element that a CSS selector finds; a text may end with a line feed, which sends a form."""
-        found = self._call("POST", self._session + "/element", {"using": "css selector", "value": selector})
-        self._call("POST", "%s/element/%s/value" % (self._session, found[ELEMENT]), {"text": text})
+        """Type into the element that a CSS selector finds; a text may end with a line feed, which
+        sends a form.
+        """
+        found = self._call(
+            "POST", self._session + "/element", {"using": "css selector", "value": selector}
+        )
+        self._call("POST", f"{self._session}/element/{found[ELEMENT]}/value", {"text": text})
 
     def forget(self) -> None:
         """Forget all cookies of the page's host, which are the same for all its ports."""
@@ -96,7 +119,9 @@ class Browser(Server):
         path.write_bytes(base64.b64decode(self._call("GET", self._session + "/screenshot")))
 
     def failures(self) -> list[str]:
-        """Return what failed since the last call: requests that were refused or broke, and the console's errors."""
+        """Return what failed since the last call: requests that were refused or broke, and the
+        console's errors.
+        """
         found = []
         for entry in self._log("performance"):
             event = json.loads(entry["message"])["message"]
@@ -106,9 +131,13 @@ class Browser(Server):
             if event["method"] == "Network.requestWillBeSent":
                 self._urls[told["requestId"]] = told["request"]["url"]
             if event["method"] == "Network.loadingFailed" and not told.get("canceled"):
-                found.append("%s %s" % (told["errorText"], self._urls.get(told["requestId"])))
-        return found + [entry["message"] for entry in self._log("browser") if entry["level"] == "SEVERE"]
+                found.append("{} {}".format(told["errorText"], self._urls.get(told["requestId"])))
+        return found + [
+            entry["message"] for entry in self._log("browser") if entry["level"] == "SEVERE"
+        ]
 
     def _log(self, kind: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self._call("POST", self._session + "/se/log", {"type": kind})
+        entries: list[dict[str, Any]] = self._call(
+            "POST", self._session + "/se/log", {"type": kind}
+        )
         return entries

@@ -1,4 +1,5 @@
-"""Answers with what it was asked, as JSON; /slow sends a byte, waits until /go is asked for, then sends the rest.
+"""Answers with what it was asked, as JSON; /slow sends a byte, waits until /go is asked for, then
+sends the rest.
 
 usage: echo.py PORT
 """
@@ -63,8 +64,11 @@ class Echo(http.server.BaseHTTPRequestHandler):
             yield data
 
     def answer(self, more):
-        said = {"path": self.path, "port": self.server.server_port,
-                "headers": {name.lower(): value for name, value in self.headers.items()}}
+        said = {
+            "path": self.path,
+            "port": self.server.server_port,
+            "headers": {name.lower(): value for name, value in self.headers.items()},
+        }
         body = json.dumps({**said, **more}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -20,7 +20,9 @@ def write_pieces(directories: Iterable[Path], pieces: int) -> None:
 
 
 def init_git(directory: Path) -> None:
-    """Make a Git repository that looks for nothing in common between its files, and does not try to compress them."""
+    """Make a Git repository that looks for nothing in common between its files, and does not try to
+    compress them.
+    """
     run("git", "init", "-q", "-b", "master", directory, cwd=directory.parent)
     run("git", "config", "core.bigFileThreshold", "1m", cwd=directory)
     run("git", "config", "core.compression", "0", cwd=directory)

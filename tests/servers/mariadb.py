@@ -20,27 +20,48 @@ class MariaDB(Server):
         self.data = self.directory / "data"
         owner = self.account if os.getuid() == 0 else getpass.getuser()
         self.run(
-            "mariadb-install-db", "--no-defaults", "--datadir=%s" % self.data, "--user=%s" % owner,
-            "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={self.data}",
+            f"--user={owner}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        )
         self.first = self.directory / "first.sql"
         self.first.write_text(
-            "CREATE USER IF NOT EXISTS kallithea@'127.0.0.1' IDENTIFIED BY '%s';\n"
-            "GRANT ALL ON *.* TO kallithea@'127.0.0.1' WITH GRANT OPTION;\n" % self.password)
+            f"CREATE USER IF NOT EXISTS kallithea@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
+            "GRANT ALL ON *.* TO kallithea@'127.0.0.1' WITH GRANT OPTION;\n"
+        )
 
     def command(self) -> list[str]:
         """Return the server program with options for speed, not for durability."""
         return [
-            "/usr/sbin/mariadbd", "--no-defaults", "--datadir=%s" % self.data, "--port=%d" % self.port,
-            "--bind-address=127.0.0.1", "--socket=%s" % (self.directory / "socket"), "--init-file=%s" % self.first,
-            "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=32M",
-            "--innodb-flush-method=nosync", "--skip-log-bin", "--character-set-server=utf8mb4",
+            "/usr/sbin/mariadbd",
+            "--no-defaults",
+            f"--datadir={self.data}",
+            "--port=%d" % self.port,
+            "--bind-address=127.0.0.1",
+            "--socket={}".format(self.directory / "socket"),
+            f"--init-file={self.first}",
+            "--skip-name-resolve",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=32M",
+            "--innodb-flush-method=nosync",
+            "--skip-log-bin",
+            "--character-set-server=utf8mb4",
         ]
 
     def connect(self, database: str = "") -> Any:
         """Return a DB-API connection in autocommit mode."""
         return pymysql.connect(
-            host="127.0.0.1", port=self.port, user="kallithea", password=self.password, database=database or None,
-            autocommit=True)
+            host="127.0.0.1",
+            port=self.port,
+            user="kallithea",
+            password=self.password,
+            database=database or None,
+            autocommit=True,
+        )
 
     def ready(self) -> bool:
         """Tell whether the server answers."""
@@ -53,7 +74,11 @@ class MariaDB(Server):
     def url(self, database: str) -> str:
         """Create an empty database, in place of one of that name, and return its SQLAlchemy URL."""
         connection = self.connect()
-        connection.cursor().execute("DROP DATABASE IF EXISTS `%s`" % database)
-        connection.cursor().execute("CREATE DATABASE `%s` CHARACTER SET utf8mb4" % database)
+        connection.cursor().execute(f"DROP DATABASE IF EXISTS `{database}`")
+        connection.cursor().execute(f"CREATE DATABASE `{database}` CHARACTER SET utf8mb4")
         connection.close()
-        return "mysql+pymysql://kallithea:%s@127.0.0.1:%d/%s?charset=utf8mb4" % (self.password, self.port, database)
+        return "mysql+pymysql://kallithea:%s@127.0.0.1:%d/%s?charset=utf8mb4" % (
+            self.password,
+            self.port,
+            database,
+        )

@@ -26,22 +26,43 @@ class PostgreSQL(Server):
         secret = self.directory / "password"
         secret.write_text(self.password)
         self.run(
-            self.programs / "initdb", "-D", self.data, "-U", "kallithea", "-A", "scram-sha-256", "-E", "UTF8",
-            "--locale=C.UTF-8", "--no-sync", "--pwfile=%s" % secret)
+            self.programs / "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "kallithea",
+            "-A",
+            "scram-sha-256",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            f"--pwfile={secret}",
+        )
 
     def command(self) -> list[str]:
         """Return the server program with options for speed, not for durability."""
         options = {
-            "listen_addresses": "127.0.0.1", "port": self.port, "unix_socket_directories": self.directory,
-            "fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB", "autovacuum": "off",
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": self.directory,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "32MB",
+            "autovacuum": "off",
         }
-        settings = [word for key, value in options.items() for word in ("-c", "%s=%s" % (key, value))]
+        settings = [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
         return [str(self.programs / "postgres"), "-D", str(self.data), *settings]
 
     def connect(self, database: str = "postgres") -> Any:
         """Return a DB-API connection in autocommit mode."""
         connection = psycopg2.connect(
-            host="127.0.0.1", port=self.port, user="kallithea", password=self.password, dbname=database)
+            host="127.0.0.1",
+            port=self.port,
+            user="kallithea",
+            password=self.password,
+            dbname=database,
+        )
         connection.autocommit = True
         return connection
 
@@ -56,7 +77,7 @@ class PostgreSQL(Server):
     def url(self, database: str) -> str:
         """Create an empty database, in place of one of that name, and return its SQLAlchemy URL."""
         connection = self.connect()
-        connection.cursor().execute('DROP DATABASE IF EXISTS "%s" WITH (FORCE)' % database)
-        connection.cursor().execute('CREATE DATABASE "%s"' % database)
+        connection.cursor().execute(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+        connection.cursor().execute(f'CREATE DATABASE "{database}"')
         connection.close()
         return "postgresql://kallithea:%s@127.0.0.1:%d/%s" % (self.password, self.port, database)

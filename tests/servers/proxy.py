@@ -10,7 +10,9 @@ from typing import Optional
 
 
 class Proxy:
-    """Passes on what comes for `port`; after `limit` bytes to the server, every connection is reset."""
+    """Passes on what comes for `port`; after `limit` bytes to the server, every connection is
+    reset.
+    """
 
     def __init__(self, port: int, limit: Optional[int] = None) -> None:
         self._target, self._left = port, limit
@@ -24,7 +26,9 @@ class Proxy:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(("127.0.0.1", self._target))
                 for one, other, counted in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=self._pass_on, args=(one, other, counted), daemon=True).start()
+                    threading.Thread(
+                        target=self._pass_on, args=(one, other, counted), daemon=True
+                    ).start()
 
     def _pass_on(self, one: socket.socket, other: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):

@@ -31,14 +31,23 @@ def main() -> None:
     now = datetime.datetime.now()
     total = int(sys.argv[1])
     rows: list[dict[str, Any]] = [
-        {"username": "user", "repository_name": "hg-one", "user_ip": "192.0.2.1", "action": "pull",
-         "action_date": now - datetime.timedelta(minutes=10 * (total - number))} for number in range(total)]
+        {
+            "username": "user",
+            "repository_name": "hg-one",
+            "user_ip": "192.0.2.1",
+            "action": "pull",
+            "action_date": now - datetime.timedelta(minutes=10 * (total - number)),
+        }
+        for number in range(total)
+    ]
     migrations = Config()
     migrations.set_main_option("script_location", "kallithea:alembic")
     with engine.begin() as connection:
-        MigrationContext.configure(connection).stamp(ScriptDirectory.from_config(migrations), "head")
+        MigrationContext.configure(connection).stamp(
+            ScriptDirectory.from_config(migrations), "head"
+        )
         for start in range(0, total, 1000):
-            connection.execute(log.insert().values(rows[start:start + 1000]))
+            connection.execute(log.insert().values(rows[start : start + 1000]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What the private servers of the tests share: loopback, a free port, a temporary directory, stopped by pid."""
+"""What the private servers of the tests share: loopback, a free port, a temporary directory,
+stopped by pid.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class Server:
         self.password = secrets.token_hex(12)
         self.directory = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-"))
         self.log = self.directory / "server.log"
-        # Temporary files, too, where the account may write whatever the machine's own directory for them allows.
+        # Temporary files, too, where the account may write whatever the machine's own directory for
+        # them allows.
         self.environment = dict(os.environ, TMPDIR=str(self.directory))
         self._process: subprocess.Popen[bytes] | None = None
         if os.getuid() == 0:
@@ -68,7 +71,9 @@ class Server:
         return self._process.pid
 
     def as_account(self, *command: object) -> list[str]:
-        """Put `setpriv` in front of a command: an unprivileged account, and death with the tests."""
+        """Put `setpriv` in front of a command: an unprivileged account, and death with the
+        tests.
+        """
         words = ["setpriv", "--pdeathsig", "KILL"]
         if os.getuid() == 0:
             owner = pwd.getpwnam(self.account)
@@ -78,19 +83,29 @@ class Server:
     def run(self, *command: object) -> None:
         """Run a preparing command to its end; show what it said when it fails."""
         result = subprocess.run(
-            self.as_account(*command), cwd=str(self.directory), env=self.environment, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT)
+            self.as_account(*command),
+            cwd=str(self.directory),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert result.returncode == 0, result.stdout.decode("utf-8", "replace")
 
     def start(self) -> None:
         """Start the server and wait until it answers."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.as_account(*self.command()), cwd=str(self.directory), env=self.environment, stdout=log,
-                stderr=log)
+                self.as_account(*self.command()),
+                cwd=str(self.directory),
+                env=self.environment,
+                stdout=log,
+                stderr=log,
+            )
         give_up = time.monotonic() + 60
         while not self.ready():
-            assert self._process.poll() is None and time.monotonic() < give_up, self.log.read_text(errors="replace")
+            assert self._process.poll() is None and time.monotonic() < give_up, self.log.read_text(
+                errors="replace"
+            )
             time.sleep(0.1)
 
     def stop(self) -> None:

@@ -1,4 +1,6 @@
-"""Small sites: files of Kallithea's kinds, published and served by a web server with what is written for it."""
+"""Small sites: files of Kallithea's kinds, published and served by a web server with what is
+written for it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +11,11 @@ from typing import Any, Callable
 from servers.server import Server
 from servers.web import WebServer
 
-from kallithea_tune.probes.static_files import collect
-from kallithea_tune.release import Manifest, Recipe
-from kallithea_tune.statics import publish
-from kallithea_tune.statics.plan import Served, make
-from kallithea_tune.statics.servers import Site, backend, render, render_script
+from kallithea_tune.static_export import publish
+from kallithea_tune.static_export.collect import collect
+from kallithea_tune.static_export.manifest import Manifest, Recipe
+from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.webservers import Site, backend, render, render_script
 
 CODINGS = ["gzip", "br"]
 
@@ -21,10 +23,15 @@ CODINGS = ["gzip", "br"]
 def write_public(root: Path) -> Path:
     """Write files of the kinds that Kallithea serves."""
     for name, text in {
-        "css/style.css": "body { color: black }\n" * 400, "css/style.css.map": "{}" * 400,
-        "js/base.js": "function f() {}\n" * 500, "js/tiny.js": "1", "codemirror/mode/py/py.js": "var x;\n" * 300,
-        "images/logo.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50, "LICENSES.txt": "GPL\n" * 300,
-        "fontello/fontello.eot": "e" * 500, "images/a b+c.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50,
+        "css/style.css": "body { color: black }\n" * 400,
+        "css/style.css.map": "{}" * 400,
+        "js/base.js": "function f() {}\n" * 500,
+        "js/tiny.js": "1",
+        "codemirror/mode/py/py.js": "var x;\n" * 300,
+        "images/logo.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50,
+        "LICENSES.txt": "GPL\n" * 300,
+        "fontello/fontello.eot": "e" * 500,
+        "images/a b+c.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>\n" * 50,
     }.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,10 +43,17 @@ def write_public(root: Path) -> Path:
 def site_for(server: WebServer, release: Manifest, application: Server, **more: Any) -> Site:
     """Describe the site of a release that `server` serves in front of `application`."""
     return Site(
-        root=str(server.static), directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
-        files=sorted(path for path in release.files if "/" not in path), codings=CODINGS, name="localhost",
-        backends=[backend("http://127.0.0.1:%d" % application.port)], port=server.port,
-        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "", version=release.version, **more)
+        root=str(server.static),
+        directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
+        files=sorted(path for path in release.files if "/" not in path),
+        codings=CODINGS,
+        name="localhost",
+        backends=[backend("http://127.0.0.1:%d" % application.port)],
+        port=server.port,
+        script=str(server.conf) + ".lua" if server.name == "lighttpd" else "",
+        version=release.version,
+        **more,
+    )
 
 
 def export(server: WebServer, public: Path) -> Manifest:
@@ -49,7 +63,11 @@ def export(server: WebServer, public: Path) -> Manifest:
 
 
 def started(
-    name: str, public: Path, application: Server, change: Callable[[str], str] = str, **more: Any,
+    name: str,
+    public: Path,
+    application: Server,
+    change: Callable[[str], str] = str,
+    **more: Any,
 ) -> tuple[WebServer, Manifest]:
     """Start a web server with what is written for it; `change` may spoil the text before."""
     server = WebServer(name)

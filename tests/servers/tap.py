@@ -1,4 +1,6 @@
-"""Stands between a proxy and its backend and counts what passes, to see what a proxy keeps to itself."""
+"""Stands between a proxy and its backend and counts what passes, to see what a proxy keeps to
+itself.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,14 @@ from typing import Any, Callable
 
 # Small, so that what is counted has really left the proxy or the backend.
 BUFFER = 65536
-# Where a request begins, a piece of what is received begins: nobody sends the next one before the answer.
+# Where a request begins, a piece of what is received begins: nobody sends the next one before the
+# answer.
 REQUEST = re.compile(rb"[A-Z]+ (\S+) HTTP/1")
 
 
 class Tap:
-    """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and back.
+    """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and
+    back.
 
     `asked` holds the path of each HTTP request.
     """
@@ -71,16 +75,23 @@ class Tap:
                 end.shutdown(how)
 
     def passed_beyond(self, name: str, size: int, words: list[str], **options: Any) -> int:
-        """Run a client, stop it after `size` bytes "up" or "down", and return what passes while it stands still.
+        """Run a client, stop it after `size` bytes "up" or "down", and return what passes while it
+        stands still.
 
-        The client runs to its end afterwards; AssertionError when it fails or has nothing of that size to carry.
+        The client runs to its end afterwards; AssertionError when it fails or has nothing of that
+        size to carry.
         """
         before = getattr(self, name)
         self._reached.clear()
         self._released.clear()
         self._gate, self._limit = name, before + size
         client = subprocess.Popen(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True, **options)
+            words,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            **options,
+        )
         try:
             while not self._reached.wait(0.1):
                 assert client.poll() is None, client.stdout and client.stdout.read()

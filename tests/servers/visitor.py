@@ -1,4 +1,6 @@
-"""A person at Kallithea's pages, without a browser: logs in, and sends the forms that the tests need sent."""
+"""A person at Kallithea's pages, without a browser: logs in, and sends the forms that the tests
+need sent.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ class Visitor:
             return str(answer.read().decode())
 
     def post(self, path: str, **fields: str) -> str:
-        """Send a form, with the session's token against forgery; return the URL of the page that came."""
+        """Send a form, with the session's token against forgery; return the URL of the page that
+        came.
+        """
         token = re.search(r'_session_csrf_secret_token = \("(\d+)"\)', self.get("/_admin/gists"))
         if token:
             fields["_session_csrf_secret_token"] = token[1]
@@ -36,11 +40,21 @@ class Visitor:
         assert "/_admin/logout" in self.get("/")
 
     def open_pull_request(self, repository: str, branch: str) -> str:
-        """Ask for `branch` to be pulled into the default branch of a Mercurial repository; return the path."""
-        node = dict(re.findall(r'value="branch:(\w+):([0-9a-f]{40})"', self.get(
-            "/%s/pull-request/new" % repository)))
+        """Ask for `branch` to be pulled into the default branch of a Mercurial repository; return
+        the path.
+        """
+        node = dict(
+            re.findall(
+                r'value="branch:(\w+):([0-9a-f]{40})"', self.get(f"/{repository}/pull-request/new")
+            )
+        )
         page = self.post(
-            "/%s/pull-request/new" % repository, org_repo=repository, other_repo=repository,
-            org_ref="branch:%s:%s" % (branch, node[branch]), other_ref="branch:default:" + node["default"],
-            pullrequest_title="Work of " + branch, pullrequest_desc="To be looked at.")
-        return page[len(self.url):]
+            f"/{repository}/pull-request/new",
+            org_repo=repository,
+            other_repo=repository,
+            org_ref=f"branch:{branch}:{node[branch]}",
+            other_ref="branch:default:" + node["default"],
+            pullrequest_title="Work of " + branch,
+            pullrequest_desc="To be looked at.",
+        )
+        return page[len(self.url) :]

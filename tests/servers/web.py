@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servers.server import Server
 
-from kallithea_tune.statics.servers import syntax
+from kallithea_tune.static_export.webservers import syntax
 
 
 class WebServer(Server):
@@ -46,19 +46,27 @@ class WebServer(Server):
     def command(self) -> list[str]:
         """Return the server's program, in the foreground."""
         found = syntax.program(*syntax.PROGRAMS[self.name])
-        assert found, "%s is not installed" % self.name
+        assert found, f"{self.name} is not installed"
         main = str(self.directory / "main.conf")
-        home = ["env", "HOME=%s" % self.directory, "XDG_DATA_HOME=%s" % self.directory,
-                "XDG_CONFIG_HOME=%s" % self.directory]
+        home = [
+            "env",
+            f"HOME={self.directory}",
+            f"XDG_DATA_HOME={self.directory}",
+            f"XDG_CONFIG_HOME={self.directory}",
+        ]
         # No file may grow: a proxy that keeps a clone or a push on the disk fails.
         limit = ["prlimit", "--fsize=%d" % self.largest_file] if self.largest_file else []
-        return limit + home + {
-            "nginx": [found, "-p", str(self.directory), "-c", main, "-g", "daemon off;"],
-            "apache": [found, "-f", main, "-DFOREGROUND"],
-            "caddy": [found, "run", "--adapter", "caddyfile", "--config", main],
-            "lighttpd": [found, "-D", "-f", main],
-            "haproxy": [found, "-db", "-f", main],
-        }[self.name]
+        return (
+            limit
+            + home
+            + {
+                "nginx": [found, "-p", str(self.directory), "-c", main, "-g", "daemon off;"],
+                "apache": [found, "-f", main, "-DFOREGROUND"],
+                "caddy": [found, "run", "--adapter", "caddyfile", "--config", main],
+                "lighttpd": [found, "-D", "-f", main],
+                "haproxy": [found, "-db", "-f", main],
+            }[self.name]
+        )
 
     def ready(self) -> bool:
         """Tell whether the server accepts requests."""
@@ -73,7 +81,9 @@ class WebServer(Server):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         if self.scheme == "https":
             context = ssl._create_unverified_context()
-            connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=context)
+            connection = http.client.HTTPSConnection(
+                "localhost", self.port, timeout=30, context=context
+            )
         try:
             connection.putrequest("GET", path, skip_accept_encoding=True, skip_host=True)
             connection.putheader("Host", "localhost")
@@ -81,7 +91,11 @@ class WebServer(Server):
                 connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()
             answer = connection.getresponse()
-            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+            return (
+                answer.status,
+                {name.lower(): value for name, value in answer.getheaders()},
+                answer.read(),
+            )
         finally:
             connection.close()
 
@@ -92,7 +106,9 @@ class WebServer(Server):
 
 
 class Application(Server):
-    """Something simple to proxy to: it says what it got, and streams what is asked for without end in view."""
+    """Something simple to proxy to: it says what it got, and streams what is asked for without end
+    in view.
+    """
 
     account = "root"  # the Python of the tests may lie where others cannot read
 

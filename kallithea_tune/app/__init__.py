@@ -1,0 +1,1 @@
+"""The loaded application: its pages, its assets, and its clones."""

@@ -1,1 +1,0 @@
-"""perf-check's domain: what is measured, and what follows from it."""

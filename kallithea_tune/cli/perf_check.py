@@ -1,0 +1,222 @@
+"""``gearbox perf-check``: measures the installation and says what to change."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Any, Iterator
+
+from gearbox.command import Command
+
+from kallithea_tune.cli.base import TuneCommand, positive_seconds, reader_may_leave
+
+if TYPE_CHECKING:
+    from kallithea_tune import text
+    from kallithea_tune.perf_check import runner
+    from kallithea_tune.perf_check.model import Check
+
+
+class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
+    """Measure a Kallithea installation and say what to change, with the evidence. Nothing is
+    changed.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the command's options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add("--list", action="store_true", help="list the checks and what each costs")
+        add("--explain", metavar="ID", help="say what a check measures and against which threshold")
+        add(
+            "--only",
+            action="append",
+            default=[],
+            metavar="PATTERN",
+            help="only these ids, areas or tags (globs)",
+        )
+        add(
+            "--skip",
+            action="append",
+            default=[],
+            metavar="PATTERN",
+            help="all but these ids, areas or tags (globs)",
+        )
+        add(
+            "--budget",
+            type=positive_seconds,
+            default=30.0,
+            metavar="SECONDS",
+            help="time for all probes (default: 30)",
+        )
+        add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
+        add(
+            "--compare-db",
+            default="",
+            metavar="URL",
+            help="put the same load on this database too (URL, env:NAME or file:PATH)",
+        )
+        add(
+            "--try",
+            action="append",
+            default=[],
+            dest="wanted",
+            metavar="KEY=VALUE",
+            help="measure with and without this setting, which is written nowhere (repeatable)",
+        )
+        add(
+            "--fail-on",
+            choices=("advice", "warning", "error"),
+            default="error",
+            help="exit with 1 for findings of this level or worse (default: error)",
+        )
+        add(
+            "-f",
+            "--format",
+            choices=("table", "json", "yaml", "csv", "value"),
+            help="for machines, instead of text",
+        )
+        add(
+            "--column",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="only this column (repeatable, with -f)",
+        )
+        add("-a", "--all", action="store_true", help="show what is in order, too")
+        add("--save", metavar="FILE", help="keep the findings for a later --compare")
+        add("--compare", metavar="FILE", help="say what got better or worse since --save")
+        return parser
+
+    def act(self, args: Any) -> int:
+        """Carry the command out and return its exit status."""
+        from kallithea_tune.config import instance
+        from kallithea_tune.errors import ConfigError
+        from kallithea_tune.perf_check import model, runner
+
+        checks = model.all_checks()
+        if args.explain:
+            return self._explain(checks, args.explain)
+        chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
+        if args.list:
+            return self._list(chosen, args)
+        if not args.config:
+            raise ConfigError("name the ini file: gearbox perf-check -c my.ini")
+        if args.compare_db:
+            args.compare_db = self._compare_db(args.compare_db)
+        self.instance = instance.load(args.config, compare_db=args.compare_db)
+        return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
+
+    def _measure(self, chosen: list[Check], args: Any) -> int:
+        from kallithea_tune.perf_check import report, runner
+
+        if args.save:
+            report.refuse_unwritable(args.save)
+        before = report.read_saved(args.compare) if args.compare else None
+        with self._progress() as progress:
+            result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
+        with reader_may_leave():
+            if args.format:
+                self.emit(args, report.COLUMNS, report.rows(result.findings))
+            else:
+                report.write_text(result, sys.stdout, args.all)
+            if before:
+                # Beside a document for machines there is no room for it.
+                stream = sys.stderr if args.format else sys.stdout
+                report.write_changes(args.compare, report.compare(before, result), stream)
+        if args.save:
+            report.save(result, args.save)
+        return self._status(result, args.fail_on)
+
+    def _compare_db(self, given: str) -> str:
+        """Return the URL that was given; one that no load can be put on is told now, not after half
+        a minute.
+        """
+        from kallithea_tune.db import engine
+        from kallithea_tune.errors import ConfigError
+
+        url = engine.given_url(given, "--compare-db")
+        if engine.create_engine(
+            url, "--compare-db"
+        ).dialect.name == "sqlite" and not engine.sqlite_file(url):
+            raise ConfigError(
+                "--compare-db: a SQLite database in memory is nobody else's to share; name a file"
+            )
+        return url
+
+    def _try(self, chosen: list[Check], args: Any) -> int:
+        from kallithea_tune import errors
+        from kallithea_tune.perf_check import tryout
+
+        if args.save or args.compare:
+            raise errors.ConfigError(
+                "--try shows before and after by itself, without --save and --compare"
+            )
+        before = self.instance
+        after = self.instance = tryout.proposed(before, args.wanted)
+        checks = chosen if args.only else tryout.concerned(chosen, after)
+        with self._progress() as progress:
+            found, result = tryout.compare(
+                before, after, checks, args.budget, args.compare_db, progress
+            )
+        with reader_may_leave():
+            if args.format:
+                self.emit(args, tryout.COLUMNS, tryout.rows(found))
+            else:
+                tryout.write_text(before, after, found, sys.stdout)
+        unknown = any(item.verdict == "unknown" for item in found)
+        return self._status(result, args.fail_on) or (
+            errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
+        )
+
+    @contextlib.contextmanager
+    def _progress(self) -> Iterator[text.Progress]:
+        """Show the progress line while measuring; afterwards it is gone, whatever happened."""
+        from kallithea_tune import text
+
+        progress = text.Progress(enabled=not self.quiet)
+        try:
+            yield progress
+        finally:
+            progress("", 0, 0)
+
+    def _status(self, result: runner.Report, fail_on: str) -> int:
+        from kallithea_tune import errors
+        from kallithea_tune.perf_check.model import Severity
+
+        if result.at_least(Severity[fail_on]):
+            return errors.EXIT_FINDINGS
+        unknown = any(
+            found.severity is Severity.unknown and not found.ignored for found in result.findings
+        )
+        return errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
+
+    def _list(self, chosen: list[Check], args: Any) -> int:
+        columns = ["check", "area", "title", "seconds", "writes", "tags"]
+        rows = [
+            [item.id, item.area, item.title, item.seconds, item.writes, " ".join(sorted(item.tags))]
+            for item in chosen
+        ]
+        shown = len(columns) if args.format else 4
+        self.emit(args, columns[:shown], [row[:shown] for row in rows])
+        return 0
+
+    def _explain(self, checks: list[Check], wanted: str) -> int:
+        import inspect
+
+        from kallithea_tune.errors import ConfigError
+        from kallithea_tune.text import wrapped
+
+        found = [item for item in checks if wanted.lower() in (item.id.lower(), item.slug)]
+        if not found:
+            raise ConfigError(f"there is no check '{wanted}'; --list shows them")
+        for item in found:
+            print(f"{item.id} ({item.slug}): {item.title}")
+            for paragraph in (inspect.getdoc(item.run) or "").split("\n\n"):
+                print()
+                print("\n".join(wrapped("", " ".join(paragraph.split()), 99)))
+            needs = ", ".join(sorted(item.needs))
+            print(f"\nTakes up to {item.seconds:g} s, writes {item.writes}, needs {needs}.")
+            print(f"Page: {item.docs}")
+        return 0

@@ -1,0 +1,204 @@
+"""The server that an ini file sets up: how many requests it answers at once, and how large they may
+be.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional
+
+from kallithea_tune.config.instance import Instance, as_bool
+
+UNLIMITED = sys.maxsize
+HG_HEADER = 1024
+"""The longest argument header, in bytes, that Mercurial's servers ask for (its capability
+``httpheader=1024``).
+"""
+HTTP_CLIENT_HEADERS, OTHER_HEADERS = 100, 10
+"""Python's http.client accepts 100 headers; a request of Mercurial's through a proxy has about ten
+others: measured.
+"""
+
+Options = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Server:
+    """What one start of the server makes, `UNLIMITED` being no limit and None what the ini file
+    does not say.
+
+    `header_bytes` is how much of Mercurial's arguments fit in the headers of a request,
+    `body_bytes` the largest push. `request_seconds` is after how long a worker that still answers
+    one request is killed. `header_option`, `body_option` and `time_option` are the names of the
+    settings for it, `section` the section they stand in. `chunks` says whether a body arrives that
+    is sent in chunks, without its length.
+    """
+
+    kind: str
+    use: str
+    section: str = "[server:main]"
+    processes: Optional[int] = None
+    threads: Optional[int] = None
+    header_bytes: Optional[int] = None
+    header_option: str = ""
+    body_bytes: Optional[int] = UNLIMITED
+    body_option: str = ""
+    request_seconds: Optional[int] = UNLIMITED
+    time_option: str = ""
+    chunks: bool = True
+
+
+def server_of(instance: Instance) -> Server:
+    """Return the server of `instance`: that of the section ``[uwsgi]`` where there is one, as
+    Kallithea's template.
+    """
+    if "uwsgi" in instance.sections:
+        return _uwsgi(instance.sections["uwsgi"], "[uwsgi]")
+    use = instance.server.get("use", "")
+    for word, make in _KINDS.items():
+        if word in use.lower():
+            return make(instance.server, use)
+    return Server(
+        "",
+        use or "no server section",
+        threads=_number(instance.server, "threads"),
+        body_bytes=None,
+        request_seconds=None,
+    )
+
+
+def _number(options: Options, key: str, default: Optional[int] = None) -> Optional[int]:
+    """Read a whole number; uWSGI's template has comments behind them. None for what is not one
+    (``%k``).
+    """
+    if key not in options:
+        return default
+    match = re.match(r"\s*(\d+)\s*(;.*)?$", options[key])
+    return int(match[1]) if match else None
+
+
+def _headers(count: Optional[int]) -> Optional[int]:
+    return None if count is None else max(0, count - OTHER_HEADERS) * HG_HEADER
+
+
+def _waitress(options: Options, use: str) -> Server:
+    header = _number(options, "max_request_header_size", 262144)
+    if header and _counts_headers_twice():
+        header //= 2
+    return Server(
+        "waitress",
+        use,
+        processes=1,
+        threads=_number(options, "threads", 4),
+        header_bytes=header,
+        header_option="max_request_header_size",
+        body_bytes=_number(options, "max_request_body_size", 1 << 30),
+        body_option="max_request_body_size",
+    )
+
+
+def _counts_headers_twice() -> bool:
+    """Whether waitress, before 2.1, adds what it has of the headers to what it counted already:
+    seen in its parser.
+    """
+    from importlib import metadata
+
+    try:
+        version = metadata.version("waitress")
+    except metadata.PackageNotFoundError:
+        return False
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < (2, 1)
+
+
+def _gunicorn(options: Options, use: str) -> Server:
+    # A file of gunicorn's own may set what the section leaves out.
+    def otherwise(value: int) -> Optional[int]:
+        return None if options.get("config") else value
+
+    threads = _number(options, "threads", otherwise(1))
+    if options.get("worker_class", "sync") in ("gevent", "eventlet", "tornado"):
+        threads = _number(options, "worker_connections", otherwise(1000))
+    count = _number(options, "limit_request_fields", otherwise(100))
+    size = _number(options, "limit_request_field_size", otherwise(8190))
+    fits = size is None or size == 0 or size >= HG_HEADER
+    # Only workers of the class sync cannot say that they live while they answer.
+    seconds = (
+        _number(options, "timeout", otherwise(30))
+        if options.get("worker_class", "sync") == "sync"
+        else 0
+    )
+    return Server(
+        "gunicorn",
+        use,
+        processes=_number(options, "workers", otherwise(1)),
+        threads=threads,
+        header_bytes=_headers(count) if fits else 0,
+        header_option="limit_request_fields" if fits else "limit_request_field_size",
+        request_seconds=UNLIMITED if seconds == 0 else seconds,
+        time_option="timeout",
+    )
+
+
+def _uwsgi(options: Options, use: str) -> Server:
+    processes = _number(options, "processes" if "processes" in options else "workers", 1)
+    greenlets = _number(options, "gevent", _number(options, "async"))
+    body, seconds = _number(options, "limit-post", 0), _number(options, "harakiri", 0)
+    return Server(
+        "uwsgi",
+        use,
+        use,
+        processes,
+        greenlets or _number(options, "threads", 1),
+        header_bytes=_number(options, "buffer-size", 4096),
+        header_option="buffer-size",
+        body_bytes=UNLIMITED if body == 0 else body,
+        body_option="limit-post",
+        request_seconds=UNLIMITED if seconds == 0 else seconds,
+        time_option="harakiri",
+        chunks=not any(key in options for key in _UWSGI_HTTP),
+    )
+
+
+# What has uWSGI speak HTTP itself: it gives the application no body of unknown length (2.0.21, with
+# each of them).
+_UWSGI_HTTP = ("http", "http-socket", "http11-socket", "https", "https-socket")
+
+
+def _paste(options: Options, use: str) -> Server:
+    pool = as_bool(options.get("use_threadpool", "true"))
+    threads = _number(options, "threadpool_workers", 10) if pool else UNLIMITED
+    return Server(
+        "Paste", use, processes=1, threads=threads, header_bytes=_headers(HTTP_CLIENT_HEADERS)
+    )
+
+
+def _wsgiref(options: Options, use: str) -> Server:
+    # Kallithea's template sets threadpool_workers here, which this server does not know.
+    threaded = as_bool(options.get("wsgiref.threaded", "false"))
+    return Server(
+        "wsgiref",
+        use,
+        processes=1,
+        threads=UNLIMITED if threaded else 1,
+        header_bytes=_headers(HTTP_CLIENT_HEADERS),
+    )
+
+
+def _gevent(options: Options, use: str) -> Server:
+    return Server("gevent", use, processes=1, threads=UNLIMITED)
+
+
+def _cherrypy(options: Options, use: str) -> Server:
+    return Server("CherryPy", use, processes=1, threads=_number(options, "numthreads", 10))
+
+
+_KINDS: Mapping[str, Callable[[Options, str], Server]] = {
+    "waitress": _waitress,
+    "gunicorn": _gunicorn,
+    "#wsgiref": _wsgiref,
+    "#gevent": _gevent,
+    "#cherrypy": _cherrypy,
+    "paste": _paste,
+}

@@ -1,0 +1,1 @@
+"""Database URLs, SQLAlchemy engines, and reading SQLite beside its users."""

@@ -1,0 +1,1 @@
+"""perf-check: measurements and the checks that judge them, one folder for each area."""

@@ -1,0 +1,1 @@
+"""Background tasks: the broker, the workers, and mail."""

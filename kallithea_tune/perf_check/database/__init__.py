@@ -1,0 +1,1 @@
+"""The database: server, schema, SQLite's locks, and contention between writers."""

@@ -1,0 +1,1 @@
+"""What is logged, how much of it, and what each line costs."""

@@ -1,0 +1,1 @@
+"""Mercurial and Git repositories, their hooks, and the search index."""

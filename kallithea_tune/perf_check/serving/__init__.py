@@ -1,0 +1,1 @@
+"""The WSGI server, its processes and limits, page times, and static files."""

@@ -1,0 +1,1 @@
+"""Disks, file systems, memory: where the directories lie and how fast they are."""

@@ -1,1 +1,0 @@
-"""Measurements with no opinion: what they return is numbers."""

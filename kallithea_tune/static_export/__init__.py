@@ -1,0 +1,3 @@
+"""What static-export does: collect what the application serves, publish it, configure the web
+server, verify.
+"""

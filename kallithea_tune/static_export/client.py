@@ -1,0 +1,129 @@
+"""A client for the web server that is verified: keep-alive, paths sent as they are, cookies
+kept.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import Mapping, Optional
+from urllib.parse import urlsplit
+
+from kallithea_tune.errors import ConfigError
+
+TIMEOUT = 60.0  # seconds for one answer; the application may be busy with a clone
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said, header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode("utf-8", "replace")
+
+
+class Client:
+    """A keep-alive connection to one server, opened again where the server closed it."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                f"--verify {url} is not the URL of a web server; it reads http://host/prefix"
+            )
+        self.prefix = parts.path.rstrip("/")
+        self.host = parts.netloc.rpartition("@")[2]
+        self._make = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._name, self._port = parts.hostname, parts.port
+        self._connection: Optional[http.client.HTTPConnection] = None
+        self._cookies: dict[str, str] = {}
+
+    def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
+        """Send a GET for the prefix plus `path`. Raises ConfigError when the server cannot be
+        reached.
+        """
+        return self.request("GET", path, None, {"Accept-Encoding": coding, **headers})
+
+    def request(
+        self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
+    ) -> Answer:
+        """Send a request for the prefix plus `path`. Raises ConfigError when the server cannot be
+        reached.
+        """
+        for attempt in (1, 2):
+            try:
+                return self._ask(method, path, body, headers)
+            except (http.client.HTTPException, ConnectionError) as error:
+                self.close()
+                if attempt == 2:
+                    raise ConfigError(
+                        f"{self._name} does not answer: {type(error).__name__}"
+                    ) from None
+            except ssl.SSLCertVerificationError as error:
+                self.close()
+                raise ConfigError(
+                    f"the certificate of {self._name} is not trusted ({error.verify_message}); where its authority is your own, name the file of the "
+                    "authority's certificate in the environment variable SSL_CERT_FILE"
+                ) from None
+            except OSError as error:
+                self.close()
+                raise ConfigError(f"{self._name} cannot be reached: {error}") from None
+        raise AssertionError
+
+    def _ask(
+        self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
+    ) -> Answer:
+        if self._connection is None:
+            self._connection = self._make(self._name, self._port, timeout=TIMEOUT)
+        connection = self._connection
+        connection.putrequest(method, self.prefix + path, skip_accept_encoding=True)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        if self._cookies:
+            connection.putheader(
+                "Cookie", "; ".join("{}={}".format(*item) for item in self._cookies.items())
+            )
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        broken: Optional[OSError] = None
+        try:
+            connection.endheaders(body)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            # A server that refuses a body need not read it; what it said is there all the same.
+            broken = error
+        try:
+            response = connection.getresponse()
+            content = response.read()
+        except (http.client.HTTPException, OSError):
+            raise broken or ConnectionError() from None
+        if broken:
+            self.close()
+        for said in response.headers.get_all("Set-Cookie", []):
+            self._keep(said)
+        return Answer(
+            response.status, {name.lower(): value for name, value in response.getheaders()}, content
+        )
+
+    def _keep(self, said: str) -> None:
+        try:
+            self._cookies.update(
+                {name: item.value for name, item in SimpleCookie(said.strip()).items()}
+            )
+        except CookieError:
+            return
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

@@ -1,0 +1,75 @@
+"""Which static files the application refers to: read in its templates and code."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Iterator, Mapping, Sequence
+
+from kallithea_tune.errors import Refused
+from kallithea_tune.static_export.manifest import StaticFile
+
+_TEXTS = (".html", ".mako", ".py", ".js", ".css", ".less", ".json", ".xml", ".webmanifest")
+
+
+def texts(package: str) -> Iterator[str]:
+    """Return the texts below the application's package that may name a static file."""
+    for folder, folders, names in os.walk(package):
+        folders[:] = sorted(
+            name for name in folders if name not in ("node_modules", "i18n", "tests", "__pycache__")
+        )
+        for name in sorted(names):
+            if name.endswith(_TEXTS):
+                with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                    yield file.read()
+
+
+def referenced(package: str, tops: Sequence[str]) -> set[str]:
+    """Return the paths in the directories `tops` that templates ask for by name, as in
+    ``url('/css/style.css')``.
+    """
+    pattern = re.compile(
+        r"""['"]/((?:{})/[\w./-]+\.\w+)['"]""".format("|".join(map(re.escape, tops)))
+    )
+    templates = os.path.join(package, "templates")
+    return {path for text in texts(templates) for path in pattern.findall(text)}
+
+
+def check_complete(files: Mapping[str, StaticFile], package: str) -> None:
+    """Raise Refused when templates ask for files that are not there: the front-end was not
+    built.
+    """
+    tops = sorted({path.split("/")[0] for path in files if "/" in path} | {"css", "js"})
+    missing = sorted(referenced(package, tops) - set(files))
+    if missing:
+        raise Refused(
+            f"the front-end is not built, {missing[0]} is missing; run kallithea-cli front-end-build first"
+        )
+
+
+def unreferenced(files: Mapping[str, StaticFile], package: str) -> list[str]:
+    """Return the files that nothing names: source maps, and those whose name stands in no text of
+    the application.
+
+    A file below a directory that some text names as such (``codemirror/mode/``) is kept, since code
+    may compose its name.
+    """
+    everything = "\n".join(texts(package))
+    words = set(re.findall(r"[\w.-]+", everything))
+    directories = {
+        name
+        for name in {os.path.dirname(path) for path in files}
+        if name and re.search(rf"[/'\"]{re.escape(name)}/(?![\w.-]+\.\w+['\"?])", everything)
+    }
+
+    def named(path: str) -> bool:
+        parents = []
+        parent = os.path.dirname(path)
+        while parent:
+            parents.append(parent)
+            parent = os.path.dirname(parent)
+        return os.path.basename(path) in words or any(parent in directories for parent in parents)
+
+    return [
+        path for path in sorted(files) if path.endswith(".map") or "/" in path and not named(path)
+    ]

@@ -1,0 +1,1 @@
+"""Child processes, scratch space, atomic files, mounts, and control groups."""

@@ -1,0 +1,51 @@
+"""Finds the control groups that hold a process, in version 1 and 2 of the kernel's hierarchy."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Iterator, Optional, Sequence
+
+from kallithea_tune.system import mounts
+
+
+def holding(
+    pid: int, controller: str, proc: str = "/proc", table: Optional[Sequence[mounts.Mount]] = None
+) -> Iterator[tuple[int, str]]:
+    """Yield the version and directory of each group around process `pid` in which `controller` may
+    set limits.
+
+    From the innermost out, as far as they are mounted here; nothing where they cannot be read.
+    """
+    with contextlib.suppress(OSError):
+        with open("%s/%d/cgroup" % (proc, pid), encoding="utf-8") as file:
+            lines = [line.rstrip("\n").split(":", 2) for line in file]
+        yield from _groups(lines, controller, mounts.table() if table is None else table)
+
+
+def _groups(
+    lines: Sequence[Sequence[str]], controller: str, table: Sequence[mounts.Mount]
+) -> Iterator[tuple[int, str]]:
+    for _, controllers, path in lines:
+        if controller in controllers.split(","):
+            version, mount = (
+                1,
+                next(
+                    (one for one in table if one.type == "cgroup" and controller in one.options),
+                    None,
+                ),
+            )
+        elif not controllers:
+            version, mount = 2, next((one for one in table if one.type == "cgroup2"), None)
+        else:
+            continue
+        if not mount:
+            continue
+        # In a container the mount may begin inside the tree that the path is told from.
+        inside = path[len(mount.root) :] if path.startswith(mount.root) else path
+        group = os.path.normpath(mount.point + "/" + inside)
+        while os.path.commonpath([group, mount.point]) == mount.point:
+            yield version, group
+            if group == mount.point:
+                break
+            group = os.path.dirname(group)

@@ -1,0 +1,51 @@
+"""A directory for measuring in: inside the one that is measured, and gone afterwards."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import shutil
+from typing import Iterator
+
+from kallithea_tune.errors import NotMeasured
+
+PREFIX = ".kallithea-tune-"
+_made: set[str] = set()
+
+
+@contextlib.contextmanager
+def scratch(directory: str) -> Iterator[str]:
+    """Make a temporary directory in `directory` and remove it whatever happens, Ctrl-C included.
+
+    Raises NotMeasured when nothing can be written there.
+    """
+    path = os.path.join(directory, PREFIX + secrets.token_hex(8))
+    # Noted first: a signal may come between the making and the "try".
+    _made.add(path)
+    try:
+        os.mkdir(path, 0o700)
+    except OSError as error:
+        _made.discard(path)
+        raise NotMeasured(f"{directory}: {error.strerror}") from None
+    try:
+        yield path
+    finally:
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    for _ in range(5):
+        # A killed child may be creating a file while the tree is removed.
+        shutil.rmtree(path, ignore_errors=True)
+        if not os.path.lexists(path):
+            _made.discard(path)
+            return
+
+
+@atexit.register
+def _sweep() -> None:
+    """Remove what a signal in the middle of `scratch` left."""
+    for path in list(_made):
+        _remove(path)

@@ -1,0 +1,123 @@
+"""A visit to the real application: what it answers, what it costs, and that nothing is left or
+changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from kallithea_tune.app import visit
+from kallithea_tune.config.instance import load
+
+
+def _tree(root: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(root)): hashlib.sha1(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else "directory"
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_pages_are_answered_and_their_statements_counted(instance: Path) -> None:
+    before = _tree(instance.parent)
+    seen = visit.visit(
+        load(str(instance)),
+        [
+            visit.Request("/"),
+            visit.Request("/hg-one"),
+            visit.Request("/no-such-page"),
+            visit.Request("/"),
+        ],
+        120,
+        rounds=2,
+    )
+    assert [answer.status for answer in seen.answers] == [200, 200, 404, 200]
+    assert all(len(answer.ms) == 2 for answer in seen.answers) and seen.start_ms > 0
+    front = seen.answers[0]
+    # Kallithea asks for settings, users and permissions for every page.
+    assert front.statements > 5 and 0 < front.sql_ms < front.ms[1]
+    assert _tree(instance.parent) == before
+
+
+def test_pages_that_want_a_login_are_read_as_the_first_admin(instance: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
+        connection.execute("UPDATE users SET active = 0 WHERE username = 'default'")
+    connection.close()
+    seen = visit.visit(load(str(instance)), [visit.Request("/hg-one")], 120)
+    assert seen.signed_in and seen.answers[0].status == 200
+
+
+TOY = """
+import logging, sys
+
+def make(global_conf, start="", **settings):
+    if start == "exit":
+        logging.getLogger("toy").error("the toy\\nis broken")
+        sys.exit(1)
+    if start:
+        raise ValueError("no toy\\nmore")
+    return application
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/raises":
+        raise RuntimeError("broken on purpose\\nand more")
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "text/html"), ("X-Method", environ["REQUEST_METHOD"])])
+    return [b"", environ.get("CONTENT_TYPE", "").encode() + body]
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """An application that does as it is told; returns its ini file."""
+    (tmp_path / "toy_application.py").write_text(TOY)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+
+    def configured(start: str) -> Path:
+        ini = tmp_path / "toy.ini"
+        ini.write_text(f"[app:main]\npaste.app_factory = toy_application:make\nstart = {start}\n")
+        return ini
+
+    return configured
+
+
+def test_an_exception_is_an_answer_of_500_that_says_what(toy: Callable[[str], Path]) -> None:
+    seen = visit.visit(load(str(toy(""))), [visit.Request("/raises"), visit.Request("/")], 60)
+    assert [(answer.status, answer.failed) for answer in seen.answers] == [
+        (500, "RuntimeError: broken on purpose"),
+        (200, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    "start, kind, said",
+    [("exit", "SystemExit", "the toy is broken"), ("raise", "ValueError", "no toy")],
+)
+def test_what_does_not_load_says_why(
+    toy: Callable[[str], Path], start: str, kind: str, said: str
+) -> None:
+    with pytest.raises(visit.DoesNotLoad) as raised:
+        visit.visit(load(str(toy(start))), [visit.Request("/")], 60)
+    assert (raised.value.kind, raised.value.said) == (kind, said)
+
+
+def test_a_walk_has_the_browser_to_itself(toy: Callable[[str], Path]) -> None:
+    (toy("").parent / "walker.py").write_text(
+        "def walk(browser, path, word):\n"
+        "    reply = browser.send(path, {'Content-Type': 'text/toy'}, word.encode(), lambda: came.append(1))\n"
+        "    return [reply.status, reply.headers['x-method'], reply.body.decode(), came]\n"
+        "came = []\n"
+    )
+    request = visit.Request("/post", walk="walker:walk", arguments={"word": "teddy"})
+    (answer,) = visit.visit(load(str(toy(""))), [request], 60).answers
+    assert answer.prepared == [200, "POST", "text/toyteddy", [1]] and answer.status == 0

@@ -1,0 +1,378 @@
+"""``gearbox static-export`` as an admin runs it, on a real Kallithea behind real web servers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import pytest
+from environment import BIN
+from servers.application import Kallithea
+from servers.web import WebServer
+
+from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.config import inifile
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import Refused
+from kallithea_tune.static_export import switch
+from kallithea_tune.static_export.source import status_of
+
+LOGO = "images/kallithea-logo.svg"
+
+
+def test_first_run_second_run_and_check(export, tmp_path):
+    dry = export("--dry-run")
+    assert (
+        dry.returncode == 0
+        and not (tmp_path / "static").exists()
+        and "nothing was written" in dry.stderr
+    )
+    stale = export("--check")
+    assert stale.returncode == 1 and "nothing is published" in stale.stderr
+    first = export()
+    assert first.returncode == 0, first.stderr
+    published = tmp_path / "static"
+    assert (published / "css" / "style.css.gz").exists() and (
+        published / "images" / "kallithea-logo.svg.gz"
+    ).exists()
+    before = {path: os.stat(str(path)).st_ino for path in published.rglob("*")}
+    again = export()
+    assert again.returncode == 0 and "nothing to do" in again.stderr
+    assert {path: os.stat(str(path)).st_ino for path in published.rglob("*")} == before
+    assert export("--check").returncode == 0
+
+
+def test_a_run_without_changes_does_not_load_the_application(gearbox, export, instance, tmp_path):
+    assert export().returncode == 0
+    (instance.parent / "kallithea.db").unlink()
+    assert "nothing to do" in export().stderr
+    other = gearbox("static-export", "-c", instance, tmp_path / "elsewhere", cwd=str(tmp_path))
+    assert (
+        other.returncode == 2
+        and "does not load" in other.stderr
+        and "Traceback" not in other.stderr
+    )
+
+
+def test_an_overlay_that_changed_makes_the_export_stale(export, tmp_path):
+    assert export().returncode == 0
+    more = tmp_path / "theme"
+    (more / "css").mkdir(parents=True)
+    (more / "css" / "theme.css").write_text("a {}")
+    stale = export("--overlay", more, "--check")
+    assert stale.returncode == 1 and "1 new" in stale.stderr
+    shown = export("--overlay", more)
+    assert f"1 from {more}: css/theme.css" in " ".join(shown.stderr.split())
+    assert (tmp_path / "static" / "css" / "theme.css").read_text() == "a {}"
+
+
+@pytest.fixture
+def upgraded(front_end, tmp_path):
+    """Install another version of Kallithea in front of the real one; return its public directory
+    and an environment.
+    """
+    site = tmp_path / "site"
+    package = Path(package_directory("egg:kallithea"))
+    shutil.copytree(
+        str(package),
+        str(site / "kallithea"),
+        ignore=shutil.ignore_patterns("node_modules", "tests"),
+    )
+    for path in front_end.rglob("*.*"):
+        (site / "kallithea" / "public" / path.relative_to(front_end)).parent.mkdir(
+            parents=True, exist_ok=True
+        )
+        shutil.copy(str(path), str(site / "kallithea" / "public" / path.relative_to(front_end)))
+    (info,) = package.parent.glob("[Kk]allithea-0*.dist-info")
+    shutil.copytree(str(info), str(site / "Kallithea-0.7.1.dist-info"))
+    metadata = site / "Kallithea-0.7.1.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("\nVersion: 0.7.0\n", "\nVersion: 0.7.1\n"))
+    path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+    return site / "kallithea" / "public", {**os.environ, "PYTHONPATH": path}
+
+
+def test_a_front_end_that_is_not_built_is_refused(gearbox, instance, upgraded, tmp_path):
+    public, environment = upgraded
+    (public / "css" / "style.css").unlink()
+    said = gearbox(
+        "static-export", "-c", instance, tmp_path / "static", cwd=str(tmp_path), env=environment
+    )
+    assert (
+        said.returncode == 3
+        and "front-end-build" in said.stderr
+        and not (tmp_path / "static").exists()
+    )
+
+
+def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(
+    gearbox, instance, upgraded, front_end, tmp_path
+):
+    words = ["static-export", "-c", instance, tmp_path / "static"]
+    first = gearbox(*words, "--overlay", front_end, "--compress", "gzip,zstd")
+    assert first.returncode == 0, first.stderr
+    public, environment = upgraded
+    (public / "fontello" / "demo.html").unlink()
+    (public / "js" / "base.js").write_text("// 0.7.1\n" * 50)
+    (public / "next").mkdir()
+    (public / "next" / "entry.js").write_text("// new\n" * 50)
+    stale = gearbox(*words, "--check", env=environment)
+    assert stale.returncode == 1 and "0.7.1 is installed" in " ".join(stale.stderr.split())
+    assert stale.stderr.splitlines()[-1].endswith(f"--overlay {front_end} --compress gzip,zstd")
+    renewed = gearbox(*words, env=environment)
+    assert renewed.returncode == 0, renewed.stderr
+    assert (
+        "1 new: next/entry.js" in renewed.stderr
+        and "1 kept from before: fontello/demo.html" in renewed.stderr
+    )
+    assert {"js/base.js.zst", "fontello/demo.html"} <= {
+        str(path.relative_to(tmp_path / "static")) for path in (tmp_path / "static").rglob("*.*")
+    }
+    assert gearbox(*words, "--check", env=environment).returncode == 0
+    (public / "css" / "style.css").unlink()
+    broken = gearbox(*words, "--overlay", "", env=environment)
+    assert broken.returncode == 3 and (tmp_path / "static" / "css" / "style.css").exists()
+
+
+def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_path, kallithea):
+    before = instance.read_text()
+    said = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
+    assert (
+        said.returncode == 3
+        and "nothing was switched off" in said.stderr
+        and instance.read_text() == before
+    )
+
+
+def test_a_switch_that_does_not_work_as_written_is_taken_back(instance):
+    before = instance.read_text()
+    edit = inifile.plan(str(instance), "app:main", {"static_files": "false"})
+    with pytest.raises(Refused, match="back as it was"):
+        switch.carry_out(load(str(instance)), [edit], LOGO)
+    assert instance.read_text() == before and [
+        path.name for path in instance.parent.glob("my.ini*")
+    ] == ["my.ini"]
+
+
+def test_what_paste_sets_in_its_own_way_is_left_to_the_admin(export, instance, edit):
+    edit(instance, "static_files = true", "static_files = true\nset serve_static = true")
+    before = instance.read_text()
+    said = export("--switch")
+    assert said.returncode == 2 and "by hand" in said.stderr and instance.read_text() == before
+
+
+# The file that has the setting, and the line below which it stands.
+ELSEWHERE = {
+    "in DEFAULT": ("my.ini", "[DEFAULT]\n"),
+    "in the other file": ("base.ini", "[app:main]\n"),
+    "in DEFAULT of the other file": ("base.ini", "[DEFAULT]\n"),
+    "in the section that overrides another file": ("my.ini", "[app:main]\n"),
+    "nowhere": ("", ""),
+}
+
+
+@pytest.mark.parametrize("where, section", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+def test_switch_changes_the_setting_where_it_stands(
+    where, section, export, instance, edit, tmp_path
+):
+    base = instance.with_name("base.ini")
+    shutil.copy(str(instance), str(base))
+    instance.write_text(
+        "[DEFAULT]\n\n[server:main]\nuse = config:base.ini\n\n[app:main]\nuse = config:base.ini\n"
+    )
+    if where:
+        edit(instance.with_name(where), section, section + "serve_static = true\n")
+    before = {path: path.read_text() for path in (instance, base)}
+    assert status_of(load(str(instance)), LOGO, {}) == 200
+    dry = export("--switch", "--dry-run")
+    assert dry.returncode == 0 and "+serve_static = false" in dry.stdout
+    assert {path: path.read_text() for path in before} == before
+    done = export("--switch")
+    assert done.returncode == 0, done.stderr
+    assert status_of(load(str(instance)), LOGO, {}) == 404
+    changed = instance.with_name(where or "my.ini")
+    assert changed.read_text().count("serve_static = false") == 1
+    other = base if changed == instance else instance
+    assert "serve_static" not in other.read_text()
+    assert "static_export = {}".format(tmp_path / "static") in instance.read_text()
+    back = done.stderr.split("to go back: ")[1].splitlines()[0]
+    subprocess.run(back, shell=True, check=True)
+    assert {path: path.read_text() for path in before} == before
+
+
+def test_switch_works_behind_a_prefix(export, instance, edit):
+    edit(
+        instance,
+        "#[filter:proxy-prefix]\n#use = egg:PasteDeploy#prefix\n#prefix = /<your-prefix>",
+        "[filter:proxy-prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /code",
+    )
+    edit(instance, "#filter-with = proxy-prefix", "filter-with = proxy-prefix")
+    assert export("--switch").returncode == 0
+    assert status_of(load(str(instance)), LOGO, {}) == 404
+
+
+def test_switch_writes_the_setting_that_works_and_keeps_the_rest(export, instance, edit, tmp_path):
+    edit(instance, "static_files = true", "static_files = false")
+    # The documented setting does nothing: the application still answers.
+    assert status_of(load(str(instance)), LOGO, {}) == 200
+    before = instance.read_text()
+    dry = export("--switch", "--dry-run")
+    assert (
+        dry.returncode == 0
+        and "+serve_static = false" in dry.stdout
+        and instance.read_text() == before
+    )
+    done = export("--switch")
+    assert done.returncode == 0, done.stderr
+    assert set(instance.read_text().splitlines()) ^ set(before.splitlines()) == {
+        "serve_static = false",
+        "[kallithea_tune]",
+        "static_export = {}".format(tmp_path / "static"),
+    }
+    assert status_of(load(str(instance)), LOGO, {}) == 404
+    backups = [path for path in instance.parent.glob("my.ini.*") if path.read_text() == before]
+    assert len(backups) == 1
+    assert "already" in export("--switch").stderr
+
+
+def test_prune_shows_and_leaves_out_what_nothing_refers_to(export, tmp_path):
+    extra = tmp_path / "extra"
+    (extra / "images").mkdir(parents=True)
+    (extra / "images" / "never-named-anywhere.svg").write_text("<svg/>")
+    (extra / "css").mkdir()
+    (extra / "css" / "style.css.map").write_text("{}")
+    said = export("--overlay", extra, "--prune")
+    assert said.returncode == 0 and "left out" in said.stderr
+    published = tmp_path / "static"
+    assert not (published / "images" / "never-named-anywhere.svg").exists()
+    assert not (published / "css" / "style.css.map").exists()
+    assert (published / "css" / "style.css").exists() and (
+        published / "images" / "kallithea-logo.svg"
+    ).exists()
+
+
+@pytest.fixture(scope="module")
+def kallithea(pristine, tmp_path_factory):
+    """A real Kallithea, for reading and for pushes into repositories of its own."""
+    directory = tmp_path_factory.mktemp("served") / "instance"
+    shutil.copytree(str(pristine), str(directory), symlinks=True)
+    connection = sqlite3.connect(str(directory / "kallithea.db"))
+    connection.execute(
+        "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")]
+    )
+    connection.commit()
+    connection.close()
+    server = Kallithea(directory / "my.ini")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="module", params=["apache", "caddy", "lighttpd", "nginx"])
+def published(request, kallithea, front_end):
+    """A web server in front of the real Kallithea, configured by the command."""
+    server = WebServer(request.param)
+    try:
+        said = subprocess.run(
+            [
+                str(BIN / "gearbox"),
+                "static-export",
+                "-c",
+                str(kallithea.ini),
+                str(server.static),
+                "--overlay",
+                str(front_end),
+                "--compress",
+                codings(request.param),
+                "--server",
+                request.param,
+                "-o",
+                str(server.conf),
+                "--server-name",
+                "localhost",
+                "--port",
+                str(server.port),
+            ],
+            cwd=str(server.directory),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        assert said.returncode == 0, said.stderr
+        server.configured()
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+def codings(name):
+    # Brotli at its best level takes most of the time; one server is enough for it here.
+    return "gzip,br" if name == "nginx" else "gzip"
+
+
+def run(*words, cwd):
+    environment = dict(
+        os.environ,
+        HGRCPATH="",
+        GIT_CONFIG_GLOBAL=os.devnull,
+        GIT_TERMINAL_PROMPT="0",
+        GIT_AUTHOR_NAME="a",
+        GIT_AUTHOR_EMAIL="a@example.com",
+        GIT_COMMITTER_NAME="a",
+        GIT_COMMITTER_EMAIL="a@example.com",
+    )
+    result = subprocess.run(
+        [str(word) for word in words],
+        cwd=str(cwd),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        timeout=120,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_command_verifies_what_the_server_serves(
+    published, gearbox, kallithea, front_end, tmp_path
+):
+    words = [
+        "static-export",
+        "-c",
+        kallithea.ini,
+        published.static,
+        "--overlay",
+        front_end,
+        "--compress",
+        codings(published.name),
+    ]
+    said = gearbox(*words, "--verify", published.url, cwd=str(tmp_path))
+    assert said.returncode == 0 and "all as published" in said.stderr, said.stdout + said.stderr
+    direct = gearbox(*words, "--verify", "http://127.0.0.1:%d" % kallithea.port, cwd=str(tmp_path))
+    assert direct.returncode == 1 and "answered by the application" in direct.stdout
+
+
+def test_hg_and_git_clone_pull_and_push_through_the_server(published, tmp_path):
+    url = published.url.replace("http://", "http://admin:demo-password@")
+    content = os.urandom(3_000_000)
+    run("git", "clone", "-q", url + "/git-one", "git", cwd=tmp_path)
+    (tmp_path / "git" / published.name).write_bytes(content)
+    run("git", "add", ".", cwd=tmp_path / "git")
+    run("git", "commit", "-q", "-m", published.name, cwd=tmp_path / "git")
+    run("git", "push", "-q", "origin", "HEAD:master", cwd=tmp_path / "git")
+    run("git", "clone", "-q", url + "/git-one", "git2", cwd=tmp_path)
+    assert (tmp_path / "git2" / published.name).read_bytes() == content
+    hg = BIN / "hg"
+    run(hg, "clone", "-q", url + "/hg-one", "hg", cwd=tmp_path)
+    run(hg, "clone", "-q", url + "/hg-one", "hg2", cwd=tmp_path)
+    (tmp_path / "hg" / published.name).write_bytes(content)
+    run(hg, "commit", "-A", "-q", "-m", published.name, "-u", "a", cwd=tmp_path / "hg")
+    # hg does not keep the password.
+    run(hg, "push", "-q", url + "/hg-one", cwd=tmp_path / "hg")
+    run(hg, "pull", "-q", "-u", url + "/hg-one", cwd=tmp_path / "hg2")
+    assert (tmp_path / "hg2" / published.name).read_bytes() == content

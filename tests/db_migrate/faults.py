@@ -1,0 +1,73 @@
+"""What tests of migrations that fail share: how far the target is, and something that happens in
+the middle.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Callable
+
+import sqlalchemy
+
+from kallithea_tune.config import instance as instances
+from kallithea_tune.db_migrate import Migration, Report, journal
+from kallithea_tune.db_migrate.journal import State
+
+
+def source(ini: Path) -> Path:
+    return ini.parent / "kallithea.db"
+
+
+def standing(url: str) -> tuple[State, bool]:
+    """How far the target is, and whether it has a revision, with which Kallithea would start."""
+    if url.startswith("sqlite") and not os.path.exists(url[len("sqlite:///") :]):
+        return State.empty, False
+    engine = sqlalchemy.create_engine(url)
+    with engine.connect() as connection:
+        tables = sqlalchemy.inspect(connection).get_table_names()
+        stamped = "alembic_version" in tables and bool(
+            connection.execute(sqlalchemy.text("SELECT count(*) FROM alembic_version")).scalar()
+        )
+        state = journal.state(journal.read(connection), len(tables))
+    engine.dispose()
+    return state, stamped
+
+
+def moved(ini: Path, url: str) -> Report:
+    with Migration(instances.load(str(ini)), url) as migration:
+        migration.check()
+        return migration.run()
+
+
+def clear(url: str) -> None:
+    if url.startswith("sqlite"):
+        os.unlink(url[len("sqlite:///") :])
+        return
+    engine = sqlalchemy.create_engine(url)
+    metadata = sqlalchemy.MetaData()
+    metadata.reflect(engine)
+    metadata.drop_all(engine)
+    engine.dispose()
+
+
+class At:
+    """Progress that does something, once, when a step or a table has come so far."""
+
+    def __init__(self, what: str, act: Callable[[], None]) -> None:
+        self._what, self._act, self._step, self.done = what, act, "", False
+
+    def begin(self, step: str, total: int) -> None:
+        self._step = step
+        self._check(step)
+
+    def advance(self, number: int, what: str = "", of: int = 0) -> None:
+        self._check(f"{self._step} {what}")
+
+    def _check(self, what: str) -> None:
+        if what == self._what and not self.done:
+            self.done = True
+            self._act()
+
+    def end(self) -> None:
+        pass

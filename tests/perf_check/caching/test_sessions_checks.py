@@ -1,0 +1,82 @@
+"""Sessions that a user loses with the process or the instance that made them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Sequence
+
+import pytest
+
+from kallithea_tune.perf_check.caching import sessions_checks
+from kallithea_tune.perf_check.model import Severity
+
+
+@pytest.mark.parametrize(
+    "kind, known, processes, severity",
+    [
+        ("file", True, 4, Severity.ok),
+        ("dbm", True, None, Severity.ok),
+        ("cookie", True, 4, Severity.ok),
+        ("ext:database", True, 4, Severity.ok),
+        ("memory", True, 1, Severity.advice),
+        ("memory", True, 2, Severity.error),
+        ("memory", True, None, Severity.error),
+        ("files", False, 1, Severity.error),
+    ],
+)
+def test_a_store_is_judged_by_who_sees_it(
+    kind: str, known: bool, processes: Optional[int], severity: Severity
+) -> None:
+    found = sessions_checks.judge_store(kind, known, processes)
+    assert found.severity is severity and bool(found.remedy) == (severity > Severity.ok)
+
+
+@pytest.mark.parametrize(
+    "differing, remedy",
+    [
+        ([], ""),
+        (["data_dir"], "set session.data_dir = /s in both files"),
+        (["secret"], "give session.secret one value in both files"),
+        (["type", "data_dir"], "set session.data_dir = /s in both files"),
+    ],
+)
+def test_a_sibling_is_judged_by_what_differs(differing: Sequence[str], remedy: str) -> None:
+    found = sessions_checks.judge_sibling("two.ini", differing, "/s")
+    assert found.remedy == remedy and (found.severity is Severity.ok) == (not differing)
+
+
+def findings(gearbox: Callable[..., Any], ini: Path) -> dict[str, Mapping[str, Any]]:
+    said = gearbox("perf-check", "-c", ini, "--only", "CAC005", "-f", "json", cwd=str(ini.parent))
+    assert said.returncode in (0, 1), said.stderr
+    return {item["subject"]: item for item in json.loads(said.stdout)}
+
+
+def test_a_second_ini_file_for_the_same_database_is_compared(
+    instance: Path, gearbox: Callable[..., Any], edit: Callable[..., None]
+) -> None:
+    for name in ("same", "apart", "other", "broken"):
+        shutil.copy(str(instance), str(instance.with_name(name + ".ini")))
+    edit(instance.with_name("apart.ini"), "cache_dir = %(here)s/data", "cache_dir = %(here)s/data2")
+    edit(instance.with_name("apart.ini"), "session.secret = ", "session.secret = other-")
+    edit(instance.with_name("other.ini"), "kallithea.db", "another.db")
+    instance.with_name("broken.ini").write_text("not an ini file")
+    found = findings(gearbox, instance)
+    assert {name: item["severity"] for name, item in found.items()} == {
+        "": "ok",
+        "same.ini": "ok",
+        "apart.ini": "warning",
+    }
+    assert found["apart.ini"]["evidence"]["differing"] == ["data_dir", "secret"]
+    assert "other-" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    "kind, severity", [("memory", "advice"), ("nonsense", "error"), ("ext:google", "error")]
+)
+def test_the_type_of_the_ini_file_is_judged(
+    instance: Path, gearbox: Callable[..., Any], edit: Callable[..., None], kind: str, severity: str
+) -> None:
+    edit(instance, "session.key = ", f"session.type = {kind}\nsession.key = ")
+    assert findings(gearbox, instance)[""]["severity"] == severity

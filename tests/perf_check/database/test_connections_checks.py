@@ -1,0 +1,152 @@
+"""What is made of pools, limits and InnoDB's memory, and what real servers say of theirs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database import connections_checks as checks
+from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+
+OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Severity.error
+
+
+@pytest.mark.parametrize(
+    "used, allowed, wanted, severity",
+    [
+        (1, 100, None, OK),
+        (70, 100, 15, OK),
+        (71, 100, 15, WARNING),
+        (90, 100, 15, WARNING),
+        (91, 100, 15, ERROR),
+        (1, 100, 100, OK),
+        (1, 100, 101, WARNING),
+    ],
+)
+def test_connections_matter_from_70_percent_and_when_kallithea_may_want_more_than_there_are(
+    used: int, allowed: int, wanted: Optional[int], severity: Severity
+) -> None:
+    assert checks.judge_connections(used, allowed, wanted).severity is severity
+
+
+@pytest.mark.parametrize(
+    "processes, threads, pool, expected",
+    [(None, 1, 15, None), (4, 1, 15, 4), (4, None, 15, 60), (4, 20, 15, 60), (1, 10, 3, 3)],
+)
+def test_a_process_opens_no_more_connections_than_it_has_threads(
+    processes: Optional[int], threads: Optional[int], pool: int, expected: Optional[int]
+) -> None:
+    assert checks.may_open(processes, threads, pool) == expected
+
+
+@pytest.mark.parametrize(
+    "recycle, pre_ping, idle_timeout, severity, said",
+    [
+        (3600, False, 28800, OK, "renewed before"),
+        (-1, False, 28800, WARNING, "for ever"),
+        (3600, False, 3600, WARNING, "keeps them 3600 s"),
+        (3599, False, 3600, OK, "renewed before"),
+        (-1, True, 60, OK, "renewed before"),
+        (-1, False, 0, OK, "closes no idle connections"),
+    ],
+)
+def test_a_pool_is_to_renew_its_connections_before_the_server_closes_them(
+    recycle: int, pre_ping: bool, idle_timeout: float, severity: Severity, said: str
+) -> None:
+    finding = checks.judge_recycle(recycle, pre_ping, idle_timeout, "MariaDB")
+    assert finding.severity is severity and said in finding.diagnosis
+    assert ("pool_recycle = %d" % ((idle_timeout // 2,)) in finding.remedy) == (severity is WARNING)
+
+
+@pytest.mark.parametrize(
+    "pool, data, severity", [(128_000_000, 127_000_000, OK), (128_000_000, 129_000_000, ADVICE)]
+)
+def test_the_buffer_pool_is_to_hold_the_database(pool: int, data: int, severity: Severity) -> None:
+    finding = checks.judge_buffer_pool(pool, data, 1000, 10)
+    assert finding.severity is severity and finding.evidence["read_from_disk_percent"] == 1.0
+    assert ("innodb_buffer_pool_size = 162M" in finding.remedy) == (severity is ADVICE)
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [({}, 5), ({"sqlalchemy.pool_size": " 7 "}, 7), ({"sqlalchemy.pool_size": "many"}, 5)],
+)
+def test_a_setting_of_the_pool_falls_back_to_sqlalchemys_own(text: Any, expected: int) -> None:
+    assert checks.setting(text, "pool_size", 5) == expected
+
+
+def found(check: Any, ini: Path, url: str, *more: str) -> Finding:
+    """Run one check with `url` and `more` settings in the ini file instead of its own."""
+    text = ini.read_text()
+    settings = ["sqlalchemy.url = " + url, *more]
+    for key in ["sqlalchemy.pool_recycle", *(line.split(" = ")[0] for line in settings)]:
+        text = re.sub(rf"(?m)^{re.escape(key)} = .*\n", "", text)
+    path = ini.with_name("other.ini")
+    path.write_text(
+        text.replace(
+            "use = egg:kallithea\n", "use = egg:kallithea\n{}\n".format("\n".join(settings))
+        )
+    )
+    (finding,) = check.run(Context(load(str(path)), Deadline(60)))
+    assert isinstance(finding, Finding)
+    return finding
+
+
+def test_connections_that_others_hold_are_counted(instance: Path, postgresql: Any) -> None:
+    url = postgresql.url("connections")
+    before = found(checks.connections, instance, url)
+    held = [postgresql.connect() for _ in range(80)]
+    finding = found(checks.connections, instance, url)
+    for connection in held:
+        connection.close()
+    assert before.severity is OK and finding.severity is WARNING
+    assert finding.evidence["used"] >= before.evidence["used"] + 80
+
+
+def test_what_kallithea_may_open_is_counted_with_celerys_workers(
+    instance: Path, mariadb: Any
+) -> None:
+    url = mariadb.url("connections")
+    assert found(checks.connections, instance, url).evidence["kallithea_may_open"] == 1
+    finding = found(
+        checks.connections, instance, url, "use_celery = true", "celery.worker_concurrency = 200"
+    )
+    assert finding.evidence["kallithea_may_open"] == 201 and finding.severity is WARNING
+
+
+def test_an_idle_timeout_of_the_server_is_held_against_the_pool(
+    instance: Path, mariadb: Any
+) -> None:
+    url = mariadb.url("recycle")
+    cursor = mariadb.connect().cursor()
+    try:
+        cursor.execute("SET GLOBAL wait_timeout = 600")
+        assert (
+            found(checks.pool_recycle, instance, url, "sqlalchemy.pool_recycle = 3600").severity
+            is WARNING
+        )
+        advised = found(checks.pool_recycle, instance, url).remedy.replace("set ", "")
+        assert found(checks.pool_recycle, instance, url, advised).severity is OK
+    finally:
+        cursor.execute("SET GLOBAL wait_timeout = 28800")
+
+
+def test_the_buffer_pool_is_read_from_the_server(instance: Path, mariadb: Any) -> None:
+    finding = found(checks.buffer_pool, instance, mariadb.url("pool"))
+    assert (
+        finding.evidence["buffer_pool_mb"] == pytest.approx(33.5, abs=0.2)
+        and finding.severity is OK
+    )
+
+
+def test_sqlite_has_no_server_to_ask(instance: Path) -> None:
+    context = Context(load(str(instance)), Deadline(60))
+    assert not [
+        finding
+        for check in (checks.connections, checks.pool_recycle, checks.buffer_pool)
+        for finding in check.run(context)
+    ]

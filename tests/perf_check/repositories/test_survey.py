@@ -1,0 +1,303 @@
+"""The survey finds what real Git and Mercurial repositories hold, whatever state they are in, and
+touches nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import pytest
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.repositories import git, mercurial
+from kallithea_tune.perf_check.repositories.survey import discover, survey
+from kallithea_tune.system.files import Broken
+
+HG = str(Path(sys.executable).parent / "hg")
+ENVIRONMENT = dict(
+    os.environ,
+    HGPLAIN="1",
+    HGRCPATH="",
+    GIT_CONFIG_GLOBAL=os.devnull,
+    GIT_CONFIG_SYSTEM=os.devnull,
+    HGUSER="me",
+    GIT_AUTHOR_NAME="me",
+    GIT_AUTHOR_EMAIL="me@example.com",
+    GIT_COMMITTER_NAME="me",
+    GIT_COMMITTER_EMAIL="me@example.com",
+)
+FOREVER = float("inf")
+
+
+def run(*words: object, **options: Any) -> str:
+    """Run a real command and return its output."""
+    return subprocess.run(
+        [str(word) for word in words],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=True,
+        universal_newlines=True,
+        **options,
+    ).stdout
+
+
+def in_git(path: Path, *words: object, **options: Any) -> str:
+    """Run git on the repository `path`."""
+    return run("git", "-C", path, *words, **options)
+
+
+def by_name(ini: Path) -> Mapping[str, Mapping[str, Any]]:
+    """Survey the instance and return what was examined by name."""
+    return {facts["name"]: facts for facts in survey(load(str(ini)), 60)["examined"]}
+
+
+def listing(directory: Path) -> Mapping[str, Any]:
+    """Return every path below `directory` with size, mode and times of modification and change."""
+    return {
+        os.path.join(parent, name): tuple(
+            getattr(os.lstat(os.path.join(parent, name)), "st_" + part)
+            for part in ("size", "mode", "mtime_ns", "ctime_ns", "ino")
+        )
+        for parent, directories, files in os.walk(str(directory))
+        for name in [".", *directories, *files]
+    }
+
+
+def test_a_survey_sees_every_repository_and_changes_nothing(instance: Path) -> None:
+    before = listing(instance.parent / "repos")
+    found = survey(load(str(instance)), 5)
+    assert {facts["name"] for facts in found["examined"]} == {
+        "git-one",
+        "git-two",
+        "hg-one",
+        "hg-two",
+    }
+    assert found["kinds"] == {"hg": 2, "git": 2} and found["walked"] and found["ordered"]
+    assert not (found["missing"] or found["unknown"] or found["work_trees"])
+    assert listing(instance.parent / "repos") == before
+
+
+def test_objects_packs_and_refs_are_those_that_git_counts(instance: Path) -> None:
+    path = instance.parent / "repos" / "git-one"
+    for number in range(3):
+        in_git(path, "hash-object", "-w", "--stdin", input="blob %d" % number)
+    in_git(path, "update-ref", "refs/heads/loose", "HEAD")
+    loose = int(in_git(path, "count-objects").split()[0])
+    facts = git.examine(str(path), FOREVER)
+    assert (
+        facts["loose"] == loose > 3
+        and facts["packs"] == 0
+        and not facts["bitmap"]
+        and not facts["commit_graph"]
+    )
+    assert (
+        facts["refs"] == len(in_git(path, "for-each-ref").splitlines()) == 2
+        and facts["loose_refs"] == 1
+    )
+    in_git(path, "gc", "-q", "--prune=now")
+    facts = git.examine(str(path), FOREVER)
+    assert facts["loose"] == 0 and facts["packs"] == 1 and facts["bitmap"] and facts["commit_graph"]
+    assert facts["refs"] == 2 and facts["loose_refs"] == 0
+    next((path / "objects" / "pack").glob("*.pack")).with_suffix(".keep").touch()
+    assert git.examine(str(path), FOREVER)["packs"] == 0
+
+
+def test_a_chain_of_commit_graphs_counts_and_settings_are_read(instance: Path) -> None:
+    path = instance.parent / "repos" / "git-one"
+    in_git(path, "commit-graph", "write", "--reachable", "--split")
+    in_git(path, "config", "gc.auto", "0")
+    in_git(path, "config", "receive.autogc", "false")
+    (path / "gc.log").write_text("warning: There are too many unreachable loose objects\n")
+    facts = git.examine(str(path), FOREVER)
+    assert facts["commit_graph"] and (facts["gc_auto"], facts["receive_autogc"]) == ("0", "false")
+    assert facts["gc_log"].startswith("warning: There are too many")
+
+
+def empty_object(path: Path) -> None:
+    victim = next(path.glob("objects/[0-9a-f][0-9a-f]/*"))
+    victim.chmod(0o644)
+    victim.write_bytes(b"")
+
+
+def lost_pack(path: Path) -> None:
+    in_git(path, "gc", "-q")
+    next(path.glob("objects/pack/*.pack")).unlink()
+
+
+def short_pack(path: Path) -> None:
+    in_git(path, "gc", "-q")
+    pack = next(path.glob("objects/pack/*.pack"))
+    pack.chmod(0o644)
+    os.truncate(str(pack), 20)
+
+
+def empty_ref(path: Path) -> None:
+    (path / "refs" / "heads" / "broken").write_bytes(b"")
+
+
+def lost_alternate(path: Path) -> None:
+    (path / "objects" / "info" / "alternates").write_text("/nowhere/objects\n")
+
+
+def sha256(path: Path) -> None:
+    shutil.rmtree(str(path))
+    run("git", "init", "-q", "--bare", "--object-format=sha256", path)
+
+
+def no_requirement(path: Path) -> None:
+    with (path / ".hg" / "requires").open("a") as file:
+        file.write("exp-from-the-future\n")
+
+
+def short_changelog(path: Path) -> None:
+    index = path / ".hg" / "store" / "00changelog.i"
+    os.truncate(str(index), index.stat().st_size - 10)
+
+
+def no_store(path: Path) -> None:
+    shutil.rmtree(str(path / ".hg" / "store"))
+
+
+def abandoned(path: Path) -> None:
+    (path / ".hg" / "store" / "journal").write_bytes(b"00changelog.i\x000\n")
+
+
+def gone(path: Path) -> None:
+    shutil.rmtree(str(path))
+    path.mkdir()
+
+
+BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
+    empty_object: ("git-one", "is an empty file"),
+    lost_pack: ("git-one", "is not there"),
+    short_pack: ("git-one", "is cut off"),
+    empty_ref: ("git-one", "refs/heads/broken is an empty file"),
+    lost_alternate: ("git-one", "borrows objects from /nowhere"),
+    sha256: ("git-one", "sha256"),
+    lambda path: (path / "HEAD").unlink(): ("git-one", "HEAD is missing"),
+    no_requirement: ("hg-one", "exp-from-the-future"),
+    short_changelog: ("hg-one", "00changelog.i ends within"),
+    no_store: ("hg-one", "store is not there"),
+    abandoned: ("hg-one", "abandoned"),
+    gone: ("hg-one", "there is no hg repository"),
+}
+
+
+@pytest.mark.parametrize("spoil", BROKEN)
+def test_a_broken_repository_is_named_and_the_others_are_examined(
+    instance: Path, spoil: Callable[[Path], None]
+) -> None:
+    name, words = BROKEN[spoil]
+    path = instance.parent / "repos" / name
+    spoil(path)
+    found = by_name(instance)
+    assert words in found[name]["broken"]
+    assert sorted(other for other in found if "broken" not in found[other]) == sorted(
+        {"git-one", "git-two", "hg-one", "hg-two"} - {name}
+    )
+
+
+def test_git_and_mercurial_agree_that_those_are_broken(instance: Path) -> None:
+    repos = instance.parent / "repos"
+    empty_object(repos / "git-one")
+    short_changelog(repos / "hg-one")
+    abandoned(repos / "hg-two")
+    for words in (
+        ("git", "-C", repos / "git-one", "fsck"),
+        (HG, "-R", repos / "hg-one", "verify"),
+        (HG, "-R", repos / "hg-two", "tag", "-r", "0", "x"),
+    ):
+        with pytest.raises(subprocess.CalledProcessError):
+            run(*words)
+
+
+def test_a_head_without_its_branch_is_noticed(instance: Path) -> None:
+    path = instance.parent / "repos" / "git-one"
+    in_git(path, "branch", "-m", "master", "main")
+    in_git(path, "symbolic-ref", "HEAD", "refs/heads/master")
+    facts = git.examine(str(path), FOREVER)
+    assert (facts["lost_head"], facts["branch"]) == ("refs/heads/master", "refs/heads/main")
+    in_git(path, "symbolic-ref", "HEAD", "refs/heads/main")
+    assert git.examine(str(path), FOREVER)["lost_head"] == ""
+
+
+def test_a_push_under_way_is_not_a_broken_repository(instance: Path) -> None:
+    path = instance.parent / "repos" / "hg-one"
+    abandoned(path)
+    short_changelog(path)
+    os.symlink("host:1", str(path / ".hg" / "store" / "lock"))
+    assert mercurial.examine(str(path), FOREVER, None)["revisions"] is None
+
+
+def test_revisions_are_counted_inline_and_in_two_files(tmp_path: Path) -> None:
+    run(HG, "init", tmp_path / "hg")
+    # A revlog is split in two when its data exceed 128 KB (mercurial/revlog.py, _maxinline).
+    run(HG, "-R", tmp_path / "hg", "debugbuilddag", "-q", "+4000")
+    store = tmp_path / "hg" / ".hg" / "store"
+    index = store / "00changelog.i"
+    assert (store / "00changelog.d").exists() and mercurial.count(str(index)) == 4000
+    with pytest.raises(Broken, match="00changelog.d is shorter"):
+        os.truncate(str(store / "00changelog.d"), 100)
+        mercurial.count(str(index))
+    run(HG, "init", tmp_path / "small")
+    run(HG, "-R", tmp_path / "small", "debugbuilddag", "-q", "+7")
+    assert mercurial.count(str(tmp_path / "small" / ".hg" / "store" / "00changelog.i")) == 7
+    assert (
+        mercurial.examine(str(tmp_path / "small"), FOREVER, mercurial.supported())["revisions"] == 7
+    )
+
+
+def test_groups_links_loops_and_leftovers(tmp_path: Path, pristine: Path) -> None:
+    root, real = tmp_path / "root", tmp_path / "elsewhere"
+    for path in (
+        root / "a" / "b" / "deep",
+        root / "rm__20260102_030405_000006_old",
+        real / "linked",
+    ):
+        shutil.copytree(str(pristine / "repos" / "hg-one"), str(path), symlinks=True)
+    run("git", "init", "-q", root / "a" / "tree")
+    (root / "a" / "link").symlink_to(real / "linked")
+    (root / "a" / "to-group").symlink_to(real)
+    (root / "a" / "up").symlink_to(root)
+    (root / "a" / "self").symlink_to("self")
+    (root / "a" / "nothing").symlink_to("nowhere")
+    found = discover(str(root), FOREVER)
+    assert found.kinds == {"a/b/deep": "hg", "a/link": "hg"} and found.work_trees == ["a/tree"]
+    assert [Path(path).name for path in found.removed] == ["rm__20260102_030405_000006_old"]
+
+
+def test_ten_thousand_entries_are_bounded_in_time_and_said_to_be_a_sample(instance: Path) -> None:
+    repos = instance.parent / "repos"
+    for number in range(10_000):
+        (repos / ("git-%05d" % number) / "objects").mkdir(parents=True)
+        (repos / ("git-%05d" % number) / "refs").mkdir()
+    found = survey(load(str(instance)), 0.3)
+    assert not found["walked"] or len(found["examined"]) < 10_004
+    assert not found["missing"]
+
+
+def test_database_and_disk_are_compared(instance: Path) -> None:
+    repos = instance.parent / "repos"
+    shutil.rmtree(str(repos / "git-two"))
+    (repos / "hg-two").rename(repos / "hg-three")
+    found = survey(load(str(instance)), 5)
+    assert (found["missing"], found["unknown"]) == (["git-two", "hg-two"], ["hg-three"])
+
+
+def test_no_directory_and_no_database_are_said_in_a_sentence(instance: Path) -> None:
+    shutil.move(str(instance.parent / "repos"), str(instance.parent / "away"))
+    with pytest.raises(NotMeasured, match="repos does not exist"):
+        survey(load(str(instance)), 1)
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
+        connection.execute("DROP TABLE repositories")
+    connection.close()
+    with pytest.raises(NotMeasured, match="no such table"):
+        survey(load(str(instance)), 1)

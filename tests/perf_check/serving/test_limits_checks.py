@@ -1,0 +1,282 @@
+"""Headers and bodies that servers refuse: judged by tables, and proved with the real hg against
+real servers.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any, Optional
+
+import pytest
+from servers.application import BIN, Kallithea
+from servers.server import Server as Program
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
+from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.serving import hg_heads
+from kallithea_tune.perf_check.serving.limits_checks import (
+    header_need,
+    judge_body,
+    judge_chunks,
+    judge_headers,
+    judge_time,
+)
+from kallithea_tune.system.files import Broken
+
+HEADS = 300
+HG = {**os.environ, "HGRCPATH": "", "HGUSER": "somebody"}
+
+
+@pytest.mark.parametrize(
+    "kind, option, fits, heads, severity, remedy",
+    [
+        ("waitress", "max_request_header_size", 131072, 5, Severity.ok, ""),
+        (
+            "waitress",
+            "max_request_header_size",
+            131072,
+            2000,
+            Severity.error,
+            "max_request_header_size = 170048",
+        ),
+        (
+            "waitress",
+            "max_request_header_size",
+            32768,
+            5,
+            Severity.advice,
+            "max_request_header_size = 65535",
+        ),
+        ("uwsgi", "buffer-size", 4096, 5, Severity.error, "set buffer-size = 65535 in [uwsgi]"),
+        ("uwsgi", "buffer-size", 65535, 700, Severity.ok, ""),
+        ("gunicorn", "limit_request_fields", 92160, 1000, Severity.ok, ""),
+        (
+            "gunicorn",
+            "limit_request_fields",
+            92160,
+            1200,
+            Severity.error,
+            "limit_request_fields = 111",
+        ),
+        (
+            "gunicorn",
+            "limit_request_field_size",
+            0,
+            1,
+            Severity.error,
+            "limit_request_field_size = 8190",
+        ),
+        ("wsgiref", "", 92160, 1200, Severity.error, "use = egg:waitress"),
+        ("gevent", "", None, 5, Severity.unknown, ""),
+    ],
+)
+def test_headers(
+    kind: str, option: str, fits: Optional[int], heads: int, severity: Severity, remedy: str
+) -> None:
+    section = "[uwsgi]" if kind == "uwsgi" else "[server:main]"
+    server = Server(kind, "egg:" + kind, section, header_bytes=fits, header_option=option)
+    found = judge_headers(server, {"many": heads})
+    assert found.severity is severity and remedy in found.remedy
+    assert ("many" in found.diagnosis) is (severity is Severity.error and heads > 100)
+
+
+def test_without_mercurial_repositories_only_discovery_counts() -> None:
+    assert judge_headers(Server("waitress", "", header_bytes=9000), {}).severity is Severity.error
+    assert judge_headers(Server("waitress", "", header_bytes=70000), {}).severity is Severity.ok
+
+
+@pytest.mark.parametrize(
+    "kind, option, limit, severity, remedy",
+    [
+        ("waitress", "max_request_body_size", 1 << 30, Severity.ok, ""),
+        (
+            "waitress",
+            "max_request_body_size",
+            1 << 20,
+            Severity.warning,
+            "max_request_body_size = 107374182400",
+        ),
+        ("uwsgi", "limit-post", 1 << 20, Severity.warning, "limit-post = 0"),
+        ("gunicorn", "", UNLIMITED, Severity.ok, ""),
+    ],
+)
+def test_bodies(kind: str, option: str, limit: int, severity: Severity, remedy: str) -> None:
+    found = judge_body(Server(kind, kind, body_bytes=limit, body_option=option), "large", 5_000_000)
+    assert found and found.severity is severity and remedy in found.remedy
+    assert str(UNLIMITED) not in str(found.evidence)
+    assert judge_body(Server("", "", body_bytes=None), "large", 5_000_000) is None
+
+
+@pytest.mark.parametrize(
+    "seconds, severity", [(UNLIMITED, Severity.ok), (3600, Severity.ok), (30, Severity.warning)]
+)
+def test_time(seconds: int, severity: Severity) -> None:
+    found = judge_time(Server("gunicorn", "", request_seconds=seconds, time_option="timeout"))
+    assert found and found.severity is severity and str(UNLIMITED) not in str(found.evidence)
+    assert (found.remedy == "set timeout = 3600 in [server:main]") is (seconds == 30)
+    assert judge_time(Server("", "", request_seconds=None)) is None
+
+
+@pytest.mark.parametrize(
+    "kind, chunks, severity", [("uwsgi", False, Severity.warning), ("uwsgi", True, Severity.ok)]
+)
+def test_chunks(kind: str, chunks: bool, severity: Severity) -> None:
+    found = judge_chunks(Server(kind, "", chunks=chunks))
+    assert found and found.severity is severity and ("uwsgi_pass" in found.remedy) is not chunks
+    assert judge_chunks(Server("gunicorn", "")) is None
+
+
+COUNTS = """
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"%d" % len(environ["wsgi.input"].read())]
+"""
+
+
+@pytest.mark.parametrize("option", ["http-socket", "http11-socket"])
+@pytest.mark.parametrize("buffering", [[], ["--post-buffering", "4096"]])
+def test_uwsgi_gives_the_application_no_chunks(
+    tmp_path: Path, option: str, buffering: list[str]
+) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+
+    class UWSGI(Program):
+        account = "root"
+
+        def command(self) -> list[str]:
+            return [
+                "uwsgi",
+                "--plugin",
+                "python3",
+                "--die-on-term",
+                "--wsgi-file",
+                str(tmp_path / "counts.py"),
+                "--" + option,
+                "127.0.0.1:%d" % self.port,
+                *buffering,
+            ]
+
+        def ready(self) -> bool:
+            return self.answers("/")
+
+    server = UWSGI()
+    try:
+        server.start()
+        assert sent(server.port, b"x" * 2_000_000, {}) == b"2000000"
+        assert (
+            sent(server.port, iter([b"x" * 1000] * 2000), {"Transfer-Encoding": "chunked"})
+            != b"2000000"
+        )
+    finally:
+        server.remove()
+
+
+def sent(port: int, body: Any, headers: dict[str, str]) -> bytes:
+    """Post a body, in chunks where the headers say so; return the answer, or nothing where the
+    connection is cut.
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request("POST", "/", body, headers, encode_chunked=bool(headers))
+        return connection.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return b""
+    finally:
+        connection.close()
+
+
+def hg(path: Path, *words: str) -> None:
+    subprocess.run([str(BIN / "hg"), *words], cwd=str(path), check=True, env=HG)
+
+
+def make_heads(path: Path) -> None:
+    hg(path.parent, "init", path.name)
+    hg(path, "debugbuilddag", ".:p" + "<p." * HEADS)
+
+
+def commit(path: Path) -> None:
+    hg(path, "commit", "-q", "-m", "new", "--config", "ui.allowemptycommit=yes")
+
+
+def test_heads_are_counted_as_mercurial_counts_them(tmp_path: Path) -> None:
+    make_heads(tmp_path / "many")
+    # The revisions stand in the index, with Mercurial before 7.
+    assert hg_heads.heads(str(tmp_path / "many")) == HEADS
+    # Beyond 128 KB they stand apart, from the next commit on.
+    hg(tmp_path, "init", "long")
+    hg(tmp_path / "long", "debugbuilddag", ".:p+3500" + "<p." * 5)
+    commit(tmp_path / "long")
+    index = tmp_path / "long" / ".hg" / "store" / "00changelog.i"
+    assert index.stat().st_size == 64 * 3507 and hg_heads.heads(str(tmp_path / "long")) == 7
+    with index.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(Broken):
+        hg_heads.heads(str(tmp_path / "long"))
+    found = hg_heads.count(str(tmp_path), ["long", "none", "many"], 60)
+    assert found == {"none": 0, "many": HEADS}
+
+
+@pytest.mark.parametrize(
+    "use, option, enough, too_little",
+    [
+        ("waitress", "max_request_header_size", None, None),
+        ("gunicorn", "limit_request_fields", header_need(HEADS + 1) // 1024 + 11, 25),
+    ],
+)
+def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
+    instance: Path,
+    gearbox: Any,
+    edit: Any,
+    tmp_path: Path,
+    use: str,
+    option: str,
+    enough: Any,
+    too_little: Any,
+) -> None:
+    repository, client = instance.parent / "repos" / "many", tmp_path / "client"
+    make_heads(repository)
+    shutil.copytree(str(repository), str(client))
+    commit(repository)
+    subprocess.run(
+        [str(BIN / "kallithea-cli"), "repo-scan", "-c", str(instance)],
+        check=True,
+        cwd=str(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    edit(instance, "use = egg:waitress#main", f"use = egg:{use}#main\n{option} = 1000000")
+    if use == "gunicorn":
+        edit(instance, "max_request_body_size = 107374182400\n", "")
+    else:
+        # As much as it says, whatever it makes of the setting.
+        twice = 1000000 // (server_of(load(str(instance))).header_bytes or 1)
+        enough, too_little = header_need(HEADS + 1) * twice, 12000 * twice
+    before = "1000000"
+    for value, severity, works in ((too_little, "error", False), (enough, "advice", True)):
+        edit(instance, f"{option} = {before}", "%s = %d" % (option, value))
+        before = str(value)
+        said = gearbox(
+            "perf-check", "-c", instance, "--only", "WEB006", "-f", "json", cwd=str(tmp_path)
+        )
+        found = {item["subject"]: item for item in json.loads(said.stdout)}["headers"]
+        assert found["severity"] == severity and found["evidence"]["most_heads"] == HEADS + 1
+        server = Kallithea(instance)
+        try:
+            server.start()
+            pull = subprocess.run(
+                [str(BIN / "hg"), "pull", "-q", "http://127.0.0.1:%d/many" % server.port],
+                cwd=str(client),
+                env=HG,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                universal_newlines=True,
+            )
+        finally:
+            server.remove()
+        assert (pull.returncode == 0) is works, pull.stdout

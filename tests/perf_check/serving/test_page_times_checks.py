@@ -1,0 +1,161 @@
+"""Start and requests of the application, judged by tables; and the ways in which parts of the real
+one break.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Sequence
+
+import pytest
+
+from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.serving.page_times_checks import (
+    judge_failure,
+    judge_page,
+    judge_start,
+    times,
+)
+
+
+@pytest.mark.parametrize(
+    "kind, said, remedy",
+    [
+        ("SystemExit", "The database version does not match the Kallithea version.", "see DB014"),
+        ("OperationalError", "(sqlite3.OperationalError) no such table: users", "see DB000"),
+        ("ModuleNotFoundError", "No module named 'toy'", "install what is missing with pip"),
+        ("DistributionNotFound", "The 'toy' distribution was not found", "pip"),
+        ("SystemExit", "", "gearbox --debug serve -c my.ini"),
+        ("KeyError", "'toy'", "gearbox --debug serve -c my.ini"),
+    ],
+)
+def test_failures(kind: str, said: str, remedy: str) -> None:
+    found = judge_failure(DoesNotLoad(kind, said), "my.ini")
+    assert found.severity is Severity.error and remedy in found.remedy
+    assert found.diagnosis.startswith("the application does not start") and said in found.diagnosis
+
+
+def test_start() -> None:
+    assert judge_start(900.0).severity is Severity.ok
+    slow = judge_start(12000.0)
+    assert slow.severity is Severity.advice and slow.impact_ms == 12000.0
+
+
+def answers(
+    first: float, *warm: float, sql: float = 1.0, status: int = 200, failed: str = ""
+) -> Sequence[Answer]:
+    return [
+        Answer("/", status, ms=(ms,), sql_ms=sql, statements=30, failed=failed)
+        for ms in (first, *warm)
+    ]
+
+
+@pytest.mark.parametrize(
+    "got, severity, words",
+    [
+        (answers(300, 80, 90, 70), Severity.ok, ""),
+        # One request that waited for something else does not count.
+        (answers(300, 80, 5000, 70), Severity.ok, ""),
+        (answers(12000, 80, 90, 70), Severity.advice, "after each start"),
+        (answers(1500, 1200, 1300, 1100), Severity.warning, "CAC002"),
+        (
+            answers(1500, 1200, 1300, 1100, sql=900.0),
+            Severity.warning,
+            "30 statements wait for the database",
+        ),
+        (answers(50, 40, status=500, failed="KeyError: x"), Severity.error, "mend"),
+        (answers(50, 40, status=302), Severity.unknown, ""),
+        # The first request is the slowest: what it took is an upper limit.
+        (answers(50), Severity.ok, ""),
+        (answers(1500), Severity.unknown, ""),
+    ],
+)
+def test_pages(got: Sequence[Answer], severity: Severity, words: str) -> None:
+    found = judge_page("front page", got)
+    assert found.severity is severity and words in found.remedy
+
+
+def test_an_error_says_what_it_is() -> None:
+    found = judge_page("front page", answers(50, status=500, failed="KeyError: x"))
+    assert found.diagnosis == "the front page is answered with 500: KeyError: x"
+
+
+def test_the_real_application_answers(instance: Path) -> None:
+    found = {item.subject: item for item in times.run(Context(load(str(instance)), Deadline(120)))}
+    assert set(found) == {"start", "front page", "hg repository", "git repository"}
+    page = found["hg repository"].evidence
+    assert page["requests"] == 5 and page["first_ms"] > 0 and 0 < page["sql_ms"] < page["warm_ms"]
+
+
+def no_database(instance: Path, edit: Any) -> None:
+    (instance.parent / "kallithea.db").unlink()
+
+
+def empty_database(instance: Path, edit: Any) -> None:
+    (instance.parent / "kallithea.db").write_bytes(b"")
+
+
+def database_server_down(instance: Path, edit: Any) -> None:
+    edit(
+        instance,
+        "sqlalchemy.url = sqlite:///%(here)s/kallithea.db?timeout=60",
+        "sqlalchemy.url = postgresql://kallithea:hunter22@127.0.0.1:1/kallithea",
+    )
+
+
+def broken_extensions(instance: Path, edit: Any) -> None:
+    (instance.parent / "extensions.py").write_text("import no_such_module\n")
+
+
+def exits(instance: Path, edit: Any) -> None:
+    (instance.parent / "extensions.py").write_text("import sys\nsys.exit('no licence')\n")
+
+
+BROKEN = {
+    "no database": (no_database, "DB000", ""),
+    "empty database": (empty_database, "DB000", ""),
+    "database server down": (database_server_down, "DB000", "OperationalError"),
+    "import error": (
+        broken_extensions,
+        "WEB008",
+        "ModuleNotFoundError: No module named 'no_such_module'",
+    ),
+    "sys.exit": (exits, "WEB008", "calls sys.exit: no licence"),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_part_is_a_finding_and_the_other_checks_run(
+    gearbox: Any, instance: Path, edit: Any, kind: str
+) -> None:
+    spoil, check, exception = BROKEN[kind]
+    spoil(instance, edit)
+    areas = [
+        word for area in ("serving", "database", "caching", "logging") for word in ("--only", area)
+    ]
+    result = gearbox(
+        "perf-check",
+        "-c",
+        instance,
+        *areas,
+        "-f",
+        "json",
+        "--budget",
+        "20",
+        cwd=str(instance.parent),
+    )
+    found = json.loads(result.stdout)
+    assert result.returncode == 1 and result.stderr == "" and "hunter22" not in result.stdout
+    errors = {item["check"]: item for item in found if item["severity"] == "error"}
+    assert {check, "WEB008"} <= set(errors), errors
+    for item in errors.values():
+        assert item["remedy"] and "\n" not in item["diagnosis"]
+    assert exception in errors["WEB008"]["diagnosis"]
+    asked = {item["check"] for item in found}
+    assert {"WEB001", "WEB002", "WEB003", "WEB005", "CFG001", "CFG003", "CAC001", "CAC002"} <= asked
+    assert {
+        item["severity"] for item in found if item["check"] in ("WEB001", "CFG001", "CFG003")
+    } == {"ok"}

@@ -1,0 +1,110 @@
+"""WEB009 by tables of evidence, and on a real export of a real instance."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
+from kallithea_tune.static_export import publish
+from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.freshness import Differences, State
+from kallithea_tune.static_export.manifest import Manifest, Recipe
+from kallithea_tune.static_export.plan import Served, make
+
+SAME = Differences([], [], [])
+MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
+
+
+@pytest.mark.parametrize(
+    "state, severity, said",
+    [
+        (
+            State(MANIFEST, "0.7.0", Recipe(), False, SAME, []),
+            Severity.ok,
+            "are those of the application",
+        ),
+        (
+            State(MANIFEST, "0.8.0", Recipe(), False, SAME, []),
+            Severity.error,
+            "it is of 0.7.0, 0.8.0 is installed",
+        ),
+        (
+            State(MANIFEST, "0.7.0", Recipe(), True, SAME, []),
+            Severity.error,
+            "the application has moved",
+        ),
+        (
+            State(MANIFEST, "0.7.0", Recipe(), False, Differences(["a"], ["b", "c"], []), []),
+            Severity.error,
+            "1 new, 2 changed",
+        ),
+        (State(MANIFEST, "0.7.0", Recipe(), False, SAME, ["a"]), Severity.error, "1 damaged"),
+        (
+            None,
+            Severity.error,
+            "no static files are published where [kallithea_tune] says: /srv/static",
+        ),
+    ],
+)
+def test_any_difference_is_an_error(state, severity, said):
+    found = judge_export(state, "/srv/static", "run it")
+    assert (found.severity, found.remedy) == (severity, "" if severity is Severity.ok else "run it")
+    assert said in found.diagnosis
+
+
+@pytest.fixture
+def exported(instance, tmp_path, edit):
+    """An instance whose ini file names an export of a copy of its files; returns a function that
+    runs the check.
+    """
+    public = tmp_path / "public"
+    (public / "css").mkdir(parents=True)
+    (public / "css" / "style.css").write_text("a {}\n" * 100)
+    place = tmp_path / "static"
+    app, version = distribution("egg:kallithea")
+    recipe = Recipe(codings=("gzip", "br"))
+    publish.carry_out(
+        make(None, Served(app, version, (str(public),), collect([str(public)], {})), recipe),
+        str(place),
+    )
+    edit(instance, "[app:main]\n", "[kallithea_tune]\nstatic_export = ../static\n\n[app:main]\n")
+
+    def run():
+        (found,) = static_export_stale.run(Context(load(str(instance)), Deadline(10)))
+        return found
+
+    return run
+
+
+def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(exported, tmp_path):
+    assert exported().severity is Severity.ok
+    (tmp_path / "public" / "css" / "style.css").write_text("b {}\n" * 100)
+    (tmp_path / "public" / "css" / "new.css").write_text("")
+    found = exported()
+    assert found.severity is Severity.error and "1 new, 1 changed" in found.diagnosis
+    assert found.remedy.startswith("gearbox static-export -c ") and found.remedy.endswith(
+        "--compress gzip,br"
+    )
+    shutil.rmtree(str(tmp_path / "public"))
+    assert "the application has moved" in exported().diagnosis
+
+
+def test_an_export_that_is_gone_is_an_error(exported, tmp_path):
+    (tmp_path / "static").unlink()
+    assert exported().severity is Severity.error
+
+
+def test_what_cannot_be_read_is_unknown(exported, tmp_path):
+    (tmp_path / "static" / ".kallithea-tune.json").write_text("{}")
+    with pytest.raises(NotMeasured, match="damaged"):
+        exported()
+
+
+def test_without_the_option_nothing_is_measured(instance):
+    (found,) = static_export_stale.run(Context(load(str(instance)), Deadline(10)))
+    assert found.severity is Severity.ok and "no static export is named" in found.diagnosis

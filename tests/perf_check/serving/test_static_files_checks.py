@@ -1,0 +1,198 @@
+"""Who serves static files: the real application, its front-end built or not, and web servers that
+have them or not.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import Any, Callable, Iterator, Mapping
+
+import pytest
+
+from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.page_assets import files_of
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.serving import static_files_checks
+
+HERE = {"/css/style.css": {"status": 200, "ms": 0.5}, "/js/base.js": {"status": 200, "ms": 0.3}}
+GONE = {**HERE, "/js/jquery.min.js": {"status": 404, "ms": 9.0}}
+
+
+def test_what_is_missing_is_counted() -> None:
+    found = static_files_checks.judge_built(3, static_files_checks.missing(GONE))
+    assert found.severity is Severity.error and found.remedy.startswith(
+        "kallithea-cli front-end-build"
+    )
+    assert found.diagnosis == "the front-end is not built: pages lack /js/jquery.min.js"
+    assert (
+        static_files_checks.judge_built(2, static_files_checks.missing(HERE)).severity
+        is Severity.ok
+    )
+
+
+@pytest.mark.parametrize(
+    "ms, off, severity, words",
+    [
+        (1.0, False, Severity.ok, ""),
+        (1.0, True, Severity.advice, "serve_static = false"),
+        (200.0, False, Severity.advice, "static-export"),
+    ],
+)
+def test_serving_by_the_application(ms: float, off: bool, severity: Severity, words: str) -> None:
+    found = static_files_checks.judge_serving({"/css/style.css": {"status": 200, "ms": ms}}, off)
+    assert found.severity is severity and words in found.remedy
+
+
+def test_serving_by_somebody_else() -> None:
+    assert static_files_checks.judge_elsewhere(HERE, "http://x", True).confidence == "high"
+    unasked = static_files_checks.judge_elsewhere(HERE, "/srv/static", False)
+    assert unasked.severity is Severity.ok and unasked.confidence == "low"
+    found = static_files_checks.judge_elsewhere(GONE, "http://x", True)
+    assert found.severity is Severity.error and "http://x/js/jquery.min.js" in found.diagnosis
+
+
+@pytest.mark.parametrize(
+    "canonical, path, asked",
+    [
+        ("https://x.org", "/css/a.css", ("https://x.org", "/css/a.css")),
+        ("https://u:p@x.org:8443/", "/css/a.css", ("https://x.org:8443", "/css/a.css")),
+        # With PasteDeploy's prefix filter the links have the prefix; with a web server's own they
+        # have not.
+        ("https://x.org/repos", "/repos/css/a.css", ("https://x.org", "/repos/css/a.css")),
+        ("https://x.org/repos/", "/css/a.css", ("https://x.org", "/repos/css/a.css")),
+    ],
+)
+def test_addresses(canonical: str, path: str, asked: tuple[str, str]) -> None:
+    server, paths = static_files_checks.addresses(canonical, [path])
+    assert (server, paths[path]) == asked
+
+
+def test_the_files_of_a_page() -> None:
+    page = """<link rel="icon" href="/i.ico"><link href='css/a.css?ver=1' rel=stylesheet>
+        <link rel="alternate" href="/f">
+        <script src="/js/a.js?ver=1&amp;x"></script><script>var src="/no.js"</script><a href="/page">x</a>
+        <img src="//elsewhere.org/x.png"><img src="/i.ico"><img src="data:image/png;base64,xx">"""
+    assert files_of(page, "/group/repo") == ["/i.ico", "/group/css/a.css", "/js/a.js"]
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the real Kallithea in tmp_path/site, whose front-end is as if it had been built."""
+    real = Path(package_directory("egg:kallithea"))
+    copy = tmp_path / "site" / "kallithea"
+    shutil.copytree(str(real), str(copy), ignore=shutil.ignore_patterns("node_modules", "tests"))
+    for name in (
+        "css/style.css",
+        "js/jquery.min.js",
+        "js/jquery.dataTables.js",
+        "js/dataTables.bootstrap.js",
+        "js/bootstrap.js",
+        "js/select2.js",
+        "js/jquery.caret.min.js",
+        "js/jquery.atwho.min.js",
+    ):
+        (copy / "public" / name).touch()
+    return copy
+
+
+@pytest.fixture
+def found(
+    package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Mapping[str, Finding]]:
+    """Ask the check what it finds with that package, by subject."""
+    path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
+    check = static_files_checks.static_files
+    return lambda: {
+        item.subject: item for item in check.run(Context(load(str(instance)), Deadline(120)))
+    }
+
+
+def severities(found: Mapping[str, Finding]) -> Mapping[str, str]:
+    return {subject: item.severity.name for subject, item in found.items()}
+
+
+def test_the_application_serves_until_the_setting_that_works_says_no(
+    found: Any, instance: Path, package: Path, edit: Any
+) -> None:
+    assert severities(found()) == {"front-end": "ok", "server": "ok"}
+    edit(instance, "static_files = true", "static_files = false")
+    seen = found()
+    assert severities(seen) == {"front-end": "ok", "server": "advice"}
+    assert seen["server"].diagnosis.startswith("static_files = false has no effect")
+    edit(instance, "static_files = false", "serve_static = false")
+    assert severities(found()) == {"front-end": "ok", "server": "unknown"}
+    (package / "public" / "css" / "style.css").unlink()
+    assert severities(found()) == {"front-end": "error", "server": "unknown"}
+
+
+def test_a_front_end_that_is_not_built(found: Any, package: Path) -> None:
+    for name in ("css/style.css", "js/jquery.min.js"):
+        (package / "public" / name).unlink()
+    seen = found()
+    assert severities(seen) == {"front-end": "error", "server": "ok"}
+    assert seen["front-end"].evidence["missing"] == 2
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server(package: Path) -> Iterator[str]:
+    """A web server that serves the package's static files; its URL."""
+    handler = functools.partial(Quiet, directory=str(package / "public"))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield "http://127.0.0.1:%d" % server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_web_server_is_asked_where_the_application_serves_nothing(
+    found: Any, instance: Path, package: Path, edit: Any, web_server: str
+) -> None:
+    edit(instance, "static_files = true", f"serve_static = false\ncanonical_url = {web_server}")
+    assert severities(found()) == {"front-end": "ok", "server": "ok"}
+    edit(instance, web_server, web_server + "/elsewhere")
+    assert severities(found()) == {"front-end": "ok", "server": "error"}
+    edit(instance, web_server + "/elsewhere", "http://127.0.0.1:1")
+    with pytest.raises(NotMeasured, match="127.0.0.1:1 does not answer"):
+        found()
+
+
+def test_the_static_export_that_the_ini_file_names_is_looked_into(
+    found: Any, instance: Path, package: Path, edit: Any
+) -> None:
+    edit(instance, "static_files = true", "serve_static = false")
+    with instance.open("a") as file:
+        file.write("\n[kallithea_tune]\nstatic_export = published\n")
+    assert severities(found()) == {"front-end": "ok", "server": "error"}
+    shutil.copytree(str(package / "public"), str(instance.parent / "published"))
+    seen = found()
+    assert (
+        severities(seen) == {"front-end": "ok", "server": "ok"}
+        and "was not asked" in seen["server"].diagnosis
+    )
+
+
+def test_links_below_a_prefix_are_asked_for_below_it(found: Any, instance: Path, edit: Any) -> None:
+    edit(
+        instance,
+        "#[filter:proxy-prefix]\n#use = egg:PasteDeploy#prefix\n#prefix = /<your-prefix>",
+        "[filter:proxy-prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /repos",
+    )
+    edit(instance, "#filter-with = proxy-prefix", "filter-with = proxy-prefix")
+    assert severities(found()) == {"front-end": "ok", "server": "ok"}

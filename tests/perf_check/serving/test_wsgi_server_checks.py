@@ -1,0 +1,80 @@
+"""What the settings of the server mean for Kallithea, judged by tables and asked of gearbox."""
+
+from __future__ import annotations
+
+import json
+from typing import Optional
+
+import pytest
+
+from kallithea_tune.config.wsgi_server import UNLIMITED, Server
+from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.serving.wsgi_server_checks import (
+    judge_debug,
+    judge_instance_id,
+    judge_threads,
+)
+
+
+@pytest.mark.parametrize(
+    "kind, threads, severity, words",
+    [
+        ("waitress", 1, Severity.ok, ""),
+        ("waitress", 4, Severity.error, "threads = 1 in [server:main]"),
+        ("gunicorn", 1000, Severity.error, "worker_class = sync"),
+        ("uwsgi", 2, Severity.error, "[uwsgi]"),
+        ("gevent", UNLIMITED, Severity.error, "egg:waitress"),
+        ("Paste", 10, Severity.error, "threadpool_workers = 1"),
+        ("wsgiref", UNLIMITED, Severity.error, "wsgiref.threaded = false"),
+        ("", None, Severity.unknown, ""),
+    ],
+)
+def test_threads(kind: str, threads: Optional[int], severity: Severity, words: str) -> None:
+    found = judge_threads(Server(kind, "egg:" + kind, threads=threads))
+    assert found.severity is severity and words in found.remedy
+    assert str(UNLIMITED) not in found.diagnosis + str(found.evidence)
+
+
+@pytest.mark.parametrize(
+    "name, processes, severity",
+    [
+        ("*", 4, Severity.ok),
+        ("*", None, Severity.ok),
+        ("one", 1, Severity.ok),
+        ("one", 4, Severity.advice),
+        ("one", None, Severity.unknown),
+    ],
+)
+def test_instance_id(name: str, processes: Optional[int], severity: Severity) -> None:
+    assert judge_instance_id(name, Server("gunicorn", "", processes=processes)).severity is severity
+
+
+def test_debug() -> None:
+    assert (
+        judge_debug(True).severity is Severity.error and judge_debug(False).severity is Severity.ok
+    )
+
+
+def test_the_settings_of_a_real_ini_are_judged(instance, gearbox, edit, tmp_path):
+    edit(
+        instance,
+        "use = egg:waitress#main",
+        "use = egg:gunicorn#main\nworkers = 4\nworker_class = gthread",
+    )
+    edit(instance, "threads = 1", "threads = 3")
+    edit(
+        instance, "use = egg:kallithea\n", "use = egg:kallithea\ndebug = true\ninstance_id = one\n"
+    )
+    result = gearbox(
+        "perf-check",
+        "-c",
+        instance,
+        "--only",
+        "serving",
+        "--no-probes",
+        "-f",
+        "json",
+        cwd=str(tmp_path),
+    )
+    found = {item["check"]: item["severity"] for item in json.loads(result.stdout)}
+    assert found == {"WEB001": "error", "CFG001": "error", "CFG005": "advice"}

@@ -1,0 +1,111 @@
+"""Memory judged by tables, and on a real instance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import pytest
+
+from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.storage.memory_checks import (
+    judge_limit,
+    judge_pressure,
+    judge_swap,
+    judge_working_set,
+)
+
+GB = 1e9
+FACTS: Mapping[str, Any] = {
+    "sizes": {"repositories": 3 * GB, "index_dir": 0.5 * GB, "database": 0.5 * GB},
+    "unfinished": [],
+    "total": 16 * GB,
+    "available": 10 * GB,
+    "page_cache": 6 * GB,
+    "resident": 0.5 * GB,
+    "processes": 4,
+    "limit": None,
+    "swap_total": 2 * GB,
+    "swap_used": 0,
+    "swapped_in_per_s": 0.0,
+    "swapped_out_per_s": 0.0,
+}
+LIMIT = {
+    "version": 2,
+    "group": "/sys/fs/cgroup/kallithea",
+    "bytes": 2 * GB,
+    "used": 1 * GB,
+    "killed": 0,
+}
+
+
+@pytest.mark.parametrize(
+    "change, severity, said",
+    [
+        ({}, Severity.ok, "4 GB (repositories, index_dir, database) fits into the 10 GB"),
+        ({"available": 3 * GB}, Severity.advice, "does not fit into the 3 GB"),
+        ({"limit": LIMIT}, Severity.advice, "does not fit into the 2 GB"),
+        ({"limit": dict(LIMIT, bytes=64 * GB)}, Severity.ok, "the 10 GB"),
+        ({"unfinished": ["repositories"]}, Severity.ok, "at least 4 GB"),
+        ({"sizes": {}}, Severity.ok, "0 MB (nothing)"),
+    ],
+)
+def test_the_working_set(change: Mapping[str, Any], severity: Severity, said: str) -> None:
+    found = judge_working_set(dict(FACTS, **change))
+    assert found.severity is severity and said in found.diagnosis
+
+
+@pytest.mark.parametrize(
+    "change, severity, said",
+    [
+        ({}, Severity.ok, "0 MB of swap in use"),
+        ({"swap_total": 0}, Severity.ok, "no swap"),
+        ({"swap_used": 2 * GB}, Severity.ok, "2 GB of swap in use"),
+        ({"swap_used": 2 * GB, "swapped_in_per_s": 0.9e6}, Severity.ok, "0.9 MB a second"),
+        ({"swap_used": 2 * GB, "swapped_in_per_s": 2.5e6}, Severity.warning, "2.5 MB a second"),
+    ],
+)
+def test_swap(change: Mapping[str, Any], severity: Severity, said: str) -> None:
+    found = judge_swap(dict(FACTS, **change))
+    assert found.severity is severity and said in found.diagnosis
+
+
+def test_a_process_killed_at_the_limit_is_an_error() -> None:
+    assert judge_limit(LIMIT).severity is Severity.ok
+    found = judge_limit(dict(LIMIT, killed=3))
+    assert found.severity is Severity.error and "3 processes were killed" in found.diagnosis
+
+
+@pytest.mark.parametrize(
+    "some, severity", [(0.0, Severity.ok), (9.9, Severity.ok), (10.0, Severity.warning)]
+)
+@pytest.mark.parametrize("resource", ["io", "memory"])
+def test_pressure(resource: str, some: float, severity: Severity) -> None:
+    assert judge_pressure(resource, {"some": some}).severity is severity
+
+
+def measured(gearbox: Callable[..., Any], ini: Path, tmp_path: Path) -> Any:
+    done = gearbox("perf-check", "-c", ini, "-f", "json", "--only", "MEM001", cwd=str(tmp_path))
+    return {one["subject"]: one for one in json.loads(done.stdout)}
+
+
+def test_a_real_instance(pristine: Path, gearbox: Callable[..., Any], tmp_path: Path) -> None:
+    found = measured(gearbox, pristine / "my.ini", tmp_path)
+    evidence = found["working set"]["evidence"]
+    assert evidence["repositories_mb"] > 0 and evidence["database_mb"] > 0.1
+    assert "swap" in found and all(one["severity"] != "unknown" for one in found.values())
+
+
+def test_without_a_database_the_rest_is_counted(
+    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+) -> None:
+    (instance.parent / "kallithea.db").unlink()
+    (instance.parent / "data" / "index").mkdir(parents=True)
+    (instance.parent / "data" / "index" / "segment").write_bytes(b"x" * 100_000)
+    evidence = measured(gearbox, instance, tmp_path)["working set"]["evidence"]
+    assert (
+        evidence["index_dir_mb"] >= 0.1
+        and "database_mb" not in evidence
+        and "repositories_mb" not in evidence
+    )

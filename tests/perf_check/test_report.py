@@ -1,0 +1,282 @@
+"""How findings read: four lines of 80 columns, and what changed since the last time."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kallithea_tune.perf_check import report
+from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.runner import Report
+
+text = st.text(max_size=300)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(Severity),
+    text,
+    text,
+    st.dictionaries(
+        st.text(max_size=20),
+        st.one_of(text, st.floats(), st.lists(st.integers()), st.booleans(), st.none()),
+        max_size=6,
+    ),
+    text,
+    text,
+    text,
+    st.one_of(st.none(), st.floats(-1e6, 1e6)),
+)
+def test_any_finding_is_at_most_four_lines_of_80_columns(
+    severity, diagnosis, subject, evidence, limit, remedy, kept, cost
+):
+    found = Finding(
+        severity,
+        diagnosis,
+        subject,
+        evidence,
+        limit,
+        "",
+        remedy,
+        check="ABC001",
+        ignored=kept,
+        impact_ms=cost,
+        impact_per="view",
+    )
+    lines = report.finding_lines(found)
+    assert 1 <= len(lines) <= 4 and max(map(len, lines)) <= 80
+    assert "ABC001" in lines[0] and all(line.isprintable() for line in lines)
+    json.dumps(report.rows([found]), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "diagnosis, remedy, lines",
+    [
+        (
+            "short",
+            "short",
+            [
+                "ABC001 error: short",
+                "  seen: files 3",
+                "  do:   short",
+                "  more: gearbox perf-check --explain ABC001",
+            ],
+        ),
+        ("a " * 50, "short", 4),
+        (
+            "short",
+            "word " * 25,
+            [
+                "ABC001 error: short",
+                "  seen: files 3",
+                "  do:   " + "word " * 13 + "word",
+                "        " + "word " * 10 + "word",
+            ],
+        ),
+    ],
+)
+def test_a_long_remedy_takes_the_last_line_and_a_long_diagnosis_the_room_that_is_left(
+    diagnosis, remedy, lines
+):
+    found = report.finding_lines(
+        Finding(Severity.error, diagnosis, evidence={"files": 3}, remedy=remedy, check="ABC001")
+    )
+    assert found == lines or len(found) == lines
+    assert "do:" in "".join(found)
+
+
+def test_a_command_has_its_own_line_and_is_neither_broken_nor_cut():
+    path = "/srv/" + "kallithea/" * 9 + "kallithea.db"
+    for remedy, lines in (
+        (f"git -C {path} gc", [f"  do:   git -C {path} gc"]),
+        (
+            f"stop Kallithea; sqlite3 {path} 'PRAGMA journal_mode = WAL'",
+            ["  do:   stop Kallithea;", f"        sqlite3 {path} 'PRAGMA journal_mode = WAL'"],
+        ),
+        (
+            f"cron: 0 4 * * * find {path} -type f -mtime +30 -delete",
+            ["  do:   cron:", f"        0 4 * * * find {path} -type f -mtime +30 -delete"],
+        ),
+        ("cron: 0 4 * * * find /srv -delete", ["  do:   cron: 0 4 * * * find /srv -delete"]),
+    ):
+        found = Finding(
+            Severity.error, "short", evidence={"files": 3}, remedy=remedy, check="ABC001"
+        )
+        assert report.finding_lines(found)[2 : 2 + len(lines)] == lines
+
+
+@pytest.mark.parametrize(
+    "diagnosis, evidence, limit, cost, seen",
+    [
+        (
+            "it is slow",
+            {"p99_ms": 5.0},
+            "1 ms",
+            7.0,
+            ["  seen: +7 ms per view; p99 5 ms; threshold 1 ms"],
+        ),
+        ("it takes 7 ms", {"p99_ms": 5.0}, "1 ms", 7.0, ["  seen: p99 5 ms; threshold 1 ms"]),
+        # The threshold gives way to the second figure.
+        (
+            "it is slow",
+            {"first": "a" * 30, "second": "b" * 15, "third": "c" * 9},
+            "what is usual",
+            None,
+            ["  seen: first {}, second {}, ...".format("a" * 30, "b" * 15)],
+        ),
+    ],
+)
+def test_what_was_seen(diagnosis, evidence, limit, cost, seen):
+    found = Finding(
+        Severity.error,
+        diagnosis,
+        "",
+        evidence,
+        limit,
+        check="ABC001",
+        impact_ms=cost,
+        impact_per="view",
+        remedy="short",
+    )
+    assert report.finding_lines(found)[1:-2] == seen
+
+
+def test_what_is_in_order_has_room_for_all_its_figures():
+    found = Finding(
+        Severity.ok,
+        "fine",
+        "",
+        {"figure_%d" % number: number for number in range(12)},
+        check="ABC001",
+    )
+    lines = report.finding_lines(found)
+    assert len(lines) == 4 and "figure 11 11" in " ".join(" ".join(lines).split())
+
+
+def test_a_line_per_area_the_worst_first():
+    findings = [
+        Finding(Severity.ok, "fine", area="storage"),
+        Finding(Severity.ok, "fine", area="storage"),
+        Finding(Severity.error, "accepted", area="serving", ignored="why"),
+        Finding(Severity.advice, "better so", area="serving"),
+        Finding(Severity.warning, "slow", area="mail"),
+        Finding(Severity.warning, "slower", area="mail", impact_ms=9.0),
+        Finding(Severity.unknown, "not measured: x", area="celery"),
+    ]
+    assert [line for _, line in report.summary(findings)] == [
+        "mail         warning  slower",
+        "serving      advice   better so",
+        "celery       unknown  not measured: x",
+        "storage      ok       2 checked, nothing to change",
+    ]
+
+
+def test_colours_need_a_terminal(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    run = Report(
+        [Finding(Severity.error, "bad", area="mail", check="ABC001")], 1.0, ["a note"], ("ABC001",)
+    )
+    written = {}
+    for stream in (Terminal(), io.StringIO()):
+        report.write_text(run, stream)
+        written[stream.isatty()] = stream.getvalue()
+    assert written[True].count("\033[31;1m") == written[True].count("\033[0m") == 2
+    assert written[True].replace("\033[31;1m", "").replace("\033[0m", "") == written[False]
+    assert written[False].endswith(
+        "Note: a note\n1 error, 0 warning, 0 advice, 0 unknown, 0 ok; 1 check in 1.0 s\n"
+    )
+
+
+def found(check, severity, diagnosis="it is so", subject="", cost=None):
+    return Finding(severity, diagnosis, subject, check=check, impact_ms=cost, impact_per="view")
+
+
+OK, UNKNOWN, ADVICE, WARNING, ERROR = Severity
+BLIND = found("A", UNKNOWN, "not measured: why")
+
+
+@pytest.mark.parametrize(
+    "then, now, said",
+    [
+        ([found("A", OK)], [found("A", OK)], []),
+        ([found("A", OK)], [found("A", ERROR)], ["worse: A ok -> error: it is so"]),
+        ([found("A", ERROR)], [found("A", WARNING)], ["better: A error -> warning: it is so"]),
+        ([found("A", ERROR)], [], ["better: A error -> ok: it is so"]),
+        ([], [found("A", ERROR, subject="x")], ["worse: A ok -> error (x): it is so"]),
+        ([], [found("A", OK, subject="x")], []),
+        ([found("A", WARNING, cost=100.0)], [found("A", WARNING, cost=140.0)], []),
+        (
+            [found("A", ADVICE, cost=100.0)],
+            [found("A", ADVICE, cost=160.0)],
+            ["worse: A 100 -> 160 ms per view: it is so"],
+        ),
+        (
+            [found("A", ADVICE, cost=100.0)],
+            [found("A", ADVICE, cost=60.0)],
+            ["better: A 100 -> 60 ms per view: it is so"],
+        ),
+        ([found("A", OK, cost=0.2)], [found("A", OK, cost=0.6)], []),
+        (
+            [found("A", OK, cost=-20.0)],
+            [found("A", OK, cost=-2.0)],
+            ["worse: A -20 -> -2 ms per view: it is so"],
+        ),
+        (
+            [found("A", OK, subject="x")],
+            [BLIND],
+            ["not measured any more: A ok -> unknown: not measured: why"],
+        ),
+        (
+            [BLIND],
+            [found("A", WARNING, subject="x")],
+            ["now measured: A unknown -> warning (x): it is so", "now measured: A unknown -> ok"],
+        ),
+        ([BLIND], [BLIND], []),
+    ],
+)
+def test_what_changed(then, now, said):
+    before = report.saved(["A"], then)
+    lines = report.compare(before, Report(now, 1.0, checks=("A",)))
+    assert sorted(lines) == sorted(said)
+
+
+def test_what_only_one_run_looked_at_is_left_out():
+    before = report.saved(["A", "B"], [found("A", ERROR), found("B", ERROR)])
+    assert report.compare(before, Report([found("C", ERROR)], 1.0, checks=("B", "C"))) == [
+        "better: B error -> ok: it is so"
+    ]
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(
+        st.builds(
+            Finding,
+            st.sampled_from(Severity),
+            text,
+            text,
+            st.dictionaries(text, st.one_of(text, st.integers(), st.none())),
+            text,
+            text,
+            text,
+            check=st.sampled_from("ABC"),
+            impact_ms=st.one_of(st.none(), st.floats(0, 1e6)),
+        )
+    )
+)
+def test_what_was_saved_is_read_back(tmp_path_factory, findings):
+    path = str(tmp_path_factory.getbasetemp() / "saved.json")
+    run = Report(findings, 1.0, checks=("A", "B", "C"))
+    report.save(run, path)
+    again = report.read_saved(path)
+    assert again == report.saved(run.checks, findings)
+    assert report.compare(again, run) == []

@@ -1,0 +1,310 @@
+"""Selecting, sharing the time out, ranking and ignoring; a check may do what it likes."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+
+import pytest
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import ConfigError, NotMeasured
+from kallithea_tune.perf_check import model, runner
+from kallithea_tune.perf_check.model import Check, Finding, Severity
+
+DAY = datetime.date(2026, 6, 1)
+
+
+@pytest.fixture
+def nothing(tmp_path):
+    """An instance in which nothing is set."""
+    ini = tmp_path / "my.ini"
+    ini.write_text("[app:main]\nuse = egg:nothing\n")
+    return load(str(ini))
+
+
+class Clock:
+    """Time that stands still until a check says that it took some."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time that runner and deadlines go by."""
+    ours = Clock()
+    for module in (runner, model):
+        monkeypatch.setattr(module, "time", ours)
+    return ours
+
+
+def quiet(context):
+    return ()
+
+
+def made(id="ABC001", run=quiet, **rest):
+    return Check(id, id.lower(), "A title", "toys", run, **rest)
+
+
+def raising(error):
+    def run(context):
+        raise error
+        yield
+
+    return run
+
+
+def test_only_skip_and_probes_choose_together():
+    checks = [made("A1"), made("A2", seconds=1.0), made("B1", tags=frozenset({"blue"}))]
+
+    def ids(*args):
+        return [item.id for item in runner.select(checks, *args)]
+
+    assert ids([], [], True) == ["A1", "A2", "B1"]
+    assert ids(["A*"], [], True) == ["A1", "A2"]
+    assert ids(["A*", "blue"], ["A1"], True) == ["A2", "B1"]
+    assert ids([], [], False) == ["A1", "B1"]
+    for only, skip, probes in (
+        (["C*"], [], True),
+        ([], ["C*"], True),
+        (["A2"], [], False),
+        (["A1"], ["toys"], True),
+    ):
+        with pytest.raises(ConfigError):
+            runner.select(checks, only, skip, probes)
+
+
+@pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.75), (1.2, 0.3)])
+def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, share):
+    seen = []
+
+    def noting(context):
+        seen.append(context.deadline.left)
+        return ()
+
+    runner.run(
+        nothing,
+        [made("A", seconds=3.0), made("B", noting, seconds=1.0), made("C", seconds=2.0)],
+        budget,
+    )
+    assert seen == [pytest.approx(share)]
+
+
+def test_nobody_gets_more_than_what_is_left(nothing, clock):
+    seen = []
+
+    def greedy(context):
+        seen.append(context.deadline.left)
+        while not context.deadline.passed:
+            clock.now += 0.01
+        return ()
+
+    report = runner.run(nothing, [made(name, greedy, seconds=1.0) for name in "ABC"], 2.0)
+    assert (
+        seen == [pytest.approx(left, abs=0.03) for left in (1.0, 0.75, 0.25)] and sum(seen) <= 2.0
+    )
+    assert 2.0 <= report.seconds < 2.0 + 3 * 0.01
+    assert report.notes == ["--budget 2 gave these less than their time: B, C; --budget 3 would do"]
+
+
+def test_who_overstays_takes_the_time_of_those_who_come_after(nothing, clock):
+    def stuck(context):
+        clock.now += 5.0
+        return ()
+
+    report = runner.run(nothing, [made("A", stuck, seconds=1.0), made("B", seconds=1.0)], 3.0)
+    assert [(found.check, found.diagnosis) for found in report.findings] == [
+        ("B", "not measured: the budget left no time for it")
+    ]
+
+
+def test_a_shared_measurement_is_paid_for_once():
+    checks = [
+        made("A", seconds=1.0, shares="x"),
+        made("B", seconds=3.0, shares="x"),
+        made("C", seconds=2.0),
+        made("D"),
+    ]
+    assert runner._costs(checks) == [3.0, 0.0, 2.0, 0.0]
+
+
+def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):
+    left = {}
+
+    def noting(context):
+        left["slow"] = context.deadline.left
+        return ()
+
+    def quick(context):
+        clock.now += 0.5
+        return ()
+
+    runner.run(
+        nothing,
+        [
+            made("A", noting, seconds=5.0),
+            made("B", quick, seconds=3.0),
+            made("C", quick, seconds=4.0),
+        ],
+        6.0,
+    )
+    # Its part of six seconds is two and a half.
+    assert left["slow"] == 5.0
+
+
+def test_what_asks_the_application_comes_before_the_other_probes(nothing, clock):
+    ran = []
+
+    def noting(name, **rest):
+        return made(name, lambda context: ran.append(name) or (), **rest)
+
+    app = frozenset({"ini", "app"})
+    runner.run(
+        nothing,
+        [
+            noting("A", seconds=1.0),
+            noting("B", seconds=9.0, needs=app),
+            noting("C"),
+            noting("D", seconds=2.0, needs=app),
+            noting("E", seconds=0.5),
+        ],
+        30.0,
+    )
+    assert ran == ["C", "D", "B", "E", "A"]
+
+
+def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
+    ran = []
+    checks = [
+        made("A", lambda context: ran.append("A") or (), seconds=10.0),
+        made("B", lambda context: ran.append("B") or ()),
+    ]
+    report = runner.run(nothing, checks, 5.0)
+    # It had less than its time, and needed less than it had.
+    assert ran == ["B", "A"] and report.findings == [] and report.notes == []
+    ran.clear()
+    report = runner.run(nothing, checks, 0.5)
+    assert ran == ["B"]
+    assert [found.diagnosis for found in report.findings] == [
+        "not measured: the budget left no time for it"
+    ]
+    assert report.notes == ["--budget 0.5 gave these less than their time: A; --budget 8 would do"]
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (NotMeasured("no permission"), "not measured: no permission"),
+        (ConfigError("the URL is empty"), "not measured: the URL is empty"),
+        (
+            ZeroDivisionError("division by zero"),
+            "not measured: ZeroDivisionError: division by zero",
+        ),
+        (SystemExit(1), "not measured: SystemExit: 1"),
+        (RuntimeError(), "not measured: RuntimeError"),
+        (
+            OSError(28, "No space left on device"),
+            "not measured: OSError: [Errno 28] No space left on device",
+        ),
+    ],
+)
+def test_what_breaks_in_a_check_is_a_finding(nothing, error, said):
+    fine = made("ABC002", lambda context: [Finding(Severity.ok, "fine")])
+    report = runner.run(nothing, [made(run=raising(error)), fine], 9)
+    assert [(found.check, found.severity, found.diagnosis) for found in report.findings] == [
+        ("ABC001", Severity.unknown, said),
+        ("ABC002", Severity.ok, "fine"),
+    ]
+
+
+def test_an_interrupt_is_none_of_a_checks_business(nothing):
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(nothing, [made(run=raising(KeyboardInterrupt()))], 9)
+
+
+def test_what_fails_while_an_interrupt_is_handled_does_not_hide_it(nothing):
+    def tidying(error):
+        def run(context):
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise error
+            yield
+
+        return run
+
+    for error, said in (
+        (OSError(9, "Bad descriptor"), ""),
+        (NotMeasured("a table is left"), r"\(a table is left\)"),
+    ):
+        with pytest.raises(KeyboardInterrupt, match=f"^{said}$"):
+            runner.run(nothing, [made(run=tidying(error))], 9)
+
+
+def test_worst_first_then_what_costs_most_then_by_id_and_the_accepted_last():
+    def found(check, severity, cost=None, ignored=""):
+        return Finding(severity, "", check=check, impact_ms=cost, ignored=ignored)
+
+    order = [
+        found("D", Severity.error),
+        found("Z", Severity.warning, 50.0),
+        found("A", Severity.warning, 5.0),
+        found("B", Severity.warning),
+        found("A", Severity.advice),
+        found("A", Severity.unknown),
+        found("A", Severity.ok),
+        found("A", Severity.error, 99.0, "accepted"),
+    ]
+    assert runner.ranked(order[::-1]) == order
+
+
+@pytest.mark.parametrize(
+    "line, pattern, reason, until",
+    [
+        ("DB001: small team", "DB001", "small team", None),
+        ("DB001 until 2027-01-01: small: team", "DB001", "small: team", datetime.date(2027, 1, 1)),
+        ("  CAC*  until  2026-06-01 :  why ", "CAC*", "why", DAY),
+    ],
+)
+def test_a_line_that_ignores(line, pattern, reason, until):
+    assert runner.parse_ignores("\n" + line + "\n") == [runner.Ignore(pattern, reason, until)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "DB001",
+        "DB001:",
+        ": why",
+        "DB001 2027-01-01: why",
+        "DB001 until 2027-13-01: why",
+        "DB001 until 01.01.2027: why",
+    ],
+)
+def test_a_line_that_does_not_read_so_is_refused(line):
+    with pytest.raises(ConfigError, match="does not read"):
+        runner.parse_ignores(line)
+
+
+@pytest.mark.parametrize(
+    "until, covers", [(None, True), (DAY, True), (DAY - datetime.timedelta(days=1), False)]
+)
+def test_an_ignore_covers_its_last_day_too(until, covers):
+    assert runner.Ignore("ABC*", "why", until).covers(made(), DAY) is covers
+
+
+def test_what_is_in_order_is_not_ignored(nothing):
+    checks = [
+        made(run=lambda context: [Finding(Severity.ok, "fine"), Finding(Severity.error, "bad")])
+    ]
+    sections = {**nothing.sections, "kallithea_tune": {"ignore": "ABC001: why"}}
+    report = runner.run(dataclasses.replace(nothing, sections=sections), checks, 9)
+    assert [(found.diagnosis, found.ignored) for found in report.findings] == [
+        ("fine", ""),
+        ("bad", "why"),
+    ]
+    assert report.at_least(Severity.advice) == []

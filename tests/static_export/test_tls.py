@@ -1,0 +1,237 @@
+"""Each server with a certificate, set up by the lines of its runbook: links keep https.
+
+And --verify trusts whom it should.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+from servers.server import free_port
+from servers.visitor import Visitor
+from servers.web import WebServer
+
+RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
+NAMES = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
+
+
+def block(name, mark):
+    """Return the literal block of a runbook that holds `mark`."""
+    text = (RUNBOOKS / (f"behind-{name}.rst")).read_text()
+    (found,) = [item for item in re.findall(r"(?m)(?:^ {7,}.*\n|^\n)+", text) if mark in item]
+    return textwrap.dedent(found)
+
+
+@pytest.fixture(scope="module")
+def certificate(programs, tmp_path_factory):
+    """A certificate for localhost that vouches for itself, as the files that runbooks name."""
+    directory = tmp_path_factory.mktemp("certificate")
+    programs(
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost",
+        "-keyout",
+        "privkey.pem",
+        "-out",
+        "fullchain.pem",
+        cwd=directory,
+    )
+    both = (directory / "fullchain.pem").read_text() + (directory / "privkey.pem").read_text()
+    (directory / "code.example.com.pem").write_text(both)
+    return directory
+
+
+@pytest.fixture
+def secured(certificate, static_export, exported, kallithea, web_server):
+    """Start a server with the site of its runbook around the snippet that the command writes."""
+    running = []
+
+    def snippet(server, *words):
+        path = server.directory / "kallithea.inc"
+        said = static_export(
+            "-c",
+            kallithea.ini,
+            exported,
+            "--server",
+            server.name,
+            "-o",
+            path,
+            "--server-name",
+            "localhost",
+            *words,
+        )
+        assert said.returncode == 0, said.stderr
+        return path
+
+    def call(name):
+        server = WebServer(name)
+        running.append(server)
+        server.scheme = "https"
+        for path in certificate.iterdir():
+            shutil.copy(str(path), str(server.directory))
+            (server.directory / path.name).chmod(0o644)
+        server.conf.write_text(SITES[name](server, snippet, kallithea, web_server))
+        server.configured()
+        server.start()
+        return server
+
+    yield call
+    for server in running:
+        server.remove()
+
+
+def placed(text, server, *changes):
+    """Put the paths and the name of the test's server in place of the runbook's, after the
+    `changes`.
+    """
+    for old, new in changes:
+        assert re.search(old, text), old
+        text = re.sub(old, new, text)
+    for old, new in (
+        (r"[^\s\"]*/(\w+\.pem|code\.example\.com\.pem)", rf"{server.directory}/\1"),
+        (r"code\.example\.com(?!\.pem)", "localhost"),
+    ):
+        text = re.sub(old, new, text)
+    return text
+
+
+def nginx(server, snippet, *_):
+    return placed(
+        block("nginx", "listen 443"),
+        server,
+        ("443", str(server.port)),
+        (r"snippets/kallithea\.conf", str(snippet(server, "--snippet-only"))),
+    )
+
+
+def apache(server, snippet, *_):
+    site = placed(
+        block("apache", "*:443"),
+        server,
+        ("443", str(server.port)),
+        (r"/etc/apache2/kallithea\.inc", str(snippet(server, "--snippet-only"))),
+    )
+    return "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so\n" + site
+
+
+def caddy(server, snippet, *_):
+    # The certificate that Caddy would fetch itself.
+    own = "https://localhost:%d {\n    tls %s/fullchain.pem %s/privkey.pem" % (
+        server.port,
+        server.directory,
+        server.directory,
+    )
+    return placed(
+        block("caddy", "code.example.com {"),
+        server,
+        (r"code\.example\.com \{", own),
+        ("import kallithea", "import {}".format(snippet(server, "--snippet-only"))),
+    )
+
+
+def lighttpd(server, snippet, *_):
+    text = block("lighttpd", "max-request-field-size").replace(
+        "include", block("lighttpd", "ssl.engine") + "include"
+    )
+    text = placed(
+        text,
+        server,
+        (":443", ":%d" % server.port),
+        (r'include "kallithea\.conf"', 'include "{}"'.format(snippet(server, "--snippet-only"))),
+    )
+    debians = Path("/etc/lighttpd/lighttpd.conf").read_text()
+    # What needs root, and what the tests have elsewhere.
+    debians = re.sub(
+        r"(?m)^server\.(errorlog|pid-file|username|groupname|upload-dirs|port) .*\n", "", debians
+    )
+    debians = debians.replace(
+        '"url-path-2f-decode"      => "enable"', '"url-path-2f-decode" => "disable"'
+    )
+    return "server.port = %d\n%s\n%s" % (free_port(), debians, text)
+
+
+def haproxy(server, snippet, kallithea, web_server):
+    believing = block("haproxy", "set_real_ip_from")
+    text = (RUNBOOKS / "behind-haproxy.rst").read_text()
+    forwarded, bind = (
+        re.search(rf"``({begin}.*?)``", text)[1] for begin in ("proxy_set_header", "bind")
+    )
+
+    def before_haproxy(conf):
+        conf, count = re.subn(r"proxy_set_header X-Forwarded-Proto \$scheme;", forwarded, conf)
+        assert count
+        return conf.replace("server {\n", "server {\n" + believing, 1)
+
+    inner = web_server("nginx", kallithea.ini, change=before_haproxy)
+    text = snippet(
+        server, "--backend", "http://127.0.0.1:%d" % inner.port, "--port", server.port
+    ).read_text()
+    ours = placed(bind, server, ("443", str(server.port)))
+    return text.replace("bind :%d" % server.port, ours)
+
+
+SITES = {"apache": apache, "caddy": caddy, "haproxy": haproxy, "lighttpd": lighttpd, "nginx": nginx}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", NAMES)
+def test_a_site_with_a_certificate(
+    name, secured, certificate, kallithea, static_export, exported, programs, tmp_path, monkeypatch
+):
+    server = secured(name)
+    url, trusted = server.url + kallithea.prefix, str(certificate / "fullchain.pem")
+    asked = ("-c", kallithea.ini, exported, "--verify", url, "-f", "json")
+    said = static_export(*asked)
+    assert (
+        said.returncode == 2 and "SSL_CERT_FILE" in said.stderr and "Traceback" not in said.stderr
+    )
+    said = static_export(*asked, SSL_CERT_FILE=trusted)
+    assert [
+        row for row in json.loads(said.stdout) if row["kind"] == "problem"
+    ] == [] and said.returncode == 0
+    status, headers, _ = server.get(kallithea.prefix + "/_admin/my_account")
+    assert status == 302 and headers["location"].startswith(
+        f"https://localhost{kallithea.prefix}/_admin/login"
+    )
+    monkeypatch.setenv("SSL_CERT_FILE", trusted)
+    person = Visitor(url)
+    person.log_in()
+    assert "https://admin@localhost:%d%s/hg-one" % (server.port, kallithea.prefix) in person.get(
+        "/hg-one"
+    )
+    programs(
+        "env",
+        "GIT_SSL_CAINFO=" + trusted,
+        "git",
+        "clone",
+        "-q",
+        url + "/git-one",
+        "git",
+        cwd=tmp_path,
+    )
+    programs(
+        "hg",
+        "--config",
+        "web.cacerts=" + trusted,
+        "clone",
+        "-q",
+        url + "/hg-one",
+        "hg",
+        cwd=tmp_path,
+    )
+    assert sorted(os.listdir(str(tmp_path))) == ["git", "hg"]
