@@ -18,7 +18,7 @@ from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.system import child
+from kallithea_tune.system import child, typed_json
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.scratch import scratch
 
@@ -282,13 +282,13 @@ def _ask(
 ) -> None:
     if request["walk"]:
         began = time.perf_counter()
-        answer["prepared"] = child.resolve(request["walk"])(
+        answer["prepared"] = typed_json.resolve(request["walk"])(
             browser, request["path"], **request["arguments"]
         )
         answer["ms"].append((time.perf_counter() - began) * 1000)
         return
     if request["prepare"]:
-        answer["prepared"] = child.resolve(request["prepare"])(**request["arguments"])
+        answer["prepared"] = typed_json.resolve(request["prepare"])(**request["arguments"])
     statements.count, statements.ms = 0, 0.0
     reply = browser.get(request["path"], request["headers"])
     answer["ms"].append(reply.ms)

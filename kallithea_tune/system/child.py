@@ -7,7 +7,6 @@ or print.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
 import select
@@ -15,23 +14,28 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar, Union
 
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.system import typed_json
+
+T = TypeVar("T")
 
 # What a busy machine may take to start an interpreter and import a probe, which is no part of any
 # measurement.
 START_SECONDS = 30.0
 
 
-def call(function: str, seconds: float, **arguments: Any) -> Any:
-    """Return what ``module:name`` gives for `arguments`, both ways as JSON, within `seconds` of its
-    start.
+def call(function: Union[str, Callable[..., T]], seconds: float, **arguments: Any) -> T:
+    """Return what `function`, of a module, gives for `arguments`, within `seconds` of its start.
 
-    The arguments travel by standard input, so that no secret shows among the processes. Raises
-    NotMeasured with the child's last words when it does not answer in time or fails; its process
-    group is killed then.
+    Arguments and result cross the border as the types that `function` is annotated with; see
+    `typed_json`. The arguments travel by standard input, so that no secret shows in the list of
+    processes. Raises NotMeasured with the child's last line of output when it does not answer in
+    time or fails; its process group is killed then.
     """
+    if isinstance(function, str):  # TRANSITION: goes with the last dotted string
+        function = typed_json.resolve(function)
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "kallithea_tune.system.child"],
@@ -40,7 +44,9 @@ def call(function: str, seconds: float, **arguments: Any) -> Any:
             stderr=said,
             start_new_session=True,
         )
-        request = json.dumps({"function": function, "arguments": arguments}).encode()
+        request = json.dumps(
+            typed_json.dump({"function": function, "arguments": arguments})
+        ).encode()
         try:
             _ask(process, request)
             answer, _ = process.communicate(timeout=seconds)
@@ -52,7 +58,8 @@ def call(function: str, seconds: float, **arguments: Any) -> Any:
             result = json.loads(answer.decode("utf-8"))
             if "not_measured" in result:
                 raise NotMeasured(result["not_measured"])
-            return result["value"]
+            value: T = typed_json.load(typed_json.hints(function)["return"], result["value"])
+            return value
         said.seek(0)
         lines = said.read().decode("utf-8", "replace").strip().splitlines()
         status = "status %d" % process.returncode
@@ -81,13 +88,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait(1)
 
 
-def resolve(name: str) -> Callable[..., Any]:
-    """Return the function that ``module:name`` names."""
-    module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
-
-
 def main() -> None:
     """Answer the one request on standard input; whatever the probe prints goes to standard
     error.
@@ -96,10 +96,15 @@ def main() -> None:
     answers = os.dup(1)
     os.dup2(2, 1)
     request = json.load(sys.stdin)
-    function = resolve(request["function"])
+    function = typed_json.resolve(request["function"])
+    kinds = typed_json.hints(function)
+    arguments = {
+        name: typed_json.load(kinds.get(name, Any), value)
+        for name, value in request["arguments"].items()
+    }
     os.write(answers, b"\n")
     try:
-        result = {"value": function(**request["arguments"])}
+        result = {"value": typed_json.dump(function(**arguments))}
     except NotMeasured as error:
         result = {"not_measured": str(error)}
     with open(answers, "w", encoding="utf-8") as file:
