@@ -17,7 +17,7 @@ from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
 AREAS = ("storage", "caching", "database", "serving", "logging", "repositories", "celery")
-ENTRY_POINT_GROUP = "kallithea_tune.perf_check"
+ENTRY_POINT_GROUP = "kallithea_tune.checks"
 
 
 class Severity(enum.IntEnum):

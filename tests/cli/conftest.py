@@ -63,7 +63,7 @@ def broken(context):
 def install(tmp_path: Path) -> Callable[[str, str, str], Path]:
     """Install a module of checks, with its entry point, in a directory for PYTHONPATH."""
 
-    def toy(name: str, source: str, group: str = "kallithea_tune.perf_check") -> Path:
+    def toy(name: str, source: str, group: str = "kallithea_tune.checks") -> Path:
         site = tmp_path / "site"
         info = site / (f"{name}-1.0.dist-info")
         info.mkdir(parents=True)

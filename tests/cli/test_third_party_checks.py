@@ -68,7 +68,7 @@ def test_a_second_check_of_the_same_id_is_refused(perf_check, install):
 def test_an_entry_point_may_name_one_check(perf_check, install, tmp_path):
     site = install("other", EXAMPLE.read_text())
     entry = site / "other-1.0.dist-info" / "entry_points.txt"
-    entry.write_text("[kallithea_tune.perf_check]\nany = other:mail_queue\n")
+    entry.write_text("[kallithea_tune.checks]\nany = other:mail_queue\n")
     assert (
         perf_check("--only", "MAIL*", "--list", "-f", "value", "--column", "check").stdout
         == "MAIL001\n"

@@ -45,7 +45,7 @@ def test_nested_values_arrive_with_their_types() -> None:
         {7: Point(3, 4.0)},
         frozenset({"x"}),
         inner,
-        [typed_json.dump],
+        (typed_json.dump,),
         {"raw": [1, None]},
     )
     sent = json.loads(json.dumps(typed_json.dump(shape)))

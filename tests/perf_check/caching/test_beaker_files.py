@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import time
@@ -171,7 +172,7 @@ class Creates:
         b"\x80",
         b"\x80\x04",
         b"not a pickle\n" * 100,
-        os.urandom(5000),
+        random.Random(7).getrandbits(40000).to_bytes(5000, "big"),
         # A byte string said to be of 2 ** 60 bytes, and a number of 2 ** 31 - 1.
         b"\x80\x04\x8e" + (2**60).to_bytes(8, "little") + b"x",
         b"\x80\x04\x8b" + (2**31 - 1).to_bytes(4, "little"),
