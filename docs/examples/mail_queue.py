@@ -4,7 +4,8 @@ import os
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 
 def judge_queue(waiting: int) -> Finding:

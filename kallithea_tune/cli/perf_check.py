@@ -195,7 +195,14 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _list(self, chosen: list[Check], args: Any) -> int:
         columns = ["check", "area", "title", "seconds", "writes", "tags"]
         rows = [
-            [item.id, item.area, item.title, item.seconds, item.writes, " ".join(sorted(item.tags))]
+            [
+                item.id,
+                item.area,
+                item.title,
+                item.seconds,
+                item.writes or "nothing",
+                " ".join(sorted(item.tags)),
+            ]
             for item in chosen
         ]
         shown = len(columns) if args.format else 4
@@ -203,20 +210,17 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return 0
 
     def _explain(self, checks: list[Check], wanted: str) -> int:
-        import inspect
-
         from kallithea_tune.errors import ConfigError
-        from kallithea_tune.text import wrapped
+        from kallithea_tune.perf_check.pages import page
 
         found = [item for item in checks if wanted.lower() in (item.id.lower(), item.slug)]
         if not found:
             raise ConfigError(f"there is no check '{wanted}'; --list shows them")
         for item in found:
-            print(f"{item.id} ({item.slug}): {item.title}")
-            for paragraph in (inspect.getdoc(item.run) or "").split("\n\n"):
-                print()
-                print("\n".join(wrapped("", " ".join(paragraph.split()), 99)))
             needs = ", ".join(sorted(item.needs))
-            print(f"\nTakes up to {item.seconds:g} s, writes {item.writes}, needs {needs}.")
-            print(f"Page: {item.docs}")
+            print(page(item).rstrip())
+            print(
+                f"\n{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
+                f"writes {item.writes or 'nothing'}, needs {needs}."
+            )
         return 0

@@ -6,13 +6,12 @@ import enum
 import fnmatch
 import importlib
 import pkgutil
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, cast
 
-from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.perf_check.measurement import Context, Measurement
 from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
@@ -41,7 +40,7 @@ class Finding:
     severity: Severity
     diagnosis: str
     subject: str = ""
-    evidence: Mapping[str, Any] = field(default_factory=dict)
+    evidence: Mapping[str, object] = field(default_factory=dict)
     threshold: str = ""
     source: str = ""
     remedy: str = ""
@@ -63,110 +62,112 @@ class Finding:
         )
 
 
-class Deadline:
-    """A point in time that probes look at between two operations."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        """Seconds until the deadline, never below zero."""
-        return max(0.0, self._end - time.monotonic())
-
-    @property
-    def passed(self) -> bool:
-        """Whether no time is left."""
-        return self.left <= 0
-
-
-@dataclass
-class Context:
-    """What a check is given: the instance, its share of the time, and the command's options."""
-
-    instance: Instance
-    deadline: Deadline
-    compare_db: str = ""
-    shared: dict[str, Any] = field(default_factory=dict)
-
-    def once(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return what `compute` gave the first time any check of this run asked for `key`."""
-        if key not in self.shared:
-            try:
-                self.shared[key] = compute(), None
-            except Exception as error:
-                self.shared[key] = None, error
-        value, failure = self.shared[key]
-        if failure is not None:
-            raise failure
-        return value
-
-
-CheckFunction = Callable[[Context], Iterable[Finding]]
-
-
 @dataclass(frozen=True)
 class Check:
-    """A check: its stable id and everything `--list` and `--explain` say about it.
+    """A check: its stable id, and the function that judges what was measured.
 
-    `seconds` is the most time it takes when the budget allows (0 for reading settings only),
-    `writes` where it leaves temporary files, `needs` what of the installation must work for it.
-    Checks with the same `shares` read one measurement, which is paid for by the first of them that
-    runs.
+    `judge` gets the results of `measures` in their order and yields findings. Those that do not say
+    so themselves get the `threshold` and its `source` from here. Cost, order and needs follow from
+    the measurements.
     """
 
     id: str
     slug: str
     title: str
     area: str
-    run: CheckFunction
-    seconds: float = 0.0
-    writes: str = "nothing"
-    needs: frozenset[str] = frozenset({"ini"})
+    judge: Callable[..., Iterable[Finding]]
+    measures: tuple[Measurement[Any], ...]
+    threshold: str = ""
+    source: str = ""
     tags: frozenset[str] = frozenset()
-    shares: str = ""
+    takes_context: bool = False  # TRANSITION
+
+    @property
+    def measurements(self) -> tuple[Measurement[Any], ...]:
+        """All measurements that are taken for this check, each once."""
+        return tuple(dict.fromkeys(one for item in self.measures for one in item.closure))
+
+    @property
+    def seconds(self) -> float:
+        """The most time that the check takes when the budget allows, 0 for reading settings."""
+        return sum(item.seconds for item in self.measurements)
+
+    @property
+    def writes(self) -> str:
+        """Where temporary files are written."""
+        return ", ".join(dict.fromkeys(item.writes for item in self.measurements if item.writes))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What of the installation must work for it."""
+        return frozenset({"ini"}).union(*(item.needs for item in self.measurements))
 
     @property
     def probes(self) -> bool:
         """Whether the check measures, beyond reading the configuration."""
         return self.seconds > 0
 
+    def findings(self, context: Context) -> Iterator[Finding]:
+        """Measure, or take what was measured before, and judge it; raises what a measurement does."""
+        if self.takes_context:  # TRANSITION
+            yield from self.judge(context)
+            return
+        for finding in self.judge(*map(context.measure, self.measures)):
+            yield replace(
+                finding,
+                threshold=finding.threshold or self.threshold,
+                source=finding.source or self.source,
+            )
+
     def matches(self, pattern: str) -> bool:
         """Whether an id, slug, area or tag of the check matches the glob `pattern`."""
         names = {self.id, self.slug, self.area, *self.tags}
         return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
-    @property
-    def docs(self) -> str:
-        """Where the page of this check is, below the documentation's root."""
-        return f"docs/checks/{self.id}.rst"
+
+_TRANSITION: dict[str, Measurement[Any]] = {}
 
 
 def check(
     id: str,
     slug: str,
     title: str,
-    area: str,
+    area: str = "",
     seconds: float = 0.0,
-    writes: str = "nothing",
+    writes: str = "",
     needs: Sequence[str] = ("ini",),
     tags: Sequence[str] = (),
     shares: str = "",
-) -> Callable[[CheckFunction], Check]:
-    """Make a `Check` of the function below: it gets a `Context` and yields its findings."""
+    measures: Sequence[Measurement[Any]] = (),
+    threshold: str = "",
+    source: str = "",
+) -> Callable[[Callable[..., Iterable[Finding]]], Check]:
+    """Make a `Check` of the function below; see there for the arguments.
 
-    def decorate(function: CheckFunction) -> Check:
+    The area is by default the folder that the function's module lies in.
+    """
+
+    def decorate(function: Callable[..., Iterable[Finding]]) -> Check:
+        taken = tuple(measures)
+        if not taken:  # TRANSITION: a check that gets a context and measures by itself
+            made: Measurement[Any] = Measurement(
+                cast(Any, function), seconds, writes, frozenset(needs)
+            )
+            token = _TRANSITION.setdefault(shares or id, made)
+            object.__setattr__(token, "seconds", max(token.seconds, seconds))
+            object.__setattr__(token, "needs", token.needs | frozenset(needs))
+            taken = (token,)
         return Check(
             id,
             slug,
             title,
-            area,
+            area or function.__module__.split(".")[-2],
             function,
-            seconds,
-            writes,
-            frozenset(needs),
+            taken,
+            threshold,
+            source,
             frozenset(tags),
-            shares,
+            not measures,
         )
 
     return decorate

@@ -12,7 +12,8 @@ from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
-from kallithea_tune.perf_check.model import Check, Context, Deadline, Finding, Severity, all_checks
+from kallithea_tune.perf_check.measurement import Context, Deadline, Measurement
+from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 
 INI_SECTION = "kallithea_tune"
 # Together, probes take less than half of what each may take (benchmarks/full_run.py), so each is
@@ -115,7 +116,7 @@ def run(
     today = datetime.date.today()
     started = time.monotonic()
     whole = Deadline(budget)
-    shared: dict[str, Any] = {}
+    results = Context(instance, Deadline(budget), compare_db)
     findings: list[Finding] = []
     ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
     costs = _costs(ordered)
@@ -127,7 +128,7 @@ def run(
             min(cost, whole.left, GENEROUS * whole.left * cost / to_come) if cost else whole.left
         )
         to_come -= cost
-        context = Context(instance, Deadline(share), compare_db, shared)
+        context = dataclasses.replace(results, deadline=Deadline(share))
         possible = share >= cost * TOO_LITTLE
         already = len(findings)
         for found in _guarded(item, context) if possible else [_NO_TIME]:
@@ -161,17 +162,13 @@ def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list
 
 
 def _costs(checks: Sequence[Check]) -> list[float]:
-    """Return the seconds each check may take: a shared measurement counts, once, for the first that
-    reads it.
-    """
-    paid: set[str] = set()
+    """Return the seconds each check may take: a measurement counts for the first that needs it."""
+    paid: set[Measurement[Any]] = set()
     costs = []
     for item in checks:
-        most = max(
-            other.seconds for other in checks if other is item or other.shares == item.shares != ""
-        )
-        costs.append(0.0 if item.shares in paid else most)
-        paid |= {item.shares} - {""}
+        due = set(item.measurements) - paid
+        costs.append(sum(measurement.seconds for measurement in due))
+        paid |= due
     return costs
 
 
@@ -192,7 +189,7 @@ def ranked(findings: Sequence[Finding]) -> list[Finding]:
 def _guarded(item: Check, context: Context) -> Iterator[Finding]:
     """Run one check; whatever breaks in it is a finding, and the other checks go on."""
     try:
-        yield from item.run(context)
+        yield from item.findings(context)
     except (NotMeasured, TuneError) as error:
         if interrupted(error):
             raise KeyboardInterrupt(f"({error})") from error

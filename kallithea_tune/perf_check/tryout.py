@@ -10,7 +10,8 @@ from kallithea_tune.app import visit
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.perf_check import report, runner
-from kallithea_tune.perf_check.model import Check, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Deadline
+from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.serving.option_names import is_read
 from kallithea_tune.perf_check.statistics import paired_difference
 from kallithea_tune.text import figure, wrapped

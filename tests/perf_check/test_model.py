@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kallithea_tune.perf_check.model import (
-    AREAS,
-    Context,
-    Deadline,
-    Finding,
-    Severity,
-    all_checks,
-    check,
-)
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import AREAS, Finding, Severity, all_checks, check
 
 
 @check("ABC001", "some-slug", "A title", "some-area", seconds=1.0, tags=("blue", "round"))
@@ -47,7 +40,7 @@ def test_every_check_says_what_it_is():
     assert [item.id for item in checks] == sorted({item.id for item in checks})
     assert len({item.slug for item in checks}) == len(checks)
     for item in checks:
-        assert item.area in AREAS and item.title and item.run.__doc__
+        assert item.area in AREAS and item.title and item.judge.__doc__
         assert item.probes == (item.seconds > 0)
         assert item.writes == "nothing" or item.probes, (
             f"{item.id} writes, but does not say how long it takes"

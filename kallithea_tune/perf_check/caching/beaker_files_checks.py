@@ -8,7 +8,8 @@ from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.system import child
 from kallithea_tune.system.scratch import scratch
 from kallithea_tune.text import figure

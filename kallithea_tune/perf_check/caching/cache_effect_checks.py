@@ -15,7 +15,8 @@ from kallithea_tune.perf_check.caching.beaker_files_checks import (
     label,
     namespace_of,
 )
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.text import figure
 
 # Where Kallithea's caching functions are reached, and what an admin calls such a request; the first

@@ -12,7 +12,8 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching.beaker_files_checks import cache_regions, cache_uses, label
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 Region = Mapping[str, Any]
 BEAKER = "Beaker 1.14, cache.py and container.py"

@@ -10,7 +10,8 @@ from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 BEAKER = "Beaker 1.14, session.py and container.py"
 # More ini files than this beside one's own are not instances of one Kallithea.

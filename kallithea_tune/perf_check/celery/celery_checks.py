@@ -9,7 +9,8 @@ import os
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance, as_bool
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 NEXT_STEPS = "Celery manual, Next Steps: more than twice the CPUs is rarely effective"
 GUIDE = "Kallithea manual, Asynchronous tasks with Celery"

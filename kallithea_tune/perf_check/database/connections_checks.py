@@ -8,7 +8,8 @@ from kallithea_tune.config.instance import as_bool
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.perf_check.database.server import Facts
 from kallithea_tune.perf_check.database.server_checks import JUDGEMENT, SECONDS, size, survey
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 
 def setting(settings: Mapping[str, str], name: str, default: int) -> int:

@@ -17,7 +17,8 @@ from kallithea_tune.perf_check.database.sqlite_checks import (
     busy_timeout,
     file_system,
 )
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
 from kallithea_tune.system.mounts import NETWORK
 from kallithea_tune.text import figure

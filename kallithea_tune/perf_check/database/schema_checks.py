@@ -10,7 +10,8 @@ from kallithea_tune.app.beaker_config import package_directory
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.perf_check.database import schema as probe
 from kallithea_tune.perf_check.database.server_checks import SECONDS, survey
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 SOURCE = "Kallithea 0.7.0, config/app_cfg.py; its manual on upgrading"
 

@@ -12,7 +12,8 @@ from typing import Any, Iterator, Mapping, Sequence
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database import server as probe
 from kallithea_tune.perf_check.database.server import LOG, Facts
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.system import child
 from kallithea_tune.text import figure
 

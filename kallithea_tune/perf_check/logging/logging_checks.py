@@ -7,7 +7,8 @@ import re
 from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 Sections = Mapping[str, Mapping[str, str]]
 LINES = 25  # per request

@@ -9,7 +9,8 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.app.beaker_config import package_directory
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.git_history import LONG_WAIT_MS
 from kallithea_tune.perf_check.repositories.survey import Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (

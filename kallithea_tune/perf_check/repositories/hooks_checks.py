@@ -7,7 +7,8 @@ import shlex
 import sys
 from typing import Any, Iterator, Mapping, Optional
 
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.hooks import missing_file
 from kallithea_tune.perf_check.repositories.survey import Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (

@@ -6,7 +6,8 @@ import os
 import tempfile
 from typing import Any, Iterator, Mapping, Sequence
 
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.survey import Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (
     MB,

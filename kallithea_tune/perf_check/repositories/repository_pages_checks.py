@@ -8,7 +8,8 @@ from typing import Any, Iterator, Mapping
 
 from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times_checks import (
     INSIDE,
     SECONDS,

@@ -7,7 +7,8 @@ import time
 from typing import Any, Iterator, Mapping
 
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories import search_index as probe
 from kallithea_tune.system import child
 

@@ -6,7 +6,8 @@ import os
 import shlex
 from typing import Any, Iterator, Mapping, Sequence
 
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories import survey as probe
 from kallithea_tune.perf_check.repositories.survey import Survey
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories import survey_checks
 from kallithea_tune.system import child
 

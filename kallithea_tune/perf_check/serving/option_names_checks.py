@@ -8,7 +8,8 @@ import re
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 TEMPLATE = os.path.join("templates", "ini", "template.ini.mako")
 _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)

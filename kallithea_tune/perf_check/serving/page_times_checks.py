@@ -10,7 +10,8 @@ from typing import Any, Iterator, Sequence
 
 from kallithea_tune.app import visit
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.text import figure
 
 SECONDS = 12.0

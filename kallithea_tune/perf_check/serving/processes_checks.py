@@ -10,7 +10,8 @@ from typing import Any, Iterator, Mapping, Optional
 from kallithea_tune.config.wsgi_server import Server, server_of
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.server_checks import survey
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving import page_times_checks
 from kallithea_tune.system import child
 from kallithea_tune.text import figure

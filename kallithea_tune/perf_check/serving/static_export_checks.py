@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Iterator, Optional
 
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.static_export.freshness import SECTION, State, named, renewal, state
 
 SOURCE = "docs/static-export.rst, 'After an upgrade'"

@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times_checks import SECONDS, SHARED, visited
 from kallithea_tune.static_export.freshness import named
 from kallithea_tune.system import child

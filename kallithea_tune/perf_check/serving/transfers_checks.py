@@ -7,7 +7,8 @@ from __future__ import annotations
 from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times_checks import SECONDS, SHARED, visited
 
 SOURCE = "PEP 3333, 'Middleware Handling of Block Boundaries'; Kallithea manual, static files (buffered clones)"

@@ -6,7 +6,8 @@ from typing import Any, Iterator
 
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', horizontal scaling"
 TEMPLATE = "Kallithea 0.7.0, template of the ini file"

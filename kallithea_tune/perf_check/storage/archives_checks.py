@@ -7,7 +7,8 @@ import tempfile
 from typing import Any, Iterator, Mapping
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.storage import disk
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT, places

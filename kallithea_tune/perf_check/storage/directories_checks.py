@@ -9,7 +9,8 @@ import os
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Tuple
 
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.model import Context, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.storage import directories

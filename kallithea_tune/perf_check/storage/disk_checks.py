@@ -9,7 +9,8 @@ import statistics
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_interval
 from kallithea_tune.perf_check.storage import disk
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT, Group, groups

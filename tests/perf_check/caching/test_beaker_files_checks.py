@@ -16,7 +16,8 @@ import sick_instance
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import beaker_files_checks
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 
 MB = 1024 * 1024
 KEPT = {

@@ -14,7 +14,8 @@ from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import cache_effect as probe
 from kallithea_tune.perf_check.caching import cache_effect_checks
 from kallithea_tune.perf_check.caching.cache_effect import Effect
-from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.statistics import Interval
 
 

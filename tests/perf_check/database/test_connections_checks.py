@@ -10,7 +10,8 @@ import pytest
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.database import connections_checks as checks
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 
 OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Severity.error
 
@@ -148,5 +149,5 @@ def test_sqlite_has_no_server_to_ask(instance: Path) -> None:
     assert not [
         finding
         for check in (checks.connections, checks.pool_recycle, checks.buffer_pool)
-        for finding in check.run(context)
+        for finding in check.findings(context)
     ]

@@ -15,7 +15,8 @@ from servers import schema
 from kallithea_tune.config.instance import load
 from kallithea_tune.db.engine import create_engine
 from kallithea_tune.perf_check.database import server_checks as checks
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 
 OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Severity.error
 

@@ -17,7 +17,8 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.database import sqlite_checks as checks
 from kallithea_tune.perf_check.database.sqlite import examine
-from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Severity
 
 OK, ADVICE, ERROR = Severity.ok, Severity.advice, Severity.error
 HOLD = """
@@ -363,5 +364,5 @@ def test_only_sqlite_is_looked_at_as_sqlite(instance: Path, edit: Callable[..., 
     assert not [
         finding
         for check in (checks.sharing, checks.timeout, checks.integrity)
-        for finding in check.run(context)
+        for finding in check.findings(context)
     ]

@@ -13,7 +13,8 @@ import pytest
 from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.repositories.repository_pages_checks import inside, judge_inside
 
 
@@ -80,7 +81,7 @@ def test_what_there_was_no_time_for_is_said(instance: Path) -> None:
         {"/hg-one changelog": [Answer("", 200)], "/hg-one files": [Answer("", 200)]},
         None,
     )
-    found = inside.run(context)
+    found = inside.findings(context)
     assert next(iter(found)).subject == "hg-one"
     with pytest.raises(NotMeasured, match="no time for the pages of git-one$"):
         list(found)

@@ -12,7 +12,8 @@ import pytest
 
 from kallithea_tune.app.visit import Answer, DoesNotLoad
 from kallithea_tune.config.instance import load
-from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.serving.page_times_checks import (
     judge_failure,
     judge_page,

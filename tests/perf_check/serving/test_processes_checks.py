@@ -14,7 +14,8 @@ import pytest
 
 from kallithea_tune.config.instance import load as instance_of
 from kallithea_tune.config.wsgi_server import Server
-from kallithea_tune.perf_check.model import Context, Deadline, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.serving import processes
 from kallithea_tune.perf_check.serving.processes_checks import judge_load, judge_processes, load
 from kallithea_tune.system.mounts import Mount

@@ -18,7 +18,8 @@ from kallithea_tune.app.beaker_config import package_directory
 from kallithea_tune.app.page_assets import files_of
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving import static_files_checks
 
 HERE = {"/css/style.css": {"status": 200, "ms": 0.5}, "/js/base.js": {"status": 200, "ms": 0.3}}

@@ -13,7 +13,8 @@ import pytest
 
 from kallithea_tune.app import vcs_transfer
 from kallithea_tune.config.instance import load
-from kallithea_tune.perf_check.model import Context, Deadline, Finding, Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, transfers
 
 STREAMED = {

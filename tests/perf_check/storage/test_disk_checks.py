@@ -170,7 +170,7 @@ def test_wal_is_seen_in_the_file(
     instance: Path, report: Callable[..., Any], monkeypatch: Any
 ) -> None:
     from kallithea_tune.config.instance import load
-    from kallithea_tune.perf_check.model import Context, Deadline
+    from kallithea_tune.perf_check.measurement import Context, Deadline
     from kallithea_tune.perf_check.storage import disk_checks
     from kallithea_tune.perf_check.storage.directories_checks import groups
 

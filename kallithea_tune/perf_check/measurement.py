@@ -1,0 +1,173 @@
+"""Measurements: functions that look at the installation and return what they saw as one value.
+
+A measurement has no opinion. Checks judge its result, and several may judge the same: it is taken
+once in a run, and what it costs is counted once.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
+
+from kallithea_tune.config.instance import Instance
+
+
+@dataclass(frozen=True)
+class Examined:
+    """How much was examined of what there is, as in 3 of 4 repositories."""
+
+    count: int
+    total: int
+    what: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was examined."""
+        return self.count >= self.total
+
+
+class Measured(Protocol):
+    """What a measurement returns: a frozen dataclass that says how much it is based on."""
+
+    @property
+    def examined(self) -> Examined:
+        """How much was examined of what there is."""
+
+
+T = TypeVar("T", bound=Measured)
+
+
+class Deadline:
+    """A point in time that measurements compare with the clock between two operations."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline, never below zero."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether no time is left."""
+        return self.left <= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement(Generic[T]):
+    """A measurement and what it costs.
+
+    `seconds` is the most time that it takes (0 for reading settings only), without that of the
+    measurements that it `uses`. `writes` says where it leaves temporary files, `needs` what of the
+    installation must work for it: "ini", "database", "app" or "worker".
+    """
+
+    function: Callable[[Context], T]
+    seconds: float = 0.0
+    writes: str = ""
+    needs: frozenset[str] = frozenset()
+    uses: tuple[Measurement[Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the function that measures."""
+        return self.function.__name__
+
+    @property
+    def closure(self) -> tuple[Measurement[Any], ...]:
+        """This measurement and all that it uses, each once."""
+        found = dict.fromkeys(item for used in self.uses for item in used.closure)
+        return (*found, self)
+
+
+def measurement(
+    seconds: float = 0.0,
+    writes: str = "",
+    needs: Sequence[str] = (),
+    uses: Sequence[Measurement[Any]] = (),
+) -> Callable[[Callable[[Context], T]], Measurement[T]]:
+    """Make a `Measurement` of the function below; see there for the arguments.
+
+    The function gets a `Context`. It raises NotMeasured with the reason when it could not look.
+    """
+
+    def decorate(function: Callable[[Context], T]) -> Measurement[T]:
+        return Measurement(function, seconds, writes, frozenset(needs), tuple(uses))
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a measurement: its result, or the exception that it ended with."""
+
+    result: Any = None
+    error: Optional[Exception] = None
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a measurement is given: the instance, its share of the time, and the other results.
+
+    `compare_db` is the URL of another database to put the same load on, empty for none.
+    """
+
+    instance: Instance
+    deadline: Deadline
+    compare_db: str = ""
+    outcomes: dict[Measurement[Any], Outcome] = field(default_factory=dict)
+    running: Optional[Measurement[Any]] = None
+
+    def measure(self, wanted: Measurement[T]) -> T:
+        """Return the result of a measurement, which is taken once in a run.
+
+        Raises what the measurement raised, each time. Raises TypeError when another measurement
+        requests it without declaring that it uses it, since its cost would not be counted then.
+        """
+        if self.running and wanted not in self.running.uses:
+            raise TypeError(f"{self.running.name} does not declare that it uses {wanted.name}")
+        if wanted not in self.outcomes:
+            try:
+                self.outcomes[wanted] = Outcome(wanted.function(replace(self, running=wanted)))
+            except Exception as error:
+                self.outcomes[wanted] = Outcome(error=error)
+        outcome = self.outcomes[wanted]
+        if outcome.error is not None:
+            raise outcome.error
+        result: T = outcome.result
+        return result
+
+    # TRANSITION: goes with the last check that is not written for measurements.
+    once_results: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """Return what `compute` gave the first time that `key` was requested."""
+        if key not in self.once_results:
+            try:
+                self.once_results[key] = compute(), None
+            except Exception as error:
+                self.once_results[key] = None, error
+        value, failure = self.once_results[key]
+        if failure is not None:
+            raise failure
+        return value
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The ini file as it is."""
+
+    instance: Instance
+
+    @property
+    def examined(self) -> Examined:
+        """The ini file."""
+        return Examined(1, 1, "ini file")
+
+
+@measurement()
+def configuration(context: Context) -> Configuration:
+    """Return the settings, for checks that need nothing else."""
+    return Configuration(context.instance)
