@@ -129,6 +129,7 @@ def test_a_check_that_breaks_keeps_what_it_found_and_stops_no_other(perf_check, 
     assert result.returncode == 5 and result.stderr == ""
 
 
+@pytest.mark.alone
 def test_the_budget_is_shared_and_what_was_measured_all_the_same_is_not_said_to_be_cut(
     perf_check, toys
 ):

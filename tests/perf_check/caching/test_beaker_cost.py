@@ -13,6 +13,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching import beaker_cost
 
 
+@pytest.mark.alone
 def test_a_hit_and_a_miss_cost_more_the_more_is_stored(tmp_path: Path) -> None:
     small, large = (
         beaker_cost.hit_and_miss(str(tmp_path / str(entries)), entries, entries * 8192, 0.3)

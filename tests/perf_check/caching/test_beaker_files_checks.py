@@ -132,6 +132,7 @@ def findings(gearbox: Callable[..., Any], ini: Path, *names: str) -> list[Mappin
     return found
 
 
+@pytest.mark.alone
 def test_a_large_namespace_is_found_timed_and_gone_after_the_remedy(
     visited: Path, instance: Path, gearbox: Callable[..., Any]
 ) -> None:

@@ -116,6 +116,7 @@ def test_too_few_or_wrong_answers_are_no_measurement(given: list[Answer], said: 
         cache_effect.effect_of(given)
 
 
+@pytest.mark.alone
 def test_the_real_application_with_an_empty_and_with_a_large_cache(
     visited: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
