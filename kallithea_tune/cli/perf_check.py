@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, ContextManager
 
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import TuneCommand, positive_seconds, reader_may_leave
 
 if TYPE_CHECKING:
-    from kallithea_tune import text
+    from kallithea_tune.cli.progress import Progress
     from kallithea_tune.perf_check import runner
     from kallithea_tune.perf_check.model import Check
 
@@ -133,13 +132,13 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the URL that was given; one that no load can be put on is told now, not after half
         a minute.
         """
-        from kallithea_tune.db import engine
+        from kallithea_tune.db.engine import create_engine
+        from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
-        url = engine.given_url(given, "--compare-db")
-        if engine.create_engine(
-            url, "--compare-db"
-        ).dialect.name == "sqlite" and not engine.sqlite_file(url):
+        url = given_url(given, "--compare-db")
+        dialect = create_engine(url, "--compare-db").dialect.name
+        if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(
                 "--compare-db: a SQLite database in memory is nobody else's to share; name a file"
             )
@@ -170,16 +169,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
 
-    @contextlib.contextmanager
-    def _progress(self) -> Iterator[text.Progress]:
-        """Show the progress line while measuring; afterwards it is gone, whatever happened."""
-        from kallithea_tune import text
+    def _progress(self) -> ContextManager[Progress]:
+        from kallithea_tune.cli.progress import progress_line
 
-        progress = text.Progress(enabled=not self.quiet)
-        try:
-            yield progress
-        finally:
-            progress("", 0, 0)
+        return progress_line(enabled=not self.quiet)
 
     def _status(self, result: runner.Report, fail_on: str) -> int:
         from kallithea_tune import errors

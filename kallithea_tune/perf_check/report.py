@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
+from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.runner import Report
 from kallithea_tune.system.scratch import scratch
-from kallithea_tune.text import coloured, evidence_text, figure, plain, printable, wrapped
+from kallithea_tune.text import evidence_text, figure, plain, printable, wrapped
 
 COLUMNS = (
     "check",

@@ -7,6 +7,7 @@ import shlex
 from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.app import beaker_config
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity, check
@@ -182,7 +183,7 @@ def cache_uses(context: Context) -> list[beaker_config.Use]:
     """Return the functions of the application that cache, found once per run."""
     found: list[beaker_config.Use] = context.once(
         "cache uses",
-        lambda: beaker_config.uses(beaker_config.package_directory(context.instance.use)),
+        lambda: beaker_config.uses(package_directory(context.instance.use)),
     )
     return found
 
