@@ -17,7 +17,7 @@ from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.visitor import Visitor
 from servers.web import Application, WebServer
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.static_export import destination, publish
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import damaged

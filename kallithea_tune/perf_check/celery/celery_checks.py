@@ -83,7 +83,7 @@ def in_requests(context: Context) -> Iterator[Finding]:
     statistics, indexing, mail. Each mail waits for the mail server's greeting at least, which is
     timed, and no mail is sent.
     """
-    from kallithea_tune.app.beaker_config import package_directory
+    from kallithea_tune.app.package import package_directory
     from kallithea_tune.system import child
 
     instance = context.instance

@@ -19,7 +19,7 @@ def repositories_root(instance: Instance, seconds: float = 10.0) -> str:
     database does not say, ConfigError when its URL cannot be used. Several checks want it:
     ``context.once("repositories root", ...)``.
     """
-    instance.engine()
+    read_only_engine(instance.database_url)
     found: str = child.call(
         "kallithea_tune.perf_check.repositories.root:ask", seconds, url=instance.database_url
     )

@@ -10,6 +10,7 @@ from typing import Any, Mapping, Sequence
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, mounts
 from kallithea_tune.system.scratch import PREFIX
@@ -25,7 +26,7 @@ def configured(instance: Instance) -> dict[str, str]:
     """
     settings = instance.settings
     found = {
-        "database": os.path.dirname(instance.sqlite_path) if instance.sqlite_path else "",
+        "database": os.path.dirname(sqlite_file(instance.database_url) or ""),
         "cache_dir": instance.directory("cache_dir") or "",
         "index_dir": instance.directory("index_dir") or "",
         "sessions": beaker_config.session_directory(settings) or "",

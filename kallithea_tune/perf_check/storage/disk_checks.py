@@ -8,6 +8,7 @@ import contextlib
 import statistics
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity, check
@@ -138,7 +139,7 @@ def _journal_mode(context: Context, group: Group) -> str:
     """Return ``wal`` or ``delete`` from the header of the SQLite file, which says no more (its file
     format, 1.3.3).
     """
-    path = context.instance.sqlite_path
+    path = sqlite_file(context.instance.database_url)
     if path and "database" in group.places:
         with contextlib.suppress(OSError), open(path, "rb") as file:
             return "wal" if file.read(20)[18:19] == b"\2" else "delete"

@@ -12,7 +12,7 @@ import time
 import pytest
 from environment import BIN
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.perf_check.celery import celery_checks
 from kallithea_tune.perf_check.model import Severity
 
