@@ -40,10 +40,10 @@ def judge_broker(answer: Answer) -> Finding:
     measures=(broker,),
     tags=("celery", "probe"),
 )
-def reachable(found: Broker) -> Iterator[Finding]:
+def reachable(measured: Broker) -> Iterator[Finding]:
     """The broker answers, where the application uses Celery."""
-    if found.answer:
-        yield judge_broker(found.answer)
+    if measured.answer:
+        yield judge_broker(measured.answer)
 
 
 def judge_workers(answer: Answer, cores: int, command: str) -> Finding:
@@ -60,16 +60,12 @@ def judge_workers(answer: Answer, cores: int, command: str) -> Finding:
             "waiting": waiting,
             "cores": cores,
         },
+        source=GUIDE,
     )
     most = PROCESSES_PER_CORE * cores
     if not answer.workers:
-        return finding(
-            Severity.error,
-            "no Celery worker answers, so no task is ever run",
-            threshold="1 worker",
-            source=GUIDE,
-            remedy=command,
-        )
+        no_worker = "no Celery worker answers, so no task is ever run"
+        return finding(Severity.error, no_worker, threshold="1 worker", remedy=command)
     if waiting > WAITING_PER_PROCESS * processes:
         return finding(
             Severity.warning,
@@ -96,7 +92,7 @@ def judge_workers(answer: Answer, cores: int, command: str) -> Finding:
     measures=(broker,),
     tags=("celery", "probe"),
 )
-def workers(found: Broker) -> Iterator[Finding]:
+def workers(measured: Broker) -> Iterator[Finding]:
     """Workers answer, no queue builds up before them, and their processes fit the cores."""
-    if found.answer and not found.answer.failed:
-        yield judge_workers(found.answer, found.cores, found.worker_command)
+    if measured.answer and not measured.answer.failed:
+        yield judge_workers(measured.answer, measured.cores, measured.worker_command)

@@ -15,23 +15,23 @@ from kallithea_tune.perf_check.model import Finding, Severity, check
     measures=(request_tasks,),
     tags=("celery", "probe"),
 )
-def in_requests(found: RequestTasks) -> Iterator[Finding]:
+def in_requests(measured: RequestTasks) -> Iterator[Finding]:
     """Tasks are handed to Celery, so that no user waits for one inside a request."""
-    if found.uses_celery:
+    if measured.uses_celery:
         yield Finding(Severity.ok, "tasks are handed to Celery")
         return
     evidence: dict[str, object] = {}
-    if found.mail and found.mail.failed:
-        evidence["mail_server"] = found.mail.failed
-    elif found.mail:
-        evidence["greeting_ms"] = found.mail.ms
+    if measured.mail and measured.mail.failed:
+        evidence["mail_server"] = measured.mail.failed
+    elif measured.mail:
+        evidence["greeting_ms"] = measured.mail.ms
     yield Finding(
         Severity.advice,
-        f"without Celery, web requests wait for {len(found.names)} kinds of tasks",
-        evidence={**evidence, "tasks": list(found.names)},
+        f"without Celery, web requests wait for {len(measured.names)} kinds of tasks",
+        evidence={**evidence, "tasks": list(measured.names)},
         threshold="0",
         source="Kallithea manual, Asynchronous tasks with Celery",
-        remedy=f"set use_celery = true and celery.broker_url, and run: {found.worker_command}",
-        impact_ms=found.mail.ms if found.mail else None,
-        impact_per="mail sent, before its text" if found.mail and found.mail.ms else "",
+        remedy=f"set use_celery = true and celery.broker_url, and run: {measured.worker_command}",
+        impact_ms=measured.mail.ms if measured.mail else None,
+        impact_per="mail sent, before its text" if measured.mail and measured.mail.ms else "",
     )

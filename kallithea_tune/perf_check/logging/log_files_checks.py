@@ -43,11 +43,11 @@ def _no_directory(file: LogFile) -> Finding:
 
 
 @check("CFG006", "logging-disk", "Disk of the log files", measures=(log_files,), tags=("probe",))
-def log_disk(found: LogFiles) -> Iterator[Finding]:
+def log_disk(measured: LogFiles) -> Iterator[Finding]:
     """A line is written to each log file within 10 ms."""
-    if not found.total:
+    if not measured.total:
         yield Finding(Severity.ok, "no handler of the ini file writes to a file")
-    for file in found.files:
+    for file in measured.files:
         if file.reason:
             raise NotMeasured(file.reason)
         yield judge_times(file.path, file.times) if file.times else _no_directory(file)

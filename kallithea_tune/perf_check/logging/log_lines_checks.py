@@ -37,7 +37,7 @@ def judge_lines(counted: Lines, remedy: str) -> Finding:
     measures=(loggers, lines_per_request),
     tags=("probe",),
 )
-def lines(found: Loggers, lines: LinesPerRequest) -> Iterator[Finding]:
+def lines(measured: Loggers, lines: LinesPerRequest) -> Iterator[Finding]:
     """A page writes at most a screen of log, also where loggers are verbose."""
     if lines.counted:
-        yield judge_lines(lines.counted, quieting(found.verbose))
+        yield judge_lines(lines.counted, quieting(measured.verbose))

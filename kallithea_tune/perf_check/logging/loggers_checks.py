@@ -12,17 +12,17 @@ GEARBOX = "gearbox"
 
 
 @check("CFG003", "logging-gearbox", "Logger of gearbox", measures=(loggers,), tags=("config",))
-def gearbox_logger(found: Loggers) -> Iterator[Finding]:
+def gearbox_logger(measured: Loggers) -> Iterator[Finding]:
     """The ini file has a logger for gearbox, so that its errors are seen."""
-    if found.names is None:
+    if measured.names is None:
         yield Finding(Severity.ok, "the ini file configures no logging, so gearbox keeps its own")
         return
     finding = partial(
         Finding,
-        evidence={"loggers": len(found.names)},
+        evidence={"loggers": len(measured.names)},
         source="Python, logging.config.fileConfig",
     )
-    if GEARBOX in found.qualnames:
+    if GEARBOX in measured.qualnames:
         yield finding(Severity.ok, "gearbox has a logger of its own in the ini file")
         return
     # Only advice: gearbox 0.3.2 and 0.5.0 keep existing loggers themselves, so only other commands
@@ -37,12 +37,13 @@ def gearbox_logger(found: Loggers) -> Iterator[Finding]:
 
 
 @check("CFG002", "logging-level", "DEBUG and SQL logging", measures=(loggers,), tags=("config",))
-def levels(found: Loggers) -> Iterator[Finding]:
+def levels(measured: Loggers) -> Iterator[Finding]:
     """No logger is at DEBUG, and SQLAlchemy's engine is not at INFO."""
-    verbose = found.verbose
+    verbose = measured.verbose
     finding = partial(
         Finding,
-        evidence={name: found.levels[name] for name in verbose} or {"loggers": len(found.levels)},
+        evidence={name: measured.levels[name] for name in verbose}
+        or {"loggers": len(measured.levels)},
         source="SQLAlchemy manual, configuring logging",
     )
     if verbose:

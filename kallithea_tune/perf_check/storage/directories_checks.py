@@ -37,7 +37,7 @@ REASONS = {
     "EPERM": "USER may not write there",
     "EROFS": "its file system is read-only",
     "EDQUOT": "the quota of USER is used up",
-    "ESTALE": "its server has exported it anew (ESTALE)",
+    "ESTALE": "its server has re-exported it (ESTALE)",
 }
 # Mount options that are evidence.
 SHOWN_OPTIONS = frozenset(
@@ -46,14 +46,14 @@ SHOWN_OPTIONS = frozenset(
 )
 
 
-def judge_hung(all_directories: Directories) -> Iterator[Finding]:
+def judge_hung(measured: Directories) -> Iterator[Finding]:
     """Report each mount that hangs once, with the directories below it."""
     by_mount: dict[str, list[str]] = {}
-    for name, directory in all_directories.by_name.items():
+    for name, directory in measured.by_name.items():
         if directory.no_answer:
             by_mount.setdefault(directory.hung_mount, []).append(name)
     for point, names in by_mount.items():
-        reason = all_directories.by_name[names[0]].no_answer
+        reason = measured.by_name[names[0]].no_answer
         yield Finding(
             Severity.error,
             f"{point} hangs, and with it {', '.join(names)}",

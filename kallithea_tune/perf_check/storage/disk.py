@@ -176,7 +176,7 @@ def _on_each(context: Context, probe: Callable[[FileSystem, Deadline], T]) -> tu
 def journal_mode(path: Optional[str]) -> str:
     """Return ``wal`` or ``delete`` from the header of the SQLite file `path`.
 
-    The header tells no more (SQLite's file format, 1.3.3).
+    It does not distinguish the other modes (SQLite's file format, 1.3.3).
     """
     if path:
         with contextlib.suppress(OSError), open(path, "rb") as file:

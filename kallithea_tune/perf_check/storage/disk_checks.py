@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from functools import partial
 from typing import Iterator, Sequence
 
@@ -52,32 +53,36 @@ def judge_syncs(
             confidence="low",
             threshold=f"{VOLATILE_MS:g} ms",
             source=JUDGEMENT,
-            remedy="make sure that the disk's cache has a battery; see the page",
+            remedy="make sure that the disk's cache has a battery; "
+            "see gearbox perf-check --explain STO001",
         )
-    finding = partial(
-        Finding, subject=mount.point, threshold=f"p99 {SLOW_SYNC_MS:g} ms", source=ETCD
+    finding = Finding(
+        Severity.ok,
+        f"an fdatasync on {mount.point} takes {figure(worst)} ms (p99)",
+        subject=mount.point,
+        evidence=figures,
+        threshold=f"p99 {SLOW_SYNC_MS:g} ms",
+        source=ETCD,
     )
-    diagnosis = f"an fdatasync on {mount.point} takes {figure(worst)} ms (p99)"
-    if worst <= SLOW_SYNC_MS or not waits:
-        return finding(Severity.ok, diagnosis, evidence=figures)
+    if worst > SLOW_SYNC_MS and waits:
+        return _slow(finding, taken, SYNCS_PER_COMMIT[journal_mode] if "database" in waits else 0)
+    return finding
+
+
+def _slow(finding: Finding, taken: Sequence[float], per_commit: int) -> Finding:
+    """Turn the finding into what it means for SQLite, or without commits there, for Git."""
     certain = len(taken) >= 5 and p99_interval(taken).low > SLOW_SYNC_MS
-    confidence = "high" if certain else "medium"
-    if "database" in waits:
-        count = SYNCS_PER_COMMIT[journal_mode]
-        return finding(
-            Severity.warning,
-            diagnosis,
-            evidence={**figures, "fdatasyncs_per_commit": count},
-            confidence=confidence,
+    slow = partial(replace, finding, confidence="high" if certain else "medium")
+    if per_commit:
+        return slow(
+            severity=Severity.warning,
+            evidence={**finding.evidence, "fdatasyncs_per_commit": per_commit},
             remedy="move the SQLite file to a faster disk, or measure --compare-db URL",
-            impact_ms=statistics.fmean(taken) * count,
+            impact_ms=statistics.fmean(taken) * per_commit,
             impact_per="SQLite commit",
         )
-    return finding(
-        Severity.advice,
-        diagnosis,
-        evidence=figures,
-        confidence=confidence,
+    return slow(
+        severity=Severity.advice,
         remedy="a faster disk; Git waits for one in each larger push",
         impact_ms=statistics.fmean(taken),
         impact_per="pack that Git receives",

@@ -14,17 +14,17 @@ SWAPPED_MB, PRESSURE_PERCENT = 1.0, 10.0
 MB = 1e6
 
 
-def judge_working_set(found: Memory) -> Finding:
+def judge_working_set(measured: Memory) -> Finding:
     """Compare what is read again and again with the page cache that it could stay in."""
-    total, limit = sum(found.sizes.values()), found.limit
-    room = min(found.available, limit.bytes) if limit else found.available
+    total, limit = sum(measured.sizes.values()), measured.limit
+    room = min(measured.available, limit.bytes) if limit else measured.available
     evidence: dict[str, object] = {
-        "available_mb": found.available / MB,
-        "memory_mb": found.total / MB,
-        "page_cache_mb": found.page_cache / MB,
-        **{f"{name}_mb": size / MB for name, size in found.sizes.items()},
-        "kallithea_mb": found.resident / MB,
-        "kallithea_processes": found.processes,
+        "available_mb": measured.available / MB,
+        "memory_mb": measured.total / MB,
+        "page_cache_mb": measured.page_cache / MB,
+        **{f"{name}_mb": size / MB for name, size in measured.sizes.items()},
+        "kallithea_mb": measured.resident / MB,
+        "kallithea_processes": measured.processes,
     }
     if limit:
         evidence["limit_mb"] = limit.bytes / MB
@@ -36,8 +36,8 @@ def judge_working_set(found: Memory) -> Finding:
         threshold="fits into memory",
         source=JUDGEMENT,
     )
-    more = "at least " if found.unfinished else ""
-    parts = ", ".join(found.sizes) or "nothing"
+    more = "at least " if measured.unfinished else ""
+    parts = ", ".join(measured.sizes) or "nothing"
     working_set = f"the working set of {more}{megabytes(total)} ({parts})"
     if total <= room:
         return finding(Severity.ok, f"{working_set} fits into the {megabytes(room)} available")
@@ -49,19 +49,19 @@ def judge_working_set(found: Memory) -> Finding:
     )
 
 
-def judge_swap(found: Memory) -> Finding:
+def judge_swap(measured: Memory) -> Finding:
     """Judge how much is read back from swap; swap that is only in use is harmless."""
-    rate = found.swapped_in_per_s
+    rate = measured.swapped_in_per_s
     finding = partial(
         Finding,
         subject="swap",
         threshold=f"{SWAPPED_MB:g} MB/s swapped in",
         source=JUDGEMENT,
         evidence={
-            "used_mb": found.swap_used / MB,
-            "swap_mb": found.swap_total / MB,
+            "used_mb": measured.swap_used / MB,
+            "swap_mb": measured.swap_total / MB,
             "swapped_in_mb_per_s": rate / MB,
-            "swapped_out_mb_per_s": found.swapped_out_per_s / MB,
+            "swapped_out_mb_per_s": measured.swapped_out_per_s / MB,
         },
     )
     if rate >= SWAPPED_MB * MB:
@@ -70,9 +70,9 @@ def judge_swap(found: Memory) -> Finding:
             f"{megabytes(rate)} a second come back from swap",
             remedy="fewer processes, or more memory; vmstat 5 shows it as si",
         )
-    if not found.swap_total:
+    if not measured.swap_total:
         return finding(Severity.ok, "there is no swap")
-    used = megabytes(found.swap_used)
+    used = megabytes(measured.swap_used)
     return finding(Severity.ok, f"{used} of swap in use, {megabytes(rate)} a second come back")
 
 
@@ -124,14 +124,14 @@ def judge_pressure(name: str, pressure: Pressure, remedy: str) -> Finding:
     measures=(memory,),
     tags=("memory", "probe"),
 )
-def shortage(found: Memory) -> Iterator[Finding]:
+def shortage(measured: Memory) -> Iterator[Finding]:
     """Repositories, database and index fit into memory, and nothing waits for it or is killed."""
-    yield judge_working_set(found)
-    yield judge_swap(found)
-    if found.limit:
-        yield judge_limit(found.limit)
-    if found.memory_pressure:
-        yield judge_pressure("memory", found.memory_pressure, "fewer processes, or more memory")
-    if found.io_pressure:
+    yield judge_working_set(measured)
+    yield judge_swap(measured)
+    if measured.limit:
+        yield judge_limit(measured.limit)
+    if measured.memory_pressure:
+        yield judge_pressure("memory", measured.memory_pressure, "fewer processes, or more memory")
+    if measured.io_pressure:
         remedy = "iotop -ao shows who; give Kallithea's data a disk of its own"
-        yield judge_pressure("disks", found.io_pressure, remedy)
+        yield judge_pressure("disks", measured.io_pressure, remedy)
