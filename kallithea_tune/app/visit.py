@@ -13,10 +13,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional, Sequence
 
+from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.db.engine import forbid_writing
+from kallithea_tune.db.engine import forbid_writing, read_only_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
 from kallithea_tune.system.confine import confine
@@ -116,11 +118,10 @@ def visit(
     cache_dir, so that they cost what they cost there; the database is read-only; nothing is mailed
     or queued. Raises DoesNotLoad, or NotMeasured when the child dies or does not come back.
     """
-    if instance.sqlite_path and not os.path.exists(instance.sqlite_path):
+    sqlite_path = sqlite_file(instance.database_url)
+    if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
-        raise DoesNotLoad(
-            "OperationalError", f"the SQLite file {instance.sqlite_path} does not exist"
-        )
+        raise DoesNotLoad("OperationalError", f"the SQLite file {sqlite_path} does not exist")
     with scratch(
         _existing(instance.directory("cache_dir") or os.path.dirname(instance.path))
     ) as directory:
@@ -161,7 +162,7 @@ def repositories(instance: Instance) -> dict[str, str]:
         "ORDER BY private, updated_on DESC"
     )
     found: dict[str, str] = {}
-    with instance.engine().connect() as connection:
+    with read_only_engine(instance.database_url).connect() as connection:
         for kind, name in connection.execute(statement):
             found.setdefault(kind, name)
     return found
@@ -260,7 +261,7 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> Callable[..
 
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
-    whole, inner = instance.contexts()
+    whole, inner = contexts(instance)
     if inner.protocol != "paste.app_factory":
         raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)

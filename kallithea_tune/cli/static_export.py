@@ -196,7 +196,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         """Carry the command out and return its exit status."""
         import dataclasses
 
-        from kallithea_tune import text
+        from kallithea_tune.cli.progress import progress_line
         from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.static_export import export, manifest, report
@@ -219,13 +219,9 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         }
         self.instance = instance.load(args.config)
         told = report.Report(self._redacted, self.quiet, bool(args.format))
-        progress = text.Progress(enabled=not self.quiet)
-        try:
-            status = export.run(
-                self.instance, export.Options(recipe=recipe, **chosen), told, progress
-            )
-        finally:
-            progress("", 0, 0)
+        options = export.Options(recipe=recipe, **chosen)
+        with progress_line(enabled=not self.quiet) as progress:
+            status = export.run(self.instance, options, told, progress)
         if args.format:
             self.emit(args, report.COLUMNS, told.rows)
         return status

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib import metadata
 from typing import Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
@@ -94,14 +93,3 @@ def file_sha256(path: str) -> str:
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def distribution(use: str) -> tuple[str, str]:
-    """Return the name and version of the distribution that ``egg:name`` means; no version for other
-    factories.
-    """
-    name = use.partition(":")[2].partition("#")[0]
-    try:
-        return name, metadata.version(name)
-    except (metadata.PackageNotFoundError, ValueError):
-        return name, ""

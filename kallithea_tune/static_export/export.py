@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.db.engine import given_url
+from kallithea_tune.db.url import given_url
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
 from kallithea_tune.static_export import access, compress, destination, freshness, publish, source
 from kallithea_tune.static_export.manifest import Manifest, Recipe
@@ -345,7 +345,7 @@ def switch_off(
         raise ConfigError(
             "every file of the application is laid over, so none can be asked for; leave one out"
         )
-    edits = [edit for edit in switch.plan(instance, release.own[0], where) if not edit.nothing]
+    edits = [edit for edit in switch.plan(instance, release.own[0], where) if not edit.is_empty]
     if not edits:
         report.say(
             "the application serves no static files itself already; the ini file stays as it is"

@@ -10,9 +10,10 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
+from kallithea_tune.app.package import distribution
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.static_export import manifest
-from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 
 # Some file systems keep whole seconds only, or two of them.

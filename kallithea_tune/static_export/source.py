@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping, Optional
 
+from kallithea_tune.app.package import distribution, package_directory
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
-from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import compare
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.plan import Served
@@ -57,8 +58,6 @@ def package_of(instance: Instance) -> str:
     """Return the directory of the application's package; nothing where only loading it would
     tell.
     """
-    from kallithea_tune.app.beaker_config import package_directory
-
     try:
         return package_directory(instance.use)
     except NotMeasured:

@@ -30,7 +30,7 @@ def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
         raise Refused(
             f"with {SWITCH} = false the application still serves /{path}, so nothing was changed"
         )
-    place, section = locate.place(instance, SWITCH) or (instance.path, instance.section)
+    place, section = locate.find(instance, SWITCH) or (instance.path, instance.section)
     if not section:
         raise Refused(
             f"the application's settings are in another file than {instance.path}; name that file"
@@ -50,7 +50,7 @@ def carry_out(instance: Instance, edits: Sequence[inifile.Edit], path: str) -> l
     def works() -> bool:
         return status_of(load(f"{instance.path}#{instance.name}"), path, {}) != 200
 
-    backups = locate.carry_out(edits, works)
+    backups = locate.apply(edits, works)
     if not backups:
         raise Refused(
             "the application still served /{} with {} as written, so it is back as it was".format(

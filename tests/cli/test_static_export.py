@@ -13,7 +13,7 @@ from environment import BIN
 from servers.application import Kallithea
 from servers.web import WebServer
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config import inifile
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import Refused

@@ -63,7 +63,7 @@ from terminal import on_terminal
 def test_what_is_wrong_is_said_before_anything_is_done(
     gearbox, instance, tmp_path, words, status, sentence
 ):
-    from kallithea_tune.app.beaker_config import package_directory
+    from kallithea_tune.app.package import package_directory
 
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").write_text("theirs")

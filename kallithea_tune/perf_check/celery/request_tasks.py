@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import Iterator, Optional
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child

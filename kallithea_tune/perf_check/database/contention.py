@@ -15,7 +15,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Iterator, Mapping, Sequence
 
-from kallithea_tune.db.engine import create_engine, sqlite_file
+from kallithea_tune.db.engine import create_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.system import child
 from kallithea_tune.system.scratch import scratch

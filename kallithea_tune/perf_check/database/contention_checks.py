@@ -8,6 +8,7 @@ import shlex
 from typing import Any, Iterator, Mapping, Sequence
 
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database import contention
 from kallithea_tune.perf_check.database.contention import Target
@@ -68,7 +69,7 @@ def _here(context: Context) -> Mapping[str, Load]:
 
 
 def _on_network(context: Context) -> bool:
-    return file_system(context, context.instance.sqlite_path or "") in NETWORK
+    return file_system(context, sqlite_file(context.instance.database_url) or "") in NETWORK
 
 
 def worse_of(load: Load) -> tuple[str, Sequence[float]]:
@@ -162,7 +163,7 @@ def journal_mode(context: Context) -> Iterator[Finding]:
     judgement), and the gain is beyond the noise (95 % bootstrap interval). WAL needs shared memory:
     on a network file system it is an error.
     """
-    path = context.instance.sqlite_path
+    path = sqlite_file(context.instance.database_url)
     if path:
         mode = survey(context)["journal_mode"]
         yield judge_journal_mode(mode, _on_network(context), _here(context), path)
@@ -237,7 +238,7 @@ def contended(context: Context) -> Iterator[Finding]:
     a warning. A server that Kallithea uses itself is never written to.
     """
     facts = survey(context)
-    if context.instance.sqlite_path:
+    if sqlite_file(context.instance.database_url):
         loads = _here(context)
         yield judge_load(
             loads["now"],
@@ -321,11 +322,11 @@ def compared(context: Context) -> Iterator[Finding]:
     """
     if not context.compare_db:
         return
-    if not context.instance.sqlite_path and _same(
+    if not sqlite_file(context.instance.database_url) and _same(
         context.compare_db, context.instance.database_url
     ):
         raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")
-    here = _here(context) if context.instance.sqlite_path else {}
+    here = _here(context) if sqlite_file(context.instance.database_url) else {}
     there = _measured(context, "contention there", {"there": Target(context.compare_db)})["there"]
     yield judge_comparison(there, here)
 

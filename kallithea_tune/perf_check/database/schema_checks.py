@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Optional, Sequence
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.perf_check.database import schema as probe
 from kallithea_tune.perf_check.database.server_checks import SECONDS, survey

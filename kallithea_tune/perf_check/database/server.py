@@ -13,7 +13,8 @@ import time
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.db.engine import read_only_engine, sqlite_file
+from kallithea_tune.db.engine import read_only_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.engines import OWN, Ask, name_and_version
 from kallithea_tune.system import child
@@ -38,7 +39,7 @@ def facts(instance: Instance, seconds: float) -> Facts:
     Raises NotMeasured in one sentence when the database cannot be used, ConfigError when its URL
     cannot.
     """
-    instance.engine()
+    read_only_engine(instance.database_url)
     result: Facts = child.call(
         "kallithea_tune.perf_check.database.server:survey", seconds, url=instance.database_url
     )

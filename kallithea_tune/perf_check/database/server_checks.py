@@ -9,6 +9,7 @@ import shlex
 import statistics
 from typing import Any, Iterator, Mapping, Sequence
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database import server as probe
 from kallithea_tune.perf_check.database.server import LOG, Facts
@@ -390,7 +391,7 @@ def vacuum(context: Context) -> Iterator[Finding]:
     """
     facts = survey(context)
     if facts["engine"] == "SQLite":
-        yield judge_free_pages(facts, context.instance.sqlite_path or "")
+        yield judge_free_pages(facts, sqlite_file(context.instance.database_url) or "")
     elif facts["engine"] == "PostgreSQL":
         yield from judge_autovacuum(facts["tables"], facts["autovacuum"])
 

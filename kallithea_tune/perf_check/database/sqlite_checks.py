@@ -7,6 +7,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.system import child
@@ -56,7 +57,7 @@ def sharing(context: Context) -> Iterator[Finding]:
     Several processes are advice to look at DB004, which measures how long they wait for one
     another.
     """
-    path = context.instance.sqlite_path
+    path = sqlite_file(context.instance.database_url)
     if path:
         yield judge_file(file_system(context, path), server_of(context.instance).processes)
 
@@ -101,7 +102,7 @@ def timeout(context: Context) -> Iterator[Finding]:
 
     Unset, Python's driver takes 5 s; Kallithea's ini template says 60.
     """
-    if context.instance.sqlite_path:
+    if sqlite_file(context.instance.database_url):
         yield judge_timeout(busy_timeout(context.instance))
 
 
@@ -161,7 +162,7 @@ def integrity(context: Context) -> Iterator[Finding]:
     Any complaint is an error. While it runs it holds a shared lock, which keeps writers waiting:
     hence the limit.
     """
-    path = context.instance.sqlite_path
+    path = sqlite_file(context.instance.database_url)
     if path:
         seconds = max(0.2, min(0.8, context.deadline.left - 0.3))
         found = child.call(

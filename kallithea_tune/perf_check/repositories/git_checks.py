@@ -7,7 +7,7 @@ import statistics
 import tempfile
 from typing import Any, Iterator, Mapping, Sequence
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check

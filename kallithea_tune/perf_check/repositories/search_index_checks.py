@@ -6,6 +6,7 @@ import os
 import time
 from typing import Any, Iterator, Mapping
 
+from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
@@ -109,7 +110,7 @@ def age(context: Context) -> Iterator[Finding]:
     if found["indexes"]:
         built = max(index["built"] for index in found["indexes"].values())
         try:
-            context.instance.engine()
+            read_only_engine(context.instance.database_url)
             since = child.call(
                 "kallithea_tune.perf_check.repositories.search_index:pushes_since",
                 context.deadline.left + 8,

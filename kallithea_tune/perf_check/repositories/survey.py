@@ -43,7 +43,7 @@ def survey(instance: Instance, seconds: float) -> Survey:
 
     Raises NotMeasured when the database does not say where they are, or a file system hangs.
     """
-    instance.engine()
+    read_only_engine(instance.database_url)
     result: Survey = child.call(
         "kallithea_tune.perf_check.repositories.survey:survey_here",
         seconds + 8,

@@ -10,7 +10,7 @@ import re
 from importlib import metadata
 from typing import Iterable, Iterator
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 
 

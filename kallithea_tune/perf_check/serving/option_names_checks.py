@@ -83,7 +83,7 @@ def unread_options(context: Context) -> Iterator[Finding]:
     (``beaker.``, ``celery.``, ``sqlalchemy.``) are passed on whole by the application and are not
     looked at here.
     """
-    from kallithea_tune.app.beaker_config import package_directory
+    from kallithea_tune.app.package import package_directory
     from kallithea_tune.perf_check.serving.option_names import is_read
 
     instance = context.instance

@@ -12,6 +12,7 @@ from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.root import repositories_root
@@ -145,7 +146,7 @@ def configured(instance: Instance) -> dict[str, str]:
     """
     settings = instance.settings
     paths = {
-        "database": os.path.dirname(instance.sqlite_path) if instance.sqlite_path else "",
+        "database": os.path.dirname(sqlite_file(instance.database_url) or ""),
         "cache_dir": instance.directory("cache_dir") or "",
         "index_dir": instance.directory("index_dir") or "",
         "sessions": beaker_config.session_directory(settings) or "",

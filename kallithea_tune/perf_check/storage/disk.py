@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, Generic, Iterator, Optional, Sequence, TypeVar
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
 from kallithea_tune.perf_check.storage.directories import FileSystem, directories
@@ -133,7 +134,7 @@ def sync_latency(context: Context) -> SyncLatency:
             syncs, system.writable, max(0.1, min(1.0, deadline.left - 0.2))
         ),
     )
-    return SyncLatency(results, journal_mode(context.instance.sqlite_path))
+    return SyncLatency(results, journal_mode(sqlite_file(context.instance.database_url)))
 
 
 @measurement(seconds=1.5, writes="up to 1000 files, 17 MB in each mount", uses=(directories,))

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.perf_check.celery.request_tasks import Greeting, RequestTasks, tasks_in
 from kallithea_tune.perf_check.celery.request_tasks_checks import in_requests
 from kallithea_tune.perf_check.model import Severity

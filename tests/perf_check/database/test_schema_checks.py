@@ -11,7 +11,7 @@ from typing import Any, Optional, Sequence
 
 import pytest
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.perf_check.database import schema
 from kallithea_tune.perf_check.database.schema_checks import judge_revision
 from kallithea_tune.perf_check.model import Severity

@@ -13,7 +13,7 @@ from typing import Any, Mapping
 
 import pytest
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.repositories.git_history import (
     LONG_WAIT_MS,
@@ -111,6 +111,7 @@ esac
 )
 
 
+@pytest.mark.alone
 def test_kallitheas_reader_waits_for_nothing_and_not_once_the_missing_line_is_added(
     long: Path, tmp_path: Path
 ) -> None:

@@ -6,13 +6,14 @@ import shutil
 
 import pytest
 
+from kallithea_tune.app.package import distribution
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
 from kallithea_tune.static_export import publish
-from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import Differences, State
 from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.plan import Served, make

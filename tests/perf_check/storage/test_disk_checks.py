@@ -15,6 +15,7 @@ from environment import BIN
 from waiting import until
 
 from kallithea_tune.config.instance import load
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.storage.disk import (
@@ -172,7 +173,7 @@ def test_one_measurement_for_each_file_system(instance: Path, report: Callable[.
 
 
 def test_wal_is_read_from_the_file(instance: Path) -> None:
-    path = load(str(instance)).sqlite_path
+    path = sqlite_file(load(str(instance)).database_url)
     assert journal_mode(path) == "delete"
     connection = sqlite3.connect(str(instance.parent / "kallithea.db"))
     connection.execute("PRAGMA journal_mode = WAL")
