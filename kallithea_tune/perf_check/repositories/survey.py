@@ -15,7 +15,7 @@ from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.server import explained
 from kallithea_tune.perf_check.repositories import git, mercurial
-from kallithea_tune.perf_check.repositories.root import ask
+from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken, below, size
 
@@ -105,7 +105,7 @@ def registered(url: str) -> dict[str, Any]:
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
-    root = ask(url)
+    root = root_in_database(url)
     try:
         with read_only_engine(url).connect() as connection:
             settings = connection.execute(

@@ -10,6 +10,7 @@ from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories import survey as probe
 from kallithea_tune.perf_check.repositories.survey import Survey
+from kallithea_tune.text import megabytes
 
 JUDGEMENT = "our judgement"
 MB = 1e6
@@ -58,11 +59,6 @@ def named(names: Sequence[str], limit: int = 2) -> str:
     """Name the first of many: ``a, b and 3 more``."""
     more = len(names) - limit
     return ", ".join(names[:limit]) + (" and %d more" % more if more > 0 else "")
-
-
-def megabytes(count: float) -> str:
-    """Write bytes as an admin reads them: ``12.3 MB``, ``4.56 GB``."""
-    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / MB:.3g} MB"
 
 
 def judge_sizes(found: Survey, ini: str) -> Finding:

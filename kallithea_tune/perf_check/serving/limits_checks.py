@@ -11,6 +11,7 @@ from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories import survey_checks
 from kallithea_tune.system import child
+from kallithea_tune.text import megabytes
 
 TEMPLATE = "Kallithea 0.7.0, ini template: buffer-size = 65535, max_request_body_size = 107374182400, timeout = 3600"
 TEMPLATE_HEADERS, TEMPLATE_SECONDS = 65535, 3600
@@ -105,12 +106,12 @@ def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
             "repository": largest,
         },
     }
-    fits = "any size" if unlimited else "up to " + survey_checks.megabytes(server.body_bytes)
+    fits = "any size" if unlimited else "up to " + megabytes(server.body_bytes)
     if server.body_bytes > size:
         return Finding(Severity.ok, f"the server takes pushes of {fits}", **common)
     return Finding(
         Severity.warning,
-        f"pushes of more than {survey_checks.megabytes(server.body_bytes)} are refused, and {largest} is larger",
+        f"pushes of more than {megabytes(server.body_bytes)} are refused, and {largest} is larger",
         remedy=f"set {server.body_option} = 107374182400 in {server.section}"
         if server.kind == "waitress"
         else f"set {server.body_option} = 0 in {server.section}",
