@@ -1,3 +1,1 @@
-"""What static-export does: collect what the application serves, publish it, configure the web
-server, verify.
-"""
+"""Collects what the application serves statically, publishes it, configures and verifies servers."""
