@@ -57,6 +57,12 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         add("-n", "--dry-run", action="store_true", help="show what would change; change nothing")
         add("--check", action="store_true", help="exit with 1 when the published files are stale")
         _add_recipe_options(parser)
+        add(
+            "--web-user",
+            metavar="USER",
+            default="",
+            help="refuse to publish files that this user could not read",
+        )
         _add_server_options(parser)
         add(
             "--switch",
@@ -130,12 +136,6 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
     add("--mode", type=file_mode, help="mode of the files (default: 644)")
     add("--group", help="group of the files, such as that of the web server")
     add(
-        "--web-user",
-        metavar="USER",
-        default="",
-        help="refuse to publish files that this user could not read",
-    )
-    add(
         "--keep",
         metavar="N",
         type=release_count,
@@ -164,20 +164,11 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         help="host name of the site",
     )
     add("--port", type=port_number, default=80, help="port of the web server (default: 80)")
-    add(
-        "--backend",
-        metavar="URL",
-        action="append",
-        default=[],
-        help="where Kallithea listens (repeatable; default: as in the ini file)",
-    )
-    add(
-        "--vcs-backend",
-        metavar="URL",
-        action="append",
-        default=[],
-        help="a separate backend for hg and git (repeatable)",
-    )
+    for option, purpose in (
+        ("--backend", "where Kallithea listens (repeatable; default: as in the ini file)"),
+        ("--vcs-backend", "a separate backend for hg and git (repeatable)"),
+    ):
+        add(option, metavar="URL", action="append", default=[], help=purpose)
     add(
         "--balance",
         choices=("round-robin", "sticky"),

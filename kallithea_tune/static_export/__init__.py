@@ -1,1 +1,1 @@
-"""Collects what the application serves statically, publishes it, configures and verifies servers."""
+"""Publishes what the application serves statically; configures and verifies web servers."""

@@ -48,7 +48,7 @@ class Client:
         self._cookies: dict[str, str] = {}
 
     def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
-        """Send a GET for the prefix plus `path`. Raises ConfigError if the server is unreachable."""
+        """Send a GET for the prefix plus `path`. Raises ConfigError without a response."""
         return self.request("GET", path, None, {"Accept-Encoding": coding, **headers})
 
     def request(

@@ -209,7 +209,7 @@ def configure(export: Export, release: Manifest) -> None:
 
 
 def verify(export: Export, release: Manifest) -> int:
-    """Request every file of the release from the running web server, and the pages that use them."""
+    """Request every file of the release from the running server, and the pages that use them."""
     from kallithea_tune.static_export.client import Client
     from kallithea_tune.static_export.crawl import Crawl
     from kallithea_tune.static_export.verify import verify as problems_of

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from dataclasses import dataclass, field
-from typing import Iterator, Mapping, NamedTuple, Optional, Tuple
+from typing import Iterator, Mapping, NamedTuple, Optional
 
 from kallithea_tune import __version__
 from kallithea_tune.errors import Refused
@@ -49,9 +49,9 @@ class PerFile(NamedTuple):
 class Recipe:
     """How a release is made; each field means what the option of the same name does."""
 
-    overlays: Tuple[str, ...] = ()
+    overlays: tuple[str, ...] = ()
     prune: bool = False
-    codings: Tuple[str, ...] = ("gzip",)
+    codings: tuple[str, ...] = ("gzip",)
     how: str = "copy"
     keep: int = 1
     mode: int = 0o644
@@ -80,9 +80,9 @@ class Recipe:
 class RecipeChanges:
     """The fields of a `Recipe` that were given; None for those that stay as they are."""
 
-    overlays: Optional[Tuple[str, ...]] = None
+    overlays: Optional[tuple[str, ...]] = None
     prune: Optional[bool] = None
-    codings: Optional[Tuple[str, ...]] = None
+    codings: Optional[tuple[str, ...]] = None
     how: Optional[str] = None
     keep: Optional[int] = None
     mode: Optional[int] = None
@@ -146,8 +146,8 @@ class Manifest:
     version: str
     recipe: Recipe
     files: Mapping[str, Published]
-    roots: Tuple[str, ...] = ()
-    left_out: Tuple[str, ...] = ()
+    roots: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     tool: str = __version__
 
     @property
@@ -177,7 +177,7 @@ class Manifest:
 
 
 def read(directory: str) -> Optional[Manifest]:
-    """Read the manifest in `directory`; None where there is none. Raises Refused if it is not ours."""
+    """Read the manifest in `directory`, None without one. Raises Refused if it is not ours."""
     path = os.path.join(directory, NAME)
     try:
         with open(path, encoding="utf-8") as file:

@@ -70,7 +70,7 @@ def publish(
 
 
 def record(plan: Plan, destination: str) -> None:
-    """Write down the sources of the current release as they are now, to save the next run reading."""
+    """Record the sources of the current release as they are now, so the next run need not read."""
     releases = releases_of(destination)
     with _errors_explained(destination), _locked(releases):
         path = os.path.join(_current(plan, destination), manifest.NAME)

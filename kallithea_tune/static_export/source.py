@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
 from kallithea_tune.app.package import distribution, package_directory
 from kallithea_tune.config.instance import Instance
@@ -13,6 +13,9 @@ from kallithea_tune.static_export.freshness import compare
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.plan import Served
 from kallithea_tune.static_export.references import check_complete, unreferenced
+
+if TYPE_CHECKING:
+    from kallithea_tune.app.visit import Answer
 
 SECONDS = 60.0  # for loading the application
 SWITCH = "serve_static"
@@ -53,7 +56,7 @@ def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, package: str) -> 
 
 
 def in_place_of_variants(files: Mapping[str, StaticFile]) -> set[str]:
-    """Return the files where a variant of another belongs: ``style.css.gz`` beside ``style.css``."""
+    """Return the files where another's variant belongs: ``style.css.gz`` beside ``style.css``."""
     return {
         path + suffix for path in files for suffix in SUFFIXES.values() if path + suffix in files
     }
@@ -84,11 +87,12 @@ def roots_of(instance: Instance) -> tuple[str, ...]:
 
 def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int:
     """Return the status of the application's own response for a file, with `settings` changed."""
-    status: int = _request(instance, "/" + path, settings).status
-    return status
+    return _request(instance, "/" + path, settings).status
 
 
-def _request(instance: Instance, path: str, settings: Mapping[str, str], prepare: str = "") -> Any:
+def _request(
+    instance: Instance, path: str, settings: Mapping[str, str], prepare: str = ""
+) -> Answer:
     from kallithea_tune.app.visit import DoesNotLoad, Request, visit
 
     request = Request(path, prepare=prepare)
@@ -104,7 +108,7 @@ def _request(instance: Instance, path: str, settings: Mapping[str, str], prepare
 
 
 def roots_here() -> list[str]:
-    """Return the directories that the application in this process serves; a `prepare` of a visit."""
+    """Return the directories that this process's application serves; a `prepare` of a visit."""
     import gc
 
     roots: dict[str, None] = {}

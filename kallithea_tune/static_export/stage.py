@@ -1,4 +1,4 @@
-"""Puts the files of a release into its staging directory: from the application or the last release."""
+"""Fills the staging directory of a release, from the application or the previous release."""
 
 from __future__ import annotations
 

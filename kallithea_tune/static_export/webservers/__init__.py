@@ -53,7 +53,7 @@ class Server:
     """
 
     template: str
-    codings: FrozenSet[str] = frozenset()
+    codings: frozenset[str] = frozenset()
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
