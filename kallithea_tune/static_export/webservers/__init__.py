@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import FrozenSet, Mapping, Optional
+from typing import Mapping, Optional
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.manifest import RELEASE_NAME
