@@ -108,11 +108,11 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
-        from kallithea_tune.perf_check import report, runner
+        from kallithea_tune.perf_check import report, runner, saved_run
 
         if args.save:
-            report.refuse_unwritable(args.save)
-        before = report.read_saved(args.compare) if args.compare else None
+            saved_run.require_writable(args.save)
+        before = saved_run.read(args.compare) if args.compare else None
         with self._progress() as progress:
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
         with reader_may_leave():
@@ -123,9 +123,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if before:
                 # Beside a document for machines there is no room for it.
                 stream = sys.stderr if args.format else sys.stdout
-                report.write_changes(args.compare, report.compare(before, result), stream)
+                changes = saved_run.compare(before, result)
+                saved_run.write_changes(args.compare, changes, stream)
         if args.save:
-            report.save(result, args.save)
+            saved_run.save(result, args.save)
         return self._status(result, args.fail_on)
 
     def _compare_db(self, given: str) -> str:
@@ -174,7 +175,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
         return progress_line(enabled=not self.quiet)
 
-    def _status(self, result: runner.Report, fail_on: str) -> int:
+    def _status(self, result: runner.Run, fail_on: str) -> int:
         from kallithea_tune import errors
         from kallithea_tune.perf_check.model import Severity
 

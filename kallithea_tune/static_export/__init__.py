@@ -1,1 +1,1 @@
-"""Publishes what the application serves statically; configures and verifies web servers."""
+"""Static files for the web server: collected, published, configured and verified."""
