@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping
 
 WIDTH = 80
 
@@ -25,12 +25,6 @@ def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
 def printable(text: str) -> str:
     """Return `text` in one line, with a question mark for each control character."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-
-
-def listed(names: Sequence[str], most: int) -> str:
-    """Return ``a, b and 3 more``, at most `most` of the `names` spelled out."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 _UNITS: tuple[tuple[str, str], ...] = (

@@ -41,7 +41,7 @@ def asset_urls(page: str, link_types: AbstractSet[str] = ALWAYS_FETCHED) -> list
 
 
 def files_of(page: str, path: str) -> list[str]:
-    """Return the paths on the same server, without queries, that the HTML `page` at `path` needs."""
+    """Return the paths on the same server, without queries, that the page at `path` needs."""
     server = "http://localhost"
     urls = (urljoin(server + path, url) for url in asset_urls(page))
     paths = (url[len(server) :].partition("?")[0] for url in urls if url.startswith(server + "/"))

@@ -1,4 +1,4 @@
-"""Requests a clone from the application as real clients do, and watches what its filters do to it."""
+"""Clones from the application as real clients do, and watches what its filters do to the bytes."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class TuneCommand:
             return errors.EXIT_FAILED
 
     def _log_error(self, message: str) -> None:
-        """Print `message` to stderr and gearbox's log file; under ``--debug`` with the traceback."""
+        """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
         text = f"gearbox {self.cmd_name}: {message}"
         if getattr(self.app_args, "debug", False):
             text = traceback.format_exc() + text

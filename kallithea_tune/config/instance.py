@@ -19,7 +19,7 @@ TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
 
 def as_bool(value: object) -> bool:
-    """Read a setting as paste.deploy.converters.asbool does, except that any other word is false."""
+    """Read a setting as paste.deploy.converters.asbool does; any other word is false."""
     return str(value).strip().lower() in TRUE_WORDS
 
 
@@ -50,7 +50,7 @@ class Instance:
         return f"config:{self.path}#{self.name}"
 
     def place(self, key: str) -> tuple[str, str]:
-        """Return the section and option that `key` means: ``threads`` or ``server:main.threads``."""
+        """Return section and option of a `key` such as ``threads`` or ``server:main.threads``."""
         for section in sorted(self.sections, key=len, reverse=True):
             if key.startswith(section + "."):
                 return section, key[len(section) + 1 :]
@@ -87,7 +87,7 @@ class Instance:
         return self.settings.get("sqlalchemy.url", "").strip()
 
     def cli(self, arguments: str) -> str:
-        """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as cron needs them."""
+        """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
         path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
         program = shlex.quote(path) if os.path.exists(path) else "kallithea-cli"
         return f"{program} {arguments} -c {shlex.quote(self.path)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Callable, Dict, Mapping, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 Changes = Mapping[str, Mapping[str, str]]
 
 
+# paste.deploy has no types, and `changed` reaches into its parser.
+Loader = Any
+
+
 class Context(Protocol):
-    """What PasteDeploy knows of one section: its factory, and the options it will be called with."""
+    """What PasteDeploy knows of one section: its factory, and the options for calling it."""
 
     object: Callable[..., object]
     protocol: str
-    local_conf: Dict[str, str]
+    local_conf: dict[str, str]
 
     def config(self) -> Mapping[str, str]:
         """Return the options, defaults included."""
@@ -29,9 +33,8 @@ class Context(Protocol):
         """Call the factory."""
 
 
-# The loader is Any: paste.deploy has no types, and `changed` reaches into its parser.
-def reader(path: str) -> Any:
-    """Return PasteDeploy's loader for `path`, changed to record factories instead of importing them.
+def reader(path: str) -> Loader:
+    """Return PasteDeploy's loader for `path`, which records factories instead of importing them.
 
     The settings must be readable even when the application is broken.
     """
@@ -66,7 +69,7 @@ def reader(path: str) -> Any:
     return Reader(path)
 
 
-def changed(loader: Any, changes: Changes) -> Any:
+def changed(loader: Loader, changes: Changes) -> Loader:
     """Apply `changes` to the parsed file of `loader`, as if they had been written there."""
     parser = loader.parser
     for section, options in changes.items():
@@ -81,7 +84,7 @@ def changed(loader: Any, changes: Changes) -> Any:
     return loader
 
 
-def application_section(loader: Any, name: str) -> str:
+def application_section(loader: Loader, name: str) -> str:
     """Return the section with the settings of application `name`, behind any pipelines.
 
     Empty when they are in another file.
@@ -117,7 +120,7 @@ def application(context: Context) -> tuple[Context, tuple[Mapping[str, str], ...
         context = inner
 
 
-def server_settings(loader: Any, name: str) -> dict[str, str]:
+def server_settings(loader: Loader, name: str) -> dict[str, str]:
     """Return the options of the server section of application `name`, else of the main one.
 
     Empty where there is neither.

@@ -6,7 +6,7 @@ Those for the live database only read.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Type, Union
+from typing import TYPE_CHECKING, Any, Mapping, Union
 from urllib.parse import quote
 
 from kallithea_tune.db.url import sqlite_file
@@ -125,7 +125,7 @@ def read_only_engine(url: str) -> Engine:
     return engine
 
 
-def forbid_writing(target: Union[Engine, Type[Engine]], backend: str) -> None:
+def forbid_writing(target: Union[Engine, type[Engine]], backend: str) -> None:
     """Make every new connection read-only: those of one engine, or of the class ``Engine``."""
     import sqlalchemy
 

@@ -65,8 +65,8 @@ def export(planned: Callable[..., Plan], tmp_path: Path) -> Callable[..., Any]:
     def call(*words: Any, place: Any = None, **named: Any) -> Any:
         place = place or tmp_path / "www" / "static"
         todo = planned(*words, place=place, **named)
-        if not todo.nothing:
-            publish.carry_out(todo, str(place))
+        if not todo.is_empty:
+            publish.publish(todo, str(place))
         return place, todo
 
     return call

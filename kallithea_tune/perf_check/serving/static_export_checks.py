@@ -7,7 +7,13 @@ from typing import Iterator, Optional
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.static_export.freshness import SECTION, State, named, renewal, state
+from kallithea_tune.static_export.freshness import (
+    SECTION,
+    State,
+    configured_export,
+    renewal_command,
+    state,
+)
 
 SOURCE = "docs/static-export.rst, 'After an upgrade'"
 
@@ -27,7 +33,7 @@ def judge_export(found: Optional[State], place: str, remedy: str) -> Finding:
         "published": found.manifest.version,
         "installed": found.version,
         "files": len(found.manifest.files),
-        **{kind: len(paths) for kind, paths in found.differences._asdict().items() if paths},
+        **{kind: len(paths) for kind, paths in found.differences.by_kind().items() if paths},
     }
     if found.damaged:
         evidence["damaged"] = len(found.damaged)
@@ -67,7 +73,7 @@ def static_export_stale(context: Context) -> Iterator[Finding]:
     writes. After an upgrade, the web server hands out the old version's files until static-export
     runs again.
     """
-    place = named(context.instance)
+    place = configured_export(context.instance)
     if not place:
         yield Finding(Severity.ok, f"no static export is named in [{SECTION}] of the ini file")
         return
@@ -76,4 +82,4 @@ def static_export_stale(context: Context) -> Iterator[Finding]:
     except TuneError as error:
         raise NotMeasured(str(error)) from None
     recipe = found.recipe if found else None
-    yield judge_export(found, place, renewal(context.instance, place, recipe))
+    yield judge_export(found, place, renewal_command(context.instance, place, recipe))

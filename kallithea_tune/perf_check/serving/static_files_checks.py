@@ -13,7 +13,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times_checks import SECONDS, SHARED, visited
-from kallithea_tune.static_export.freshness import named
+from kallithea_tune.static_export.freshness import configured_export
 from kallithea_tune.system import child
 from kallithea_tune.text import figure
 
@@ -179,7 +179,7 @@ def _elsewhere(context: Context, paths: list[str]) -> Finding:
             within=within,
         )
         return judge_elsewhere(found, server, asked=True)
-    place = named(instance)
+    place = configured_export(instance)
     if place:
         inside = [
             path[len(instance.prefix) :] if path.startswith(instance.prefix + "/") else path

@@ -70,7 +70,7 @@ def exported(instance, tmp_path, edit):
     place = tmp_path / "static"
     app, version = distribution("egg:kallithea")
     recipe = Recipe(codings=("gzip", "br"))
-    publish.carry_out(
+    publish.publish(
         make(None, Served(app, version, (str(public),), collect([str(public)], {})), recipe),
         str(place),
     )
