@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.database.server_checks import survey
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving import page_times_checks
+from kallithea_tune.perf_check.serving.page_times import visits
 from kallithea_tune.system import child
 from kallithea_tune.text import figure
 
@@ -179,12 +180,11 @@ def load(context: Context) -> Iterator[Finding]:
     than seven tenths of the processes is advice.
     """
     acts = survey(context).get("log", {}).get("busiest_minute")
-    seen = page_times_checks.visited(context)
     # The first imports what the following ones need not.
     pulls = [
-        min(answer.ms[0] for answer in answers)
-        for name, answers in seen.items()
-        if name.startswith("clone ")
+        min(repository.pull_ms)
+        for repository in context.measure(visits).application.repositories
+        if repository.pull_ms
     ]
     if not pulls:
         raise NotMeasured("there is no repository to pull from, or no time was left")

@@ -81,7 +81,7 @@ def test_the_load_of_a_real_log(instance: Path) -> None:
             "UPDATE user_logs SET action_date = '2026-01-01 12:00:00.000000'"
         ).rowcount
     connection.close()
-    (found,) = load.run(Context(instance_of(str(instance)), Deadline(120)))
+    (found,) = load.findings(Context(instance_of(str(instance)), Deadline(120)))
     assert found.evidence["acts_in_a_minute"] == acts > 100 and found.evidence["pull_ms"] > 0
     busy = acts * found.evidence["pull_ms"] / 60000
     assert found.evidence["busy_processes"] == busy
