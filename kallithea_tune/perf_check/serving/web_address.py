@@ -18,7 +18,8 @@ def statuses(url: str, paths: Sequence[str], within: float) -> Mapping[str, int]
     secret is sent, and internal ones are often self-signed. Raises NotMeasured when the server does
     not answer.
     """
-    parts, end, found = urlsplit(url), time.monotonic() + within, {}
+    parts, end = urlsplit(url), time.monotonic() + within
+    answered = {}
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotMeasured("canonical_url is not the address of a web server")
     try:
@@ -26,11 +27,11 @@ def statuses(url: str, paths: Sequence[str], within: float) -> Mapping[str, int]
             left = end - time.monotonic()
             if left <= 0:
                 break
-            found[path] = _status(parts, path, left)
+            answered[path] = _status(parts, path, left)
     except (OSError, http.client.HTTPException) as error:
         host = parts.netloc.rpartition("@")[2]
         raise NotMeasured(f"{host} does not answer: {error}") from None
-    return found
+    return answered
 
 
 def _status(parts: SplitResult, path: str, seconds: float) -> int:
