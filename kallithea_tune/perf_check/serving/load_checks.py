@@ -32,7 +32,7 @@ BUSY = 0.7
 def load(
     busiest: BusiestMinute, visited: Visits, settings: ServerSettings, running: Processes
 ) -> Iterator[Finding]:
-    """Judge how much of the processes the busiest minute needed, had each action been the smallest pull."""
+    """Judge how many processes the busiest minute needs if each action is the smallest pull."""
     # The first pull imports modules, which the others need not.
     pull_ms = [
         min(repository.pull_ms)

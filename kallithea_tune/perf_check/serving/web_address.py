@@ -14,9 +14,9 @@ from kallithea_tune.errors import NotMeasured
 def statuses(url: str, paths: Sequence[str], within: float) -> Mapping[str, int]:
     """Return the HTTP status of each of `paths` at the server of `url`; for a child process.
 
-    Paths for which `within` seconds are too short are left out. The certificate is not verified: nothing
-    secret is sent, and internal ones are often self-signed. Raises NotMeasured when the server does
-    not answer.
+    Paths for which `within` seconds are too short are left out. The certificate is not verified:
+    nothing secret is sent, and internal ones are often self-signed. Raises NotMeasured when the
+    server does not answer.
     """
     parts, end = urlsplit(url), time.monotonic() + within
     answered = {}
