@@ -66,7 +66,7 @@ def template_options(package: str) -> frozenset[str]:
 
 
 def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
-    """Return the options that neither are in the template nor share a prefix such as ``celery.``."""
+    """Return the options that are not in the template, nor share a prefix (``celery.``) with it."""
     families = {name.split(".")[0] for name in template if "." in name}
     # The admin numbers issue trackers: issue_pat_wiki.
     trackers = tuple(f"{name}_" for name in template if name.startswith("issue_"))
