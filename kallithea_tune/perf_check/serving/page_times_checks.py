@@ -8,7 +8,7 @@ import re
 import statistics
 from typing import Any, Iterator, Sequence
 
-from kallithea_tune.app import visit
+from kallithea_tune.app import page_assets, vcs_transfer, visit
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.model import Context, Finding, Severity, check
 from kallithea_tune.text import figure
@@ -22,7 +22,6 @@ ROUNDS = 5
 # Of a repository, besides its summary: what most views are of, and what another Mercurial breaks
 # first.
 INSIDE = {"changelog": "%s/changelog", "files": "%s/files/tip/"}
-_FILES, _CLONE = "kallithea_tune.app.page_assets:ask", "kallithea_tune.app.vcs_transfer:ask"
 
 
 def visited(context: Context) -> dict[str, list[visit.Answer]]:
@@ -41,7 +40,7 @@ def _visit(context: Context) -> dict[str, list[visit.Answer]]:
     clones = [
         (
             "clone " + name.split()[0],
-            visit.Request(path, walk=_CLONE, arguments={"kind": name.split()[0]}),
+            visit.Request(path, walk=vcs_transfer.ask, arguments={"kind": name.split()[0]}),
         )
         for name, path in pages.items()
         if path != "/"
@@ -55,7 +54,7 @@ def _visit(context: Context) -> dict[str, list[visit.Answer]]:
     # What is asked once and is quick comes first: less time is left behind a slow page.
     plan = [
         asked[0],
-        ("files", visit.Request("/", walk=_FILES)),
+        ("files", visit.Request("/", walk=page_assets.ask)),
         *clones,
         *clones,
         *asked[1:],
@@ -93,7 +92,7 @@ def pages_of(context: Context) -> dict[str, str]:
 
 def judge_failure(failure: visit.DoesNotLoad, ini: str) -> Finding:
     """An application that does not load serves nobody after the next restart."""
-    said = failure.said or "it says no more"
+    said = failure.message or "it says no more"
     if failure.kind == "SystemExit":
         diagnosis = f"the application does not start, it calls sys.exit: {said}"
     else:

@@ -8,6 +8,7 @@ import os
 from typing import Any, Iterator, Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
+from kallithea_tune.app import page_assets
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Context, Finding, Severity, check
@@ -150,7 +151,7 @@ def static_files(context: Context) -> Iterator[Finding]:
     static_files = false is not believed: in 0.7.0 it has no effect.
     """
     seen = visited(context).get("files")
-    files: Optional[Files] = seen[0].prepared if seen else None
+    files: Optional[Files] = seen[0].result_of(page_assets.ask) if seen else None
     if not files:
         raise NotMeasured("the front page could not be asked for the files it needs")
     settings = context.instance.settings

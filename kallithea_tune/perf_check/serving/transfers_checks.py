@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, Sequence
 
+from kallithea_tune.app import vcs_transfer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Context, Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times_checks import SECONDS, SHARED, visited
@@ -100,4 +101,4 @@ def transfers(context: Context) -> Iterator[Finding]:
     if not kinds:
         raise NotMeasured("there is no repository to clone, or no time was left")
     for kind in kinds:
-        yield from judge_clone(kind, seen["clone " + kind][0].prepared, filters)
+        yield from judge_clone(kind, seen["clone " + kind][0].result_of(vcs_transfer.ask), filters)
