@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional, Sequence
 
+from kallithea_tune.app import page_assets, vcs_transfer
 from kallithea_tune.app.visit import Answer, DoesNotLoad, Request, repositories, visit
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import TuneError
@@ -16,7 +17,6 @@ ROUNDS = 5
 # The pages of a repository besides its summary: most views are of these, and they are the first to
 # break with a Mercurial that Kallithea does not know.
 INSIDE = {"changelog": "%s/changelog", "files": "%s/files/tip/"}
-_FILES, _CLONE = "kallithea_tune.app.page_assets:ask", "kallithea_tune.app.vcs_transfer:ask"
 
 
 @dataclass(frozen=True)
@@ -181,12 +181,14 @@ def _plan(pages: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
         if path == "/":
             continue
         kind = name.split()[0]
-        clones.append((f"clone {kind}", Request(path, walk=_CLONE, arguments={"kind": kind})))
+        clones.append(
+            (f"clone {kind}", Request(path, walk=vcs_transfer.ask, arguments={"kind": kind}))
+        )
         inside += [(f"{name} {page}", Request(form % path)) for page, form in INSIDE.items()]
     # What is requested once and is quick comes first: a slow page leaves less time behind it.
     return [
         front_page,
-        ("files", Request("/", walk=_FILES)),
+        ("files", Request("/", walk=page_assets.ask)),
         *clones,
         *clones,
         *summaries,
@@ -215,5 +217,5 @@ def _files(answers: Sequence[Answer]) -> Mapping[str, ServedFile]:
 
 
 def _typed(kind: Any, answer: Answer) -> Any:
-    # TRANSITION: goes when a visit returns what its functions are annotated with.
+    # TRANSITION: goes when vcs_transfer and page_assets return these types.
     return typed_json.load(kind, typed_json.dump(answer.prepared))

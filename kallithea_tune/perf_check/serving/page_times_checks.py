@@ -77,7 +77,7 @@ def page_times(visited: Visits) -> Iterator[Finding]:
 
 def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
     """An application that does not load serves nobody after the next restart."""
-    message = failure.said or "it gives no reason"
+    message = failure.message or "it gives no reason"
     exits = failure.kind == "SystemExit"
     cause = f"it calls sys.exit: {message}" if exits else f"{failure.kind}: {message}"
     remedies = (
