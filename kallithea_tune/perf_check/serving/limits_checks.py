@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories import survey_checks
+from kallithea_tune.perf_check.repositories.survey import SURVEY_SECONDS, survey
 from kallithea_tune.system import child
 from kallithea_tune.text import megabytes
 
@@ -171,10 +171,10 @@ def judge_time(server: Server) -> Optional[Finding]:
     "serving-limits",
     "Limits of headers, pushes and time",
     "serving",
-    seconds=survey_checks.SECONDS,
+    seconds=SURVEY_SECONDS,
     needs=("ini", "database"),
     tags=("probe", "hg"),
-    shares=survey_checks.SHARED,
+    shares="repositories",
 )
 def limits(context: Context) -> Iterator[Finding]:
     """Hold the server's limits for headers and bodies against what the repositories here need.
@@ -192,19 +192,18 @@ def limits(context: Context) -> Iterator[Finding]:
     The limits are those of the server in the ini file; a web server in front has its own.
     """
     server = server_of(context.instance)
-    found = survey_checks.survey(context)
-    names = [facts["name"] for facts in survey_checks.examined(found, "hg")]
+    found = context.measure(survey)
+    names = [repository.name for repository in found.hg]
     within = min(WALK_SECONDS, max(0.2, context.deadline.left))
     counted = child.call(
         "kallithea_tune.perf_check.serving.hg_heads:count",
         within + 5,
-        root=found["root"],
+        root=found.root,
         names=names,
         within=within,
     )
     yield judge_headers(server, counted)
-    whole = [facts for facts in found["examined"] if "bytes" in facts]
-    if whole:
-        largest = max(whole, key=lambda facts: int(facts["bytes"]))
-        yield from filter(None, [judge_body(server, largest["name"], largest["bytes"])])
+    if found.sizes:
+        largest = max(found.sizes, key=found.sizes.__getitem__)
+        yield from filter(None, [judge_body(server, largest, found.sizes[largest])])
     yield from filter(None, [judge_chunks(server), judge_time(server)])
