@@ -1,11 +1,23 @@
-# Two commands for a fresh clone: "make demo" and "make test".
-.PHONY: demo test lint docs clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint docs clean
 
-demo:
+help: ## list the rules
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: ## make a small Kallithea in demo-instance and check its health; PYTHON=python3.11 chooses a Python
 	sh tools/demo.sh
 
-test:
-	sh tools/test.sh
+test: ## run everything: linters, documentation and all tests on both Pythons; T="tests/test_docs.py -x" only those
+	sh tools/test.sh $(T)
 
-clean:
-	rm -rf .venv* demo-instance docs/_build
+unit: ## run the tests that need neither an instance nor a server, in two minutes; T=... only those
+	sh tools/unit.sh $(T)
+
+lint: ## run ruff and mypy
+	sh tools/lint.sh
+
+docs: ## build the documentation in docs/_build/html
+	sh tools/docs.sh
+
+clean: ## remove what these rules have made
+	rm -rf .venv* .test-cache demo-instance docs/_build

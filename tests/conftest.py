@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Optional
 
+import cache
 import pytest
 from environment import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
+# What a unit test does without; `target` and `server` choose a database server only when they are
+# set up.
+HEAVY = frozenset(
+    {
+        "pristine",
+        "postgresql",
+        "mariadb",
+        "rabbitmq",
+        "target",
+        "server",
+        "built",
+        "application",
+        "second",
+    }
+)
+LOG_ROWS = 500  # of the instance, the last of them of today
 
 
 def pytest_configure() -> None:
@@ -20,6 +38,23 @@ def pytest_configure() -> None:
     it.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
+    """Mark the tests that use none of what takes long to have: `unit`."""
+    for item in items:
+        used = set(getattr(item, "fixturenames", ()))
+        if not used & HEAVY and not any(
+            item.get_closest_marker(name) for name in ("once", "alone")
+        ):
+            item.add_marker("unit")
+
+
+def pytest_make_parametrize_id(val: object) -> Optional[str]:
+    """Name long bytes, random ones among them, by their length: all workers have to give a test the
+    same name.
+    """
+    return "%d-bytes" % len(val) if isinstance(val, bytes) and len(val) > 40 else None
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +73,21 @@ def make_instance() -> Any:
 def pristine(make_instance: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A real instance that no test may change; returns its directory."""
     directory = tmp_path_factory.mktemp("pristine") / "instance"
-    make_instance.make(directory, log_rows=500, front_end=False)
+    made_by = [Path(make_instance.__file__), Path(cache.__file__)]
+    versions = [
+        cache.installed(),
+        cache.said("git", "--version"),
+        LOG_ROWS,
+        datetime.date.today().isoformat(),
+    ]
+    cache.copied(
+        "instance",
+        made_by,
+        [str(version) for version in versions],
+        lambda place: make_instance.make(place, log_rows=LOG_ROWS, front_end=False),
+        directory,
+    )
+    _point(directory)
     return directory
 
 
@@ -50,6 +99,12 @@ def instance(pristine: Path, tmp_path: Path) -> Path:
 
 def _copy(pristine: Path, directory: Path) -> Path:
     shutil.copytree(str(pristine), str(directory), symlinks=True)
+    _point(directory)
+    return directory / "my.ini"
+
+
+def _point(directory: Path) -> None:
+    """Have a copy find its own repositories; nothing else in it names where it lies and matters."""
     import sqlite3
 
     with sqlite3.connect(str(directory / "kallithea.db")) as connection:
@@ -57,7 +112,6 @@ def _copy(pristine: Path, directory: Path) -> Path:
             "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")]
         )
     connection.close()
-    return directory / "my.ini"
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ newest_python() {
 # usage: fresh_venv PYTHON DIRECTORY WHAT; fails, having done nothing, when the directory was made from the same.
 fresh_venv() {
     stamp=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    wanted="$stamp $3 $(cat pyproject.toml constraints/*.txt tools/venv.sh | cksum)"
+    # What configures tools is no part of what is installed.
+    wanted="$stamp $3 $(sed '/^\[tool\./,$d' pyproject.toml | cat - constraints/*.txt tools/venv.sh | cksum)"
     [ "$(cat "$2/.made-from" 2>/dev/null)" != "$wanted" ] || return 1
     echo "Making $2 with Python $stamp (a few minutes) ..."
     rm -rf "$2"
@@ -56,4 +57,33 @@ kallithea_venv() {
     esac
     "$2/bin/pip" install -q $quiet -e ".${3:+[$3]}"
     echo "$wanted" > "$2/.made-from"
+}
+
+# usage: each_python; prints the version of every Python here that the tests are meant for.
+each_python() {
+    for version in 3.8 3.11; do
+        if [ -n "$(find_python "$version")" ]; then
+            echo "$version"
+        else
+            echo "Python $version is not here: nothing is run on it." >&2
+        fi
+    done
+}
+
+# usage: test_venvs VERSION...; makes what is missing of the environments that run the tests, all at the same time.
+test_venvs() {
+    makers=""
+    for version in "$@"; do
+        (kallithea_venv "$(find_python "$version")" ".venv-test-$version" test) &
+        makers="$makers $!"
+    done
+    for maker in $makers; do
+        wait "$maker" || { echo "An environment for the tests could not be made." >&2; exit 1; }
+    done
+}
+
+# Holds the linters and what builds the documentation.
+lint_venv() {
+    python=$(newest_python) || { echo "The linters need Python 3.9 or newer." >&2; exit 1; }
+    plain_venv "$python" .venv-lint lint,docs
 }

@@ -20,7 +20,7 @@ _CONSTANT = re.compile(r"\|([A-Z][A-Z0-9_]*)(%?)\|")
 
 
 def page(check: Check) -> str:
-    """Return the page in reStructuredText, or the docstring of a check that has no page.
+    """Return the page in reStructuredText, or title and docstring of a check that has none.
 
     Raises LookupError when the page uses a constant that is not there.
     """
@@ -28,7 +28,8 @@ def page(check: Check) -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return inspect.getdoc(check.judge) or check.title
+        description = inspect.getdoc(check.judge) or ""
+        return f"{check.id} ({check.slug}): {check.title}\n\n{description}"
     return _CONSTANT.sub(lambda match: _value(check, match[1], bool(match[2])), text)
 
 

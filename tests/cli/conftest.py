@@ -14,48 +14,70 @@ from environment import BIN
 
 TOYS = '''
 import time
+from dataclasses import dataclass
+from typing import Any
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Examined, configuration, measurement
+from kallithea_tune.perf_check.model import Finding, Severity, check
 
 
-@check("TOY001", "toy-level", "What the settings say of the toy", "toys", tags=("config",))
-def level(context):
+@dataclass(frozen=True)
+class Toy:
+    seen: Any = None
+    examined: Examined = Examined(1, 1, "toy")
+
+
+@check("TOY001", "toy-level", "What the settings say of the toy", "toys",
+       measures=(configuration,), tags=("config",))
+def level(configuration):
     """Say what toy_level says.
 
     The second paragraph.
     """
-    told = context.instance.settings
-    cost = float(told.get("toy_cost", "0"))
+    settings = configuration.instance.settings
+    cost = float(settings.get("toy_cost", "0"))
     yield Finding(
-        Severity[told.get("toy_level", "ok")], "the bear is " + told.get("toy_words", "well"), subject="bear",
-        evidence={"size_mb": 3.0}, threshold="1 MB", source="our judgement", remedy="set toy_level = ok",
-        impact_ms=cost or None, impact_per="game")
+        Severity[settings.get("toy_level", "ok")], "the bear is " + settings.get("toy_words", "well"),
+        subject="bear", evidence={"size_mb": 3.0}, threshold="1 MB", source="our judgement",
+        remedy="set toy_level = ok", impact_ms=cost or None, impact_per="game")
 
 
-@check("TOY002", "toy-blind", "A toy that cannot be seen", "toys")
-def blind(context):
-    """Look away where toy_hidden says so."""
+@measurement()
+def doll(context):
     if context.instance.settings.get("toy_hidden"):
         raise NotMeasured("it hides")
+    return Toy()
+
+
+@check("TOY002", "toy-blind", "A toy that cannot be seen", "toys", measures=(doll,))
+def blind(doll):
+    """Look away where toy_hidden says so."""
     yield Finding(Severity.ok, "the doll is there", subject="doll")
 
 
-@check("TOY003", "toy-slow", "A toy that takes its time", "toys", seconds=2.0, tags=("slow",))
-def slow(context):
-    """Use all the time there is."""
+@measurement(seconds=2.0)
+def train(context):
     share = context.deadline.left
     while not context.deadline.passed:
         time.sleep(0.01)
-    yield Finding(Severity.ok, "the train has arrived", evidence={"share_s": share})
+    return Toy(share)
 
 
-@check("TOY004", "toy-broken", "A toy that breaks", "toys")
-def broken(context):
+@check("TOY003", "toy-slow", "A toy that takes its time", "toys", measures=(train,), tags=("slow",))
+def slow(train):
+    """Use all the time there is."""
+    yield Finding(Severity.ok, "the train has arrived", evidence={"share_s": train.seen})
+
+
+@check("TOY004", "toy-broken", "A toy that breaks", "toys", measures=(configuration,))
+def broken(configuration):
     """Break where toy_breaks says so, in the middle."""
-    yield Finding(Severity.advice, "the car runs", subject="car", impact_ms=20.0, impact_per="game")
-    if context.instance.settings.get("toy_breaks"):
-        raise RuntimeError(context.instance.settings["toy_breaks"])
+    settings = configuration.instance.settings
+    yield Finding(
+        Severity.advice, "the car runs", subject="car", impact_ms=20.0, impact_per="game")
+    if settings.get("toy_breaks"):
+        raise RuntimeError(settings["toy_breaks"])
 '''
 
 

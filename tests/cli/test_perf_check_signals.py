@@ -21,6 +21,7 @@ MOMENTS = (0.6, 1.0, 1.4, 1.9, 2.4, 3.0, 3.7, 4.5, 5.5, 6.5)
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.25])
+@pytest.mark.alone
 def test_a_signal_ends_the_command_and_leaves_nothing(instance, environment, tmp_path, shift):
     before = _tree(instance.parent)
     running = []
@@ -81,6 +82,7 @@ Command().run(None)
 """
 
 
+@pytest.mark.alone
 def test_a_signal_while_scratch_is_made_or_removed(environment, tmp_path):
     place = tmp_path / "place"
     place.mkdir()
@@ -99,6 +101,7 @@ def test_a_signal_while_scratch_is_made_or_removed(environment, tmp_path):
         assert os.listdir(str(place)) == []
 
 
+@pytest.mark.alone
 def test_nohup_keeps_the_command_running(toys, environment, tmp_path):
     process = subprocess.Popen(
         ["nohup", str(BIN / "gearbox"), "perf-check", "-c", str(toys()), "--only", "TOY003"],
@@ -119,6 +122,7 @@ def test_nohup_keeps_the_command_running(toys, environment, tmp_path):
     )
 
 
+@pytest.mark.alone
 def test_children_die_with_a_command_that_is_killed(instance, environment, tmp_path):
     process = subprocess.Popen(
         [str(BIN / "gearbox"), "perf-check", "-c", str(instance), "--only", "CAC002"],

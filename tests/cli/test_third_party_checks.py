@@ -22,7 +22,7 @@ def test_the_example_is_listed_explained_run_judged_and_ranked(
     listed = json.loads(perf_check("--list", "-f", "json").stdout)
     assert [item["title"] for item in listed if item["check"] == "MAIL001"] == ["Mails that wait"]
     explained = perf_check("--explain", "mail-queue").stdout
-    assert "Count the files in the directory that the option mail_queue_dir names." in explained
+    assert "A long queue is a mail server that does not answer." in explained
 
     def judged():
         result = perf_check(
@@ -68,7 +68,7 @@ def test_a_second_check_of_the_same_id_is_refused(perf_check, install):
 def test_an_entry_point_may_name_one_check(perf_check, install, tmp_path):
     site = install("other", EXAMPLE.read_text())
     entry = site / "other-1.0.dist-info" / "entry_points.txt"
-    entry.write_text("[kallithea_tune.checks]\nany = other:mail_queue\n")
+    entry.write_text("[kallithea_tune.checks]\nany = other:mails_waiting\n")
     assert (
         perf_check("--only", "MAIL*", "--list", "-f", "value", "--column", "check").stdout
         == "MAIL001\n"

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from environment import BIN
+from unasked import without_asking
 
 
 def contents(url: str) -> dict[str, list[Any]]:
@@ -51,23 +52,18 @@ def target(request: Any, tmp_path: Path) -> str:
 
 @pytest.fixture
 def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    """Run ``gearbox db-migrate`` from an ini file to a URL, which travels in the environment."""
+    """Run ``gearbox db-migrate`` from an ini file to a URL, which travels in the environment.
+
+    Asking the application takes nearly all of its time. It is asked where `asks` is true, and
+    before a switch.
+    """
 
     def call(
-        ini: Path, url: str, *words: object, **options: Any
+        ini: Path, url: str, *words: object, asks: bool = False, **options: Any
     ) -> "subprocess.CompletedProcess[str]":
-        environment = dict(os.environ, TARGET=url)
-        return gearbox(
-            "db-migrate",
-            "-c",
-            ini,
-            "--to",
-            "env:TARGET",
-            *words,
-            cwd=str(tmp_path),
-            env=environment,
-            **options,
-        )
+        options.update(cwd=str(tmp_path), env=dict(os.environ, TARGET=url))
+        run = gearbox if asks or "--switch" in words else without_asking
+        return run("db-migrate", "-c", ini, "--to", "env:TARGET", *words, **options)
 
     return call
 

@@ -132,7 +132,7 @@ def test_an_unknown_fix_is_wrong_usage(
 
 def test_rows_are_mended_and_kept_as_they_were(postgresql: Any, dirty: Path, migrate: Any) -> None:
     before = (dirty.parent / "kallithea.db").read_bytes()
-    done = migrate(dirty, postgresql.url("mended"), *ALL)
+    done = migrate(dirty, postgresql.url("mended"), *ALL, asks=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (dirty.parent / "kallithea.db").read_bytes() == before
     assert asked(postgresql, "mended", "SELECT username FROM user_logs WHERE user_log_id = 5") == [

@@ -114,7 +114,7 @@ def test_a_real_database_comes_back_as_it_was_after_all_engines(
     expected = read("sqlite:///{}".format(instance.parent / "kallithea.db"))
     back = instance.parent / "back.db"
     for url in [servers[name].url("round") for name in way] + [f"sqlite:///{back}"]:
-        done = migrate(ini, url)
+        done = migrate(ini, url, asks=True)
         assert done.returncode == 0, done.stderr + done.stdout
         assert read(url) == expected
         ini = with_url(instance, url)

@@ -49,10 +49,8 @@ def test_everything_arrives_with_either_driver(
     url = mariadb.url("moved")
     before = (instance.parent / "kallithea.db").read_bytes()
     with_charset = driver != "mariadb"
-    done = migrate(
-        instance,
-        as_driver(url, driver).replace("?charset=utf8mb4", "?charset=utf8mb4" * with_charset),
-    )
+    named = as_driver(url, driver).replace("?charset=utf8mb4", "?charset=utf8mb4" * with_charset)
+    done = migrate(instance, named, asks=True)
     assert done.returncode == 0, done.stderr
     assert read(url) == read("sqlite:///{}".format(instance.parent / "kallithea.db"))
     assert (instance.parent / "kallithea.db").read_bytes() == before

@@ -19,7 +19,7 @@ def test_everything_arrives_in_the_schema_that_kallithea_makes(
 ) -> None:
     url = postgresql.url("moved")
     before = (instance.parent / "kallithea.db").read_bytes()
-    done = migrate(instance, url)
+    done = migrate(instance, url, asks=True)
     assert done.returncode == 0, done.stderr
     assert read(url) == read("sqlite:///{}".format(instance.parent / "kallithea.db"))
     assert catalog(postgresql, "moved") == created

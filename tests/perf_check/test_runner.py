@@ -9,7 +9,8 @@ import pytest
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import ConfigError, NotMeasured
-from kallithea_tune.perf_check import model, runner
+from kallithea_tune.perf_check import measurement, runner
+from kallithea_tune.perf_check.measurement import Examined, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 
 DAY = datetime.date(2026, 6, 1)
@@ -37,7 +38,7 @@ class Clock:
 def clock(monkeypatch):
     """The time that runner and deadlines go by."""
     ours = Clock()
-    for module in (runner, model):
+    for module in (runner, measurement):
         monkeypatch.setattr(module, "time", ours)
     return ours
 
@@ -46,8 +47,23 @@ def quiet(context):
     return ()
 
 
-def made(id="ABC001", run=quiet, **rest):
-    return Check(id, id.lower(), "A title", "toys", run, **rest)
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What a toy measures: findings, which its judge passes on."""
+
+    findings: tuple[Finding, ...]
+    examined: Examined = Examined(1, 1, "toy")
+
+
+def made(id="ABC001", run=quiet, tags=frozenset(), **cost):
+    measures = Measurement(lambda context: Seen(tuple(run(context))), **cost)
+    return judging(id, measures, tags)
+
+
+def judging(id, measures, tags=frozenset()):
+    return Check(
+        id, id.lower(), "A title", "toys", lambda seen: seen.findings, (measures,), tags=tags
+    )
 
 
 def raising(error):
@@ -123,13 +139,14 @@ def test_who_overstays_takes_the_time_of_those_who_come_after(nothing, clock):
 
 
 def test_a_shared_measurement_is_paid_for_once():
+    shared = Measurement(quiet, 3.0)
     checks = [
-        made("A", seconds=1.0, shares="x"),
-        made("B", seconds=3.0, shares="x"),
+        judging("A", shared),
+        judging("B", Measurement(quiet, 1.0, uses=(shared,))),
         made("C", seconds=2.0),
         made("D"),
     ]
-    assert runner._costs(checks) == [3.0, 0.0, 2.0, 0.0]
+    assert runner._costs(checks) == [3.0, 1.0, 2.0, 0.0]
 
 
 def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):

@@ -6,6 +6,7 @@ import pytest
 
 from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.measurement import Measurement, configuration
 from kallithea_tune.perf_check.model import Check
 from kallithea_tune.perf_check.serving.option_names import is_read
 from kallithea_tune.perf_check.tryout import concerned, judge_answers
@@ -53,9 +54,9 @@ def test_the_probes_of_an_area_are_repeated_for_its_options(tmp_path):
     ini = tmp_path / "my.ini"
     ini.write_text("[app:main]\nuse = egg:nothing\n[server:main]\nuse = egg:waitress\n")
     checks = [
-        Check("A", "a", "", "serving", lambda context: ()),
+        Check("A", "a", "", "serving", list, (configuration,)),
         *(
-            Check(area, area, "", area, lambda context: (), seconds=1.0)
+            Check(area, area, "", area, list, (Measurement(configuration.function, 1.0),))
             for area in ("caching", "database", "storage", "serving")
         ),
     ]

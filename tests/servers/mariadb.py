@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
+import shutil
+from pathlib import Path
 from typing import Any
 
+import cache
 import pymysql
 from servers.server import Server
 
@@ -17,22 +20,34 @@ class MariaDB(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        self.data = self.directory / "data"
-        owner = self.account if os.getuid() == 0 else getpass.getuser()
-        self.run(
-            "mariadb-install-db",
-            "--no-defaults",
-            f"--datadir={self.data}",
-            f"--user={owner}",
-            "--auth-root-authentication-method=normal",
-            "--skip-test-db",
-            "--skip-name-resolve",
+        self.data = cache.copied(
+            "mariadb",
+            [Path(__file__), Path(cache.__file__)],
+            [cache.said("/usr/sbin/mariadbd", "--version")],
+            self._initialise,
+            self.directory / "data",
         )
         self.first = self.directory / "first.sql"
         self.first.write_text(
             f"CREATE USER IF NOT EXISTS kallithea@'127.0.0.1' IDENTIFIED BY '{self.password}';\n"
             "GRANT ALL ON *.* TO kallithea@'127.0.0.1' WITH GRANT OPTION;\n"
         )
+
+    def _initialise(self, place: Path) -> None:
+        """Make the data directory where its account may write, and put it in `place`."""
+        made = self.directory / "made"
+        owner = self.account if os.getuid() == 0 else getpass.getuser()
+        self.run(
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={made}",
+            f"--user={owner}",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+            "--skip-name-resolve",
+        )
+        cache.copy(made, place)
+        shutil.rmtree(str(made))
 
     def command(self) -> list[str]:
         """Return the server program with options for speed, not for durability."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import cache
 import psycopg2
 from servers.server import Server
 
@@ -22,13 +24,28 @@ class PostgreSQL(Server):
         programs = glob.glob("/usr/lib/postgresql/*/bin/postgres")
         assert programs, "PostgreSQL is not installed: apt-get install postgresql"
         self.programs = max(map(Path, programs), key=lambda path: int(path.parts[-3])).parent
-        self.data = self.directory / "data"
-        secret = self.directory / "password"
+        kept = cache.copied(
+            "postgresql",
+            [Path(__file__), Path(cache.__file__)],
+            [cache.said(self.programs / "postgres", "--version")],
+            self._initialise,
+            self.directory / "cluster",
+        )
+        self.data = kept / "data"
+        # The cluster has it already.
+        self.password = (kept / "password").read_text()
+
+    def _initialise(self, place: Path) -> None:
+        """Make a cluster where its account may write, and put it in `place` with its password."""
+        made = self.directory / "made"
+        made.mkdir()
+        self.own(made)
+        secret = made / "password"
         secret.write_text(self.password)
         self.run(
             self.programs / "initdb",
             "-D",
-            self.data,
+            made / "data",
             "-U",
             "kallithea",
             "-A",
@@ -39,6 +56,8 @@ class PostgreSQL(Server):
             "--no-sync",
             f"--pwfile={secret}",
         )
+        cache.copy(made, place)
+        shutil.rmtree(str(made))
 
     def command(self) -> list[str]:
         """Return the server program with options for speed, not for durability."""

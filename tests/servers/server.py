@@ -40,9 +40,13 @@ class Server:
         # them allows.
         self.environment = dict(os.environ, TMPDIR=str(self.directory))
         self._process: subprocess.Popen[bytes] | None = None
+        self.own(self.directory)
+
+    def own(self, path: Path) -> None:
+        """Give a file or directory to the account that runs the server."""
         if os.getuid() == 0:
             owner = pwd.getpwnam(self.account)
-            os.chown(str(self.directory), owner.pw_uid, owner.pw_gid)
+            os.chown(str(path), owner.pw_uid, owner.pw_gid)
 
     def command(self) -> list[str]:
         """Return the server program with its options, to run in the foreground."""

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
+import cache
 import pytest
 from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.visitor import Visitor
@@ -82,7 +83,17 @@ def built(tmp_path_factory: Any) -> Path:
     """A directory for PYTHONPATH: a copy of Kallithea with its front-end built, as an admin builds
     it.
     """
-    directory = tmp_path_factory.mktemp("built")
+    return cache.copied(
+        "front-end",
+        [Path(__file__), Path(cache.__file__)],
+        [cache.installed(), cache.said("npm", "--version")],
+        build,
+        tmp_path_factory.mktemp("front-end") / "built",
+    )
+
+
+def build(directory: Path) -> None:
+    """Build the front-end in a copy of Kallithea below `directory`."""
     shutil.copytree(package_directory("egg:kallithea"), str(directory / "kallithea"))
     environment = {**QUIET, "PYTHONPATH": str(directory)}
     subprocess.run(
@@ -93,7 +104,8 @@ def built(tmp_path_factory: Any) -> Path:
         stderr=subprocess.STDOUT,
         check=True,
     )
-    return directory
+    # What it was built with, and takes fifty times the room.
+    shutil.rmtree(str(directory / "kallithea" / "front-end" / "node_modules"))
 
 
 @pytest.fixture(scope="session", params=["", "/hosted"], ids=["root", "prefix"])

@@ -1,4 +1,4 @@
-"""What a hit and a miss cost in a Beaker file namespace of a given size, timed on the same disk."""
+"""The cost of a hit and of a miss in a file namespace of a given size, timed on the same disk."""
 
 from __future__ import annotations
 
@@ -6,30 +6,95 @@ import os
 import shutil
 import statistics
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.caching.beaker_files import Namespace, live_namespaces
+from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
+from kallithea_tune.system import child
+from kallithea_tune.system.scratch import scratch
+
+if TYPE_CHECKING:
+    from beaker.cache import Cache
 
 # A larger namespace is not written: it is measured at this size, and costs at least as much.
-MOST_BYTES = 32 * 1024 * 1024
+MOST_MB = 32
+MOST_BYTES = MOST_MB * 1024 * 1024
 # Key, times and pickle's own opcodes of one entry.
 _ENTRY_BYTES = 60
 _LIFETIME = 604800
 
 
-def file_cache(directory: str, namespace: str) -> Any:
+@dataclass(frozen=True)
+class Cost:
+    """The median milliseconds of a hit and of a miss, in a namespace of so many `bytes`."""
+
+    hit_ms: float
+    miss_ms: float
+    rounds: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class NamespaceCost:
+    """A live namespace, the function that uses it, and the cost in one like it."""
+
+    namespace: Namespace
+    function: str
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class NamespaceCosts:
+    """The cost in each live namespace; `functions` is how many functions use file regions."""
+
+    costs: tuple[NamespaceCost, ...]
+    functions: int
+
+    @property
+    def examined(self) -> Examined:
+        """All live namespaces."""
+        return Examined(len(self.costs), len(self.costs), "namespace files")
+
+
+@measurement(seconds=1.0, writes="the cache's data directory", uses=(live_namespaces,))
+def namespace_costs(context: Context) -> NamespaceCosts:
+    """Time a hit and a miss in a scratch namespace like each live one, in the same directory."""
+    live = context.measure(live_namespaces)
+    costs = []
+    for number, kept in enumerate(live.namespaces):
+        share = context.deadline.left / (len(live.namespaces) - number)
+        cost = cost_beside(kept, Deadline(share))
+        costs.append(NamespaceCost(kept, live.function_of(kept), cost))
+    return NamespaceCosts(tuple(costs), len(live.uses))
+
+
+def cost_beside(kept: Namespace, deadline: Deadline) -> Cost:
+    """Time a scratch namespace beside, and as large as, a live one."""
+    with scratch(kept.data_dir) as place:
+        return child.call(
+            hit_and_miss,
+            deadline.left + 5,
+            directory=place,
+            entries=kept.entries,
+            size=kept.bytes,
+            budget=deadline.left * 0.6,
+        )
+
+
+def file_cache(directory: str, namespace: str) -> Cache:
     """Return Beaker's cache of `namespace` with the file backend in `directory`."""
     from beaker.cache import Cache
 
     return Cache(namespace, type="file", data_dir=directory, expire=_LIFETIME)
 
 
-def seed(cache: Any, entries: int, size: int) -> int:
-    """Fill `cache`, by Beaker itself, with `entries` entries of about `size` bytes in all; return
-    how many it holds.
+def seed(cache: Cache, entries: int, size: int) -> int:
+    """Fill `cache`, by Beaker itself, with `entries` entries of about `size` bytes in all.
 
-    They are fewer where `size` is above `MOST_BYTES`. Raises NotMeasured where the disk is nearly
-    full.
+    Returns the number of entries, which is smaller where `size` is above `MOST_BYTES`. Raises
+    NotMeasured where the disk is nearly full.
     """
     each = max(12, size // max(1, entries) - _ENTRY_BYTES)
     count = min(entries, max(1, MOST_BYTES // (each + _ENTRY_BYTES)))
@@ -49,34 +114,27 @@ def seed(cache: Any, entries: int, size: int) -> int:
     return count
 
 
-def hit_and_miss(directory: str, entries: int, size: int, budget: float) -> dict[str, Any]:
-    """Time hits and misses in turn in a file namespace of `entries` entries and `size` bytes in
-    `directory`.
+def hit_and_miss(directory: str, entries: int, size: int, budget: float) -> Cost:
+    """Time hits and misses in turn in a file namespace of `entries` entries and `size` bytes.
 
     A hit is ``Cache.get`` of a stored key, a miss of one that is not stored and whose value is
     ready at once: open(2), flock(2), read(2) and unpickling of the whole file for a hit; that three
-    times, pickling of it all, write(2) and rename(2) for a miss. Returns the medians ``hit_ms`` and
-    ``miss_ms``, the ``rounds``, and the ``bytes`` measured at.
+    times, pickling of it all, write(2) and rename(2) for a miss.
     """
     cache = file_cache(directory, "kallithea-tune")
-    held = seed(cache, max(1, entries), size)
+    stored = seed(cache, max(1, entries), size)
     measured = os.path.getsize(cache.namespace.file)
     value = ("x" * max(1, size // max(1, entries)), "README")
     hits: list[float] = []
     misses: list[float] = []
     end = time.monotonic() + budget
     while len(hits) < 3 or (time.monotonic() < end and len(hits) < 50):
-        hits.append(_milliseconds(cache, "seed %d" % ((held // 2,)), value))
-        misses.append(_milliseconds(cache, "miss %d" % len(misses), value))
-    return {
-        "hit_ms": statistics.median(hits),
-        "miss_ms": statistics.median(misses),
-        "rounds": len(hits),
-        "bytes": measured,
-    }
+        hits.append(_milliseconds(cache, f"seed {stored // 2}", value))
+        misses.append(_milliseconds(cache, f"miss {len(misses)}", value))
+    return Cost(statistics.median(hits), statistics.median(misses), len(hits), measured)
 
 
-def _milliseconds(cache: Any, key: str, value: object) -> float:
+def _milliseconds(cache: Cache, key: str, value: object) -> float:
     started = time.perf_counter()
     cache.get(key, createfunc=lambda: value)
     return (time.perf_counter() - started) * 1000

@@ -1,24 +1,38 @@
-"""What Beaker keeps on disk: how many files, how large, how old, and what a namespace file holds.
+"""The files that Beaker keeps: how many, how large, how old, and the entries of namespace files.
 
 Nothing here unpickles: a pickle runs whatever its writer wanted. Its opcodes are only read.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import pickletools
 import re
 import shlex
 import stat
 import time
-from typing import Any, BinaryIO, Iterator, Mapping, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Iterator, Mapping, Optional, Sequence
 
+from kallithea_tune.app import beaker_config
+from kallithea_tune.app.beaker_config import Use
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.caching.regions import (
+    FILE_TYPES,
+    Region,
+    cache_regions,
+    cache_uses,
+)
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.system import child
 
 _DAY = 86400
-# A namespace smaller than this costs a few milliseconds at most, and is read only where it is asked
-# for by name.
+# A namespace smaller than this costs a few milliseconds at most, and is read only where a function
+# is known to use it.
 LARGE = 256 * 1024
+# Files that nothing wrote to for so many days are old; a session is written to at each request.
+OLD_DAYS = 30
 # A namespace that nothing wrote to for so many days is not in use.
 IN_USE_DAYS = 30
 # Strings of a pickle that are longer are values, not keys.
@@ -31,33 +45,87 @@ _STORED_TIMES = (1e9, 4e9)
 _REVISION = re.compile(r" [0-9a-f]{12,40}\b")
 
 
-def growth(
-    groups: Sequence[Sequence[str]], old_days: Sequence[int], budget: float
-) -> list[dict[str, Any]]:
-    """Count the regular files that Beaker keeps below each group of directories, ``data_dir`` and
-    ``lock_dir``.
+@dataclass(frozen=True)
+class Growth:
+    """The regular files that Beaker keeps below a group of directories.
 
-    Returns number, bytes on disk, and what of them ``find -mtime +old_days`` finds; ``places`` are
-    the directories that hold nothing but Beaker's files, as words for a shell. Uses scandir(3) and
-    one lstat(2) per file, follows no symbolic link, and stops after `budget` seconds, of which each
-    group has its part, saying so by ``complete``.
+    `bytes` are those that the files occupy on disk. ``find -mtime +old_days`` finds the `old_files`
+    with `old_bytes`; `week_files` are younger than a week. `places` are the directories that
+    contain nothing but Beaker's files, as words for a shell. The counts are a lower limit where
+    they are not `complete`.
+    """
+
+    files: int
+    bytes: int
+    old_files: int
+    old_bytes: int
+    week_files: int
+    oldest_days: float
+    complete: bool
+    places: str = ""
+
+
+@dataclass(frozen=True)
+class CacheGrowth:
+    """The files of sessions and of the file cache, and from how many days on each are old."""
+
+    sessions: Growth
+    caches: Growth
+    session_days: int
+    cache_days: int
+
+    @property
+    def examined(self) -> Examined:
+        """The groups of directories that were counted to the end."""
+        groups = [group for group in (self.sessions, self.caches) if group.places]
+        return Examined(sum(group.complete for group in groups), len(groups), "directories")
+
+
+@measurement(seconds=3.0, uses=(cache_regions,))
+def cache_growth(context: Context) -> CacheGrowth:
+    """Count the files of sessions and of the file cache, within the time there is."""
+    settings = context.instance.settings
+    sessions = beaker_config.session_directory(settings)
+    seconds = settings.get("session.timeout", "").strip()
+    days = max(OLD_DAYS, math.ceil(int(seconds) / _DAY)) if seconds.isdigit() else OLD_DAYS
+    caches = dict.fromkeys(
+        directory
+        for region in context.measure(cache_regions).regions
+        if region.type in FILE_TYPES
+        for directory in (region.data_dir, region.lock_dir)
+        if directory
+    )
+    sessions_growth, caches_growth = child.call(
+        growth,
+        context.deadline.left + 2,
+        groups=[[sessions] if sessions else [], list(caches)],
+        old_days=[days, OLD_DAYS],
+        budget=context.deadline.left,
+    )
+    return CacheGrowth(sessions_growth, caches_growth, days, OLD_DAYS)
+
+
+def growth(groups: Sequence[Sequence[str]], old_days: Sequence[int], budget: float) -> list[Growth]:
+    """Count the regular files of Beaker below each group of ``data_dir`` and ``lock_dir``.
+
+    Uses scandir(3) and one lstat(2) per file, follows no symbolic link, and stops after `budget`
+    seconds, which the groups share.
     """
     end = time.monotonic() + budget
     counted = []
     for number, (directories, days) in enumerate(zip(groups, old_days)):
         share = (end - time.monotonic()) / (len(groups) - number)
         own = [(words, path) for directory in directories for words, path in _own(directory)]
-        found = _count([path for _, path in own], days, time.monotonic() + share)
-        counted.append(dict(found, places=" ".join(dict.fromkeys(words for words, _ in own))))
+        count = _count([path for _, path in own], days, time.monotonic() + share)
+        counted.append(replace(count, places=" ".join(dict.fromkeys(words for words, _ in own))))
     return counted
 
 
 def _own(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield what of `directory` is Beaker's alone, so that deleting there hits nothing else: a
-    shell word, and a path.
+    """Yield each part of `directory` that is Beaker's alone: a shell word, and a path.
 
-    That is ``container_*`` in a ``data_dir``, and the whole of a ``lock_dir`` that has sixteen
-    directories at most, of one hexadecimal digit each.
+    Deleting there hits nothing else. These are ``container_*`` in a ``data_dir``, and an entire
+    ``lock_dir`` that has sixteen directories at most, of one hexadecimal digit each.
     """
     try:
         names = os.listdir(directory)
@@ -70,7 +138,7 @@ def _own(directory: str) -> Iterator[tuple[str, str]]:
         yield shlex.quote(directory), directory
 
 
-def _count(directories: Sequence[str], old_days: int, end: float) -> dict[str, Any]:
+def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:
     now = time.time()
     files = size = old = old_size = week = 0
     oldest = now
@@ -92,15 +160,7 @@ def _count(directories: Sequence[str], old_days: int, end: float) -> dict[str, A
         if days > old_days:
             old += 1
             old_size += occupied
-    return {
-        "files": files,
-        "bytes": size,
-        "old_files": old,
-        "old_bytes": old_size,
-        "week_files": week,
-        "oldest_days": (now - oldest) / _DAY,
-        "complete": complete,
-    }
+    return Growth(files, size, old, old_size, week, (now - oldest) / _DAY, complete)
 
 
 def _walk(directories: Sequence[str]) -> Iterator[os.DirEntry[str]]:
@@ -120,9 +180,7 @@ def _walk(directories: Sequence[str]) -> Iterator[os.DirEntry[str]]:
 
 
 def _status(entry: os.DirEntry[str]) -> Optional[os.stat_result]:
-    """Return the status of a regular file, None for anything else and for what the application has
-    just removed.
-    """
+    """Return the status of a regular file; None for others, and for one that was just removed."""
     try:
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:
@@ -130,13 +188,87 @@ def _status(entry: os.DirEntry[str]) -> Optional[os.stat_result]:
     return status if stat.S_ISREG(status.st_mode) else None
 
 
-def namespaces(known: Mapping[str, str], budget: float) -> list[dict[str, Any]]:
-    """Describe the namespace files of Beaker's file backend, the largest first.
+@dataclass(frozen=True)
+class Namespace:
+    """A namespace file of Beaker's file backend in a region's ``data_dir``.
 
-    `known` maps the path of each that is looked for to its region's ``data_dir``. Others in the
-    same directories (``container_file/*/*/*.cache``) are read where they are large and were written
-    to within a month, as far as `budget` seconds allow. Raises NotMeasured where one cannot be
-    read.
+    Counted are its `entries`, how many of them are `expired`, and how many keys contain a revision
+    (`revision_keys`); `function` is the one that the last key refers to. Where the file was not
+    read to its end (`complete`), the counts are scaled up from the part that was.
+    """
+
+    path: str
+    data_dir: str
+    bytes: int
+    entries: int
+    expired: int
+    revision_keys: int
+    function: str
+    complete: bool
+
+
+@dataclass(frozen=True)
+class FileUse:
+    """A function that caches in a file region which is enabled."""
+
+    use: Use
+    region: Region
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """The namespace files that are used or large, and the functions that use file regions."""
+
+    namespaces: tuple[Namespace, ...]
+    uses: tuple[FileUse, ...]
+
+    @property
+    def examined(self) -> Examined:
+        """The files that were read to their end."""
+        complete = sum(namespace.complete for namespace in self.namespaces)
+        return Examined(complete, len(self.namespaces), "namespace files")
+
+    def of(self, use: Use, region: Region) -> Optional[Namespace]:
+        """Return the namespace file of a function, or None where it has none.
+
+        An application that runs from another path than this one has it under another name; the
+        keys show whose it is.
+        """
+        path = use.file(region.data_dir)
+        by_path = [kept for kept in self.namespaces if kept.path == path]
+        by_key = [kept for kept in self.namespaces if kept.function == use.function]
+        return next(iter(by_path or by_key), None)
+
+    def function_of(self, namespace: Namespace) -> str:
+        """Return the function that caches in a namespace file, by its path or by its keys."""
+        users = (item.use for item in self.uses if self.of(item.use, item.region) == namespace)
+        user = next(users, None)
+        return user.function if user else namespace.function
+
+
+@measurement(seconds=0.5, uses=(cache_regions, cache_uses))
+def live_namespaces(context: Context) -> Namespaces:
+    """Read the namespace files of the file regions that are used or large."""
+    regions = context.measure(cache_regions)
+    uses = []
+    for use in context.measure(cache_uses).uses:
+        region = regions.get(use.region)
+        if region and region.type == "file" and region.enabled and region.data_dir:
+            uses.append(FileUse(use, region))
+    known = {item.use.file(item.region.data_dir): item.region.data_dir for item in uses}
+    found: list[Namespace] = []
+    if known:
+        left = context.deadline.left
+        found = child.call(read_namespaces, left + 2, known=known, budget=left / 4)
+    return Namespaces(tuple(found), tuple(uses))
+
+
+def read_namespaces(known: Mapping[str, str], budget: float) -> list[Namespace]:
+    """Read the namespace files of Beaker's file backend, the largest first.
+
+    `known` maps the path of each that is expected to its region's ``data_dir``. Others in the same
+    directories (``container_file/*/*/*.cache``) are read where they are large and were written to
+    within a month, as far as `budget` seconds allow. Raises NotMeasured where one cannot be read.
     """
     end = time.monotonic() + budget
     found = {
@@ -147,18 +279,15 @@ def namespaces(known: Mapping[str, str], budget: float) -> list[dict[str, Any]]:
     for directory in sorted(set(known.values())):
         for path, size in _large(os.path.join(directory, "container_file"), end - budget / 2):
             found[path] = size, directory
-    described = []
-    for path, (_, directory) in sorted(found.items(), key=lambda item: -item[1][0]):
-        # A little time is left to each, so that none is passed over.
-        share = max(0.05, end - time.monotonic())
-        described.append(dict(read_namespace(path, share), path=path, data_dir=directory))
-    return described
+    # A little time is left to each, so that none is passed over.
+    return [
+        read_namespace(path, directory, max(0.05, end - time.monotonic()))
+        for path, (_, directory) in sorted(found.items(), key=lambda item: -item[1][0])
+    ]
 
 
 def _large(directory: str, end: float) -> list[tuple[str, int]]:
-    """Return path and size of the five largest namespace files that are in use, of those seen
-    before `end`.
-    """
+    """Return path and size of the five largest files in use, of those seen before `end`."""
     found = []
     youngest = time.time() - IN_USE_DAYS * _DAY
     for number, entry in enumerate(_walk([directory])):
@@ -171,13 +300,10 @@ def _large(directory: str, end: float) -> list[tuple[str, int]]:
     return sorted(found, key=lambda item: -item[1])[:5]
 
 
-def read_namespace(path: str, budget: float) -> dict[str, Any]:
+def read_namespace(path: str, data_dir: str, budget: float) -> Namespace:
     """Count the entries of a namespace file from its pickle's opcodes, never unpickling it.
 
-    Returns ``bytes``, ``entries``, how many of them are ``expired``, how many keys hold a revision
-    (``revision_keys``), the ``function`` that the last key names, and whether all was read within
-    `budget` seconds (``complete``); where not, the counts are scaled up from what was. Raises
-    NotMeasured where it cannot be read.
+    Stops after `budget` seconds. Raises NotMeasured where it cannot be read.
     """
     entries = expired = revisions = 0
     complete = True
@@ -197,14 +323,16 @@ def read_namespace(path: str, budget: float) -> dict[str, Any]:
             scale = 1.0 if complete else size / max(1, file.tell())
     except OSError as error:
         raise NotMeasured(f"{path}: {error.strerror}") from None
-    return {
-        "bytes": size,
-        "entries": round(entries * scale),
-        "expired": round(expired * scale),
-        "revision_keys": round(revisions * scale),
-        "function": function,
-        "complete": complete,
-    }
+    return Namespace(
+        path,
+        data_dir,
+        size,
+        round(entries * scale),
+        round(expired * scale),
+        round(revisions * scale),
+        function,
+        complete,
+    )
 
 
 def _entries(file: BinaryIO, end: float) -> Iterator[tuple[str, float, Optional[int]]]:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import statistics
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.app import visit
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.caching.beaker_files import live_namespaces
+from kallithea_tune.perf_check.caching.regions import cache_regions, cache_uses, label
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.statistics import Interval, paired_difference
 
+if TYPE_CHECKING:
+    from beaker.cache import Cache
+
+# The path at which each of Kallithea's caching functions is used; the first matters most.
+PATHS = {"README": "/%s", "feed": "/%s/feed/atom"}
 # Fewer rounds than the first say nothing, than the second have no 95 % interval; more than the last
 # add little.
 FEWEST, ENOUGH, MOST = 3, 5, 8
@@ -20,10 +28,12 @@ STATES = ("cold", "warm", "off")
 
 @dataclass(frozen=True)
 class Page:
-    """A page to ask for, the region and Beaker namespace it caches in, and what that holds: entries
-    and bytes.
+    """A page to request, and the region and Beaker namespace that its `label` is cached in.
+
+    The live namespace has so many `entries` and `size` bytes.
     """
 
+    label: str
     path: str
     region: str
     namespace: str
@@ -33,11 +43,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Effect:
-    """The median milliseconds of a page in each state, and the differences that matter with their
-    intervals.
+    """The median milliseconds of a page in each state, and the differences with their intervals.
 
-    `saved` is what a hit saves against no caching at all, `lost` what a miss costs more than that.
-    From fewer than `ENOUGH` rounds these are whole ranges, and not `sure`.
+    `saved` is what a hit saves compared with no caching, `lost` what a miss costs more than that.
+    From fewer than `ENOUGH` rounds these are complete ranges, and not `sure`.
     """
 
     cold_ms: float
@@ -59,12 +68,75 @@ class Effect:
         return loss / (gain + loss) if gain + loss else 0.0
 
 
+@dataclass(frozen=True)
+class PageEffect:
+    """The effect of the cache on a page; None with the `reason` where it was not measured."""
+
+    page: Page
+    effect: Optional[Effect]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CacheEffect:
+    """The effect of the cache on each page that uses it."""
+
+    pages: tuple[PageEffect, ...]
+
+    @property
+    def examined(self) -> Examined:
+        """The pages that were requested often enough."""
+        measured = sum(page.effect is not None for page in self.pages)
+        return Examined(measured, len(self.pages), "pages that use the cache")
+
+
+@measurement(
+    seconds=11.5,
+    writes="cache_dir",
+    needs=("database", "app"),
+    uses=(cache_regions, cache_uses, live_namespaces),
+)
+def cache_effect(context: Context) -> CacheEffect:
+    """Request the pages of the last changed repository with the cache cold, warm and off."""
+    repositories = visit.repositories(context.instance)
+    if not repositories:
+        raise NotMeasured("there is no repository to request")
+    pages = cached_pages(context, next(iter(repositories.values())))
+    if not pages:
+        return CacheEffect(())
+    answers = measure(context.instance, pages, context.deadline.left)
+    return CacheEffect(tuple(map(_page_effect, pages, answers)))
+
+
+def cached_pages(context: Context, repository: str) -> list[Page]:
+    """Return the page that shows the result of each function of `PATHS` whose region is enabled."""
+    regions, live = context.measure(cache_regions), context.measure(live_namespaces)
+    pages = []
+    for use in context.measure(cache_uses).uses:
+        region, name = regions.get(use.region), label(use.function)
+        if name not in PATHS or region is None or not region.enabled:
+            continue
+        if region.type not in ("file", "memory", "dbm"):
+            raise NotMeasured(f"the effect of a cache of type {region.type} on another server")
+        kept = live.of(use, region) if region.type == "file" else None
+        size = (kept.entries, kept.bytes) if kept else (0, 0)
+        pages.append(Page(name, PATHS[name] % repository, use.region, use.namespace, *size))
+    return sorted(pages, key=lambda page: list(PATHS).index(page.label))
+
+
+def _page_effect(page: Page, answers: Sequence[visit.Answer]) -> PageEffect:
+    try:
+        return PageEffect(page, effect_of(answers))
+    except NotMeasured as error:
+        return PageEffect(page, None, str(error))
+
+
 def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[list[visit.Answer]]:
-    """Ask for each page cold, warm and with caching off, in turn, as often as `seconds` allow.
+    """Request each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
     Returns for each page its answers in threes of `STATES`. Each page in turn gets `FEWEST` rounds,
-    then each as many more as make them `ENOUGH`; what time is left is shared. The caches live in a
-    scratch directory inside cache_dir, filled with as much as the live ones hold.
+    then each as many more as make them `ENOUGH`; the remaining time is shared. The caches are in a
+    scratch directory inside cache_dir, filled as much as the live ones.
     """
     # The first request for a page imports modules and compiles templates, and is not counted.
     plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * FEWEST)]
@@ -83,8 +155,8 @@ def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[l
     return [
         [
             answer
-            for (asked, _), answer in zip(plan, visits.answers)
-            if asked == number and answer.status
+            for (requested, _), answer in zip(plan, visits.answers)
+            if requested == number and answer.status
         ][1:]
         for number in range(len(pages))
     ]
@@ -111,10 +183,10 @@ def effect_of(answers: Sequence[visit.Answer]) -> Effect:
     """
     for answer in answers:
         if answer.status != 200:
-            raise NotMeasured("%s was answered with status %d" % (answer.path, answer.status))
+            raise NotMeasured(f"{answer.path} was answered with status {answer.status}")
     rounds = len(answers) // len(STATES)
     if rounds < FEWEST:
-        raise NotMeasured("there was time for %d rounds of %d" % (rounds, FEWEST))
+        raise NotMeasured(f"there was time for {rounds} rounds of {FEWEST}")
     cold, warm, off = (
         [answer.ms[0] for answer in answers[start : rounds * len(STATES) : len(STATES)]]
         for start in range(len(STATES))
@@ -130,9 +202,7 @@ def effect_of(answers: Sequence[visit.Answer]) -> Effect:
 
 
 def _difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Return the interval of `paired_difference`, or the whole range where there are too few pairs
-    for that.
-    """
+    """Return the interval of `paired_difference`, or the complete range of a few pairs."""
     if len(first) >= ENOUGH:
         return paired_difference(first, second)
     ranked = sorted(one - other for one, other in zip(first, second))
@@ -140,23 +210,23 @@ def _difference(first: Sequence[float], second: Sequence[float]) -> Interval:
 
 
 def put_into(state: str, region: str, namespace: str, entries: int, size: int) -> None:
-    """Make the cache cold, warm or off for the next request; in the child that holds the
-    application only.
+    """Make the cache cold, warm or off for the next request, in the application's process.
 
     Cold is a namespace of `entries` others and `size` bytes that lacks the request's own.
     """
-    from beaker.cache import Cache, cache_regions
+    from beaker.cache import Cache
+    from beaker.cache import cache_regions as regions
 
-    if region not in cache_regions:
+    if region not in regions:
         raise NotMeasured(f"the application has no cache region {region}")
-    settings: Mapping[str, Any] = dict(cache_regions[region], enabled=True)
+    settings = dict(regions[region], enabled=True)
     if state == "cold":
         _refill(Cache._get_cache(namespace, settings), entries, size)
-    cache_regions[region] = dict(settings, enabled=state != "off")
+    regions[region] = dict(settings, enabled=state != "off")
 
 
-def _refill(cache: Any, entries: int, size: int) -> None:
-    """Empty the namespace, or bring it back to its seeded state."""
+def _refill(cache: Cache, entries: int, size: int) -> None:
+    """Empty the namespace, or restore its seeded state."""
     from kallithea_tune.perf_check.caching import beaker_cost
 
     if not entries:

@@ -21,6 +21,7 @@ from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching import beaker_files
+from kallithea_tune.perf_check.caching.beaker_files import Growth
 from kallithea_tune.system import child
 
 DAY = 86400
@@ -31,7 +32,7 @@ def age(path: Path, days: float) -> None:
     os.utime(str(path), (then, then))
 
 
-def count(directories: list[Path], days: int = 30, budget: float = 10) -> dict[str, Any]:
+def count(directories: list[Path], days: int = 30, budget: float = 10) -> Growth:
     (counted,) = beaker_files.growth([list(map(str, directories))], [days], budget)
     return counted
 
@@ -52,7 +53,7 @@ def test_each_page_asked_for_without_a_cookie_leaves_two_files(visited: Path) ->
     sessions = visited.parent / "data" / "sessions"
     # A feed looks at no session, so it makes none.
     pages = [page for page in beaker_tools.PAGES if not page.endswith("atom")]
-    assert count([sessions])["files"] == 2 * len(pages) == len(found_by_find(str(sessions), -1))
+    assert count([sessions]).files == 2 * len(pages) == len(found_by_find(str(sessions), -1))
 
 
 def test_what_is_old_is_what_find_finds_and_its_size_is_what_deleting_frees(
@@ -65,11 +66,11 @@ def test_what_is_old_is_what_find_finds_and_its_size_is_what_deleting_frees(
         age(path, days)
     (sessions / "container_file" / "link.cache").symlink_to(files[4])
     counted = count([sessions])
-    found = found_by_find(counted["places"], 30)
-    assert sorted(found) == list(map(str, files[3:5])) and counted["old_files"] == 2
-    assert counted["old_bytes"] == sum(os.stat(path).st_blocks * 512 for path in found)
-    assert counted["files"] == len(files) and 399 < counted["oldest_days"] < 401
-    assert counted["week_files"] == len(files) - 5
+    found = found_by_find(counted.places, 30)
+    assert sorted(found) == list(map(str, files[3:5])) and counted.old_files == 2
+    assert counted.old_bytes == sum(os.stat(path).st_blocks * 512 for path in found)
+    assert counted.files == len(files) and 399 < counted.oldest_days < 401
+    assert counted.week_files == len(files) - 5
 
 
 def test_only_directories_that_are_beakers_alone_are_counted_and_named_for_deletion(
@@ -84,12 +85,12 @@ def test_only_directories_that_are_beakers_alone_are_counted_and_named_for_delet
     (data / "index").mkdir()
     (data / "index" / "segment").write_text("not Beaker's")
     counted = count([data, locks, tmp_path / "missing"])
-    assert counted["places"] == f"{data}/container_* {locks}"
-    assert counted["files"] == len(found_by_find(counted["places"], -1)) > 5
+    assert counted.places == f"{data}/container_* {locks}"
+    assert counted.files == len(found_by_find(counted.places, -1)) > 5
     # A lock directory that is shared with something else is left out as a whole.
     (locks / "make_index.lock").touch()
-    assert count([data, locks])["places"] == f"{data}/container_*"
-    assert count([tmp_path / "missing"])["places"] == ""
+    assert count([data, locks]).places == f"{data}/container_*"
+    assert count([tmp_path / "missing"]).places == ""
 
 
 def test_a_count_that_is_cut_short_says_so(tmp_path: Path) -> None:
@@ -98,8 +99,8 @@ def test_a_count_that_is_cut_short_says_so(tmp_path: Path) -> None:
     for number in range(1000):
         (folder / str(number)).touch()
     counted = count([tmp_path], budget=0)
-    assert not counted["complete"] and counted["files"] < 1000
-    assert count([tmp_path])["complete"] and count([tmp_path])["files"] == 1000
+    assert not counted.complete and counted.files < 1000
+    assert count([tmp_path]).complete and count([tmp_path]).files == 1000
 
 
 def test_the_first_directories_do_not_take_the_time_of_the_next(tmp_path: Path) -> None:
@@ -111,22 +112,18 @@ def test_the_first_directories_do_not_take_the_time_of_the_next(tmp_path: Path) 
             (folder / str(number)).touch()
         groups.append([str(tmp_path / name)])
     first, second = beaker_files.growth(groups, [30, 30], 20)
-    assert first["files"] == second["files"] == 500
+    assert first.files == second.files == 500
 
 
 def test_a_namespace_is_counted_as_beaker_counts_it(tmp_path: Path) -> None:
     path = beaker_tools.fill(
         tmp_path, "space", 301, 500, key="_get_readme_from_cache r%d README " + "ab" * 20
     )
-    found = beaker_files.read_namespace(str(path), 10)
-    assert found == {
-        "bytes": path.stat().st_size,
-        "entries": 301,
-        "expired": 150,
-        "revision_keys": 301,
-        "function": "_get_readme_from_cache",
-        "complete": True,
-    }
+    found = beaker_files.read_namespace(str(path), "/d", 10)
+    size = path.stat().st_size
+    assert found == beaker_files.Namespace(
+        str(path), "/d", size, 301, 150, 301, "_get_readme_from_cache", True
+    )
 
 
 @pytest.mark.parametrize("protocol", range(1, 6))
@@ -137,20 +134,17 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
         b"_f three": (time.time() - 99, None, ["v" * 5000]),
     }
     (tmp_path / "file").write_bytes(pickle.dumps(stored, protocol))
-    found = beaker_files.read_namespace(str(tmp_path / "file"), 10)
-    assert (found["entries"], found["expired"], found["function"]) == (3, 1, "_f")
+    found = beaker_files.read_namespace(str(tmp_path / "file"), "/d", 10)
+    assert (found.entries, found.expired, found.function) == (3, 1, "_f")
 
 
 def test_what_real_requests_left_is_understood(visited: Path) -> None:
     region = beaker_config.regions(load(str(visited)).settings)["long_term_file"]
     uses = [beaker_tools.use_of("readme"), beaker_tools.use_of("feed")]
-    found = beaker_files.namespaces(
+    found = beaker_files.read_namespaces(
         {use.file(region["data_dir"]): region["data_dir"] for use in uses}, 10
     )
-    seen = {
-        kept["function"]: (kept["entries"], kept["revision_keys"], kept["expired"])
-        for kept in found
-    }
+    seen = {kept.function: (kept.entries, kept.revision_keys, kept.expired) for kept in found}
     # Two READMEs, whose keys name the revision; one feed, whose key does not.
     assert seen == {"_get_readme_from_cache": (2, 2, 0), "_get_feed_from_cache": (1, 0, 0)}
 
@@ -186,14 +180,14 @@ def test_a_file_that_is_no_cache_is_of_unknown_content_and_runs_nothing(
     (tmp_path / "file").write_bytes(
         pickle.dumps({b"key": Creates(proof)}) if content is None else content
     )
-    found = beaker_files.read_namespace(str(tmp_path / "file"), 10)
-    assert found["entries"] == 0 and not proof.exists()
+    found = beaker_files.read_namespace(str(tmp_path / "file"), "/d", 10)
+    assert found.entries == 0 and not proof.exists()
 
 
 def test_reading_stops_in_time_and_says_that_it_guesses(tmp_path: Path) -> None:
     path = beaker_tools.fill(tmp_path, "space", 3000, 100)
-    found = beaker_files.read_namespace(str(path), 0)
-    assert not found["complete"] and 1500 < found["entries"] < 6000
+    found = beaker_files.read_namespace(str(path), "/d", 0)
+    assert not found.complete and 1500 < found.entries < 6000
 
 
 def test_large_namespaces_are_found_where_none_is_expected_unless_nothing_writes_to_them(
@@ -204,9 +198,11 @@ def test_large_namespaces_are_found_where_none_is_expected_unless_nothing_writes
         for name, size in (("known", 10), ("large", 8000), ("small", 10), ("left", 8000))
     }
     age(files["left"], 40)
-    found = beaker_files.namespaces({str(files["known"]): str(tmp_path)}, 10)
-    assert [kept["path"] for kept in found] == [str(files["large"]), str(files["known"])]
-    assert beaker_files.namespaces({str(tmp_path / "none"): str(tmp_path / "nowhere")}, 10) == []
+    found = beaker_files.read_namespaces({str(files["known"]): str(tmp_path)}, 10)
+    assert [kept.path for kept in found] == [str(files["large"]), str(files["known"])]
+    assert (
+        beaker_files.read_namespaces({str(tmp_path / "none"): str(tmp_path / "nowhere")}, 10) == []
+    )
 
 
 def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
@@ -216,15 +212,15 @@ def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     # A directory cannot be read as a file even by root.
     path.mkdir()
     with pytest.raises(NotMeasured, match="Is a directory"):
-        beaker_files.read_namespace(str(path), 1)
+        beaker_files.read_namespace(str(path), "/d", 1)
 
 
 def test_the_answers_pass_through_a_child(tmp_path: Path) -> None:
     path = beaker_tools.fill(tmp_path, "space", 5, 10)
     (found,) = child.call(
-        "kallithea_tune.perf_check.caching.beaker_files:namespaces",
+        beaker_files.read_namespaces,
         30,
         known={str(path): str(tmp_path)},
         budget=5,
     )
-    assert found["entries"] == 5 and found["data_dir"] == str(tmp_path)
+    assert found.entries == 5 and found.data_dir == str(tmp_path)

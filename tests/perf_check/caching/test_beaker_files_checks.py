@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
@@ -16,17 +17,14 @@ import sick_instance
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import beaker_files_checks
+from kallithea_tune.perf_check.caching.beaker_cost import Cost
+from kallithea_tune.perf_check.caching.beaker_files import Growth, Namespace
+from kallithea_tune.perf_check.caching.regions import label
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 
 MB = 1024 * 1024
-KEPT = {
-    "bytes": 24 * MB,
-    "entries": 3000,
-    "expired": 1000,
-    "data_dir": "/d/cache",
-    "complete": True,
-}
+KEPT = Namespace("/d/cache/x", "/d/cache", 24 * MB, 3000, 1000, 0, "_f", True)
 
 
 @pytest.mark.parametrize(
@@ -42,22 +40,20 @@ KEPT = {
 def test_a_namespace_is_judged_by_what_a_miss_costs(
     miss: float, measured: int, severity: Severity, said: str
 ) -> None:
-    found = beaker_files_checks.judge_namespace(
-        KEPT, {"hit_ms": 1, "miss_ms": miss, "rounds": 3, "bytes": measured}, "README"
-    )
+    found = beaker_files_checks.judge_namespace(KEPT, Cost(1, miss, 3, measured), "README")
     assert found.severity is severity and said in found.diagnosis
     assert found.impact == ("" if severity is Severity.ok else f"+{miss:g} ms per README miss")
 
 
 def test_the_size_to_delete_at_is_where_a_miss_costs_10_ms_here() -> None:
-    cost = {"hit_ms": 1, "miss_ms": 120, "rounds": 3, "bytes": 24 * MB}
+    cost = Cost(1, 120, 3, 24 * MB)
     assert (
         beaker_files_checks.judge_namespace(KEPT, cost, "README").remedy
         == "cron: 0 4 * * * find /d/cache/container_file -name '*.cache' -size +2M -delete"
     )
     assert (
         "-size +1M"
-        in beaker_files_checks.judge_namespace(KEPT, dict(cost, miss_ms=5000), "README").remedy
+        in beaker_files_checks.judge_namespace(KEPT, replace(cost, miss_ms=5000), "README").remedy
     )
 
 
@@ -77,16 +73,7 @@ def test_the_size_to_delete_at_is_where_a_miss_costs_10_ms_here() -> None:
 def test_growth_is_judged_by_number_and_age(
     name: str, files: int, old: int, week: int, severity: Severity, days: int
 ) -> None:
-    counted = {
-        "files": files,
-        "bytes": files * 4096,
-        "old_files": old,
-        "old_bytes": old * 4096,
-        "week_files": week,
-        "oldest_days": 90.0,
-        "complete": True,
-        "places": "/d/container_*",
-    }
+    counted = Growth(files, files * 4096, old, old * 4096, week, 90.0, True, "/d/container_*")
     found = beaker_files_checks.judge_growth(counted, name, 30)
     assert found.severity is severity and found.evidence["new_per_day"] == week // 7
     assert found.remedy.endswith(
@@ -100,7 +87,7 @@ def test_growth_is_judged_by_number_and_age(
         assert "%d are over 30 days old: " % old in found.diagnosis
     assert (
         "%d+ " % files
-        in beaker_files_checks.judge_growth(dict(counted, complete=False), name, 30).diagnosis
+        in beaker_files_checks.judge_growth(replace(counted, complete=False), name, 30).diagnosis
     )
 
 
@@ -114,7 +101,7 @@ def test_growth_is_judged_by_number_and_age(
     ],
 )
 def test_functions_are_called_what_an_admin_calls_them(function: str, name: str) -> None:
-    assert beaker_files_checks.label(function) == name
+    assert label(function) == name
 
 
 def findings(gearbox: Callable[..., Any], ini: Path, *names: str) -> list[Mapping[str, Any]]:
@@ -132,6 +119,7 @@ def findings(gearbox: Callable[..., Any], ini: Path, *names: str) -> list[Mappin
     return found
 
 
+@pytest.mark.alone
 def test_a_large_namespace_is_found_timed_and_gone_after_the_remedy(
     visited: Path, instance: Path, gearbox: Callable[..., Any]
 ) -> None:
@@ -175,7 +163,7 @@ def test_growth_says_what_its_command_frees(
     os.utime(str(index), (0, 0))
 
     def growth() -> list[Finding]:
-        return list(beaker_files_checks.growth.run(Context(load(str(instance)), Deadline(60))))
+        return list(beaker_files_checks.growth.findings(Context(load(str(instance)), Deadline(60))))
 
     for found in growth():
         assert found.severity is Severity.advice and found.evidence["old"] == 150

@@ -116,6 +116,7 @@ def test_too_few_or_wrong_answers_are_no_measurement(given: list[Answer], said: 
         cache_effect.effect_of(given)
 
 
+@pytest.mark.alone
 def test_the_real_application_with_an_empty_and_with_a_large_cache(
     visited: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +125,7 @@ def test_the_real_application_with_an_empty_and_with_a_large_cache(
     before = beaker_tools.listing(visited.parent)
     found = []
     for entries, size in ((0, 0), (4000, 30_000_000)):
-        page = cache_effect.Page("/hg-one", use.region, use.namespace, entries, size)
+        page = cache_effect.Page("README", "/hg-one", use.region, use.namespace, entries, size)
         (asked,) = cache_effect.measure(load(str(visited)), [page], 60)
         found.append(cache_effect.effect_of(asked))
     empty, large = found

@@ -13,6 +13,7 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import cache_effect as probe
 from kallithea_tune.perf_check.caching import cache_effect_checks
+from kallithea_tune.perf_check.caching.beaker_files import Namespace
 from kallithea_tune.perf_check.caching.cache_effect import Effect
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
@@ -83,8 +84,8 @@ def test_few_rounds_are_a_finding_of_low_confidence() -> None:
     )
 
 
-def feeds(entries: int, with_revision: int) -> Mapping[str, Any]:
-    return {"entries": entries, "revision_keys": with_revision, "data_dir": "/d/cache"}
+def feeds(entries: int, with_revision: int) -> Namespace:
+    return Namespace("/d/cache/x", "/d/cache", 9, entries, 0, with_revision, "_f", True)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +100,7 @@ def feeds(entries: int, with_revision: int) -> Mapping[str, Any]:
     ],
 )
 def test_feeds_are_late_where_a_key_has_no_revision(
-    kept: Optional[Mapping[str, Any]], expire: Optional[int], severity: Severity
+    kept: Optional[Namespace], expire: Optional[int], severity: Severity
 ) -> None:
     assert cache_effect_checks.judge_feed_key(kept, expire, "long").severity is severity
 
@@ -113,7 +114,7 @@ def findings(gearbox: Callable[..., Any], ini: Path, name: str) -> dict[str, Map
 def test_a_readme_and_a_feed_are_asked_for(visited: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "MOST", 5)
     context = Context(load(str(visited)), Deadline(120))
-    readme, feed = cache_effect_checks.effect.run(context)
+    readme, feed = cache_effect_checks.effect.findings(context)
     assert (readme.subject, feed.subject) == ("README view", "feed request")
     for found in (readme, feed):
         seen = found.evidence
@@ -130,7 +131,7 @@ def test_what_there_was_no_time_for_is_not_measured(
         probe, "measure", lambda *given: [answers[: 2 * 3 + 2] for answers in measure(*given)]
     )
     monkeypatch.setattr(probe, "MOST", 5)
-    found = list(cache_effect_checks.effect.run(Context(load(str(visited)), Deadline(120))))
+    found = list(cache_effect_checks.effect.findings(Context(load(str(visited)), Deadline(120))))
     assert [(item.severity, item.diagnosis) for item in found] == [
         (Severity.unknown, "not measured: there was time for 2 rounds of 3")
     ] * 2
@@ -149,7 +150,7 @@ def test_a_feed_misses_what_was_pushed_since_it_was_cached_and_the_check_knows(
 @pytest.mark.parametrize(
     "statement, said",
     [
-        ("DELETE FROM repositories", "no repository to ask for"),
+        ("DELETE FROM repositories", "no repository to request"),
         ("DROP TABLE repositories", "not measured"),
     ],
 )

@@ -10,6 +10,12 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import pytest
 
 from kallithea_tune.perf_check.caching import regions_checks
+from kallithea_tune.perf_check.caching.regions import (
+    Backend,
+    recycled,
+    region_of,
+    stray_options,
+)
 from kallithea_tune.perf_check.model import Severity
 
 FILE: Mapping[str, Any] = {
@@ -45,7 +51,7 @@ ACCEPTED = frozenset({"type", "data_dir", "lock_dir", "enabled", "expire", "key_
             "whether the store",
         ),
         ({}, [], ACCEPTED, Severity.advice, "no code of the application uses"),
-        ({"expire": None}, ["README"], ACCEPTED, Severity.warning, "never expires"),
+        ({"expire": None}, ["README"], ACCEPTED, Severity.warning, "never expire"),
         ({"expire": None, "enabled": False}, ["README"], ACCEPTED, Severity.ok, "complete"),
     ],
 )
@@ -56,7 +62,9 @@ def test_a_region_is_judged_by_its_options_and_its_users(
     severity: Severity,
     said: str,
 ) -> None:
-    found = regions_checks.judge_region("long", dict(FILE, **change), functions, accepted)
+    found = regions_checks.judge_region(
+        region_of("long", dict(FILE, **change)), functions, Backend(accepted)
+    )
     assert (found.severity, said in found.diagnosis) == (severity, True), found
     assert bool(found.remedy) == (severity > Severity.unknown)
 
@@ -68,7 +76,7 @@ def test_options_of_regions_that_are_not_listed_are_found() -> None:
         "beaker.cache.data_dir": "/d",
         "x": "y",
     }
-    assert regions_checks.stray_options(settings, {"a": {}}) == ["beaker.cache.b.type"]
+    assert stray_options(settings, ["a"]) == ["beaker.cache.b.type"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,7 @@ def test_the_end_of_workers_is_read_from_the_servers_section(
     server: Mapping[str, str], uwsgi: Mapping[str, str], expected: bool
 ) -> None:
     instance: Any = SimpleNamespace(server=server, sections={"uwsgi": uwsgi})
-    assert regions_checks.recycled(instance) is expected
+    assert recycled(instance) is expected
 
 
 IDS = ("CAC004", "CAC005", "CAC007", "CAC008", "CAC009")

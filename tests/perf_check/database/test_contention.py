@@ -46,6 +46,7 @@ def live(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.alone
 def test_both_journal_modes_are_measured_and_the_file_itself_is_not_touched(live: Path) -> None:
     before = live.read_bytes(), live.stat().st_mtime_ns
     url = f"sqlite:///{live}"
@@ -76,6 +77,7 @@ def test_the_scratch_file_has_the_mode_and_page_size_of_the_live_one(
 
 
 @pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.alone
 def test_a_server_gets_the_load_in_a_table_that_is_dropped(request: Any, server: str) -> None:
     url = request.getfixturevalue(server).url("load")
     found = measure({"there": Target(url)}, 4, 3.0, LENGTHS)["there"]
@@ -83,6 +85,7 @@ def test_a_server_gets_the_load_in_a_table_that_is_dropped(request: Any, server:
     assert len(found["writes"]) >= 4 and not found["errors"] and not tables(url)
 
 
+@pytest.mark.alone
 def test_writers_that_wait_longer_than_the_busy_timeout_fail_and_are_counted(
     tmp_path: Path,
 ) -> None:

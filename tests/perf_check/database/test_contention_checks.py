@@ -179,6 +179,7 @@ def compare(gearbox: Callable[..., Any], instance: Path, tmp_path: Path) -> Call
 
 
 @pytest.mark.parametrize("server, name", [("postgresql", "PostgreSQL"), ("mariadb", "MariaDB")])
+@pytest.mark.alone
 def test_another_engine_is_set_beside_this_one(
     compare: Callable[..., Any], request: Any, server: str, name: str, tmp_path: Path
 ) -> None:
@@ -191,6 +192,7 @@ def test_another_engine_is_set_beside_this_one(
     assert engine.password not in done.stdout + done.stderr
 
 
+@pytest.mark.alone
 def test_a_sqlite_file_elsewhere_can_be_compared_and_need_not_exist(
     compare: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -157,6 +157,7 @@ def test_growth_is_that_of_the_last_week_not_of_a_first_import(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ("sqlite", *SERVERS))
+@pytest.mark.alone
 def test_an_index_on_the_date_ends_the_sort_of_the_journal(
     name: str, request: Any, tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ esac
 )
 
 
+@pytest.mark.alone
 def test_kallitheas_reader_waits_for_nothing_and_not_once_the_missing_line_is_added(
     long: Path, tmp_path: Path
 ) -> None:
