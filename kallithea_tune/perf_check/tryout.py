@@ -151,7 +151,7 @@ def _visited(
                 )
             )
         except visit.DoesNotLoad as error:
-            said = after.redactor.text(f"{error.kind}: {error.said}")
+            said = after.redactor.text(f"{error.kind}: {error.message}")
             if changed:
                 return [Comparison("the application", "loads", said, "worse")]
             return [Comparison("the application", said, "not tried", "unknown")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
@@ -12,6 +12,9 @@ from kallithea_tune.static_export.freshness import compare
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.plan import Served
 from kallithea_tune.static_export.references import check_complete, unreferenced
+
+if TYPE_CHECKING:
+    from kallithea_tune.app.visit import Answer
 
 SECONDS = 60.0  # for loading the application
 SWITCH = "serve_static"
@@ -81,24 +84,29 @@ def roots_of(instance: Instance) -> tuple[str, ...]:
         instance,
         "/_admin/login",
         {SWITCH: "true"},
-        "kallithea_tune.static_export.source:roots_here",
+        roots_here,
     )
-    if not answer.prepared:
+    roots = answer.result_of(roots_here)
+    if not roots:
         raise ConfigError(
             f"the application behind {instance.uri} serves no static files that could be exported"
         )
-    return tuple(answer.prepared)
+    return tuple(roots)
 
 
 def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int:
     """Ask the application itself for a file, with `settings` in place of its own; return the status
     of its answer.
     """
-    status: int = _ask(instance, "/" + path, settings).status
-    return status
+    return _ask(instance, "/" + path, settings).status
 
 
-def _ask(instance: Instance, path: str, settings: Mapping[str, str], prepare: str = "") -> Any:
+def _ask(
+    instance: Instance,
+    path: str,
+    settings: Mapping[str, str],
+    prepare: Optional[Callable[[], list[str]]] = None,
+) -> Answer:
     from kallithea_tune.app.visit import DoesNotLoad, Request, visit
 
     try:
@@ -106,7 +114,9 @@ def _ask(instance: Instance, path: str, settings: Mapping[str, str], prepare: st
             instance, [Request(path, prepare=prepare)], SECONDS, settings=settings
         ).answers[0]
     except DoesNotLoad as error:
-        raise ConfigError(f"the application does not load ({error.kind}: {error.said})") from None
+        raise ConfigError(
+            f"the application does not load ({error.kind}: {error.message})"
+        ) from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be asked: {error}") from None
     if not answer.status:

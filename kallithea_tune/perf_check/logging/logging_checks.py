@@ -166,11 +166,11 @@ def lines(context: Context) -> Iterator[Finding]:
     is not counted.
     """
     from kallithea_tune.app.visit import Request, visit
+    from kallithea_tune.perf_check.logging.log_lines import start, stop
 
     found = configured_levels(context)
     if not loud(found):
         return
-    counting = "kallithea_tune.perf_check.logging.log_lines:"
     levels = {
         "sqlalchemy.engine" if name == ECHO else name: level
         for name, level in found.items()
@@ -182,12 +182,12 @@ def lines(context: Context) -> Iterator[Finding]:
         context.instance,
         [
             Request(page),
-            Request(page, prepare=counting + "start", arguments=arguments),
-            Request(page, prepare=counting + "stop"),
+            Request(page, prepare=start, arguments=arguments),
+            Request(page, prepare=stop),
         ],
         max(context.deadline.left, 10.0),
     )
-    counted = seen.answers[2].prepared
+    counted = seen.answers[2].result_of(stop)
     if not counted:
         raise NotMeasured("the time was over before the pages were seen")
     yield judge_lines(counted["lines"], counted["most"], quieter(loud(found)))
