@@ -108,6 +108,17 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
+def megabytes(count: float) -> str:
+    """Write bytes as an admin reads them: ``12.3 MB``, ``4.56 GB``."""
+    return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+
+
+def first_of(names: Sequence[str], limit: int = 2) -> str:
+    """Return the first of many names: ``a, b and 3 more``."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
 def _entry(key: str, value: Any) -> str:
     unit = ""
     for suffix, name in _UNITS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import importlib
 import typing
 from collections import abc
@@ -79,6 +80,7 @@ def load(kind: Any, value: Any) -> Any:
     return float(value) if kind is float else value
 
 
+@functools.lru_cache(maxsize=None)
 def hints(annotated: Any) -> Mapping[str, Any]:
     """Return the types that a function, a dataclass or a named tuple is annotated with."""
     found: dict[str, Any] = typing.get_type_hints(annotated, localns=_GENERIC)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from beaker.cache import Cache
 
 # A larger namespace is not written: it is measured at this size, and costs at least as much.
-MOST_BYTES = 32 * 1024 * 1024
+MOST_MB = 32
+MOST_BYTES = MOST_MB * 1024 * 1024
 # Key, times and pickle's own opcodes of one entry.
 _ENTRY_BYTES = 60
 _LIFETIME = 604800

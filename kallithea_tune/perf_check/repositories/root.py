@@ -4,30 +4,44 @@ file.
 
 from __future__ import annotations
 
-from kallithea_tune.config.instance import Instance
+from dataclasses import dataclass
+
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 
+QUERY_SECONDS = 10.0
 
-def repositories_root(instance: Instance, seconds: float = 10.0) -> str:
-    """Return the directory that holds the repositories, as the row ``paths``, ``/`` of the table
-    ``ui`` says.
 
-    Asked in a child, since a database may hang. Raises NotMeasured in one sentence when the
-    database does not say, ConfigError when its URL cannot be used. Several checks want it:
-    ``context.once("repositories root", ...)``.
+@dataclass(frozen=True)
+class RepositoriesRoot:
+    """The directory that contains the repositories."""
+
+    path: str
+
+    @property
+    def examined(self) -> Examined:
+        """The one directory."""
+        return Examined(1, 1, "directory")
+
+
+@measurement(needs=("database",))
+def repositories_root(context: Context) -> RepositoriesRoot:
+    """Read the directory of the repositories from the row ``paths``, ``/`` of the table ``ui``.
+
+    The query runs in a child process, since a database may hang. Raises NotMeasured in one sentence
+    when it fails or there is no such row, ConfigError when the URL of the database is unusable.
     """
-    instance.engine()
-    found: str = child.call(
-        "kallithea_tune.perf_check.repositories.root:ask", seconds, url=instance.database_url
+    context.instance.engine()
+    return RepositoriesRoot(
+        child.call(root_in_database, QUERY_SECONDS, url=context.instance.database_url)
     )
-    return found
 
 
-def ask(url: str) -> str:
-    """Return the directory from the database of `url`; for a child."""
+def root_in_database(url: str) -> str:
+    """Return the directory that the database at `url` has; for a child process."""
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,13 +50,13 @@ def ask(url: str) -> str:
     )
     try:
         with read_only_engine(url).connect() as connection:
-            found = connection.execute(statement).scalar()
+            path = connection.execute(statement).scalar()
     except SQLAlchemyError as error:
         raise NotMeasured(
-            f"where the repositories are is not known: {explained(error, url)}"
+            f"the directory of the repositories is unknown: {explained(error, url)}"
         ) from None
-    if not found:
+    if not path:
         raise NotMeasured(
-            "where the repositories are is not known: no row 'paths', '/' in the table ui"
+            "the directory of the repositories is unknown: the table ui has no row 'paths', '/'"
         )
-    return str(found)
+    return str(path)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.repositories import survey_checks
+from kallithea_tune.perf_check.repositories.survey import survey
 from kallithea_tune.perf_check.serving import hg_heads
 from kallithea_tune.system import child
 
@@ -38,17 +38,13 @@ class RequestSizes:
         return Examined(len(self.heads), self.total, "Mercurial repositories")
 
 
-@measurement(seconds=survey_checks.SECONDS, needs=("database",))
+@measurement(needs=("database",), uses=(survey,))
 def request_sizes(context: Context) -> RequestSizes:
     """Count the heads of Mercurial repositories, the largest first, and find the largest one."""
-    found = survey_checks.survey(context)
-    names = [str(facts["name"]) for facts in survey_checks.examined(found, "hg")]
+    surveyed = context.measure(survey)
+    names = [repository.name for repository in surveyed.hg]
     within = min(HEADS_SECONDS, max(0.2, context.deadline.left))
-    heads = child.call(hg_heads.count, within + 5, root=found["root"], names=names, within=within)
-    measured = [
-        LargestRepository(str(facts["name"]), int(facts["bytes"]))
-        for facts in found["examined"]
-        if "bytes" in facts
-    ]
+    heads = child.call(hg_heads.count, within + 5, root=surveyed.root, names=names, within=within)
+    measured = [LargestRepository(name, size) for name, size in surveyed.sizes.items()]
     largest = max(measured, key=lambda repository: repository.bytes, default=None)
     return RequestSizes(heads, len(names), largest)

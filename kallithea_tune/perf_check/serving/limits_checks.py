@@ -7,13 +7,13 @@ from typing import Iterator, Mapping
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.serving.limits import (
     LargestRepository,
     RequestSizes,
     request_sizes,
 )
 from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
+from kallithea_tune.text import megabytes
 
 TEMPLATE_HEADERS, TEMPLATE_BODY, TEMPLATE_SECONDS = 65535, 107374182400, 3600
 TEMPLATE = (

@@ -9,11 +9,11 @@ from typing import Any, Iterator, Mapping
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.storage import disk
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT, places
 from kallithea_tune.system import child
 from kallithea_tune.system.scratch import scratch
+from kallithea_tune.text import megabytes
 
 MANY_BYTES, OLD_DAYS = 1e9, 30
 SOURCE = "kallithea/controllers/files.py, archivefile"

@@ -12,10 +12,10 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.root import repositories_root
-from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.storage import directories
 from kallithea_tune.perf_check.storage.directories import ESSENTIAL, Place
 from kallithea_tune.system.mounts import MEMORY, NETWORK, Mount
+from kallithea_tune.text import megabytes
 
 JUDGEMENT = "our judgement"
 SECONDS = 0.5
@@ -68,7 +68,7 @@ def places(context: Context) -> dict[str, Place]:
 
 def root(context: Context) -> str:
     """Return the directory of the repositories, asked for once in a run."""
-    found: str = context.once("repositories root", lambda: repositories_root(context.instance))
+    found: str = context.measure(repositories_root).path
     return found
 
 

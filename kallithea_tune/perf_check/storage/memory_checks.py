@@ -9,9 +9,9 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database import server_checks
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories.survey_checks import megabytes
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT, places
 from kallithea_tune.system import child
+from kallithea_tune.text import megabytes
 
 SWAPPED_BYTES, PRESSURE_PERCENT = 1e6, 10.0
 LOCAL = (None, "", "localhost", "127.0.0.1", "::1")
