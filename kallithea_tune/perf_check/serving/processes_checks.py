@@ -9,7 +9,7 @@ from typing import Any, Iterator, Mapping, Optional
 
 from kallithea_tune.config.wsgi_server import Server, server_of
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.server_checks import survey
+from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving import page_times_checks
@@ -178,7 +178,8 @@ def load(context: Context) -> Iterator[Finding]:
     real ones take longer, and page views are not in the log, so that this is a lower limit. More
     than seven tenths of the processes is advice.
     """
-    acts = survey(context).get("log", {}).get("busiest_minute")
+    log = context.measure(database_facts).log
+    acts = log.busiest_minute if log else None
     seen = page_times_checks.visited(context)
     # The first imports what the following ones need not.
     pulls = [
