@@ -8,8 +8,9 @@ from typing import Iterator
 
 from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.database.facts import DatabaseFacts
+from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.load import BusiestMinute, busiest_minute
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
 from kallithea_tune.perf_check.serving.processes import Processes, processes
 from kallithea_tune.perf_check.serving.processes_checks import set_processes
@@ -24,13 +25,13 @@ BUSY = 0.7
     "WEB010",
     "serving-load",
     "Processes against the busiest minute",
-    measures=(busiest_minute, visits, server_settings, processes),
+    measures=(database_facts, visits, server_settings, processes),
     threshold=f"{BUSY:g} of the processes",
     source="queueing theory, M/M/1; limit: our judgement",
     tags=("probe", "app"),
 )
 def load(
-    busiest: BusiestMinute, visited: Visits, settings: ServerSettings, running: Processes
+    database: DatabaseFacts, visited: Visits, settings: ServerSettings, running: Processes
 ) -> Iterator[Finding]:
     """Judge how many processes the busiest minute needs if each action is the smallest pull."""
     # The first pull imports modules, which the others need not.
@@ -41,8 +42,8 @@ def load(
     ]
     if not pull_ms:
         raise NotMeasured("there is no repository to pull from, or no time was left")
-    if busiest.actions:
-        yield judge_load(settings.server, running, busiest.actions, max(pull_ms))
+    if database.log:
+        yield judge_load(settings.server, running, database.log.busiest_minute, max(pull_ms))
 
 
 def judge_load(server: Server, running: Processes, actions: int, pull_ms: float) -> Finding:

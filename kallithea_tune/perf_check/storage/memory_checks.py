@@ -6,7 +6,7 @@ import os
 from typing import Any, Iterator, Mapping
 
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.database import server_checks
+from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT, places
@@ -186,7 +186,7 @@ def _database(context: Context) -> dict[str, int]:
 
     try:
         if make_url(context.instance.database_url).host in LOCAL:
-            return {"database": server_checks.size(server_checks.survey(context))}
+            return {"database": context.measure(database_facts).size_bytes}
     except (NotMeasured, TuneError, ValueError):
         pass  # DB000 says so.
     return {}
