@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 WIDTH = 80
 

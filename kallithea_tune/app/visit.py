@@ -1,6 +1,4 @@
-"""Loads the application in a child process and asks it for pages, with everything it would write
-kept in scratch.
-"""
+"""Loads the application in a child process, confined to scratch space, and sends it requests."""
 
 from __future__ import annotations
 
@@ -10,8 +8,8 @@ import re
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cast
 
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
@@ -24,12 +22,14 @@ from kallithea_tune.system import child, typed_json
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.scratch import scratch
 
+T = TypeVar("T")
+WsgiApp = Callable[..., Iterable[bytes]]
+
 _STORES = re.compile(r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>data_dir|lock_dir|type)$")
-# What a busy machine may take to load the application, which is no part of what the requests may
-# take.
+# Loading the application on a busy machine does not count against the time for the requests.
 LOAD_SECONDS = 15.0
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
-# What would reach others: mail about errors, the message queue.
+# Settings that would reach others: mail about errors, the message queue.
 _SILENT = {
     "email_to": "",
     "trace_errors.error_email": "",
@@ -40,41 +40,38 @@ _SILENT = {
 
 
 class DoesNotLoad(NotMeasured):
-    """The application could not be loaded; `kind` is the exception it ended with and `said` its
-    words.
-    """
+    """The application could not be loaded: `kind` of exception and first line of its `message`."""
 
-    def __init__(self, kind: str, said: str) -> None:
+    def __init__(self, kind: str, message: str) -> None:
         super().__init__("the application does not load")
-        self.kind, self.said = kind, said
+        self.kind, self.message = kind, message
 
 
 @dataclass(frozen=True)
 class Request:
-    """A GET request; `keep` keeps the body of its answer.
+    """A GET request; with `keep` its answer includes the body.
 
-    `prepare` names a ``module:function`` to call before it (inside the child, untimed) with
-    `arguments` (as JSON has them). `walk` names one to call in its place, with the `Browser` and
-    `path` before the `arguments`.
+    `prepare` is a function of a module that the child calls, untimed, with `arguments` before the
+    request. `walk` is called in place of the request, with the `Browser` and `path` before the
+    `arguments`. Arguments and results are converted by the annotations of the function.
     """
 
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     keep: bool = False
-    prepare: str = ""
-    walk: str = ""
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Optional[Callable[..., object]] = None
+    walk: Optional[Callable[..., object]] = None
+    arguments: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request got: the last status, headers (lower case) and bytes, and the milliseconds of
-    every round.
+    """The answer to a request: status, headers (lower case) and size of the last round.
 
-    `body` is the last one, where the request wanted it kept. `statements` is how many SQL
-    statements the last round sent, in `sql_ms` milliseconds; `failed` the exception that came
-    instead of an answer. `prepared` is what the last call of its `prepare` or `walk` returned.
-    Status 0 and no times where the time was over before it was asked.
+    `ms` has the milliseconds of every round. `body` is filled where the request had `keep`.
+    `statements` is the number of SQL statements of the last round, which took `sql_ms`
+    milliseconds; `failed` is the exception raised in place of an answer. `prepared` is what the
+    request's `prepare` or `walk` returned last. Status 0 and no times mean that time ran out first.
     """
 
     path: str
@@ -86,15 +83,23 @@ class Answer:
     statements: int = 0
     sql_ms: float = 0.0
     failed: str = ""
-    prepared: Any = None
+    prepared: object = None
+
+    def result_of(self, function: Callable[..., T]) -> T:
+        """Return what `function`, the `prepare` or `walk` of the request, returned in the child.
+
+        Raises NotMeasured where there was no time left for the request.
+        """
+        if not self.ms:
+            raise NotMeasured("there was no time left for this request")
+        return cast(T, self.prepared)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One life of the application: how long it took to load, and its answers in the order of the
-    requests.
+    """One life of the application: how long it took to load, and its answers to the requests.
 
-    `signed_in` says that pages asked for a login and were read as the first admin; `refused` names
+    `signed_in` tells that pages required a login and were read as the first admin; `refused` lists
     what the application tried to write outside the scratch directory.
     """
 
@@ -104,6 +109,35 @@ class Visit:
     answers: tuple[Answer, ...]
 
 
+@dataclass(frozen=True)
+class Order:
+    """What the child is asked to do; `seconds` limit the requests, and `settings` are overrides."""
+
+    location: str
+    changes: Changes
+    directory: str
+    requests: tuple[Request, ...]
+    rounds: int
+    seconds: float
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """Why the application did not load, see `DoesNotLoad`."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the child reports: one of the two."""
+
+    visit: Optional[Visit] = None
+    failure: Optional[LoadFailure] = None
+
+
 def visit(
     instance: Instance,
     requests: Sequence[Request],
@@ -111,50 +145,55 @@ def visit(
     rounds: int = 1,
     settings: Optional[Mapping[str, str]] = None,
 ) -> Visit:
-    """Load the application and send it `requests`, the whole list `rounds` times, within `seconds`
-    of its start.
+    """Load the application and send it all `requests`, `rounds` times over, within `seconds`.
 
-    `settings` override the application's. Sessions and caches live in a scratch directory inside
-    cache_dir, so that they cost what they cost there; the database is read-only; nothing is mailed
-    or queued. Raises DoesNotLoad, or NotMeasured when the child dies or does not come back.
+    The time starts when the application has loaded. `settings` override the application's. Sessions
+    and caches live in a scratch directory inside cache_dir, so that they cost what they cost there;
+    the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or NotMeasured when
+    the child dies or does not answer.
     """
     sqlite_path = sqlite_file(instance.database_url)
     if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
         raise DoesNotLoad("OperationalError", f"the SQLite file {sqlite_path} does not exist")
-    with scratch(
-        _existing(instance.directory("cache_dir") or os.path.dirname(instance.path))
-    ) as directory:
-        # The child stops in time by itself; it is killed, and all answers are lost, only where it
-        # hangs.
-        result = child.call(
-            "kallithea_tune.app.visit:visit_here",
-            LOAD_SECONDS + seconds * 1.2 + 1,
-            location=f"{instance.path}#{instance.name}",
-            changes=instance.changes,
-            directory=directory,
-            requests=[vars(request) for request in requests],
-            rounds=rounds,
-            within=seconds * 0.9,
-            settings=dict(settings or {}),
+    cache_dir = instance.directory("cache_dir") or os.path.dirname(instance.path)
+    with scratch(_existing(cache_dir)) as directory:
+        order = Order(
+            f"{instance.path}#{instance.name}",
+            instance.changes,
+            directory,
+            tuple(requests),
+            rounds,
+            seconds * 0.9,
+            dict(settings or {}),
         )
-    if "kind" in result:
-        raise DoesNotLoad(result["kind"], result["said"])
-    answers = tuple(Answer(**dict(answer, ms=tuple(answer["ms"]))) for answer in result["answers"])
-    return Visit(result["start_ms"], result["signed_in"], tuple(result["refused"]), answers)
+        # The child stops in time by itself. It is killed, and all answers are lost, only if it
+        # hangs.
+        outcome = child.call(visit_here, LOAD_SECONDS + seconds * 1.2 + 1, order=order)
+    if outcome.failure:
+        raise DoesNotLoad(outcome.failure.kind, outcome.failure.message)
+    assert outcome.visit
+    answers = map(_with_typed_result, requests, outcome.visit.answers)
+    return replace(outcome.visit, answers=tuple(answers))
+
+
+def _with_typed_result(request: Request, answer: Answer) -> Answer:
+    function = request.walk or request.prepare
+    if function is None or not answer.ms:
+        return answer
+    kind = typed_json.hints(function).get("return", object)
+    return replace(answer, prepared=typed_json.load(kind, answer.prepared))
 
 
 def _existing(path: str) -> str:
-    """Return `path` or its nearest ancestor that exists: a fresh instance has no cache_dir yet."""
+    """Return `path` or its nearest existing ancestor: a fresh instance has no cache_dir yet."""
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
 
 
 def repositories(instance: Instance) -> dict[str, str]:
-    """Return the name of the most recently changed repository of each type (``hg``, ``git``),
-    public ones first.
-    """
+    """Return the latest changed repository of each type (``hg``, ``git``), public ones first."""
     import sqlalchemy
 
     statement = sqlalchemy.text(
@@ -169,8 +208,9 @@ def repositories(instance: Instance) -> dict[str, str]:
 
 
 def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return the settings that keep caches, sessions, archives, mail and tasks of the application
-    in `directory`.
+    """Return the settings that keep what the application writes in `directory`, and silence it.
+
+    That is caches, sessions, archives, compiled templates, mail and tasks.
     """
     changed = {"cache_dir": directory, "archive_cache_dir": os.path.join(directory, "archives")}
     changed.update({key: value for key, value in _SILENT.items() if key in settings})
@@ -179,97 +219,89 @@ def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
     for key, value in settings.items():
         match = _STORES.match(key)
         if match and match["what"] == "type":
-            # A store elsewhere (memcached, database) would hold our sessions and entries among the
-            # real ones.
+            # In a shared store (memcached, database) our sessions and entries would mix with real
+            # ones.
             changed[key] = value if value in _LOCAL_STORES else "file"
         elif match:
             changed[key] = os.path.join(directory, key)
     return changed
 
 
-class _Words(logging.Handler):
-    """Keeps what the application logs as errors: it says there why it calls sys.exit."""
+class _ErrorLog(logging.Handler):
+    """Keeps what the application logs as errors, among it the reason for calling sys.exit."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
-        self.said: list[str] = []
+        self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(" ".join(record.getMessage().split()))
+        self.messages.append(" ".join(record.getMessage().split()))
 
 
-def visit_here(
-    location: str,
-    changes: Changes,
-    directory: str,
-    requests: Sequence[Mapping[str, Any]],
-    rounds: int,
-    within: float,
-    settings: Mapping[str, str],
-) -> dict[str, Any]:
-    """Do the work of `visit` in this process, which is never the same again: for `probes.child`
-    only.
-    """
+def visit_here(order: Order) -> Outcome:
+    """Do the work of `visit` in this process, which cannot be used for anything else afterwards."""
     sys.dont_write_bytecode = True
-    tempfile.tempdir = os.environ["TMPDIR"] = directory
+    tempfile.tempdir = os.environ["TMPDIR"] = order.directory
     os.environ["GIT_OPTIONAL_LOCKS"] = "0"
-    refused = confine(directory)
-    words = _Words()
-    logging.getLogger().addHandler(words)
-    instance = load(location, changes)
+    refused = confine(order.directory)
+    log = _ErrorLog()
+    logging.getLogger().addHandler(log)
+    instance = load(order.location, order.changes)
+    settings = {**sandboxed(instance.settings, order.directory), **order.settings}
     began = time.perf_counter()
     try:
-        app = _application(instance, {**sandboxed(instance.settings, directory), **settings})
+        app = _application(instance, settings)
     except NotMeasured:
         raise
     except (Exception, SystemExit) as error:
         _raise_if_locked(error)
-        said = str(error).strip().split("\n")[0]
-        if isinstance(error, SystemExit) and (words.said or said.isdigit()):
-            said = " ".join(words.said)
-        return {"kind": type(error).__name__, "said": said}
+        return Outcome(failure=_failure(error, log.messages))
     start_ms = (time.perf_counter() - began) * 1000
-    end = time.monotonic() + within
-    browser, statements = Browser(app, instance), _Statements()
-    answers: list[dict[str, Any]] = [
-        dict(vars(Answer(request["path"])), ms=[]) for request in requests
-    ]
-    # Every answer is lost where the last comes too late, so none is asked for that may take longer
-    # than what is left.
+    browser = Browser(app, instance)
+    answers = _answers(browser, order)
+    _close()
+    return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), answers))
+
+
+def _failure(error: BaseException, logged: Sequence[str]) -> LoadFailure:
+    message = str(error).strip().split("\n")[0]
+    if isinstance(error, SystemExit) and (logged or message.isdigit()):
+        message = " ".join(logged)
+    return LoadFailure(type(error).__name__, message)
+
+
+def _answers(browser: Browser, order: Order) -> tuple[Answer, ...]:
+    end, statements = time.monotonic() + order.seconds, _Statements()
+    answers = [Answer(request.path) for request in order.requests]
+    # All answers are lost when the last one comes too late, so a request is not sent when it may
+    # take longer than the time that is left.
     last = 0.0
-    for _ in range(rounds):
-        for request, answer in zip(requests, answers):
+    for _ in range(order.rounds):
+        for number, request in enumerate(order.requests):
             began = time.monotonic()
             if began + last < end:
-                _ask(browser, statements, request, answer)
+                answers[number] = _send(browser, statements, request, answers[number])
                 last = time.monotonic() - began
-    _close()
-    return {
-        "start_ms": start_ms,
-        "signed_in": browser.signed_in,
-        "refused": refused,
-        "answers": answers,
-    }
+    return tuple(answers)
 
 
-def _application(instance: Instance, settings: Mapping[str, str]) -> Callable[..., Any]:
-    """Make the WSGI application of the ini file, filters included, with `settings` instead of its
-    own.
-    """
+def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
+    """Make the WSGI application of the ini file, filters included, with `settings` as overrides."""
     from sqlalchemy.engine import Engine
     from sqlalchemy.engine.url import make_url
 
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
-    whole, inner = contexts(instance)
+    outer, inner = contexts(instance)
     if inner.protocol != "paste.app_factory":
         raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
-    app: Callable[..., Any] = whole.create()
-    # What a pull leaves in the database and calls in extensions.py is no part of a measurement.
+    app: WsgiApp = outer.create()
+    # What a pull writes to the database and calls in extensions.py does not belong to a
+    # measurement.
     hooks = sys.modules.get("kallithea.lib.hooks")
     if hooks is not None:
-        hooks.log_pull_action = lambda *words, **named: 0  # type: ignore[attr-defined]
+        vars(hooks)["log_pull_action"] = lambda *args, **kwargs: 0
     return app
 
 
@@ -278,36 +310,42 @@ def _raise_if_locked(error: BaseException) -> None:
         raise NotMeasured("the SQLite file was locked by another process for two seconds")
 
 
-def _ask(
-    browser: Browser, statements: _Statements, request: Mapping[str, Any], answer: dict[str, Any]
-) -> None:
-    if request["walk"]:
+def _send(browser: Browser, statements: _Statements, request: Request, answer: Answer) -> Answer:
+    if request.walk:
+        arguments = _arguments(request.walk, request)
         began = time.perf_counter()
-        answer["prepared"] = typed_json.resolve(request["walk"])(
-            browser, request["path"], **request["arguments"]
-        )
-        answer["ms"].append((time.perf_counter() - began) * 1000)
-        return
-    if request["prepare"]:
-        answer["prepared"] = typed_json.resolve(request["prepare"])(**request["arguments"])
+        result = typed_json.dump(request.walk(browser, request.path, **arguments))
+        ms = (time.perf_counter() - began) * 1000
+        return replace(answer, prepared=result, ms=(*answer.ms, ms))
+    result = None
+    if request.prepare:
+        result = typed_json.dump(request.prepare(**_arguments(request.prepare, request)))
     statements.count, statements.ms = 0, 0.0
-    reply = browser.get(request["path"], request["headers"])
-    answer["ms"].append(reply.ms)
-    answer.update(
-        status=reply.status,
-        headers=reply.headers,
-        size=len(reply.body),
-        failed=reply.failed,
-        statements=statements.count,
-        sql_ms=statements.ms,
-        body=reply.body.decode("utf-8", "replace") if request["keep"] else "",
+    reply = browser.get(request.path, request.headers)
+    return Answer(
+        request.path,
+        reply.status,
+        reply.headers,
+        len(reply.body),
+        reply.body.decode("utf-8", "replace") if request.keep else "",
+        (*answer.ms, reply.ms),
+        statements.count,
+        statements.ms,
+        reply.failed,
+        result,
     )
 
 
+def _arguments(function: Callable[..., object], request: Request) -> dict[str, object]:
+    kinds = typed_json.hints(function)
+    return {
+        name: typed_json.load(kinds.get(name, object), value)
+        for name, value in request.arguments.items()
+    }
+
+
 class _Statements:
-    """Counts and times what any SQLAlchemy engine of this process sends; fetching of rows is no
-    part of it.
-    """
+    """Counts and times the statements of SQLAlchemy engines in this process, without fetching."""
 
     def __init__(self) -> None:
         from sqlalchemy import event
@@ -317,16 +355,16 @@ class _Statements:
         event.listen(Engine, "before_cursor_execute", self._before)
         event.listen(Engine, "after_cursor_execute", self._after)
 
-    def _before(self, *_: Any) -> None:
+    def _before(self, *_: object) -> None:
         self._began = time.perf_counter()
 
-    def _after(self, *_: Any) -> None:
+    def _after(self, *_: object) -> None:
         self.count += 1
         self.ms += (time.perf_counter() - self._began) * 1000
 
 
 def _close() -> None:
-    """Close the database's files, so that SQLite removes the ones it made beside a WAL database."""
+    """Close the database, so that SQLite removes the files that it made beside one in WAL mode."""
     import gc
 
     from sqlalchemy.engine import Engine

@@ -108,7 +108,7 @@ def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) 
         ).answers
     except visit.DoesNotLoad as error:
         raise TuneError(
-            f"the application does not start on the {name}: {error.kind} {error.said}"
+            f"the application does not start on the {name}: {error.kind} {error.message}"
         ) from None
     except NotMeasured as error:
         raise TuneError(f"the application could not be asked on the {name}: {error}") from None

@@ -147,7 +147,7 @@ def _visited(
                 )
             )
         except visit.DoesNotLoad as error:
-            message = after.redactor.text(f"{error.kind}: {error.said}")
+            message = after.redactor.text(f"{error.kind}: {error.message}")
             if changed:
                 return [Comparison("the application", "loads", message, "worse")]
             return [Comparison("the application", message, "not tried", "unknown")]

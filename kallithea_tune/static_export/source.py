@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
 from kallithea_tune.app.package import distribution, package_directory
 from kallithea_tune.config.instance import Instance
@@ -76,13 +76,14 @@ def roots_of(instance: Instance) -> tuple[str, ...]:
         instance,
         "/_admin/login",
         {SWITCH: "true"},
-        "kallithea_tune.static_export.source:roots_here",
+        roots_here,
     )
-    if not answer.prepared:
+    roots = answer.result_of(roots_here)
+    if not roots:
         raise ConfigError(
             f"the application {instance.uri} serves no static files that could be exported"
         )
-    return tuple(answer.prepared)
+    return tuple(roots)
 
 
 def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int:
@@ -91,7 +92,10 @@ def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int
 
 
 def _request(
-    instance: Instance, path: str, settings: Mapping[str, str], prepare: str = ""
+    instance: Instance,
+    path: str,
+    settings: Mapping[str, str],
+    prepare: Optional[Callable[[], list[str]]] = None,
 ) -> Answer:
     from kallithea_tune.app.visit import DoesNotLoad, Request, visit
 
@@ -99,7 +103,9 @@ def _request(
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
-        raise ConfigError(f"the application does not load ({error.kind}: {error.said})") from None
+        raise ConfigError(
+            f"the application does not load ({error.kind}: {error.message})"
+        ) from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None
     if not answer.status:

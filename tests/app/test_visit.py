@@ -5,6 +5,7 @@ changed.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from pathlib import Path
 from typing import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from kallithea_tune.app import visit
 from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
 
 
 def _tree(root: Path) -> dict[str, str]:
@@ -74,10 +76,34 @@ def application(environ, start_response):
     return [b"", environ.get("CONTENT_TYPE", "").encode() + body]
 """
 
+WALKER = """
+from typing import NamedTuple, Tuple
+
+class Word(NamedTuple):
+    text: str
+    times: int
+
+class Walk(NamedTuple):
+    status: int
+    method: str
+    body: str
+    arrived: Tuple[int, ...]
+
+def walk(browser, path, word: Word) -> Walk:
+    arrived = []
+    reply = browser.send(
+        path,
+        {"Content-Type": "text/toy"},
+        (word.text * word.times).encode(),
+        lambda: arrived.append(1),
+    )
+    return Walk(reply.status, reply.headers["x-method"], reply.body.decode(), tuple(arrived))
+"""
+
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """An application that does as it is told; returns its ini file."""
+    """A configurable application; returns its ini file."""
     (tmp_path / "toy_application.py").write_text(TOY)
     monkeypatch.syspath_prepend(str(tmp_path))
     path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
@@ -100,24 +126,28 @@ def test_an_exception_is_an_answer_of_500_that_says_what(toy: Callable[[str], Pa
 
 
 @pytest.mark.parametrize(
-    "start, kind, said",
+    "start, kind, message",
     [("exit", "SystemExit", "the toy is broken"), ("raise", "ValueError", "no toy")],
 )
 def test_what_does_not_load_says_why(
-    toy: Callable[[str], Path], start: str, kind: str, said: str
+    toy: Callable[[str], Path], start: str, kind: str, message: str
 ) -> None:
     with pytest.raises(visit.DoesNotLoad) as raised:
         visit.visit(load(str(toy(start))), [visit.Request("/")], 60)
-    assert (raised.value.kind, raised.value.said) == (kind, said)
+    assert (raised.value.kind, raised.value.message) == (kind, message)
 
 
 def test_a_walk_has_the_browser_to_itself(toy: Callable[[str], Path]) -> None:
-    (toy("").parent / "walker.py").write_text(
-        "def walk(browser, path, word):\n"
-        "    reply = browser.send(path, {'Content-Type': 'text/toy'}, word.encode(), lambda: came.append(1))\n"
-        "    return [reply.status, reply.headers['x-method'], reply.body.decode(), came]\n"
-        "came = []\n"
-    )
-    request = visit.Request("/post", walk="walker:walk", arguments={"word": "teddy"})
-    (answer,) = visit.visit(load(str(toy(""))), [request], 60).answers
-    assert answer.prepared == [200, "POST", "text/toyteddy", [1]] and answer.status == 0
+    ini = toy("")
+    (ini.parent / "walker.py").write_text(WALKER)
+    walk: Callable[..., object] = importlib.import_module("walker").walk
+    request = visit.Request("/post", walk=walk, arguments={"word": {"text": "teddy", "times": 2}})
+    (answer,) = visit.visit(load(str(ini)), [request], 60).answers
+    # The word arrives as the named tuple that the function takes, and the walk comes back as one.
+    assert answer.result_of(walk) == (200, "POST", "text/toyteddyteddy", (1,))
+    assert type(answer.result_of(walk)).__name__ == "Walk" and answer.status == 0
+
+
+def test_a_request_without_time_has_no_result() -> None:
+    with pytest.raises(NotMeasured, match="no time left"):
+        visit.Answer("/").result_of(os.getpid)

@@ -165,7 +165,7 @@ def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[l
 def _request(page: Page, state: str) -> visit.Request:
     return visit.Request(
         page.path,
-        prepare="kallithea_tune.perf_check.caching.cache_effect:put_into",
+        prepare=put_into,
         arguments={
             "state": state,
             "region": page.region,

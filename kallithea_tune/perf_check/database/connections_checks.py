@@ -1,192 +1,126 @@
-"""How Kallithea's pool of connections and the server's limits and memory fit together."""
+"""How Kallithea's pool of connections fits the server's limits, and the database its memory."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional
+import functools
+from typing import Iterator
 
-from kallithea_tune.config.instance import as_bool
-from kallithea_tune.config.wsgi_server import server_of
-from kallithea_tune.perf_check.database.server import Facts
-from kallithea_tune.perf_check.database.server_checks import JUDGEMENT, SECONDS, size, survey
-from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.database.connections import PoolSettings, pool_settings
+from kallithea_tune.perf_check.database.facts import DatabaseFacts
+from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.model import Finding, Severity, check
 
-
-def setting(settings: Mapping[str, str], name: str, default: int) -> int:
-    """Return the engine option ``sqlalchemy.<name>``, or SQLAlchemy's own default."""
-    try:
-        return int(settings.get("sqlalchemy." + name, "").strip())
-    except ValueError:
-        return default
-
-
-def judge_connections(used: int, allowed: int, wanted: Optional[int]) -> Finding:
-    """When the server's last connection is taken, every further request fails."""
-    share = 100.0 * used / allowed
-    evidence = {
-        "used": used,
-        "max_connections": allowed,
-        "kallithea_may_open": wanted or "not known",
-    }
-    common: dict[str, Any] = {
-        "evidence": evidence,
-        "threshold": "70 and 90 %",
-        "source": "postgresqltuner, connection information; SQLAlchemy, QueuePool",
-    }
-    if share > 70:
-        return Finding(
-            Severity.error if share > 90 else Severity.warning,
-            "%d of the database server's %d connections are in use" % (used, allowed),
-            remedy="max_connections = %d in the server's configuration" % ((allowed * 2,)),
-            **common,
-        )
-    if wanted and wanted > allowed:
-        return Finding(
-            Severity.warning,
-            "Kallithea may open %d connections, the server allows %d" % (wanted, allowed),
-            remedy="set sqlalchemy.pool_size = 1 and sqlalchemy.max_overflow = 2",
-            **common,
-        )
-    return Finding(
-        Severity.ok, "in use: %d of the server's %d connections" % (used, allowed), **common
-    )
-
-
-def may_open(processes: Optional[int], threads: Optional[int], pool: int) -> Optional[int]:
-    """Return how many connections all processes may open: each a pool of them, but no more than it
-    has threads.
-    """
-    return processes * min(threads or pool, pool) if processes else None
+USED_WARNING, USED_ERROR = 70, 90  # percent
 
 
 @check(
     "DB008",
     "database-connections",
     "Connections used and allowed",
-    "database",
-    seconds=SECONDS,
-    needs=("database",),
-    shares="database",
+    measures=(database_facts, pool_settings),
+    threshold=f"{USED_WARNING} and {USED_ERROR} %",
+    source="postgresqltuner, connection information; SQLAlchemy, QueuePool",
 )
-def connections(context: Context) -> Iterator[Finding]:
-    """Count the connections in use (pg_stat_activity, Threads_connected) against the server's
-    max_connections.
+def connections(facts: DatabaseFacts, pool: PoolSettings) -> Iterator[Finding]:
+    """Compare the connections in use, and those Kallithea may open, with what the server allows.
 
-    More than 70 % is a warning, more than 90 % an error, as postgresqltuner has it. What Kallithea
-    may open is its processes times the lesser of its threads and pool_size + max_overflow (5 + 10
-    unless set); Celery's workers, started from the same ini file, take one each and are counted
-    when Celery is used. Not for SQLite.
+    When the server's last connection is taken, every further request fails.
     """
-    facts = survey(context)
-    if facts["engine"] == "SQLite":
+    if not facts.server:
         return
-    instance = context.instance
-    pool = setting(instance.settings, "pool_size", 5) + setting(
-        instance.settings, "max_overflow", 10
-    )
-    server = server_of(instance)
-    wanted = may_open(server.processes, server.threads, pool)
-    if wanted and as_bool(instance.settings.get("use_celery", "false")):
-        workers = instance.settings.get("celery.worker_concurrency", "1").strip()
-        wanted += int(workers) if workers.isdigit() else 1
-    yield judge_connections(facts["connections"], facts["max_connections"], wanted)
-
-
-def judge_recycle(recycle: int, pre_ping: bool, idle_timeout: float, engine: str) -> Finding:
-    """A pooled connection that the server closed meanwhile makes the next request fail."""
-    common: dict[str, Any] = {
-        "evidence": {
-            "pool_recycle_s": recycle,
-            "pool_pre_ping": pre_ping,
-            "idle_timeout_s": idle_timeout,
+    used, allowed, may_open = facts.server.connections, facts.server.max_connections, pool.may_open
+    used_percent = 100 * used / allowed
+    finding = functools.partial(
+        Finding,
+        evidence={
+            "used": used,
+            "max_connections": allowed,
+            "kallithea_may_open": may_open or "unknown",
         },
-        "threshold": "the idle timeout",
-        "source": "SQLAlchemy manual, setting pool recycle; MariaDB manual, wait_timeout",
-    }
-    if idle_timeout <= 0:
-        return Finding(Severity.ok, f"{engine} closes no idle connections", **common)
-    if pre_ping or 0 <= recycle < idle_timeout:
-        return Finding(
-            Severity.ok, f"pooled connections are renewed before {engine} closes them", **common
-        )
-    return Finding(
-        Severity.warning,
-        "{} closes idle connections after {:g} s, the pool keeps them {}".format(
-            engine, idle_timeout, "for ever" if recycle < 0 else "%d s" % recycle
-        ),
-        remedy="set sqlalchemy.pool_recycle = %d" % max(1, int(idle_timeout) // 2),
-        **common,
     )
+    if used_percent > USED_WARNING:
+        yield finding(
+            Severity.error if used_percent > USED_ERROR else Severity.warning,
+            f"{used} of the database server's {allowed} connections are in use",
+            remedy=f"max_connections = {allowed * 2} in the server's configuration",
+        )
+    elif may_open and may_open > allowed:
+        yield finding(
+            Severity.warning,
+            f"Kallithea may open {may_open} connections, the server allows {allowed}",
+            remedy="set sqlalchemy.pool_size = 1 and sqlalchemy.max_overflow = 2",
+        )
+    else:
+        yield finding(Severity.ok, f"in use: {used} of the server's {allowed} connections")
 
 
 @check(
     "DB011",
     "database-pool-recycle",
     "Age of pooled connections",
-    "database",
-    seconds=SECONDS,
-    needs=("database",),
-    shares="database",
+    measures=(database_facts, pool_settings),
+    threshold="the idle timeout",
+    source="SQLAlchemy manual, setting pool recycle; MariaDB manual, wait_timeout",
 )
-def pool_recycle(context: Context) -> Iterator[Finding]:
-    """Compare ``sqlalchemy.pool_recycle`` with the server's own limit for idle connections.
+def pool_recycle(facts: DatabaseFacts, pool: PoolSettings) -> Iterator[Finding]:
+    """Compare ``sqlalchemy.pool_recycle`` with the server's limit for idle connections.
 
-    That limit is wait_timeout of MySQL and MariaDB, and idle_session_timeout of PostgreSQL (off
-    unless set). Where the pool keeps connections longer, the first request after a quiet time
-    fails. Not for SQLite.
+    A pooled connection that the server has closed meanwhile makes the next request fail.
     """
-    facts = survey(context)
-    if facts["engine"] == "SQLite":
+    if not facts.server:
         return
-    settings = context.instance.settings
-    yield judge_recycle(
-        setting(settings, "pool_recycle", -1),
-        as_bool(settings.get("sqlalchemy.pool_pre_ping", "false")),
-        facts["idle_timeout_s"],
-        facts["engine"],
-    )
-
-
-def judge_buffer_pool(pool: int, data: int, requests: int, reads: int) -> Finding:
-    """What does not fit into InnoDB's memory is read from disk again."""
-    missed = 100.0 * reads / max(requests, 1)
-    common: dict[str, Any] = {
-        "evidence": {
-            "buffer_pool_mb": pool / 1e6,
-            "database_mb": data / 1e6,
-            "read_from_disk_percent": missed,
+    engine, idle_timeout_s = facts.engine, facts.server.idle_timeout_s
+    finding = functools.partial(
+        Finding,
+        evidence={
+            "pool_recycle_s": pool.recycle_s,
+            "pool_pre_ping": pool.pre_ping,
+            "idle_timeout_s": idle_timeout_s,
         },
-        "threshold": "the size of the database",
-        "source": JUDGEMENT,
-    }
-    if data <= pool:
-        return Finding(Severity.ok, "the database fits into InnoDB's buffer pool", **common)
-    return Finding(
-        Severity.advice,
-        f"the database ({data / 1e6:.0f} MB) outgrew InnoDB's buffer pool ({pool / 1e6:.0f} MB)",
-        remedy="innodb_buffer_pool_size = %dM in the server's [mysqld]"
-        % ((data * 5 // 4 // 1_000_000 + 1,)),
-        **common,
     )
+    if idle_timeout_s <= 0:
+        yield finding(Severity.ok, f"{engine} closes no idle connections")
+    elif pool.pre_ping or 0 <= pool.recycle_s < idle_timeout_s:
+        yield finding(Severity.ok, f"pooled connections are renewed before {engine} closes them")
+    else:
+        kept = "forever" if pool.recycle_s < 0 else f"for {pool.recycle_s} s"
+        yield finding(
+            Severity.warning,
+            f"{engine} closes idle connections after {idle_timeout_s:g} s, "
+            f"the pool keeps them {kept}",
+            remedy=f"set sqlalchemy.pool_recycle = {max(1, int(idle_timeout_s) // 2)}",
+        )
 
 
 @check(
     "DB010",
     "database-buffer-pool",
     "InnoDB's buffer pool",
-    "database",
-    seconds=SECONDS,
-    needs=("database",),
-    shares="database",
+    measures=(database_facts,),
+    threshold="the size of the database",
+    source="our judgement",
 )
-def buffer_pool(context: Context) -> Iterator[Finding]:
-    """Compare innodb_buffer_pool_size with the bytes of Kallithea's tables and indexes; MySQL and
-    MariaDB only.
-
-    The share of page requests that went to the disk since the server started stands beside it.
-    """
-    facts: Facts = survey(context)
-    if "buffer_pool_bytes" in facts:
-        yield judge_buffer_pool(
-            facts["buffer_pool_bytes"], size(facts), facts["page_requests"], facts["page_reads"]
+def buffer_pool(facts: DatabaseFacts) -> Iterator[Finding]:
+    """Compare innodb_buffer_pool_size with the size of the database: the rest is read from disk."""
+    if not facts.innodb:
+        return
+    pool_mb, database_mb = facts.innodb.buffer_pool_bytes / 1e6, facts.size_bytes / 1e6
+    disk_share = facts.innodb.page_reads / max(facts.innodb.page_requests, 1)
+    finding = functools.partial(
+        Finding,
+        evidence={
+            "buffer_pool_mb": pool_mb,
+            "database_mb": database_mb,
+            "read_from_disk_percent": 100 * disk_share,
+        },
+    )
+    if database_mb <= pool_mb:
+        yield finding(Severity.ok, "the database fits into InnoDB's buffer pool")
+    else:
+        advised_mb = facts.size_bytes * 5 // 4 // 1_000_000 + 1
+        yield finding(
+            Severity.advice,
+            f"the database ({database_mb:.0f} MB) is larger than InnoDB's buffer pool "
+            f"({pool_mb:.0f} MB)",
+            remedy=f"innodb_buffer_pool_size = {advised_mb}M in the server's [mysqld]",
         )

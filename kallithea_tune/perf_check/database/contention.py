@@ -1,81 +1,162 @@
-"""Several processes write log rows at once, as Kallithea's do, into a file or a table made for that
-alone.
+"""What concurrent writers wait for one another: here, in WAL, and on the engine of --compare-db.
+
+The load is put on a file or a table made for it alone; see `load`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import multiprocessing
+import dataclasses
 import os
-import random
 import secrets
-import statistics
-import time
-from dataclasses import asdict, dataclass
-from typing import Any, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.db.engine import create_engine
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.database.facts import DatabaseFacts, TextLengths
+from kallithea_tune.perf_check.database.failures import failure_reason
+from kallithea_tune.perf_check.database.load import Load, Plan, Target, put_load
+from kallithea_tune.perf_check.database.server import database_facts
+from kallithea_tune.perf_check.database.sqlite import sqlite_file_system, sqlite_settings
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 from kallithea_tune.system.scratch import scratch
 
 PREFIX = "kallithea_tune_scratch_"
-THINK_S = 0.05
-ROUNDS = 3
-SEED_ROWS = 200
+CLIENTS = 8
+LOAD_S = 1.5
+# What comes before and after the load: processes start, tables are made and dropped.
+OVERHEAD_S = 1.5
 
 
 @dataclass(frozen=True)
-class Target:
-    """A database to put the load on; what comes after the URL is for SQLite alone, `lock_timeout`
-    in seconds.
+class SqliteContention:
+    """The load beside the SQLite file, in its journal mode and in WAL.
+
+    `now` is None for another engine; `wal` also where that is the file's own mode or cannot work.
     """
 
-    url: str
-    lock_timeout: float = 5.0
-    journal_mode: str = "delete"
-    page_size: int = 4096
+    journal_mode: str = ""
+    on_network: bool = False
+    now: Optional[Load] = None
+    wal: Optional[Load] = None
+
+    @property
+    def loads(self) -> Mapping[str, Load]:
+        """The loads that were measured, by ``now`` and ``wal``."""
+        return {name: load for name, load in (("now", self.now), ("wal", self.wal)) if load}
+
+    @property
+    def examined(self) -> Examined:
+        """The journal modes."""
+        return Examined(len(self.loads), len(self.loads), "journal modes")
+
+
+@measurement(
+    seconds=5.0,
+    writes="a scratch file beside the SQLite file",
+    needs=("database",),
+    uses=(database_facts, sqlite_settings, sqlite_file_system),
+)
+def sqlite_contention(context: Context) -> SqliteContention:
+    """Put the load on scratch files with the page size and the busy timeout of the SQLite file."""
+    facts, settings = context.measure(database_facts), context.measure(sqlite_settings)
+    if not settings.path or not facts.sqlite:
+        return SqliteContention()
+    mode, on_network = facts.sqlite.journal_mode, context.measure(sqlite_file_system).is_network
+    target = Target(context.instance.database_url, settings.waits_s, mode, facts.sqlite.page_size)
+    targets = {"now": target}
+    if mode != "wal" and not on_network:
+        targets["wal"] = dataclasses.replace(target, journal_mode="wal")
+    loads = _measured(context, facts, targets)
+    return SqliteContention(mode, on_network, loads["now"], loads.get("wal"))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The load on --compare-db, None without that option, and the one here where that is SQLite."""
+
+    there: Optional[Load] = None
+    here: Mapping[str, Load] = dataclasses.field(default_factory=dict)
+
+    @property
+    def examined(self) -> Examined:
+        """The other database."""
+        return Examined(int(self.there is not None), 1, "databases")
+
+
+@measurement(
+    seconds=3.0,
+    writes="a scratch table in --compare-db",
+    needs=("database",),
+    uses=(database_facts, sqlite_contention),
+)
+def comparison(context: Context) -> Comparison:
+    """Put the load on a scratch table in --compare-db.
+
+    Raises NotMeasured where that is Kallithea's own database server, which is not written to.
+    """
+    if not context.compare_db:
+        return Comparison()
+    own_server = not sqlite_file(context.instance.database_url)
+    if own_server and _is_same(context.compare_db, context.instance.database_url):
+        raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")
+    here = {} if own_server else context.measure(sqlite_contention).loads
+    facts = context.measure(database_facts)
+    there = _measured(context, facts, {"there": Target(context.compare_db)})["there"]
+    return Comparison(there, here)
+
+
+def _is_same(first: str, second: str) -> bool:
+    from sqlalchemy.engine.url import make_url
+
+    places = [
+        (url.get_backend_name(), url.host, url.port, url.database)
+        for url in map(make_url, (first, second))
+    ]
+    return places[0] == places[1]
+
+
+def _measured(
+    context: Context, facts: DatabaseFacts, targets: Mapping[str, Target]
+) -> Mapping[str, Load]:
+    lengths = facts.log.lengths if facts.log else TextLengths()
+    seconds = max(0.4, min(LOAD_S, (context.deadline.left - OVERHEAD_S) / len(targets)))
+    return measure(targets, CLIENTS, seconds, lengths)
 
 
 def measure(
-    targets: Mapping[str, Target], clients: int, seconds: float, lengths: Sequence[int]
-) -> dict[str, dict[str, Any]]:
-    """Measure for `seconds` on each target what one write and one read take, for a client alone and
-    for `clients`.
+    targets: Mapping[str, Target], clients: int, seconds: float, lengths: TextLengths
+) -> Mapping[str, Load]:
+    """Measure for `seconds` on each target what one write and one read take, with `clients` at once.
 
     Each client reads the newest 20 rows, inserts one in a transaction of its own, and thinks for 50
-    ms on average. The targets take turns, so that what slows the machine down meets all of them. A
-    SQLite target is a scratch file in the directory of the file named, a server gets a table of a
-    name of its own; both are gone afterwards, Ctrl-C included. Returns for each target the
-    milliseconds of every read and write. Raises NotMeasured when it cannot be done, and TuneError
-    when a server went away and keeps the table.
+    ms on average. A SQLite target is a scratch file in the directory of the file named, a server
+    gets a table of a name of its own; both are gone afterwards, Ctrl-C included. Raises NotMeasured
+    when it cannot be done, and TuneError when a server went away and keeps the table.
     """
     table = PREFIX + secrets.token_hex(8)
     with contextlib.ExitStack() as stack:
         placed = {}
         for name, target in targets.items():
-            path = sqlite_file(target.url)
+            path, url = sqlite_file(target.url), target.url
             if path:
                 directory = stack.enter_context(scratch(os.path.dirname(path)))
                 url = "sqlite:///" + os.path.join(directory, "scratch.db")
             else:
-                stack.enter_context(_dropped(target.url, table))
-                url = target.url
-            placed[name] = {**asdict(target), "url": url}
-        result: dict[str, Any] = child.call(
-            "kallithea_tune.perf_check.database.contention:load",
+                stack.enter_context(_dropped(url, table))
+            placed[name] = dataclasses.replace(target, url=url)
+        result = child.call(
+            put_load,
             len(targets) * seconds * 1.5 + 10,
             targets=placed,
-            table=table,
-            clients=clients,
-            duration=seconds,
-            lengths=list(lengths),
+            plan=Plan(table, clients, seconds, lengths),
         )
-    if "failed" in result:
-        raise NotMeasured(result["failed"])
-    return result
+    if result.refusal:
+        raise NotMeasured(result.refusal)
+    return result.loads
 
 
 @contextlib.contextmanager
@@ -85,9 +166,7 @@ def _dropped(url: str, table: str) -> Iterator[None]:
         yield
     except BaseException:
         try:
-            child.call(
-                "kallithea_tune.perf_check.database.contention:drop", 10, url=url, table=table
-            )
+            child.call(drop, 10, url=url, table=table)
         except NotMeasured as error:
             raise TuneError(
                 f"the table {table} may be left in --compare-db; drop it: {error}"
@@ -100,217 +179,8 @@ def drop(url: str, table: str) -> None:
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
-    from kallithea_tune.perf_check.database.server import explained
-
     try:
         with create_engine(url).begin() as connection:
             connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {table}"))
     except SQLAlchemyError as error:
-        raise NotMeasured(explained(error, url)) from None
-
-
-def load(
-    targets: Mapping[str, Mapping[str, Any]],
-    table: str,
-    clients: int,
-    duration: float,
-    lengths: Sequence[int],
-) -> dict[str, Any]:
-    """Put the load on `table` of each target in turn, on a client alone first; for a child.
-
-    Returns ``{"failed": reason}`` when a database refused and nothing is left there. Raises
-    NotMeasured when the table could not be dropped.
-    """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from kallithea_tune.perf_check.database.server import explained
-
-    current = {"url": ""}
-    try:
-        with contextlib.ExitStack() as stack:
-            results = {}
-            for name, target in targets.items():
-                current = dict(target)
-                engine = stack.enter_context(_table(target, table, lengths))
-                alone = _client((target, table, 0.0, min(0.3, duration / 4), lengths, 0))
-                if not alone["writes"]:
-                    return {"failed": alone["errors"][0]}
-                results[name] = {
-                    "engine": engine,
-                    "clients": clients,
-                    "alone_ms": statistics.median(alone["writes"]),
-                    "reads": [],
-                    "writes": [],
-                    "errors": [],
-                    "seconds": duration,
-                }
-            fork = multiprocessing.get_context("fork")
-            pool = stack.enter_context(fork.Pool(clients, _meet_at, [fork.Barrier(clients)]))
-            for number in range(ROUNDS):
-                for name, target in targets.items():
-                    _round(
-                        pool,
-                        results[name],
-                        target,
-                        table,
-                        clients,
-                        duration / ROUNDS,
-                        lengths,
-                        number,
-                    )
-            return results
-    except SQLAlchemyError as error:
-        return {"failed": explained(error, current["url"])}
-
-
-def _round(
-    pool: Any,
-    result: dict[str, Any],
-    target: Mapping[str, Any],
-    table: str,
-    clients: int,
-    seconds: float,
-    lengths: Sequence[int],
-    number: int,
-) -> None:
-    jobs = [
-        (target, table, THINK_S, seconds, lengths, number * clients + client + 1)
-        for client in range(clients)
-    ]
-    for answer in pool.map(_client, jobs, chunksize=1):
-        for key, values in answer.items():
-            result[key] += values
-
-
-@contextlib.contextmanager
-def _table(target: Mapping[str, Any], name: str, lengths: Sequence[int]) -> Iterator[str]:
-    """Make a table shaped like user_logs, with some rows, and drop it afterwards; gives engine and
-    version.
-    """
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from kallithea_tune.perf_check.database.engines import name_and_version
-    from kallithea_tune.perf_check.database.server import explained
-
-    url = target["url"]
-    if sqlite_file(url):
-        _make_file(target)
-    engine = create_engine(url, "--compare-db")
-    table = _definition(name)
-    with engine.connect() as connection:
-        version = name_and_version(connection)
-    try:
-        with engine.begin() as connection:
-            table.create(connection)
-            for _ in range(SEED_ROWS // 100):
-                connection.execute(
-                    table.insert().values([_row(random.Random(0), lengths) for _ in range(100)])
-                )
-        yield " ".join(version)
-    finally:
-        try:
-            with engine.begin() as connection:
-                table.drop(connection, checkfirst=True)
-        except SQLAlchemyError as error:
-            raise NotMeasured(explained(error, url)) from None
-
-
-def _make_file(target: Mapping[str, Any]) -> None:
-    import sqlite3
-
-    connection = sqlite3.connect(str(sqlite_file(target["url"])))
-    connection.execute("PRAGMA page_size = %d" % target["page_size"])
-    connection.execute("PRAGMA journal_mode = {}".format(target["journal_mode"]))
-    # The journal mode of a file without a table is not kept.
-    connection.execute("CREATE TABLE filler (filler)")
-    connection.close()
-
-
-def _definition(name: str) -> Any:
-    from sqlalchemy import Column, DateTime, Integer, MetaData, String, Table, UnicodeText
-
-    return Table(
-        name,
-        MetaData(),
-        Column("user_log_id", Integer, primary_key=True),
-        Column("user_id", Integer),
-        Column("username", String(255), nullable=False),
-        Column("repository_id", Integer),
-        Column("repository_name", String(255), nullable=False),
-        Column("user_ip", String(255)),
-        Column("action", UnicodeText, nullable=False),
-        Column("action_date", DateTime, nullable=False),
-    )
-
-
-def _row(chance: random.Random, lengths: Sequence[int]) -> dict[str, Any]:
-    import datetime
-
-    username, repository, action = ("x" * max(length, 1) for length in lengths)
-    return {
-        "user_id": chance.randrange(100),
-        "username": username,
-        "repository_id": chance.randrange(100),
-        "repository_name": repository,
-        "user_ip": "192.0.2.1",
-        "action": action,
-        "action_date": datetime.datetime.now(),
-    }
-
-
-_barrier: Any = None
-
-
-def _meet_at(barrier: Any) -> None:
-    """Let this process begin its load when all others have connected, too."""
-    global _barrier
-    _barrier = barrier
-
-
-def _client(job: Sequence[Any]) -> dict[str, list[Any]]:
-    """Read and write in turn until the time is over, over connections as Kallithea's engine would
-    keep them.
-    """
-    target, table, think, seconds, lengths, seed = job
-    import sqlalchemy
-    from sqlalchemy.exc import SQLAlchemyError
-
-    chance = random.Random(seed)
-    engine = _engine(os.getpid(), target["url"], target["lock_timeout"])
-    newest = sqlalchemy.text(f"SELECT * FROM {table} ORDER BY user_log_id DESC LIMIT 20")
-    insert = _definition(table).insert()
-    answer: dict[str, list[Any]] = {"reads": [], "writes": [], "errors": []}
-    with contextlib.suppress(SQLAlchemyError), engine.connect():
-        pass
-    if _barrier:
-        _barrier.wait(10)
-    end = time.monotonic() + seconds
-    time.sleep(chance.random() * think)
-    while time.monotonic() < end:
-        started = time.perf_counter()
-        try:
-            with engine.connect() as connection:
-                connection.execute(newest).fetchall()
-            between = time.perf_counter()
-            answer["reads"].append(round((between - started) * 1000, 3))
-            with engine.begin() as connection:
-                connection.execute(insert, _row(chance, lengths))
-            answer["writes"].append(round((time.perf_counter() - between) * 1000, 3))
-        except SQLAlchemyError as error:
-            answer["errors"].append(str(getattr(error, "orig", error)).splitlines()[0])
-            time.sleep(THINK_S)
-        if think:
-            time.sleep(chance.expovariate(1 / think))
-    if not _barrier:
-        # Connections that processes forked later would share.
-        engine.dispose()
-    return answer
-
-
-@functools.lru_cache(maxsize=None)
-def _engine(process: int, url: str, lock_timeout: float) -> Any:
-    """Make the engine of one process for all rounds: to connect can take longer than a round."""
-    import sqlalchemy
-
-    options = {"connect_args": {"timeout": lock_timeout}} if sqlite_file(url) else {}
-    return sqlalchemy.create_engine(url, **options)
+        raise NotMeasured(failure_reason(error, url)) from None

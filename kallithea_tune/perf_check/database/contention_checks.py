@@ -1,218 +1,117 @@
-"""What several writers at once wait for one another: in this journal mode, in WAL, and on another
-engine.
-"""
+"""Whether concurrent writers wait too long for one another, and whether WAL or a move helps."""
 
 from __future__ import annotations
 
+import functools
 import shlex
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Sequence
 
-from kallithea_tune.config.instance import Instance
-from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database import contention
-from kallithea_tune.perf_check.database.contention import Target
-from kallithea_tune.perf_check.database.server_checks import JUDGEMENT, survey
-from kallithea_tune.perf_check.database.sqlite_checks import (
-    DRIVER_TIMEOUT,
-    busy_timeout,
-    file_system,
+from kallithea_tune.perf_check.database.contention import (
+    CLIENTS,
+    Comparison,
+    SqliteContention,
+    comparison,
+    sqlite_contention,
 )
-from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.perf_check.database.facts import DatabaseFacts
+from kallithea_tune.perf_check.database.load import Kind, Load
+from kallithea_tune.perf_check.database.server import database_facts
+from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
+from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
-from kallithea_tune.system.mounts import NETWORK
 from kallithea_tune.text import figure
 
-CLIENTS = 8
-LOAD_SECONDS = 1.5
 LIMIT_MS = 100
 GAIN_MS = 20
 # Log rows in the busiest minute from which on writers meet often enough for a warning: one a
 # second, our judgement.
-BUSY = 60
-GAIN = "halved, %d ms less" % GAIN_MS
-Load = Mapping[str, Any]
-
-
-def _measured(context: Context, key: str, targets: Mapping[str, Target]) -> Mapping[str, Load]:
-    """Put the load on `targets`, once in a run for each `key`."""
-    lengths = survey(context).get("log", {}).get("lengths", (8, 20, 40))
-    seconds = max(0.4, min(LOAD_SECONDS, (context.deadline.left - 1.5) / len(targets)))
-    loads: Mapping[str, Load] = context.once(
-        key, lambda: contention.measure(targets, CLIENTS, seconds, lengths)
-    )
-    return loads
-
-
-def _here(context: Context) -> Mapping[str, Load]:
-    """Return the load beside the SQLite file in its journal mode (``now``) and, where it can be
-    had, in ``wal``.
-    """
-    facts, instance = survey(context), context.instance
-    timeout = busy_timeout(instance)
-    mode = facts["journal_mode"]
-    modes = {"now": mode} if mode == "wal" or _on_network(context) else {"now": mode, "wal": "wal"}
-    return _measured(
-        context,
-        "contention",
-        {
-            name: Target(
-                instance.database_url,
-                DRIVER_TIMEOUT if timeout is None else timeout,
-                mode,
-                facts["page_size"],
-            )
-            for name, mode in modes.items()
-        },
-    )
-
-
-def _on_network(context: Context) -> bool:
-    return file_system(context, sqlite_file(context.instance.database_url) or "") in NETWORK
-
-
-def worse_of(load: Load) -> tuple[str, Sequence[float]]:
-    """Return ``reads`` or ``writes``, whichever has the worse 99th percentile, with the
-    milliseconds of each.
-
-    Raises NotMeasured when not one of each came to its end.
-    """
-    if not load["writes"] or not load["reads"]:
-        raise NotMeasured("no request came to its end: {}".format("; ".join(load["errors"][:1])))
-    kind = max(("writes", "reads"), key=lambda kind: p99(load[kind]))
-    return kind, load[kind]
-
-
-def mean(samples: Sequence[float]) -> float:
-    """Return the arithmetic mean, of which `statistics` makes a fraction first."""
-    return sum(samples) / len(samples)
-
-
-def judge_journal_mode(
-    mode: str, on_network: bool, loads: Mapping[str, Load], path: str
-) -> Finding:
-    """WAL lets readers and a writer go on at the same time; whether that gains anything here is
-    measured.
-    """
-    common: dict[str, Any] = {
-        "threshold": GAIN,
-        "source": "https://www.sqlite.org/wal.html; the size of the gain is our judgement",
-    }
-    remedy = f"stop Kallithea; sqlite3 {shlex.quote(path)} 'PRAGMA journal_mode = %s'"
-    if mode == "wal" and on_network:
-        return Finding(
-            Severity.error,
-            "WAL does not work on a network file system",
-            evidence={"journal_mode": mode},
-            remedy=remedy % "DELETE",
-            **common,
-        )
-    if "wal" not in loads:
-        return Finding(
-            Severity.ok, f"the journal mode is {mode}", evidence={"journal_mode": mode}, **common
-        )
-    kind, before = worse_of(loads["now"])
-    worse_of(loads["wal"])
-    after = loads["wal"][kind]
-    evidence = {f"{mode}_p99_ms": p99(before), "wal_p99_ms": p99(after), kind: len(before)}
-    if not _gains(before, after):
-        return Finding(
-            Severity.ok,
-            f"journal mode {mode}: WAL would not be measurably better",
-            evidence=evidence,
-            **common,
-        )
-    return Finding(
-        Severity.advice,
-        f"journal mode {mode}: 1 % of {kind} waits {figure(p99(before))} ms, in WAL {figure(p99(after))}",
-        evidence=evidence,
-        remedy=remedy % "WAL",
-        impact_ms=mean(before) - mean(after),
-        impact_per="%s, %d clients" % (kind[:-1], CLIENTS),
-        confidence="medium",
-        **common,
-    )
-
-
-def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
-    gain = p99(before) - p99(after)
-    return (
-        gain >= GAIN_MS
-        and p99(after) * 2 <= p99(before)
-        and p99_difference(before, after).above_zero
-    )
+BUSY_ROWS = 60
+GAIN = f"halved, {GAIN_MS} ms less"
 
 
 @check(
     "DB002",
     "sqlite-journal",
     "Journal mode of SQLite",
-    "database",
-    seconds=5.0,
-    writes="a scratch file beside the SQLite file",
-    needs=("database",),
+    measures=(sqlite_settings, sqlite_contention),
+    threshold=GAIN,
+    source="https://www.sqlite.org/wal.html; the size of the gain is our judgement",
     tags=("contention",),
-    shares="contention",
 )
-def journal_mode(context: Context) -> Iterator[Finding]:
-    """Put the load of DB004 on two scratch files beside the SQLite file, one in its journal mode,
-    one in WAL, in turn.
+def journal_mode(settings: SqliteSettings, contention: SqliteContention) -> Iterator[Finding]:
+    """Report where WAL, in which readers and a writer work at the same time, would gain something.
 
-    WAL is advised when it halves the 99th percentile of reads or writes, gains 20 ms (our
-    judgement), and the gain is beyond the noise (95 % bootstrap interval). WAL needs shared memory:
-    on a network file system it is an error.
+    WAL needs shared memory, so that on a network file system it is an error.
     """
-    path = sqlite_file(context.instance.database_url)
-    if path:
-        mode = survey(context)["journal_mode"]
-        yield judge_journal_mode(mode, _on_network(context), _here(context), path)
+    if not contention.now:
+        return
+    mode, wal = contention.journal_mode, contention.wal
+    if mode == "wal" and contention.on_network:
+        yield Finding(
+            Severity.error,
+            "WAL does not work on a network file system",
+            evidence={"journal_mode": mode},
+            remedy=_set_journal_mode(settings.path, "DELETE"),
+        )
+    elif not wal:
+        message = f"the journal mode is {mode}"
+        yield Finding(Severity.ok, message, evidence={"journal_mode": mode})
+    else:
+        yield _wal_gain(settings.path, mode, contention.now, wal)
 
 
-def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
-    """Waits of 100 ms are felt, the more so where writers often meet; a lock error is a failed
-    request.
+def _wal_gain(path: str, mode: str, now: Load, wal: Load) -> Finding:
+    kind = slower_kind(now)
+    slower_kind(wal)
+    before, after = now.times_ms(kind), wal.times_ms(kind)
+    finding = functools.partial(
+        Finding,
+        evidence={
+            f"{mode}_p99_ms": p99(before),
+            "wal_p99_ms": p99(after),
+            kind.name: len(before),
+        },
+    )
+    if not _gains(before, after):
+        return finding(Severity.ok, f"journal mode {mode}: WAL would not be measurably better")
+    return finding(
+        Severity.advice,
+        f"journal mode {mode}: 1 % of {kind.name} wait {figure(p99(before))} ms, "
+        f"in WAL {figure(p99(after))}",
+        remedy=_set_journal_mode(path, "WAL"),
+        impact_ms=mean(before) - mean(after),
+        impact_per=f"{kind.value}, {CLIENTS} clients",
+        confidence="medium",
+    )
+
+
+def _set_journal_mode(path: str, mode: str) -> str:
+    return f"stop Kallithea; sqlite3 {shlex.quote(path)} 'PRAGMA journal_mode = {mode}'"
+
+
+def slower_kind(load: Load) -> Kind:
+    """Return the kind of requests with the worse 99th percentile.
+
+    Raises NotMeasured when not one request of each kind succeeded.
     """
-    common: dict[str, Any] = {
-        "threshold": "%d ms" % LIMIT_MS,
-        "source": JUDGEMENT,
-        "confidence": "medium",
-        "remedy": remedy,
-    }
-    if load["errors"]:
-        count = len(load["errors"])
-        return Finding(
-            Severity.warning,
-            "of %d clients at once, %d requests failed: %s"
-            % (load["clients"], count, load["errors"][0]),
-            evidence={
-                "failed": count,
-                "writes": len(load["writes"]),
-                "busiest_minute": busiest_minute,
-            },
-            **common,
-        )
-    kind, waits = worse_of(load)
-    interval = p99_interval(waits)
-    common["evidence"] = {
-        **_side(load),
-        "busiest_minute": busiest_minute,
-        "writes_per_s": len(load["writes"]) / load["seconds"],
-        "p99_between_ms": [round(interval.low, 1), round(interval.high, 1)],
-    }
-    if interval.low <= LIMIT_MS:
-        return Finding(
-            Severity.ok,
-            "%d clients at once wait little for one another" % load["clients"],
-            **{**common, "remedy": ""},
-        )
-    return Finding(
-        Severity.warning if busiest_minute >= BUSY else Severity.advice,
-        "of %d clients at once, 1 %% of %s waits %s ms"
-        % (load["clients"], kind, figure(interval.estimate)),
-        impact_ms=mean(load["writes"]) - load["alone_ms"],
-        impact_per="write, %d clients" % load["clients"],
-        **common,
+    if not load.writes_ms or not load.reads_ms:
+        raise NotMeasured(f"no request succeeded: {''.join(load.errors[:1])}")
+    return max(Kind, key=lambda kind: p99(load.times_ms(kind)))
+
+
+def mean(samples: Sequence[float]) -> float:
+    """Return the arithmetic mean; that of `statistics` is slow, since it is exact."""
+    return sum(samples) / len(samples)
+
+
+def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
+    gain_ms = p99(before) - p99(after)
+    return (
+        gain_ms >= GAIN_MS
+        and p99(after) * 2 <= p99(before)
+        and p99_difference(before, after).above_zero
     )
 
 
@@ -220,122 +119,125 @@ def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
     "DB004",
     "database-contention",
     "Waits of concurrent writers",
-    "database",
-    seconds=5.0,
-    writes="a scratch file beside the SQLite file",
-    needs=("database",),
+    measures=(configuration, database_facts, sqlite_contention),
+    threshold=f"{LIMIT_MS} ms",
+    source="our judgement",
     tags=("contention",),
-    shares="contention",
 )
-def contended(context: Context) -> Iterator[Finding]:
-    """Have 8 processes at once read 20 log rows, insert one and commit, for 1.5 s, thinking 50 ms
-    between.
+def contended(
+    config: Configuration, facts: DatabaseFacts, contention: SqliteContention
+) -> Iterator[Finding]:
+    """Report waits that are felt, and requests that fail for a lock, in the journal mode of now.
 
-    For SQLite alone, in a scratch file beside the database, of its journal mode, page size and busy
-    timeout, with rows as long as those of user_logs. It is a warning when the 99th percentile is
-    above 100 ms (our judgement) with 95 % confidence, advice where the busiest minute of user_logs
-    has less than 60 rows (our judgement, too), as the load is far beyond that. A failed request is
-    a warning. A server that Kallithea uses itself is never written to.
+    The load is far beyond that of most installations, so that waits are advice only where the
+    busiest minute of user_logs has few rows.
     """
-    facts = survey(context)
-    if sqlite_file(context.instance.database_url):
-        loads = _here(context)
-        yield judge_load(
-            loads["now"],
-            facts.get("log", {}).get("busiest_minute", 0),
-            _way_out(loads, context.instance),
+    if contention.now:
+        busiest_minute = facts.log.busiest_minute if facts.log else 0
+        remedy = _remedy(contention, config.instance.path)
+        yield judge_load(contention.now, busiest_minute, remedy)
+
+
+def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
+    """Judge the waits of one load, and give them the remedy."""
+    finding = functools.partial(Finding, confidence="medium")
+    if load.errors:
+        return finding(
+            Severity.warning,
+            f"with {load.clients} clients at once, {len(load.errors)} requests failed: "
+            f"{load.errors[0]}",
+            evidence={
+                "failed": len(load.errors),
+                "writes": len(load.writes_ms),
+                "busiest_minute": busiest_minute,
+            },
+            remedy=remedy,
         )
-
-
-def _way_out(loads: Mapping[str, Load], instance: Instance) -> str:
-    """Return what to do about waits: WAL where that helps, or what shows whether another engine
-    would.
-    """
-    if "wal" in loads and all(load["reads"] and load["writes"] for load in loads.values()):
-        kind, before = worse_of(loads["now"])
-        if _gains(before, loads["wal"][kind]):
-            return "see DB002: in WAL 1 % of them waits {} ms".format(
-                figure(p99(loads["wal"][kind]))
-            )
-    return f"gearbox perf-check -c {shlex.quote(instance.path)} --only DB013 --compare-db postgresql://USER@HOST/NAME"
-
-
-def judge_comparison(there: Load, here: Mapping[str, Load]) -> Finding:
-    """Moving to another engine must gain what is worth the work, under the same load."""
-    worse_of(there)
-    common: dict[str, Any] = {
-        "evidence": {
-            "there": _side(there),
-            **{"here_" + name: _side(load) for name, load in here.items()},
-        },
-        "threshold": GAIN,
-        "source": JUDGEMENT,
-        "confidence": "medium",
+    kind = slower_kind(load)
+    interval = p99_interval(load.times_ms(kind))
+    evidence = {
+        **_percentiles(load),
+        "busiest_minute": busiest_minute,
+        "writes_per_s": len(load.writes_ms) / load.seconds,
+        "p99_between_ms": [round(interval.low, 1), round(interval.high, 1)],
     }
-    said = "{} on {}".format(_waits(there), there["engine"])
-    if not here:
-        return Finding(Severity.ok, f"1 % of writes/reads waits {said}", **common)
-    kind, before = worse_of(here["now"])
-    said = "1 % of writes/reads waits {} here, {}: ".format(_waits(here["now"]), said)
-    if not _gains(before, there[kind]):
-        return Finding(Severity.ok, said + "no gain worth a move", **common)
-    return Finding(
-        Severity.advice,
-        said + "a gain",
-        remedy="move the database there: gearbox db-migrate",
-        impact_ms=mean(before) - mean(there[kind]),
-        impact_per="%s, %d clients" % (kind[:-1], CLIENTS),
-        **common,
+    if interval.low <= LIMIT_MS:
+        message = f"{load.clients} clients at once wait little for one another"
+        return finding(Severity.ok, message, evidence=evidence)
+    return finding(
+        Severity.warning if busiest_minute >= BUSY_ROWS else Severity.advice,
+        f"with {load.clients} clients at once, 1 % of {kind.name} wait "
+        f"{figure(interval.estimate)} ms",
+        evidence=evidence,
+        remedy=remedy,
+        impact_ms=mean(load.writes_ms) - load.alone_ms,
+        impact_per=f"write, {load.clients} clients",
     )
 
 
-def _waits(load: Load) -> str:
-    return "{}/{} ms".format(figure(p99(load["writes"])), figure(p99(load["reads"])))
-
-
-def _side(load: Load) -> dict[str, Any]:
-    kinds = ("writes", "reads") if worse_of(load)[0] == "writes" else ("reads", "writes")
-    return {
-        **{kind[:-1] + "_p99_ms": p99(load[kind]) for kind in kinds},
-        "alone_ms": load["alone_ms"],
-    }
+def _remedy(contention: SqliteContention, ini: str) -> str:
+    """Return WAL where that helps, or the command that shows whether another engine would."""
+    now, wal = contention.now, contention.wal
+    if now and wal and all((now.reads_ms, now.writes_ms, wal.reads_ms, wal.writes_ms)):
+        kind = slower_kind(now)
+        if _gains(now.times_ms(kind), wal.times_ms(kind)):
+            return f"see DB002: in WAL 1 % of them wait {figure(p99(wal.times_ms(kind)))} ms"
+    command = f"gearbox perf-check -c {shlex.quote(ini)} --only DB013"
+    return f"{command} --compare-db postgresql://USER@HOST/NAME"
 
 
 @check(
     "DB013",
     "database-comparison",
     "The same load on another engine",
-    "database",
-    seconds=3.0,
-    writes="a scratch table in --compare-db",
-    needs=("database",),
+    measures=(comparison,),
+    threshold=GAIN,
+    source="our judgement",
     tags=("contention",),
 )
-def compared(context: Context) -> Iterator[Finding]:
-    """With ``--compare-db URL``, put the load of DB004 on a scratch table there, and set both side
-    by side.
-
-    The table is named kallithea_tune_scratch_ and 16 hexadecimal digits, and dropped afterwards,
-    Ctrl-C included. A move is advised when it halves the 99th percentile of reads or writes and
-    gains 20 ms beyond the noise. Kallithea's own database is never written to, so where that is a
-    server, the other one is shown alone.
-    """
-    if not context.compare_db:
-        return
-    if not sqlite_file(context.instance.database_url) and _same(
-        context.compare_db, context.instance.database_url
-    ):
-        raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")
-    here = _here(context) if sqlite_file(context.instance.database_url) else {}
-    there = _measured(context, "contention there", {"there": Target(context.compare_db)})["there"]
-    yield judge_comparison(there, here)
+def compared(result: Comparison) -> Iterator[Finding]:
+    """Report whether a move to --compare-db gains what is worth the work, under the same load."""
+    if result.there:
+        yield _comparison(result.there, result.here)
 
 
-def _same(one: str, other: str) -> bool:
-    from sqlalchemy.engine.url import make_url
+def _comparison(there: Load, here: Mapping[str, Load]) -> Finding:
+    slower_kind(there)
+    finding = functools.partial(
+        Finding,
+        evidence={
+            "there": _percentiles(there),
+            **{"here_" + name: _percentiles(load) for name, load in here.items()},
+        },
+        confidence="medium",
+    )
+    waits_there = f"{_waits(there)} on {there.engine}"
+    if "now" not in here:
+        return finding(Severity.ok, f"1 % of writes/reads wait {waits_there}")
+    now = here["now"]
+    kind = slower_kind(now)
+    before, after = now.times_ms(kind), there.times_ms(kind)
+    waits = f"1 % of writes/reads wait {_waits(now)} here, {waits_there}"
+    if not _gains(before, after):
+        return finding(Severity.ok, f"{waits}: no gain worth a move")
+    return finding(
+        Severity.advice,
+        f"{waits}: a gain",
+        remedy="move the database there: gearbox db-migrate",
+        impact_ms=mean(before) - mean(after),
+        impact_per=f"{kind.value}, {CLIENTS} clients",
+    )
 
-    places = [
-        (url.get_backend_name(), url.host, url.port, url.database)
-        for url in map(make_url, (one, other))
-    ]
-    return places[0] == places[1]
+
+def _waits(load: Load) -> str:
+    return f"{figure(p99(load.writes_ms))}/{figure(p99(load.reads_ms))} ms"
+
+
+def _percentiles(load: Load) -> dict[str, object]:
+    """Return the evidence of a load, the slower kind first."""
+    slower = slower_kind(load)
+    kinds = sorted(Kind, key=lambda kind: kind is not slower)
+    return {
+        **{f"{kind.value}_p99_ms": p99(load.times_ms(kind)) for kind in kinds},
+        "alone_ms": load.alone_ms,
+    }

@@ -1,5 +1,5 @@
-"""Reads the state of a bare Git repository from its files: objects, packs, refs, and what the last
-gc left.
+"""Reads the state of a bare Git repository from its files: objects, packs, refs, hooks, and what
+the last gc left.
 """
 
 from __future__ import annotations
@@ -7,11 +7,14 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import Any
+from dataclasses import dataclass
+from typing import Mapping, Optional
 
-from kallithea_tune.perf_check.repositories.hooks import git_hooks
+from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
 from kallithea_tune.system.files import Broken, below, entries, size, text
 
+# git-config manual, gc.auto and gc.autoPackLimit: above these, "git gc --auto" packs.
+MOST_LOOSE, MOST_PACKS = 6700, 50
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
@@ -19,18 +22,83 @@ _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
 _UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
 
 
+@dataclass(frozen=True)
+class LooseObjects:
+    """Objects in files of their own."""
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Packs:
+    """Packs; those with a ``.keep`` file are not counted, as git gc ignores them."""
+
+    count: int
+    bytes: int
+    bitmap: bool
+
+
+@dataclass(frozen=True)
+class Refs:
+    """Branches, tags and other refs.
+
+    `dangling_head` is the branch that HEAD refers to where that is missing although there are
+    others, of which `branch` is the first.
+    """
+
+    count: int
+    loose: int
+    dangling_head: str = ""
+    branch: str = ""
+
+
+@dataclass(frozen=True)
+class GitRepository:
+    """The state of a bare Git repository.
+
+    `gc_log` is what an earlier gc complained about; `gc_auto` and `receive_autogc` are settings of
+    its own configuration file, None where they are not set.
+    """
+
+    name: str
+    loose: LooseObjects
+    packs: Packs
+    refs: Refs
+    hooks: GitHooks
+    commit_graph: bool
+    gc_log: str = ""
+    gc_auto: Optional[str] = None
+    receive_autogc: Optional[str] = None
+
+    @property
+    def bytes(self) -> int:
+        """What packs and loose objects take."""
+        return self.packs.bytes + self.loose.bytes
+
+    @property
+    def untidiness(self) -> float:
+        """How far it is beyond the limits of git gc, which packs from 1 on."""
+        return max(self.loose.count / MOST_LOOSE, self.packs.count / MOST_PACKS)
+
+    @property
+    def untidy(self) -> bool:
+        """Whether git gc would pack it."""
+        return self.untidiness > 1
+
+
 def size_hint(path: str) -> int:
-    """Return what `path` holds in packs, in bytes: enough to tell large from small, at the price of
-    one directory.
+    """Return the bytes in packs: enough to tell large from small, for the price of listing one
+    directory.
     """
     return sum(size(entry) for entry in entries(os.path.join(path, "objects", "pack")))
 
 
-def examine(path: str, end: float) -> dict[str, Any]:
-    """Count objects, packs and refs as ``git count-objects`` and ``for-each-ref`` would; Broken
-    where that fails.
+def examine(name: str, path: str, end: float) -> GitRepository:
+    """Count objects, packs and refs as ``git count-objects`` and ``for-each-ref`` would.
 
-    Stops at `end` of the monotonic clock and says so by ``complete``.
+    Stops counting loose objects at `end` of the monotonic clock. Raises Broken where git or
+    Kallithea could not read the repository.
     """
     objects = os.path.join(path, "objects")
     settings = config(text(os.path.join(path, "config")))
@@ -39,28 +107,23 @@ def examine(path: str, end: float) -> dict[str, Any]:
             raise Broken(f"{key} = {settings[key]}, which Kallithea cannot read")
     for line in text(os.path.join(objects, "info", "alternates")).splitlines():
         if line and not line.startswith("#") and not os.path.isdir(os.path.join(objects, line)):
-            raise Broken(f"it borrows objects from {line}, which is not there")
+            raise Broken(f"it borrows objects from {line}, which does not exist")
     graph = os.path.join(objects, "info", "commit-graph")
-    found: dict[str, Any] = {
-        **_packs(os.path.join(objects, "pack")),
-        **_refs(path),
-        "commit_graph": os.path.exists(graph)
+    return GitRepository(
+        name,
+        packs=_packs(os.path.join(objects, "pack")),
+        refs=_refs(path),
+        commit_graph=os.path.exists(graph)
         or os.path.exists(os.path.join(graph + "s", "commit-graph-chain")),
-        "gc_log": " ".join(text(os.path.join(path, "gc.log"), 500).split()),
-        "gc_auto": settings.get("gc.auto"),
-        "receive_autogc": settings.get("receive.autogc"),
-        "hooks": git_hooks(path, settings),
-    }
-    loose = _loose(objects, end)
-    return {
-        **found,
-        **loose,
-        "bytes": found["pack_bytes"] + loose["loose_bytes"],
-        "complete": time.monotonic() < end,
-    }
+        gc_log=" ".join(text(os.path.join(path, "gc.log"), 500).split()),
+        gc_auto=settings.get("gc.auto"),
+        receive_autogc=settings.get("receive.autogc"),
+        hooks=read_hooks(path, settings),
+        loose=_loose(objects, end),
+    )
 
 
-def _loose(objects: str, end: float) -> dict[str, Any]:
+def _loose(objects: str, end: float) -> LooseObjects:
     count = total = 0
     for directory in entries(objects):
         if not _FAN_OUT.match(directory.name) or time.monotonic() > end:
@@ -68,53 +131,53 @@ def _loose(objects: str, end: float) -> dict[str, Any]:
         for entry in entries(directory.path):
             if len(entry.name) == 38:
                 count += 1
-                taken = size(entry)
-                total += taken
-                if not taken and os.path.exists(entry.path):
+                length = size(entry)
+                total += length
+                if not length and os.path.exists(entry.path):
                     raise Broken(f"the object {directory.name}{entry.name} is an empty file")
-    return {"loose": count, "loose_bytes": total}
+    return LooseObjects(count, total)
 
 
-def _packs(directory: str) -> dict[str, Any]:
-    names: dict[str, int] = {entry.name: size(entry) for entry in entries(directory)}
-    packs = [name[:-5] for name in names if name.startswith("pack-") and name.endswith(".pack")]
+def _packs(directory: str) -> Packs:
+    sizes = {entry.name: size(entry) for entry in entries(directory)}
+    packs = [name[:-5] for name in sizes if name.startswith("pack-") and name.endswith(".pack")]
     for name in packs:
         # A pack is renamed into place before its index, so a missing index may be one of a push
         # under way.
-        if name + ".idx" in names and names[name + ".pack"] < 32:
+        if name + ".idx" in sizes and sizes[name + ".pack"] < 32:
             raise Broken(f"the pack {name}.pack is cut off")
-    for name in names:
-        if name.startswith("pack-") and name.endswith(".idx") and name[:-4] + ".pack" not in names:
-            raise Broken(f"the pack of {name} is not there")
-    return {
-        "packs": sum(name + ".keep" not in names for name in packs),
-        "pack_bytes": sum(names.values()),
-        "bitmap": any(name.endswith(".bitmap") for name in names),
-    }
+    for name in sizes:
+        if name.startswith("pack-") and name.endswith(".idx") and name[:-4] + ".pack" not in sizes:
+            raise Broken(f"the pack of {name} is missing")
+    return Packs(
+        count=sum(name + ".keep" not in sizes for name in packs),
+        bytes=sum(sizes.values()),
+        bitmap=any(name.endswith(".bitmap") for name in sizes),
+    )
 
 
-def _refs(path: str) -> dict[str, Any]:
+def _refs(path: str) -> Refs:
     head = text(os.path.join(path, "HEAD"), 1000).strip()
     if not head:
         raise Broken("its HEAD is missing or empty")
     loose = _loose_refs(path)
-    for name, taken in loose.items():
-        if not taken and os.path.exists(os.path.join(path, name)):
+    for name, length in loose.items():
+        if not length and os.path.exists(os.path.join(path, name)):
             raise Broken(f"{name} is an empty file")
     every = set(loose).union(_packed_refs(path))
     target = head[5:].strip() if head.startswith("ref: ") else ""
     branches = [name for name in every if name.startswith("refs/heads/")]
-    return {
-        "refs": len(every),
-        "loose_refs": len(loose),
+    return Refs(
+        count=len(every),
+        loose=len(loose),
         # Kallithea shows a repository whose HEAD leads nowhere as empty.
-        "lost_head": target if target and branches and target not in every else "",
-        "branch": min(branches, default=""),
-    }
+        dangling_head=target if target and branches and target not in every else "",
+        branch=min(branches, default=""),
+    )
 
 
-def refs(path: str) -> dict[str, str]:
-    """Return every ref with the object it names; symbolic ones are left out."""
+def object_names(path: str) -> dict[str, str]:
+    """Return the object name of every ref; symbolic refs are left out."""
     loose = {name: text(os.path.join(path, name), 100).strip() for name in _loose_refs(path)}
     return {
         name: value
@@ -140,16 +203,16 @@ def _packed_refs(path: str) -> dict[str, str]:
     return {name: value for value, name in lines}
 
 
-def config(written: str) -> dict[str, str]:
-    """Return the settings of a Git configuration file as ``section.key``, the last of each; nothing
-    is included.
+def config(source: str) -> Mapping[str, str]:
+    """Return the settings of a Git configuration file as ``section.key``, the last of each;
+    includes are ignored.
     """
-    section, found = "", {}
-    for line in written.splitlines():
+    section, settings = "", {}
+    for line in source.splitlines():
         match = _SECTION.match(line.strip())
         if match:
             section = match[1].lower() + (f".{match[2]}" if match[2] else "")
         key, equals, value = line.partition("=")
         if not match and equals and key.strip()[:1] not in ("#", ";"):
-            found[f"{section}.{key.strip().lower()}"] = value.strip()
-    return found
+            settings[f"{section}.{key.strip().lower()}"] = value.strip()
+    return settings

@@ -11,105 +11,210 @@ import importlib.util
 import os
 import statistics
 import subprocess
+import tempfile
 import time
-from typing import Any, Callable, Mapping, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable, Iterable, Optional, Protocol, Sequence
 
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.repositories import git
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
+from kallithea_tune.perf_check.repositories.survey import Survey, survey
+from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken
+from kallithea_tune.system.scratch import scratch
 
+HISTORY_SECONDS = 2.0
+# How many repositories are timed at most.
+TIMED = 5
 ROUNDS = 3
+# Kallithea's summary page runs git rev-list and git log over the complete history, each time.
+WALKS = 2
 # Of the output of a command, what Kallithea's reader takes before it stops reading: 18 chunks of
 # 4096 bytes.
 READER_BYTES = 18 * 4096
-# It waits for a whole second when it misses that it has stopped.
+# It waits for a full second when it misses that it has stopped.
 LONG_WAIT_MS = 500
 # On an idle machine it misses that about every second time, and less often where git has to wait
 # for the processor. Once one run waited, five show how often.
 RUNS_WITHOUT, RUNS = 12, 5
 
-History = Mapping[str, Any]
+
+@dataclass(frozen=True)
+class Source:
+    """A repository to be timed."""
+
+    name: str
+    path: str
+    commit_graph: bool
 
 
-def measure_here(
-    repositories: Sequence[Mapping[str, Any]],
+@dataclass(frozen=True)
+class History:
+    """How long git takes to list the history of a repository.
+
+    `now_ms` is as it is, or how long git was given when it was `late`; `graph_ms` with a
+    commit-graph, None where that was not tried. `error` is what git said where it could not read
+    it. `waits_ms` is what each run through Kallithea's own reader took longer, where that was
+    tried.
+    """
+
+    name: str
+    revisions: Optional[int] = None
+    now_ms: Optional[float] = None
+    graph_ms: Optional[float] = None
+    waits_ms: tuple[float, ...] = ()
+    late: bool = False
+    error: str = ""
+
+    @property
+    def gain_ms(self) -> float:
+        """What a summary page would gain by a commit-graph, 0 where that was not measured."""
+        if self.now_ms is None or self.graph_ms is None:
+            return 0.0
+        return WALKS * max(0.0, self.now_ms - self.graph_ms)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The histories that were timed, of the Git repositories that the survey examined."""
+
+    timed: tuple[History, ...] = ()
+    total: int = 0
+
+    @property
+    def examined(self) -> Examined:
+        """How many histories were timed."""
+        return Examined(len(self.timed), self.total, "Git repositories")
+
+    def of(self, name: str) -> History:
+        """Return the history of the repository `name`, without times where it was not timed."""
+        return next((item for item in self.timed if item.name == name), History(name))
+
+
+@measurement(
+    seconds=HISTORY_SECONDS,
+    writes="the system's temporary directory",
+    needs=("database",),
+    uses=(survey,),
+)
+def histories(context: Context) -> Histories:
+    """Time how git lists the histories of the untidiest and then the largest repositories.
+
+    Raises NotMeasured without a git.
+    """
+    surveyed = context.measure(survey)
+    if not surveyed.git:
+        return Histories()
+    settings = context.instance.settings
+    within = max(0.5, min(HISTORY_SECONDS, context.deadline.left - 0.3))
+    with scratch(tempfile.gettempdir()) as directory:
+        timed = child.call(
+            time_histories,
+            within + 8,
+            sources=_sources(surveyed),
+            directory=directory,
+            executable=settings.get("git_path", "").strip() or "git",
+            rev_filter=settings.get("git_rev_filter", "").strip() or "--all",
+            reader=_reader(context.instance.use),
+            within=within,
+        )
+    return Histories(tuple(timed), len(surveyed.git))
+
+
+@measurement(needs=("database",), uses=(survey, histories))
+def untidy_histories(context: Context) -> Histories:
+    """Return the `histories` where a repository is untidy, and measure nothing otherwise."""
+    if any(repository.untidy for repository in context.measure(survey).git):
+        return context.measure(histories)
+    return Histories()
+
+
+def _sources(surveyed: Survey) -> Sequence[Source]:
+    def order(repository: GitRepository) -> tuple[float, bool, int]:
+        return -max(repository.untidiness, 1), repository.commit_graph, -repository.bytes
+
+    return [
+        Source(repository.name, surveyed.path(repository.name), repository.commit_graph)
+        for repository in sorted(surveyed.git, key=order)[:TIMED]
+    ]
+
+
+def _reader(use: str) -> str:
+    """Return the file of Kallithea's reader of git's output, nothing where its package is
+    unknown.
+    """
+    try:
+        return os.path.join(package_directory(use), "lib", "vcs", "subprocessio.py")
+    except NotMeasured:
+        return ""
+
+
+def time_histories(
+    sources: Sequence[Source],
     directory: str,
     executable: str,
     rev_filter: str,
     reader: str,
     within: float,
-) -> dict[str, Any]:
-    """Time the history of each repository (``name``, ``path``, ``commit_graph``) in turn; for a
-    child process.
+) -> Sequence[History]:
+    """Time the history of each of `sources` in turn, within about `within` seconds; for a child.
 
-    Returns by name: ``revisions``, ``now_ms``; where a repository has no commit-graph and there was
-    time, ``graph_ms`` with one; ``error`` where git cannot read it, ``late`` where it took longer.
-    ``waits_ms`` is what Kallithea's own reader (the module's file `reader`) adds, for one of those
-    with more revisions than it reads at once. Ends within about `within` seconds. Raises
-    NotMeasured without a git.
+    One of those with more revisions than Kallithea's reader (the file `reader`) takes at once is
+    also read through that. Raises NotMeasured without a git.
     """
     started = time.monotonic()
-    found: dict[str, Any] = {}
+    end = started + within * 0.6
+    timed: dict[str, History] = {}
     long: list[tuple[int, str, list[str]]] = []
-    for number, repository in enumerate(repositories):
-        if time.monotonic() > started + within * 0.6:
+    for number, source in enumerate(sources):
+        if time.monotonic() > end:
             break
-        place, name = os.path.join(directory, str(number)), repository["name"]
-        borrow(repository["path"], place)
-        command = [
-            executable,
-            "--git-dir",
-            place,
-            "rev-list",
-            rev_filter,
-            "--reverse",
-            "--date-order",
-        ]
+        place = os.path.join(directory, str(number))
+        borrow(source.path, place)
+        command = [executable, "--git-dir", place]
+        command += ["rev-list", rev_filter, "--reverse", "--date-order"]
         try:
-            facts, size = _timed(
-                command, place, bool(repository["commit_graph"]), started + within * 0.6
-            )
+            timed[source.name], length = _timed(source, command, place, end)
         except Broken as error:
-            found[name] = {"error": str(error)}
-            continue
+            timed[source.name] = History(source.name, error=str(error))
         except subprocess.TimeoutExpired as error:
-            found[name] = {"now_ms": error.timeout * 1000, "late": True}
-            continue
-        found[name] = facts
-        long += [(size, name, command)] * (size > READER_BYTES)
+            timed[source.name] = History(source.name, now_ms=error.timeout * 1000, late=True)
+        else:
+            long += [(length, source.name, command)] * (length > READER_BYTES)
     if long:
-        # The faster git is done, the more surely the reader stumbles: the shortest of the long ones
-        # shows it best.
+        # The sooner git is done, the more surely the reader stumbles: the shortest of the long
+        # histories shows it best.
         _, name, command = min(long)
-        found[name]["waits_ms"] = waits_of(reader, command, started + within)
-    return found
+        waits = waits_of(reader, command, started + within)
+        timed[name] = replace(timed[name], waits_ms=tuple(waits))
+    return tuple(timed.values())
 
 
 def borrow(path: str, place: str) -> None:
-    """Make a repository at `place` that has the objects and refs of the one at `path`, and no
-    configuration of it.
+    """Make a repository at `place` that has the objects and refs of the one at `path`, but none of
+    its configuration.
     """
     os.makedirs(os.path.join(place, "objects", "info"))
     os.mkdir(os.path.join(place, "refs"))
-    head = os.path.join(path, "HEAD")
-    with open(head, "rb") as source:
-        written = {
-            "HEAD": source.read(),
-            "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
-        }
-    written["config"] = b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n"
-    written["packed-refs"] = b"".join(
-        b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))
-        for name, value in sorted(git.refs(path).items())
-    )
-    for name, content in written.items():
+    with open(os.path.join(path, "HEAD"), "rb") as file:
+        head = file.read()
+    content = {
+        "HEAD": head,
+        "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
+        "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+        "packed-refs": b"".join(
+            b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))
+            for name, value in sorted(object_names(path).items())
+        ),
+    }
+    for name, data in content.items():
         with open(os.path.join(place, name), "wb") as file:
-            file.write(content)
+            file.write(data)
 
 
-def _timed(
-    command: Sequence[str], place: str, has_graph: bool, end: float
-) -> tuple[dict[str, Any], int]:
+def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tuple[History, int]:
     """Time `command` in turn without and with a commit-graph in `place`; return that, and the bytes
     of its output.
     """
@@ -117,30 +222,31 @@ def _timed(
     if time.monotonic() + first / 1000 < end:
         # Now its files are in memory, as they are while people look at pages.
         first, output = _run(command, end)
-    facts: dict[str, Any] = {"revisions": output.count(b"\n"), "now_ms": first}
+    history = History(source.name, output.count(b"\n"), first)
     # Writing a graph takes about three times as long as listing; there must be time for what is
     # timed after it, too.
-    if has_graph or time.monotonic() + first / 1000 * 5 > end:
-        return facts, len(output)
+    if source.commit_graph or time.monotonic() + first / 1000 * 5 > end:
+        return history, len(output)
     graph = os.path.join(place, "objects", "info", "commit-graph")
     _run([*command[:3], "commit-graph", "write", "--reachable", "--no-progress"], end)
-    now: list[float] = []
-    after: list[float] = []
-    while len(now) < ROUNDS and (not now or time.monotonic() + (now[-1] + after[-1]) / 1000 < end):
-        after.append(_run(command, end)[0])
+    without: list[float] = []
+    with_graph: list[float] = []
+    while len(without) < ROUNDS and (
+        not without or time.monotonic() + (without[-1] + with_graph[-1]) / 1000 < end
+    ):
+        with_graph.append(_run(command, end)[0])
         os.rename(graph, graph + ".aside")
-        now.append(_run(command, end)[0])
+        without.append(_run(command, end)[0])
         os.rename(graph + ".aside", graph)
-    return {**facts, "now_ms": statistics.median(now), "graph_ms": statistics.median(after)}, len(
-        output
-    )
+    now_ms, graph_ms = statistics.median(without), statistics.median(with_graph)
+    return replace(history, now_ms=now_ms, graph_ms=graph_ms), len(output)
 
 
 def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
     """Run git and return the milliseconds and its output.
 
-    Raises Broken with git's words when it fails, TimeoutExpired when it takes too long, NotMeasured
-    without a git.
+    Raises Broken with git's message when it fails, TimeoutExpired when it takes too long,
+    NotMeasured without a git.
     """
     limit = max(0.5, end - time.monotonic())
     began = time.perf_counter()
@@ -155,19 +261,27 @@ def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
         )
     except OSError as error:
         raise NotMeasured(f"{command[0]}: {error.strerror}") from None
-    taken = (time.perf_counter() - began) * 1000
+    ms = (time.perf_counter() - began) * 1000
     if result.returncode:
-        said = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Broken(said[0] if said else "git ended with status %d" % result.returncode)
-    return taken, result.stdout
+        lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise Broken(lines[0] if lines else f"git ended with status {result.returncode}")
+    return ms, result.stdout
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a git that is to answer without asking, locking, or heeding what
-    is set here.
+    """Return the environment for a git that does not prompt or lock, and ignores the variables of
+    git that are set here.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return dict(kept, GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0", LC_ALL="C")
+
+
+class _Chunker(Protocol):
+    """What is used of Kallithea's SubprocessIOChunker."""
+
+    output: Iterable[bytes]
+
+    def close(self) -> None: ...
 
 
 def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
@@ -198,10 +312,10 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     return waits
 
 
-def _chunker(reader: str) -> Optional[Callable[..., Any]]:
-    spec = (
-        importlib.util.spec_from_file_location("reader", reader) if os.path.isfile(reader) else None
-    )
+def _chunker(reader: str) -> Optional[Callable[..., _Chunker]]:
+    if not os.path.isfile(reader):
+        return None
+    spec = importlib.util.spec_from_file_location("reader", reader)
     if spec is None or spec.loader is None:
         return None
     module = importlib.util.module_from_spec(spec)
@@ -209,5 +323,5 @@ def _chunker(reader: str) -> Optional[Callable[..., Any]]:
         spec.loader.exec_module(module)
     except ImportError:
         return None
-    found: Optional[Callable[..., Any]] = getattr(module, "SubprocessIOChunker", None)
-    return found
+    chunker: Optional[Callable[..., _Chunker]] = getattr(module, "SubprocessIOChunker", None)
+    return chunker

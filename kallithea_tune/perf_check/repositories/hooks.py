@@ -1,101 +1,84 @@
-"""Finds the hooks of repositories, and whether they can start; none of them is ever run."""
+"""What hooks cost a push, and what Kallithea's own hook in a Git repository should be like; none
+is ever run.
+"""
 
 from __future__ import annotations
 
 import os
-import re
 import shlex
-import shutil
+import sys
 import time
-from typing import Any, Mapping, Optional
+from dataclasses import dataclass
+from typing import Optional
 
-from kallithea_tune.system.files import entries, text
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories.survey import Survey, survey
+from kallithea_tune.system import child
 
-_VERSION = re.compile(r"(?m)^KALLITHEA_HOOK_VER\s*=\s*['\"]?([^'\"\n]*)")
+# Kallithea's own hooks of Mercurial, by their keys in the section hooks of the table ui.
+REPO_SIZE, UPDATE = "changegroup.kallithea_repo_size", "changegroup.kallithea_update"
+HOOKS_PAGE = "Admin > Settings > Hooks"
+WALK_SECONDS = 0.4
 
 
-def git_hooks(path: str, settings: Mapping[str, str]) -> dict[str, Any]:
-    """Describe the hooks of a bare Git repository with these `settings`: ``post_receive``,
-    ``pre_receive``, ``custom``.
+@dataclass(frozen=True)
+class Walk:
+    """What a walk through a repository took, which `complete` says was not cut short."""
 
-    The first two are None where there is no such file; ``version`` is Kallithea's that wrote it,
-    empty for another's.
+    ms: float
+    files: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class CustomHook:
+    """A hook of Mercurial that is not Kallithea's: where it is set, its key, and the file that it
+    needs and that does not exist.
     """
-    directory = os.path.join(path, "hooks")
-    post, pre = (
-        _git_hook(os.path.join(directory, name)) for name in ("post-receive", "pre-receive")
-    )
-    ours = {
-        name
-        for name, hook in (("post-receive", post), ("pre-receive", pre))
-        if hook and hook["version"]
-    }
-    active = sorted(
-        entry.name
-        for entry in entries(directory)
-        if not entry.name.endswith(".sample") and os.access(entry.path, os.X_OK) and entry.is_file()
-    )
-    return {
-        "post_receive": post,
-        "pre_receive": pre,
-        "custom": [name for name in active if name not in ours],
-        "hooks_path": settings.get("core.hookspath", ""),
-    }
+
+    place: str
+    key: str
+    missing_file: str = ""
 
 
-def _git_hook(path: str) -> Optional[dict[str, Any]]:
-    if not os.path.lexists(path):
-        return None
-    written = text(path, 4096)
-    match = _VERSION.search(written)
-    # Kallithea takes a symbolic link for somebody else's (kallithea/model/scm.py,
-    # install_git_hooks).
-    version = match[1] if match and not os.path.islink(path) else ""
-    first = written.split("\n", 1)[0]
-    words = first[2:].split() if first.startswith("#!") else []
-    if words[:1] and os.path.basename(words[0]) == "env":
-        words = words[1:]
-    return {
-        "version": version,
-        "interpreter": words[0] if words else "",
-        "executable": os.access(path, os.X_OK),
-        "starts": bool(words and shutil.which(words[0])),
-    }
+@dataclass(frozen=True)
+class PushHooks:
+    """The hooks that a push to a Mercurial repository waits for.
 
-
-def hg_hooks(path: str) -> dict[str, str]:
-    """Return the hooks that the ``hgrc`` of a Mercurial repository sets; included files are not
-    read.
+    `walk` is what the hook repo_size does in `largest`, the largest repository; None where the hook
+    is off. `updates` says whether the hook is on that updates a working directory.
     """
-    section, found = "", {}
-    for line in text(os.path.join(path, ".hg", "hgrc")).splitlines():
-        if line.startswith("["):
-            section = line.strip().strip("[]")
-        key, equals, value = line.partition("=")
-        if section == "hooks" and equals and key.strip() and key[0] not in " \t#;":
-            found[key.strip()] = value.strip()
-    return found
+
+    largest: str
+    walk: Optional[Walk]
+    updates: bool
+    custom: tuple[CustomHook, ...]
+
+    @property
+    def examined(self) -> Examined:
+        """The hooks that were looked up."""
+        return Examined(len(self.custom), len(self.custom), "custom hooks")
 
 
-def missing_file(hook: str) -> str:
-    """Return the file, given by its absolute path, that a hook of Mercurial needs and that is not
-    there, or nothing.
+@measurement(seconds=WALK_SECONDS, needs=("database",), uses=(survey,))
+def push_hooks(context: Context) -> PushHooks:
+    """Time what the hook repo_size does, for `WALK_SECONDS` at most, and look for the files of
+    custom hooks.
     """
-    if hook.startswith("python:"):
-        path = hook[len("python:") :].rpartition(":")[0]
-    else:
-        try:
-            path = (shlex.split(hook) or [""])[0]
-        except ValueError:
-            return ""
-    return path if os.path.isabs(path) and not os.path.exists(path) else ""
+    surveyed = context.measure(survey)
+    largest = max(surveyed.hg, key=lambda repository: repository.bytes, default=None)
+    walk = None
+    if largest and REPO_SIZE in surveyed.hooks:
+        within = max(0.1, min(WALK_SECONDS, context.deadline.left))
+        path = surveyed.path(largest.name)
+        walk = child.call(walk_repository, within + 5, path=path, within=within)
+    name = largest.name if largest else ""
+    return PushHooks(name, walk, UPDATE in surveyed.hooks, _custom_hooks(surveyed))
 
 
-def repo_size(path: str, within: float) -> dict[str, Any]:
-    """Time what Kallithea's hook ``repo_size`` does after each push: walk the repository and ask
-    each file's size.
-
-    Stops after `within` seconds and says so by ``complete``.
+def walk_repository(path: str, within: float) -> Walk:
+    """Do what Kallithea's hook ``repo_size`` does after each push: walk the repository and stat
+    each file; stop after `within` seconds.
     """
     began = time.perf_counter()
     files = 0
@@ -107,5 +90,66 @@ def repo_size(path: str, within: float) -> dict[str, Any]:
             except OSError:
                 continue
         if time.perf_counter() - began > within:
-            return {"ms": (time.perf_counter() - began) * 1000, "files": files, "complete": False}
-    return {"ms": (time.perf_counter() - began) * 1000, "files": files, "complete": True}
+            return Walk((time.perf_counter() - began) * 1000, files, complete=False)
+    return Walk((time.perf_counter() - began) * 1000, files, complete=True)
+
+
+def _custom_hooks(surveyed: Survey) -> tuple[CustomHook, ...]:
+    commands = {
+        (HOOKS_PAGE, key): command
+        for key, command in surveyed.hooks.items()
+        if key not in (REPO_SIZE, UPDATE)
+    }
+    for repository in surveyed.hg:
+        for key, command in repository.hooks.items():
+            commands[repository.name, key] = command
+    return tuple(
+        CustomHook(place, key, missing_file(command)) for (place, key), command in commands.items()
+    )
+
+
+def missing_file(hook: str) -> str:
+    """Return the file, given by its absolute path, that a hook of Mercurial needs and that does not
+    exist, or nothing.
+    """
+    if hook.startswith("python:"):
+        path = hook[len("python:") :].rpartition(":")[0]
+    else:
+        try:
+            path = (shlex.split(hook) or [""])[0]
+        except ValueError:
+            return ""
+    return path if os.path.isabs(path) and not os.path.exists(path) else ""
+
+
+@dataclass(frozen=True)
+class ExpectedHook:
+    """The hook that Kallithea would write today: its version, empty where that is unknown, and the
+    Python that runs it.
+    """
+
+    version: str
+    interpreter: str
+
+    @property
+    def examined(self) -> Examined:
+        """The one installation."""
+        return Examined(1, 1, "installation")
+
+
+@measurement()
+def expected_hook(context: Context) -> ExpectedHook:
+    """Read the setting ``git_hook_interpreter`` and the version of the installed Kallithea."""
+    instance = context.instance
+    interpreter = instance.settings.get("git_hook_interpreter", "").strip()
+    return ExpectedHook(installed(instance.use), interpreter or sys.executable)
+
+
+def installed(use: str) -> str:
+    """Return the version of the distribution behind ``egg:name``, empty where there is none."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(use.partition(":")[2].partition("#")[0])
+    except (metadata.PackageNotFoundError, ValueError):
+        return ""

@@ -1,5 +1,5 @@
-"""Reads the state of a Mercurial repository from its files: format, revisions, branch cache, what a
-crash left.
+"""Reads the state of a Mercurial repository from its files: format, revisions, branch cache, hooks,
+and what a crash left.
 """
 
 from __future__ import annotations
@@ -9,23 +9,56 @@ import os
 import re
 import stat
 import struct
-import sys
-import time
-from typing import Any, Collection, Optional
+from dataclasses import dataclass
+from typing import BinaryIO, Collection, Mapping, Optional
 
-from kallithea_tune.perf_check.repositories.hooks import hg_hooks
-from kallithea_tune.system.confine import confine
 from kallithea_tune.system.files import Broken, below, entries, size, size_of, text
 
 # Added by extensions, which Kallithea may have switched on.
 _OF_EXTENSIONS = frozenset({"largefiles", "lfs"})
+ABANDONED = "a transaction was abandoned; nobody can push"
 _ENTRY = 64
 _SLOW_PATH = re.compile(r"(?m)^\s*revlog\.persistent-nodemap\.slow-path\s*=\s*(\w+)")
 
 
+@dataclass(frozen=True)
+class BranchCache:
+    """The last revision that any of the branch caches covers, -1 without one, and whether Kallithea
+    can renew them.
+    """
+
+    revision: int
+    writable: bool
+
+
+@dataclass(frozen=True)
+class HgRepository:
+    """The state of a Mercurial repository.
+
+    `revisions` is None where a format is unknown or a push is under way. `hooks` are those of its
+    ``hgrc``; `slow_path` is what that says of a persistent nodemap without Rust.
+    """
+
+    name: str
+    bytes: int
+    requires: tuple[str, ...]
+    revisions: Optional[int]
+    manifest_bytes: int
+    branch_cache: BranchCache
+    hooks: Mapping[str, str]
+    slow_path: str = ""
+
+    @property
+    def uncached(self) -> int:
+        """How many revisions no branch cache covers, 0 where Kallithea can renew the caches."""
+        if self.branch_cache.writable or self.revisions is None:
+            return 0
+        return self.revisions - 1 - self.branch_cache.revision
+
+
 def supported() -> Optional[list[str]]:
-    """Return the requirements that the Mercurial of this Python knows; None when it cannot be
-    asked.
+    """Return the requirements that the Mercurial of this Python knows, None where it has no list of
+    them.
     """
     for module, name in (
         ("mercurial.localrepo", "gathersupportedrequirements"),
@@ -41,7 +74,7 @@ def supported() -> Optional[list[str]]:
     return None
 
 
-def rust() -> bool:
+def has_rust() -> bool:
     """Whether the Mercurial of this Python has its Rust extensions, without which a persistent
     nodemap is a burden.
     """
@@ -53,8 +86,8 @@ def rust() -> bool:
 
 
 def size_hint(path: str) -> int:
-    """Return the bytes of changelog and manifest: enough to tell large from small, at the price of
-    four look-ups.
+    """Return the bytes of changelog and manifest: enough to tell large from small, for the price of
+    four calls of stat.
     """
     store = os.path.join(path, ".hg", "store")
     return sum(
@@ -63,13 +96,34 @@ def size_hint(path: str) -> int:
     )
 
 
-def examine(path: str, end: float, known: Optional[Collection[str]]) -> dict[str, Any]:
-    """Read requirements, count revisions and bytes; Broken where Mercurial, knowing `known`, would
-    not open it.
+def examine(name: str, path: str, end: float, known: Optional[Collection[str]]) -> HgRepository:
+    """Read requirements, count revisions and bytes, these until `end` of the monotonic clock.
 
-    Stops at `end` of the monotonic clock and says so by ``complete``.
+    Raises Broken where a Mercurial that supports the requirements `known` would not open the
+    repository; None stands for any.
     """
     control = os.path.join(path, ".hg")
+    requires, source, store = _layout(control)
+    unknown = sorted(requires - set(known) - _OF_EXTENSIONS) if known is not None else []
+    if unknown:
+        raise Broken(f"it requires {', '.join(unknown)}, which this Mercurial does not support")
+    if not os.path.isdir(store):
+        raise Broken("its store is missing")
+    manifests = [os.path.join(store, "00manifest" + suffix) for suffix in (".i", ".d")]
+    return HgRepository(
+        name,
+        requires=tuple(sorted(requires)),
+        revisions=_revisions(control, store),
+        bytes=sum(size(entry) for entry in below(control, end)),
+        manifest_bytes=sum(map(size_of, manifests)),
+        hooks=hooks_of(path),
+        slow_path=_slow_path(control),
+        branch_cache=_branch_cache(os.path.join(source, "cache"), store),
+    )
+
+
+def _layout(control: str) -> tuple[set[str], str, str]:
+    """Return the requirements, the ``.hg`` directory that it shares (or its own), and the store."""
     requires = set(text(os.path.join(control, "requires")).split())
     shared = (
         text(os.path.join(control, "sharedpath")).rstrip("\n")
@@ -77,43 +131,26 @@ def examine(path: str, end: float, known: Optional[Collection[str]]) -> dict[str
         else ""
     )
     source = os.path.normpath(os.path.join(control, shared))
-    store = (
-        os.path.join(source, "store") if "store" in requires or "share-safe" in requires else source
+    store = os.path.join(source, "store") if requires & {"store", "share-safe"} else source
+    return requires | set(text(os.path.join(store, "requires")).split()), source, store
+
+
+def _revisions(control: str, store: str) -> Optional[int]:
+    """Count the revisions; a repository that is locked is not Broken, since a push is under way."""
+    locked = any(
+        os.path.lexists(os.path.join(directory, name))
+        for directory, name in ((store, "lock"), (control, "wlock"))
     )
-    requires |= set(text(os.path.join(store, "requires")).split())
-    unknown = sorted(requires - set(known) - _OF_EXTENSIONS) if known is not None else []
-    if unknown:
-        raise Broken(
-            "it requires {}, which this Mercurial does not know".format(", ".join(unknown))
-        )
-    if not os.path.isdir(store):
-        raise Broken("its store is not there")
-    busy = any(
-        os.path.lexists(os.path.join(where, name))
-        for where, name in ((store, "lock"), (control, "wlock"))
-    )
-    if os.path.exists(os.path.join(store, "journal")) and not busy:
-        raise Broken("a transaction was abandoned; nobody can push")
+    if os.path.exists(os.path.join(store, "journal")) and not locked:
+        raise Broken(ABANDONED)
     try:
         revisions = count(os.path.join(store, "00changelog.i"))
         count(os.path.join(store, "00manifest.i"))
     except Broken:
-        if not busy:
+        if not locked:
             raise
-        revisions = None
-    taken = sum(size(entry) for entry in below(control, end))
-    return {
-        "requires": sorted(requires),
-        "revisions": revisions,
-        "bytes": taken,
-        "complete": time.monotonic() < end,
-        "manifest_bytes": sum(
-            size_of(os.path.join(store, "00manifest" + suffix)) for suffix in (".i", ".d")
-        ),
-        "hooks": hg_hooks(path),
-        "slow_path": _slow_path(control),
-        **_branch_cache(os.path.join(source, "cache"), store),
-    }
+        return None
+    return revisions
 
 
 def count(index: str) -> Optional[int]:
@@ -122,8 +159,8 @@ def count(index: str) -> Optional[int]:
     Raises Broken when the index ends within an entry, or its data file before the end of the last
     revision (mercurial/revlogutils/constants.py, INDEX_ENTRY_V1).
     """
-    taken = size_of(index)
-    if not taken:
+    length = size_of(index)
+    if not length:
         return 0
     with open(index, "rb") as file:
         head = file.read(4)
@@ -132,50 +169,47 @@ def count(index: str) -> Optional[int]:
             return None
         name = os.path.basename(index)
         if flags & 1:
-            return _count_inline(file, taken, name)
-        if taken % _ENTRY:
+            return _count_inline(file, length, name)
+        if length % _ENTRY:
             raise Broken(f"{name} ends within an entry")
-        file.seek(taken - _ENTRY)
-        offset, length = struct.unpack(">QI", file.read(12))
-        start = offset >> 16 if taken > _ENTRY else 0
-    if size_of(index[:-1] + "d") < start + length:
+        file.seek(length - _ENTRY)
+        offset, compressed = struct.unpack(">QI", file.read(12))
+        start = offset >> 16 if length > _ENTRY else 0
+    if size_of(index[:-1] + "d") < start + compressed:
         raise Broken(f"{name[:-1]}d is shorter than its index says")
-    return taken // _ENTRY
+    return length // _ENTRY
 
 
-def _count_inline(file: Any, taken: int, name: str) -> int:
+def _count_inline(file: BinaryIO, length: int, name: str) -> int:
     position = revisions = 0
-    while position < taken:
+    while position < length:
         file.seek(position)
         entry = file.read(_ENTRY)
         if len(entry) < _ENTRY:
             break
         position += _ENTRY + int(struct.unpack(">I", entry[8:12])[0])
         revisions += 1
-    if position != taken:
+    if position != length:
         raise Broken(f"{name} ends within an entry")
     return revisions
 
 
-def _branch_cache(cache: str, store: str) -> dict[str, Any]:
-    """Return the last revision that any of the branch caches knows, -1 without, and whether it can
-    be renewed.
-    """
+def _branch_cache(cache: str, store: str) -> BranchCache:
     newest = -1
     for entry in entries(cache):
         # branch2, branch2-served, branch2-visible ...; the caches of smaller views serve the larger
         # ones.
-        if entry.name.startswith("branch2") or entry.name.startswith("branch3"):
+        if entry.name.startswith(("branch2", "branch3")):
             words = text(entry.path, 200).split("\n", 1)[0].split(" ")
             if len(words) > 1 and words[1].isdigit():
                 newest = max(newest, int(words[1]))
-    there = cache if os.path.isdir(cache) else os.path.dirname(cache)
-    return {"cached_revision": newest, "cache_writable": _writable(there, store)}
+    existing = cache if os.path.isdir(cache) else os.path.dirname(cache)
+    return BranchCache(newest, _writable(existing, store))
 
 
 def _writable(directory: str, store: str) -> bool:
-    """Whether Kallithea can write to `directory`; root, who can always, goes by who owns the
-    store.
+    """Whether Kallithea can write to `directory`; run by root, who always can, it compares the
+    owner with that of the store.
     """
     if os.geteuid():
         return os.access(directory, os.W_OK)
@@ -184,27 +218,17 @@ def _writable(directory: str, store: str) -> bool:
 
 
 def _slow_path(control: str) -> str:
-    """Return what the repository's own configuration says of a persistent nodemap without Rust."""
-    found = _SLOW_PATH.findall(text(os.path.join(control, "hgrc")))
-    return str(found[-1]) if found else ""
+    matches = _SLOW_PATH.findall(text(os.path.join(control, "hgrc")))
+    return str(matches[-1]) if matches else ""
 
 
-def branch_times(path: str, directory: str, within: float) -> list[float]:
-    """Return the milliseconds that each of up to three views needs for the branches of the
-    repository at `path`.
-
-    Mercurial opens it in this process, without the repository's own configuration, and cannot write
-    but in `directory`: a cache that is stale stays so. For a child process.
-    """
-    os.environ.update(HGPLAIN="1", HGRCPATH="", HGRCSKIPREPO="1")
-    sys.dont_write_bytecode = True
-    end = time.monotonic() + within
-    hg, ui = importlib.import_module("mercurial.hg"), importlib.import_module("mercurial.ui").ui
-    confine(directory)
-    taken: list[float] = []
-    while len(taken) < 3 and (not taken or time.monotonic() + taken[-1] / 1000 < end):
-        repository = hg.repository(ui.load(), os.fsencode(path)).unfiltered()
-        began = time.perf_counter()
-        repository.branchmap()
-        taken.append((time.perf_counter() - began) * 1000)
-    return taken
+def hooks_of(path: str) -> Mapping[str, str]:
+    """Return the hooks that the ``hgrc`` of a repository sets; includes are ignored."""
+    section, hooks = "", {}
+    for line in text(os.path.join(path, ".hg", "hgrc")).splitlines():
+        if line.startswith("["):
+            section = line.strip().strip("[]")
+        key, equals, value = line.partition("=")
+        if section == "hooks" and equals and key.strip() and key[0] not in " \t#;":
+            hooks[key.strip()] = value.strip()
+    return hooks

@@ -9,11 +9,15 @@ from __future__ import annotations
 import datetime
 import os
 import re
-from typing import Any, Mapping, Optional
+import time
+from dataclasses import dataclass
+from typing import Container, Optional
 
 from kallithea_tune.db.engine import read_only_engine
-from kallithea_tune.errors import NotMeasured
+from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.system import child
 from kallithea_tune.system.files import entries, size, text
 
 # kallithea/lib/indexers/__init__.py: file contents and paths, changesets.
@@ -22,38 +26,82 @@ LOCK = "make_index.lock"
 ROWS = 5000
 
 
-def describe(directory: str) -> dict[str, Any]:
-    """Return for each of the two indexes that is there its ``segments`` and when it was ``built``;
-    bytes; the lock.
+@dataclass(frozen=True)
+class Index:
+    """One of the two indexes of `NAMES`: when it was last written (seconds since 1970), and its
+    number of segments.
     """
+
+    name: str
+    built: float
+    segments: int
+
+
+@dataclass(frozen=True)
+class Lock:
+    """The lock file of index-create as Kallithea reads it: the number of a process, and its command
+    line, None when it has ended.
+    """
+
+    process: int
+    command: Optional[str]
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """The files in the directory of the index, at the time `now` (seconds since 1970)."""
+
+    directory: str
+    now: float
+    indexes: tuple[Index, ...] = ()
+    bytes: int = 0
+    lock: Optional[Lock] = None
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the two indexes exist."""
+        return Examined(len(self.indexes), len(NAMES), "indexes")
+
+    @property
+    def built(self) -> float:
+        """When the newest index was last written, 0 where there is none."""
+        return max((index.built for index in self.indexes), default=0.0)
+
+
+@measurement(seconds=0.2)
+def search_index(context: Context) -> SearchIndex:
+    """Read the directory ``index_dir``; raises NotMeasured where that is not set."""
+    directory = context.instance.directory("index_dir")
+    if not directory:
+        raise NotMeasured("index_dir is not set")
+    return child.call(read_index, 10, directory=directory)
+
+
+def read_index(directory: str) -> SearchIndex:
+    """Read the index in `directory`; for a child process."""
     files = {entry.name: entry for entry in entries(directory)}
-    found: dict[str, Any] = {}
+    indexes = []
     for name in NAMES:
         tables = [
             files[file].stat().st_mtime for file in files if re.match(rf"_{name}_\d+\.toc$", file)
         ]
         if tables:
             segments = sum(file.startswith(name + "_") and file.endswith(".seg") for file in files)
-            found[name] = {"built": max(tables), "segments": segments}
-    return {
-        "indexes": found,
-        "bytes": sum(size(entry) for entry in files.values()),
-        "lock": _lock(directory, files),
-    }
+            indexes.append(Index(name, max(tables), segments))
+    total = sum(size(entry) for entry in files.values())
+    return SearchIndex(directory, time.time(), tuple(indexes), total, _read_lock(directory, files))
 
 
-def _lock(directory: str, files: Mapping[str, Any]) -> Optional[dict[str, Any]]:
-    """Say what Kallithea makes of its lock file: the process in it, and what that is (None when it
-    is gone).
-    """
-    if LOCK not in files:
+def _read_lock(directory: str, names: Container[str]) -> Optional[Lock]:
+    if LOCK not in names:
         return None
-    said = text(os.path.join(directory, LOCK), 100).split("\n", 1)[0].strip()
-    process = int(said) if said.isdigit() else -1
-    return {"process": process, "command": command(process) if process > 0 else None}
+    content = text(os.path.join(directory, LOCK), 100).split("\n", 1)[0].strip()
+    # Kallithea takes what is no number for -1 (kallithea/lib/pidlock.py).
+    process = int(content) if content.isdigit() else -1
+    return Lock(process, command_of(process) if process > 0 else None)
 
 
-def command(process: int) -> Optional[str]:
+def command_of(process: int) -> Optional[str]:
     """Return the command line of a process, None when there is none of that number."""
     import psutil
 
@@ -63,23 +111,55 @@ def command(process: int) -> Optional[str]:
         return None
     except psutil.Error as error:
         raise NotMeasured(
-            "process %d is not to be asked: %s" % (process, type(error).__name__)
+            f"the command of process {process} cannot be read: {type(error).__name__}"
         ) from None
 
 
-def pushes_since(url: str, since: float) -> dict[str, Any]:
-    """Count the pushes of changesets after the time `since`, in the newest 5,000 rows of the
-    journal; for a child.
+@dataclass(frozen=True)
+class RecentPushes:
+    """The pushes of changesets since the index was written, to how many repositories, and when the
+    first was (seconds since 1970), None without any.
+    """
 
-    Returns ``pushes``, the ``repositories`` they went to, and the time of the ``first``, None
-    without.
+    pushes: int = 0
+    repositories: int = 0
+    first: Optional[float] = None
+
+    @property
+    def examined(self) -> Examined:
+        """The pushes that were counted."""
+        return Examined(self.pushes, self.pushes, "pushes")
+
+
+@measurement(seconds=0.3, needs=("database",), uses=(search_index,))
+def recent_pushes(context: Context) -> RecentPushes:
+    """Count the pushes that the journal has since the index was written, none without an index.
+
+    Raises NotMeasured when the database cannot be used.
+    """
+    index = context.measure(search_index)
+    if not index.indexes:
+        return RecentPushes()
+    try:
+        read_only_engine(context.instance.database_url)
+        url = context.instance.database_url
+        return child.call(pushes_since, context.deadline.left + 8, url=url, since=index.built)
+    except (NotMeasured, TuneError):
+        raise NotMeasured(
+            "the pushes since are in the database, which cannot be used: see DB000"
+        ) from None
+
+
+def pushes_since(url: str, since: float) -> RecentPushes:
+    """Count the pushes of changesets after the time `since`, in the newest `ROWS` rows of the
+    journal; for a child process.
     """
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     statement = sqlalchemy.text(
         "SELECT substr(action, 1, 40) AS action, action_date, repository_name FROM user_logs "
-        "ORDER BY user_log_id DESC LIMIT %d" % ROWS
+        f"ORDER BY user_log_id DESC LIMIT {ROWS}"
     ).columns(
         action=sqlalchemy.String, action_date=sqlalchemy.DateTime, repository_name=sqlalchemy.String
     )
@@ -93,13 +173,13 @@ def pushes_since(url: str, since: float) -> dict[str, Any]:
     pushed = [
         (date, name) for action, date, name in rows if date > begin and _adds_changesets(action)
     ]
-    return {
-        "pushes": len(pushed),
-        "repositories": len({name for _, name in pushed}),
-        "first": min(pushed)[0].timestamp() if pushed else None,
-    }
+    return RecentPushes(
+        pushes=len(pushed),
+        repositories=len({name for _, name in pushed}),
+        first=min(date for date, _ in pushed).timestamp() if pushed else None,
+    )
 
 
 def _adds_changesets(action: str) -> bool:
-    what, _, revisions = action.partition(":")
-    return what.startswith("push") and not revisions.startswith(("tag=>", "delete_branch=>"))
+    kind, _, revisions = action.partition(":")
+    return kind.startswith("push") and not revisions.startswith(("tag=>", "delete_branch=>"))

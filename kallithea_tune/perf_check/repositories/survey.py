@@ -1,229 +1,350 @@
 """Surveys all repositories by reading their files: nothing is written or locked, no command run,
-the time bounded.
+and the time is bounded.
 """
 
 from __future__ import annotations
 
+import enum
 import os
 import re
+import shlex
 import time
 from dataclasses import dataclass, field
-from typing import Any, Mapping, Optional
+from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
+from kallithea_tune.perf_check.repositories.git import GitRepository
+from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken, below, size
 
+SURVEY_SECONDS = 2.0
 # Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
 # REMOVED_REPO_PAT).
 _REMOVED = re.compile(r"rm__\d{8}_\d{6}_\d{6}_.*")
 
-Survey = Mapping[str, Any]
 
-
-@dataclass
-class Found:
-    """What a walk through the root came upon: repositories by name, and what Kallithea does not
-    show.
+class Kind(enum.Enum):
+    """What a directory contains; a work tree is a Git repository that is not bare, which Kallithea
+    ignores.
     """
 
-    kinds: dict[str, str] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
-    work_trees: list[str] = field(default_factory=list)
-    complete: bool = True
+    git = "git"
+    hg = "hg"
+    work_tree = "work tree"
 
 
-def survey(instance: Instance, seconds: float) -> Survey:
-    """Return what `survey_here` says of the repositories of `instance` within about `seconds`.
+@dataclass(frozen=True)
+class FailedRepository:
+    """A repository that could not be examined, and why."""
+
+    name: str
+    kind: Kind
+    reason: str
+
+
+@dataclass(frozen=True)
+class Removed:
+    """Repositories that were deleted in the web interface and are still on disk."""
+
+    count: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The repositories below `root`, and those that the database has.
+
+    `git`, `hg`, `broken` and `unreadable` are those that were examined, the largest first if
+    `largest_first`, out of `git_total` and `hg_total`; `missing` those that only the database has,
+    `unregistered` those that only the disk has. `hooks` and `storage` are the active rows of these
+    sections of the table ``ui``. `all_found` says whether there was time to enter every directory,
+    `rust` whether Mercurial has its Rust extensions.
+    """
+
+    root: str
+    git_total: int
+    hg_total: int
+    registered: int
+    git: tuple[GitRepository, ...] = ()
+    hg: tuple[HgRepository, ...] = ()
+    broken: tuple[FailedRepository, ...] = ()
+    unreadable: tuple[FailedRepository, ...] = ()
+    missing: tuple[str, ...] = ()
+    unregistered: tuple[str, ...] = ()
+    work_trees: tuple[str, ...] = ()
+    removed: Removed = Removed()
+    hooks: Mapping[str, str] = field(default_factory=dict)
+    storage: Mapping[str, str] = field(default_factory=dict)
+    all_found: bool = True
+    largest_first: bool = True
+    rust: bool = False
+
+    @property
+    def examined(self) -> Examined:
+        """How many of all repositories were examined."""
+        git, hg = self.examined_of(Kind.git), self.examined_of(Kind.hg)
+        return Examined(git.count + hg.count, git.total + hg.total, "repositories")
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """The bytes of each repository that could be examined."""
+        return {
+            **{repository.name: repository.bytes for repository in self.git},
+            **{repository.name: repository.bytes for repository in self.hg},
+        }
+
+    def examined_of(self, kind: Kind) -> Examined:
+        """How many of the repositories of one kind were examined."""
+        readable = len(self.git if kind is Kind.git else self.hg)
+        failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable))
+        total = self.git_total if kind is Kind.git else self.hg_total
+        return Examined(readable + failed, total, "repositories")
+
+    def sample(self, kind: Optional[Kind] = None) -> Mapping[str, object]:
+        """The entry of the evidence: ``{"repositories": "12 of 10000, largest first"}``."""
+        examined = self.examined_of(kind) if kind else self.examined
+        if examined.complete:
+            return {"repositories": examined.total}
+        order = ", largest first" if self.largest_first else ""
+        return {"repositories": f"{examined.count} of {examined.total}{order}"}
+
+    def path(self, name: str) -> str:
+        """Return the path of a repository."""
+        return os.path.join(self.root, name)
+
+    def quoted_path(self, name: str) -> str:
+        """Return the path of a repository as the shell takes it."""
+        return shlex.quote(self.path(name))
+
+
+@measurement(seconds=SURVEY_SECONDS, needs=("database",))
+def survey(context: Context) -> Survey:
+    """Find and examine the repositories, for `SURVEY_SECONDS` at most."""
+    seconds = max(0.3, min(SURVEY_SECONDS, context.deadline.left - 0.3))
+    return survey_within(context.instance, seconds)
+
+
+def survey_within(instance: Instance, seconds: float) -> Survey:
+    """Survey the repositories of `instance` in a child process within about `seconds`.
 
     Raises NotMeasured when the database does not say where they are, or a file system hangs.
     """
     read_only_engine(instance.database_url)
-    result: Survey = child.call(
-        "kallithea_tune.perf_check.repositories.survey:survey_here",
-        seconds + 8,
-        url=instance.database_url,
-        within=seconds,
-    )
-    return result
+    return child.call(survey_here, seconds + 8, url=instance.database_url, within=seconds)
 
 
-def survey_here(url: str, within: float) -> dict[str, Any]:
-    """Do the work of `survey` in this process; a third of the time at most goes into finding the
-    repositories.
+def survey_here(url: str, within: float) -> Survey:
+    """Survey the repositories that the database at `url` has, in this process; for a child.
+
+    At most a third of the time goes into finding them, at most half until they are ordered.
     """
     started = time.monotonic()
-    known = registered(url)
-    root = known["root"]
-    if not os.path.isdir(root):
-        raise NotMeasured(f"the repositories' directory {root} does not exist")
-    found = discover(root, started + within / 3)
     end = started + within
-    places = {
-        **found.kinds,
-        **{
-            name: kind
-            for name, kind in known["repositories"].items()
-            if name not in found.kinds and os.path.lexists(os.path.join(root, name))
-        },
-    }
-    hints, ordered = _largest_first(root, places, started + within / 2)
-    requirements = mercurial.supported() if "hg" in places.values() else None
-    examined: list[dict[str, Any]] = []
-    for name in hints:
+    known = read_database(url)
+    if not os.path.isdir(known.root):
+        raise NotMeasured(f"the repositories' directory {known.root} does not exist")
+    walk = discover(known.root, started + within / 3)
+    kinds = {**walk.kinds, **_not_found(known, walk)}
+    has_hg = Kind.hg in kinds.values()
+    names, ordered = _largest_first(known.root, kinds, started + within / 2)
+    results = _Results(known.root, end, mercurial.supported() if has_hg else None)
+    for name in names:
         if time.monotonic() > end:
             break
-        facts = _examined(os.path.join(root, name), places[name], end, requirements)
-        examined.append({"name": name, "kind": places[name], **facts})
-    removed = _removed(found.removed, end + 0.2)
-    return {
-        "root": root,
-        "hooks": known["hooks"],
-        "storage": known["storage"],
-        "registered": len(known["repositories"]),
-        "walked": found.complete,
-        "kinds": {kind: list(places.values()).count(kind) for kind in ("hg", "git")},
-        "examined": examined,
-        "ordered": ordered,
-        "rust": "hg" in places.values() and mercurial.rust(),
-        "missing": sorted(set(known["repositories"]) - set(places)),
-        "unknown": sorted(set(found.kinds) - set(known["repositories"])),
-        "work_trees": sorted(found.work_trees),
-        "removed": removed,
-    }
+        results.examine(name, kinds[name])
+    return Survey(
+        root=known.root,
+        git_total=list(kinds.values()).count(Kind.git),
+        hg_total=list(kinds.values()).count(Kind.hg),
+        registered=len(known.repositories),
+        git=tuple(results.git),
+        hg=tuple(results.hg),
+        broken=tuple(results.broken),
+        unreadable=tuple(results.unreadable),
+        missing=tuple(sorted(set(known.repositories) - set(kinds))),
+        unregistered=tuple(sorted(set(walk.kinds) - set(known.repositories))),
+        work_trees=tuple(sorted(walk.work_trees)),
+        removed=_removed(walk.removed, end + 0.2),
+        hooks=known.hooks,
+        storage=known.storage,
+        all_found=walk.complete,
+        largest_first=ordered,
+        rust=has_hg and mercurial.has_rust(),
+    )
 
 
-def registered(url: str) -> dict[str, Any]:
-    """Ask the database for the root, the repositories with their types, and Mercurial's hooks and
-    storage settings.
+@dataclass
+class _Results:
+    """Examines repositories and sorts them by what came of it: one that fails does not keep the
+    others from being examined.
+    """
+
+    root: str
+    end: float
+    requirements: Optional[Sequence[str]]
+    git: list[GitRepository] = field(default_factory=list)
+    hg: list[HgRepository] = field(default_factory=list)
+    broken: list[FailedRepository] = field(default_factory=list)
+    unreadable: list[FailedRepository] = field(default_factory=list)
+
+    def examine(self, name: str, kind: Kind) -> None:
+        path = os.path.join(self.root, name)
+        try:
+            if kind_of(path) is not kind:
+                raise Broken(f"there is no {kind.name} repository in its directory")
+            if kind is Kind.git:
+                self.git.append(git.examine(name, path, self.end))
+            else:
+                self.hg.append(mercurial.examine(name, path, self.end, self.requirements))
+        except Broken as error:
+            self.broken.append(FailedRepository(name, kind, str(error)))
+        except OSError as error:
+            failed = FailedRepository(name, kind, f"{error.filename}: {error.strerror}")
+            denied = isinstance(error, PermissionError)
+            (self.unreadable if denied else self.broken).append(failed)
+
+
+@dataclass(frozen=True)
+class DatabaseContent:
+    """What the database says of the repositories: root, names with their kinds, and the active
+    settings of Mercurial in the sections ``hooks`` and ``storage``.
+    """
+
+    root: str
+    repositories: Mapping[str, Kind]
+    hooks: Mapping[str, str]
+    storage: Mapping[str, str]
+
+
+def read_database(url: str) -> DatabaseContent:
+    """Read what the database at `url` says of the repositories; raises NotMeasured where it cannot
+    be read.
     """
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
     root = root_in_database(url)
+    settings = sqlalchemy.text(
+        "SELECT ui_section, ui_key, ui_value, ui_active FROM ui "
+        "WHERE ui_section IN ('hooks', 'storage')"
+    )
+    repositories = sqlalchemy.text(
+        "SELECT repo_name, repo_type FROM repositories "
+        "WHERE repo_state = 'repo_state_created' AND repo_type IN ('git', 'hg')"
+    )
     try:
         with read_only_engine(url).connect() as connection:
-            settings = connection.execute(
-                sqlalchemy.text(
-                    "SELECT ui_section, ui_key, ui_value, ui_active FROM ui WHERE ui_section IN ('hooks', 'storage')"
-                )
-            ).fetchall()
-            repositories = connection.execute(
-                sqlalchemy.text(
-                    "SELECT repo_name, repo_type FROM repositories WHERE repo_state = 'repo_state_created'"
-                )
-            ).fetchall()
+            kinds = {name: Kind[kind] for name, kind in connection.execute(repositories)}
+            sections: dict[str, dict[str, str]] = {"hooks": {}, "storage": {}}
+            for section, key, value, active in connection.execute(settings):
+                if active:
+                    sections[section][key] = value or ""
     except SQLAlchemyError as error:
-        raise NotMeasured(
-            f"which repositories there are is not known: {explained(error, url)}"
-        ) from None
+        raise NotMeasured(f"the repositories are unknown: {explained(error, url)}") from None
+    return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
+
+
+@dataclass
+class Walk:
+    """What a walk through the root came upon: repositories by name, and what Kallithea does not
+    show.
+    """
+
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    work_trees: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:
+    """Return the repositories of the database that exist although the walk did not find them."""
     return {
-        "root": root,
-        "repositories": {name: kind for name, kind in repositories},
-        **{
-            wanted: {
-                key: value or ""
-                for section, key, value, active in settings
-                if section == wanted and active
-            }
-            for wanted in ("hooks", "storage")
-        },
+        name: kind
+        for name, kind in known.repositories.items()
+        if name not in walk.kinds and os.path.lexists(os.path.join(known.root, name))
     }
 
 
-def discover(root: str, end: float) -> Found:
+def discover(root: str, end: float) -> Walk:
     """Find repositories as Kallithea's own scan does (kallithea/lib/utils.py,
     get_filesystem_repos).
 
-    A symbolic link is a repository where it leads to one, and never followed into a group: there
-    are no loops.
+    A symbolic link to a repository counts as one, but no link is followed into a group: there are
+    no loops.
     """
-    found = Found()
+    walk = Walk()
     waiting = [""]
     while waiting:
         if time.monotonic() > end:
-            found.complete = False
+            walk.complete = False
             break
         group = waiting.pop()
         try:
             with os.scandir(os.path.join(root, group)) as entries:
                 for entry in entries:
-                    _sort(entry, os.path.join(group, entry.name), found, waiting)
+                    _sort(entry, os.path.join(group, entry.name), walk, waiting)
                     if time.monotonic() > end:
                         break
         except (PermissionError, FileNotFoundError):
             continue
-    return found
+    return walk
 
 
-def _sort(entry: os.DirEntry[str], name: str, found: Found, waiting: list[str]) -> None:
+def _sort(entry: os.DirEntry[str], name: str, walk: Walk, waiting: list[str]) -> None:
     try:
         if not entry.is_dir():
             return
     except OSError:  # A symbolic link that leads to itself.
         return
     if _REMOVED.match(entry.name):
-        found.removed.append(entry.path)
+        walk.removed.append(entry.path)
     elif not entry.name.startswith("."):
         kind = kind_of(entry.path)
-        if kind == "work tree":
-            found.work_trees.append(name)
+        if kind is Kind.work_tree:
+            walk.work_trees.append(name)
         elif kind:
-            found.kinds[name] = kind
+            walk.kinds[name] = kind
         elif not entry.is_symlink():
             waiting.append(name)
 
 
-def kind_of(path: str) -> str:
-    """Return ``hg``, ``git``, ``work tree`` for a Git repository that is not bare, or nothing."""
+def kind_of(path: str) -> Optional[Kind]:
+    """Return the kind of the repository in the directory `path`, None where there is none."""
     if os.path.isdir(os.path.join(path, ".git")):
-        return "work tree"
+        return Kind.work_tree
     if os.path.isdir(os.path.join(path, ".hg")):
-        return "hg"
+        return Kind.hg
     if os.path.isdir(os.path.join(path, "objects")) and (
         os.path.isdir(os.path.join(path, "refs"))
         or os.path.isfile(os.path.join(path, "packed-refs"))
     ):
-        return "git"
-    return ""
+        return Kind.git
+    return None
 
 
-def _largest_first(root: str, places: Mapping[str, str], end: float) -> tuple[list[str], bool]:
-    """Return the names by a hint at their size, and whether there was time for all hints."""
+def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[list[str], bool]:
+    """Return the names ordered by a hint at their size, and whether there was time for all
+    hints.
+    """
     hints = {}
-    for name, kind in places.items():
+    for name, kind in kinds.items():
         if time.monotonic() > end:
             break
         try:
-            hints[name] = (git if kind == "git" else mercurial).size_hint(os.path.join(root, name))
+            size_hint = git.size_hint if kind is Kind.git else mercurial.size_hint
+            hints[name] = size_hint(os.path.join(root, name))
         except OSError:
             hints[name] = 0
-    return sorted(places, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(places)
+    return sorted(kinds, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(kinds)
 
 
-def _examined(
-    path: str, kind: str, end: float, requirements: Optional[list[str]]
-) -> dict[str, Any]:
-    """Examine one repository; what is wrong with it is its own affair, and the others go on."""
-    try:
-        if kind_of(path) != kind:
-            raise Broken(f"there is no {kind} repository in its directory")
-        return (
-            git.examine(path, end) if kind == "git" else mercurial.examine(path, end, requirements)
-        )
-    except Broken as error:
-        return {"broken": str(error)}
-    except PermissionError as error:
-        return {"unreadable": f"{error.filename}: {error.strerror}"}
-    except OSError as error:
-        return {"broken": f"{error.filename}: {error.strerror}"}
-
-
-def _removed(paths: list[str], end: float) -> dict[str, Any]:
-    taken = sum(size(entry) for path in paths for entry in below(path, end))
-    return {"count": len(paths), "bytes": taken, "complete": time.monotonic() < end}
+def _removed(paths: Sequence[str], end: float) -> Removed:
+    total = sum(size(entry) for path in paths for entry in below(path, end))
+    return Removed(len(paths), total)

@@ -1,4 +1,4 @@
-"""Counts the heads of a Mercurial repository from its changelog's index, unopened by Mercurial."""
+"""Counts the heads of a Mercurial repository in the index of its changelog, without Mercurial."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 import struct
 import time
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.system.files import Broken, size_of
 
@@ -14,61 +14,62 @@ from kallithea_tune.system.files import Broken, size_of
 # parents, node.
 _ENTRY = 64
 _PARENTS = struct.Struct(">24xii32x")
-# 500,000 revisions; what is larger takes more than a second.
+# 500,000 revisions; a larger index takes more than a second.
 LARGEST = 500_000 * _ENTRY
 
 
-def count(root: str, names: Sequence[str], within: float) -> dict[str, int]:
-    """Return the number of heads of each repository, in the order of `names`, of as many as
-    `within` seconds allow.
+def count(root: str, names: Sequence[str], within: float) -> Mapping[str, int]:
+    """Return the number of heads of the repositories `names` below `root`; for a child process.
 
-    What cannot be read is left out. For a child process.
+    They are read in that order; those for which `within` seconds are too short, or which cannot be
+    read, are left out.
     """
-    found, end = {}, time.monotonic() + within
+    counted, end = {}, time.monotonic() + within
     for name in names:
         if time.monotonic() > end:
             break
         with contextlib.suppress(Broken, OSError):
             number = heads(os.path.join(root, name))
             if number is not None:
-                found[name] = number
-    return found
+                counted[name] = number
+    return counted
 
 
 def heads(repository: str) -> Optional[int]:
-    """Return the number of revisions without children, None for a format or size that is not read.
+    """Return the number of revisions without children; None for an unknown format or a large index.
 
     Raises Broken where the index ends within an entry.
     """
-    index = os.path.join(repository, ".hg", "store", "00changelog.i")
-    taken = size_of(index)
-    if not taken:
+    path = os.path.join(repository, ".hg", "store", "00changelog.i")
+    size = size_of(path)
+    if not size:
         return 0
-    if taken > LARGEST:
+    if size > LARGEST:
         return None
-    with open(index, "rb") as file:
-        whole = file.read(taken)
-    flags, version = struct.unpack(">HH", whole[:4].ljust(4, b"\0"))
+    with open(path, "rb") as file:
+        index = file.read(size)
+    flags, version = struct.unpack(">HH", index[:4].ljust(4, b"\0"))
     if version != 1:
         return None
     revisions, parents = 0, {-1}
-    for pair in _inline(whole) if flags & 1 else _apart(whole):
+    for pair in _with_data(index) if flags & 1 else _without_data(index):
         revisions += 1
         parents.update(pair)
     return revisions - len(parents) + 1
 
 
-def _apart(whole: bytes) -> Iterator[tuple[int, int]]:
-    if len(whole) % _ENTRY:
+def _without_data(index: bytes) -> Iterator[tuple[int, int]]:
+    if len(index) % _ENTRY:
         raise Broken("the changelog's index ends within an entry")
-    yield from _PARENTS.iter_unpack(whole)
+    yield from _PARENTS.iter_unpack(index)
 
 
-def _inline(whole: bytes) -> Iterator[tuple[int, int]]:
+def _with_data(index: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the parents from an index that has the data of each revision behind its entry."""
     position = 0
-    while position < len(whole):
-        if position + _ENTRY > len(whole):
+    while position < len(index):
+        if position + _ENTRY > len(index):
             raise Broken("the changelog's index ends within an entry")
-        first, second = _PARENTS.unpack_from(whole, position)
+        first, second = _PARENTS.unpack_from(index, position)
         yield first, second
-        position += _ENTRY + int(struct.unpack_from(">I", whole, position + 8)[0])
+        position += _ENTRY + int(struct.unpack_from(">I", index, position + 8)[0])

@@ -1,210 +1,176 @@
-"""Requests that the server refuses or cuts off: Mercurial's long headers, large pushes, long
-clones.
-"""
+"""Limits of the server that refuse or cut off Mercurial's headers, large pushes and long clones."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, Optional
+import functools
+from typing import Iterator, Mapping
 
-from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
-from kallithea_tune.perf_check.measurement import Context
+from kallithea_tune.config.wsgi_server import UNLIMITED, Server
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories import survey_checks
-from kallithea_tune.system import child
+from kallithea_tune.perf_check.serving.limits import (
+    LargestRepository,
+    RequestSizes,
+    request_sizes,
+)
+from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
 from kallithea_tune.text import megabytes
 
-TEMPLATE = "Kallithea 0.7.0, ini template: buffer-size = 65535, max_request_body_size = 107374182400, timeout = 3600"
-TEMPLATE_HEADERS, TEMPLATE_SECONDS = 65535, 3600
-# A node, the "+" behind it and its part of the headers' names; getbundle names the common heads and
-# the server's (mercurial/exchange.py), each question of discovery 200 nodes
-# (mercurial/setdiscovery.py). With 301 heads 25,856 bytes came from Mercurial 6.3, which leaves
-# some room.
-NODE, QUESTION, BESIDES = 42, 200, 2048
-WALK_SECONDS = 1.0
-GIT_CHUNKS_MB = 1  # of a push, from which on git sends chunks: its default for http.postBuffer
-
-
-def header_need(heads: int) -> int:
-    """Return how many bytes of arguments Mercurial sends for a repository with so many heads."""
-    return max(QUESTION, 2 * heads) * NODE + BESIDES
-
-
-def judge_headers(server: Server, counted: Mapping[str, int]) -> Finding:
-    """A pull of a repository with many heads has headers that grow with them, and fails when they
-    do not fit.
-    """
-    worst = max(counted, key=lambda name: counted[name]) if counted else ""
-    need, fits = header_need(counted.get(worst, 0)), server.header_bytes
-    evidence: dict[str, Any] = {"header_bytes": fits, "needed_bytes": need}
-    if worst:
-        evidence.update(most_heads=counted[worst], repository=worst)
-    common: dict[str, Any] = {
-        "subject": "headers",
-        "evidence": evidence,
-        "source": TEMPLATE,
-        "threshold": "%d bytes" % TEMPLATE_HEADERS,
-    }
-    if fits is None:
-        evidence["header_bytes"] = "not known"
-        return Finding(
-            Severity.unknown,
-            "not measured: how long headers may be with {}".format(server.use or "this server"),
-            **common,
-        )
-    if fits < need:
-        what = (
-            " of %s, with its %d heads," % (worst, counted[worst])
-            if counted.get(worst, 0) * 2 > QUESTION
-            else ""
-        )
-        return Finding(
-            Severity.error,
-            "hg pull%s fails: %d bytes of headers are needed, and %d fit" % (what, need, fits),
-            remedy=_room(server, max(need, TEMPLATE_HEADERS)),
-            **common,
-        )
-    if fits < TEMPLATE_HEADERS:
-        return Finding(
-            Severity.advice,
-            "hg pull fails from %d heads on: headers of %d bytes fit"
-            % ((fits - BESIDES) // (2 * NODE) + 1, fits),
-            remedy=_room(server, TEMPLATE_HEADERS),
-            **common,
-        )
-    return Finding(
-        Severity.ok,
-        "Mercurial's headers fit, of repositories with up to %d heads"
-        % (((fits - BESIDES) // (2 * NODE),)),
-        **common,
-    )
-
-
-def _room(server: Server, size: int) -> str:
-    if server.header_option == "limit_request_fields":
-        return "set limit_request_fields = %d in %s" % (size // 1024 + 11, server.section)
-    if server.header_option == "limit_request_field_size":
-        return f"set limit_request_field_size = 8190 in {server.section}"
-    if server.header_option:
-        return "set %s = %d in %s" % (server.header_option, size, server.section)
-    return "use = egg:waitress#main and threads = 1 in the server section"
-
-
-def judge_body(server: Server, largest: str, size: int) -> Optional[Finding]:
-    """A push is one request, as large as what it brings; the first of a repository brings all of
-    it.
-    """
-    if server.body_bytes is None:
-        return None
-    unlimited = server.body_bytes == UNLIMITED
-    common: dict[str, Any] = {
-        "subject": "body",
-        "source": TEMPLATE,
-        "threshold": "the largest repository",
-        "evidence": {
-            **({"body": "no limit"} if unlimited else {"body_mb": server.body_bytes / 1e6}),
-            "largest_mb": size / 1e6,
-            "repository": largest,
-        },
-    }
-    fits = "any size" if unlimited else "up to " + megabytes(server.body_bytes)
-    if server.body_bytes > size:
-        return Finding(Severity.ok, f"the server takes pushes of {fits}", **common)
-    return Finding(
-        Severity.warning,
-        f"pushes of more than {megabytes(server.body_bytes)} are refused, and {largest} is larger",
-        remedy=f"set {server.body_option} = 107374182400 in {server.section}"
-        if server.kind == "waitress"
-        else f"set {server.body_option} = 0 in {server.section}",
-        **common,
-    )
-
-
-def judge_chunks(server: Server) -> Optional[Finding]:
-    """git does not say how long a larger push will be, and uWSGI's own HTTP then gives Kallithea
-    none of it.
-    """
-    if server.kind != "uwsgi":
-        return None
-    common: dict[str, Any] = {
-        "subject": "chunks",
-        "evidence": {"speaks": "uwsgi" if server.chunks else "HTTP"},
-        "threshold": "%d MB, git's http.postBuffer" % GIT_CHUNKS_MB,
-        "source": "tried with uWSGI 2.0.21 and git 2.39",
-    }
-    if server.chunks:
-        return Finding(
-            Severity.ok, "the web server hands git's pushes to uWSGI with their length", **common
-        )
-    return Finding(
-        Severity.warning,
-        "git pushes of more than %d MB fail at uWSGI's own HTTP" % GIT_CHUNKS_MB,
-        remedy="let the web server speak uwsgi (socket, uwsgi_pass), or buffer pushes: see docs/checks/WEB006.rst",
-        **common,
-    )
-
-
-def judge_time(server: Server) -> Optional[Finding]:
-    """A clone is one request, which takes as long as the client's line is slow; a killed worker
-    cuts it off.
-    """
-    seconds = server.request_seconds
-    if seconds is None:
-        return None
-    common: dict[str, Any] = {
-        "subject": "time",
-        "source": TEMPLATE,
-        "threshold": "%d s" % TEMPLATE_SECONDS,
-        "evidence": {"request": "no limit"} if seconds == UNLIMITED else {"request_s": seconds},
-    }
-    if seconds >= TEMPLATE_SECONDS:
-        return Finding(Severity.ok, "the server gives a request the time that it needs", **common)
-    return Finding(
-        Severity.warning,
-        "clones and pushes that take longer than %d s are cut off" % seconds,
-        remedy="set %s = %d in %s" % (server.time_option, TEMPLATE_SECONDS, server.section),
-        **common,
-    )
+TEMPLATE_HEADERS, TEMPLATE_BODY, TEMPLATE_SECONDS = 65535, 107374182400, 3600
+TEMPLATE = (
+    f"Kallithea 0.7.0, ini template: buffer-size = {TEMPLATE_HEADERS}, "
+    f"max_request_body_size = {TEMPLATE_BODY}, timeout = {TEMPLATE_SECONDS}"
+)
+# Bytes of a node with the "+" behind it and its part of the headers' names; the nodes in each
+# request of discovery (mercurial/setdiscovery.py); bytes for the rest. getbundle sends the common
+# heads and the server's (mercurial/exchange.py). With 301 heads Mercurial 6.3 sent 25,856 bytes,
+# which leaves some room.
+NODE_BYTES, DISCOVERY_NODES, REST_BYTES = 42, 200, 2048
+# The size from which git sends a push in chunks: the default of its http.postBuffer.
+GIT_CHUNKS_MB = 1
 
 
 @check(
     "WEB006",
     "serving-limits",
     "Limits of headers, pushes and time",
-    "serving",
-    seconds=survey_checks.SECONDS,
-    needs=("ini", "database"),
+    measures=(server_settings, request_sizes),
+    source=TEMPLATE,
     tags=("probe", "hg"),
-    shares=survey_checks.SHARED,
 )
-def limits(context: Context) -> Iterator[Finding]:
-    """Hold the server's limits for headers and bodies against what the repositories here need.
+def limits(settings: ServerSettings, sizes: RequestSizes) -> Iterator[Finding]:
+    """Compare the server's limits with the requests that the repositories here lead to.
 
-    Mercurial sends the arguments of a pull in headers: up to 200 revisions in each question of
-    discovery, and all common heads and all the server's when it asks for the bundle, 42 bytes each.
-    The heads are counted in the changelog's index, of the largest repositories first, for a second.
-    Where they do not fit, a pull fails: an error. Less than 65,535 bytes, which Kallithea's
-    template demands of uWSGI, is advice. A push that brings a whole repository is as large as it: a
-    warning where the largest here would be refused. gunicorn kills a worker that is busy with one
-    request for longer than its timeout, 30 s by default, and uWSGI after harakiri: a warning below
-    the 3,600 s of Kallithea's template. uWSGI that speaks HTTP itself gives Kallithea nothing of
-    what comes in chunks, as git's pushes of more than 1 MB do: a warning.
-
-    The limits are those of the server in the ini file; a web server in front has its own.
+    Headers that are too short for a pull are an error; a push of the largest repository that is too
+    large, a request that takes too long and a push in chunks that arrives empty are warnings.
     """
-    server = server_of(context.instance)
-    found = survey_checks.survey(context)
-    names = [facts["name"] for facts in survey_checks.examined(found, "hg")]
-    within = min(WALK_SECONDS, max(0.2, context.deadline.left))
-    counted = child.call(
-        "kallithea_tune.perf_check.serving.hg_heads:count",
-        within + 5,
-        root=found["root"],
-        names=names,
-        within=within,
+    server = settings.server
+    yield judge_headers(server, sizes.heads)
+    if sizes.largest:
+        yield from judge_body(server, sizes.largest)
+    yield from judge_chunks(server)
+    yield from judge_time(server)
+
+
+def header_need(heads: int) -> int:
+    """Return how many bytes of arguments Mercurial sends for a repository with so many heads."""
+    return max(DISCOVERY_NODES, 2 * heads) * NODE_BYTES + REST_BYTES
+
+
+def judge_headers(server: Server, heads: Mapping[str, int]) -> Finding:
+    """The headers of a pull grow with the heads of the repository; it fails if they do not fit."""
+    worst = max(heads, key=lambda name: heads[name], default="")
+    most = heads.get(worst, 0)
+    need, limit = header_need(most), server.header_bytes
+    finding = functools.partial(
+        Finding,
+        subject="headers",
+        evidence={
+            "header_bytes": "not known" if limit is None else limit,
+            "needed_bytes": need,
+            **({"most_heads": most, "repository": worst} if worst else {}),
+        },
+        threshold=f"{TEMPLATE_HEADERS} bytes",
     )
-    yield judge_headers(server, counted)
-    whole = [facts for facts in found["examined"] if "bytes" in facts]
-    if whole:
-        largest = max(whole, key=lambda facts: int(facts["bytes"]))
-        yield from filter(None, [judge_body(server, largest["name"], largest["bytes"])])
-    yield from filter(None, [judge_chunks(server), judge_time(server)])
+    if limit is None:
+        return finding(
+            Severity.unknown,
+            f"not measured: how long headers may be with {server.use or 'this server'}",
+        )
+    most_possible = (limit - REST_BYTES) // (2 * NODE_BYTES)
+    if limit < need:
+        many = f" of {worst}, with its {most} heads," if 2 * most > DISCOVERY_NODES else ""
+        return finding(
+            Severity.error,
+            f"hg pull{many} fails: it needs {need} bytes of headers, and {limit} fit",
+            remedy=_header_remedy(server, max(need, TEMPLATE_HEADERS)),
+        )
+    if limit < TEMPLATE_HEADERS:
+        return finding(
+            Severity.advice,
+            f"hg pull fails from {most_possible + 1} heads on: headers of {limit} bytes fit",
+            remedy=_header_remedy(server, TEMPLATE_HEADERS),
+        )
+    return finding(
+        Severity.ok, f"Mercurial's headers fit, for repositories with up to {most_possible} heads"
+    )
+
+
+def _header_remedy(server: Server, size: int) -> str:
+    if server.header_option == "limit_request_fields":
+        return f"set limit_request_fields = {size // 1024 + 11} in {server.section}"
+    if server.header_option == "limit_request_field_size":
+        return f"set limit_request_field_size = 8190 in {server.section}"
+    if server.header_option:
+        return f"set {server.header_option} = {size} in {server.section}"
+    return "use = egg:waitress#main and threads = 1 in the server section"
+
+
+def judge_body(server: Server, largest: LargestRepository) -> Iterator[Finding]:
+    """A push is one request; the first push of a repository is as large as the repository."""
+    limit = server.body_bytes
+    if limit is None:
+        return
+    unlimited = limit == UNLIMITED
+    finding = functools.partial(
+        Finding,
+        subject="body",
+        evidence={
+            **({"body": "no limit"} if unlimited else {"body_mb": limit / 1e6}),
+            "largest_mb": largest.bytes / 1e6,
+            "repository": largest.name,
+        },
+        threshold="the largest repository",
+    )
+    if limit > largest.bytes:
+        fits = "any size" if unlimited else f"up to {megabytes(limit)}"
+        yield finding(Severity.ok, f"the server takes pushes of {fits}")
+        return
+    value = TEMPLATE_BODY if server.kind == "waitress" else 0
+    yield finding(
+        Severity.warning,
+        f"pushes of more than {megabytes(limit)} are refused, and {largest.name} is larger",
+        remedy=f"set {server.body_option} = {value} in {server.section}",
+    )
+
+
+def judge_chunks(server: Server) -> Iterator[Finding]:
+    """git sends larger pushes without their length; uWSGI's own HTTP passes no body on then."""
+    if server.kind != "uwsgi":
+        return
+    finding = functools.partial(
+        Finding,
+        subject="chunks",
+        evidence={"speaks": "uwsgi" if server.chunks else "HTTP"},
+        threshold=f"{GIT_CHUNKS_MB} MB, git's http.postBuffer",
+        source="tried with uWSGI 2.0.21 and git 2.39",
+    )
+    if server.chunks:
+        yield finding(Severity.ok, "the web server passes git's pushes to uWSGI with their length")
+        return
+    yield finding(
+        Severity.warning,
+        f"git pushes of more than {GIT_CHUNKS_MB} MB fail at uWSGI's own HTTP",
+        remedy="let the web server speak uwsgi (socket, uwsgi_pass), or buffer pushes: "
+        "gearbox perf-check --explain WEB006",
+    )
+
+
+def judge_time(server: Server) -> Iterator[Finding]:
+    """A clone is one request, which takes long on a slow line; killing its worker cuts it off."""
+    seconds = server.request_seconds
+    if seconds is None:
+        return
+    finding = functools.partial(
+        Finding,
+        subject="time",
+        evidence={"request": "no limit"} if seconds == UNLIMITED else {"request_s": seconds},
+        threshold=f"{TEMPLATE_SECONDS} s",
+    )
+    if seconds >= TEMPLATE_SECONDS:
+        yield finding(Severity.ok, "the server gives a request the time that it needs")
+        return
+    yield finding(
+        Severity.warning,
+        f"clones and pushes that take longer than {seconds} s are cut off",
+        remedy=f"set {server.time_option} = {TEMPLATE_SECONDS} in {server.section}",
+    )

@@ -1,24 +1,89 @@
-"""Whether code that is installed here reads an option of the ini file, found in its source without
-importing it.
-"""
+"""Searches the source of installed code for options of the ini file, without importing it."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
+from dataclasses import dataclass
 from importlib import metadata
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Sequence
 
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+
+TEMPLATE = os.path.join("templates", "ini", "template.ini.mako")
+_OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class UnreadOptions:
+    """The options of the application's section that nothing reads, and those of its ini template.
+
+    `searched` is the number of all options in the section.
+    """
+
+    unread: tuple[str, ...]
+    template: frozenset[str]
+    searched: int
+
+    @property
+    def examined(self) -> Examined:
+        """The options of the application's section."""
+        return Examined(self.searched, self.searched, "options")
+
+
+@measurement(seconds=4.0)
+def unread_options(context: Context) -> UnreadOptions:
+    """Search for each option in the ini template, then in the application and its requirements.
+
+    Raises NotMeasured where the time is too short, or the application's code is not found.
+    """
+    instance = context.instance
+    template = template_options(package_directory(instance.use))
+    section = instance.sections.get(instance.section, {})
+    options = [name for name in section if name not in ("use", "filter-with")]
+    unread = []
+    for name in unfamiliar(options, template):
+        if context.deadline.passed:
+            raise NotMeasured(f"there was no time to search for {name}")
+        if not is_read(instance.use, [name]):
+            unread.append(name)
+    return UnreadOptions(tuple(unread), template, len(options))
+
+
+def template_options(package: str) -> frozenset[str]:
+    """Return the options in the application's own ini template, commented ones included.
+
+    There are none where it has no template.
+    """
+    try:
+        with open(os.path.join(package, TEMPLATE), encoding="utf-8") as file:
+            return frozenset(_OPTION.findall(file.read()))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
+    """Return the options that are not in the template, nor share a prefix (``celery.``) with it."""
+    families = {name.split(".")[0] for name in template if "." in name}
+    # The admin numbers issue trackers: issue_pat_wiki.
+    trackers = tuple(f"{name}_" for name in template if name.startswith("issue_"))
+    names = [re.sub("^(get|set) ", "", option) for option in options]
+    return sorted(
+        name
+        for name in names
+        if name not in template
+        and name.split(".")[0] not in families
+        and not name.startswith(trackers)
+    )
 
 
 def is_read(use: str, names: Iterable[str]) -> bool:
-    """Tell whether one of `names` is a string constant in the code behind ``egg:name``, or in what
-    that requires.
-    """
-    pattern = re.compile("['\"](?:{})['\"]".format("|".join(re.escape(name) for name in names)))
+    """Return whether one of `names` is a string in the code of ``egg:name`` or its requirements."""
+    alternatives = "|".join(re.escape(name) for name in names)
+    pattern = re.compile(f"['\"](?:{alternatives})['\"]")
     return any(pattern.search(source) for source in _sources(use))
 
 
@@ -37,7 +102,7 @@ def _read(use: str) -> Iterator[str]:
 def _files(use: str) -> Iterator[str]:
     name = use.partition(":")[2].partition("#")[0]
     try:
-        # What is installed for development has no list of files.
+        # A package that is installed for development has no list of files.
         for folder, _, names in os.walk(package_directory(use)):
             yield from (os.path.join(folder, name) for name in names)
         requirements = metadata.requires(name) or []

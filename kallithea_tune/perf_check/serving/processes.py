@@ -1,77 +1,101 @@
-"""How many cores there are for the application, and how many of its processes run."""
+"""How many processes serve the application, and how many cores they may use."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import Any, Optional, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional, Sequence
 
+from kallithea_tune.config.wsgi_server import Server
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.storage import memory
-from kallithea_tune.system import cgroups, files, mounts
+from kallithea_tune.system import cgroups, child, files, mounts
 
-# Programs that serve an ini file, alone or with the word "serve"; whatever else names it (an
-# editor) answers nothing.
-_SERVERS, _SERVING = (
-    frozenset({"gunicorn", "uwsgi", "waitress-serve", "pserve"}),
-    frozenset({"gearbox", "paster"}),
-)
-
-
-def survey(ini: str) -> dict[str, Any]:
-    """Return the ``cores`` that processes of the ini file may use, how many are ``running`` and
-    their memory.
-
-    Of a master and its workers only the workers count: what has no child among them. Memory is the
-    mean ``resident_mb`` of these, what they share included.
-    """
+if TYPE_CHECKING:
     import psutil
 
-    found = {process.pid: process for process in memory.serving(ini) if _serves(process)}
+# Programs that serve an ini file, by themselves or with the argument "serve". Other programs that
+# have it in their command line, such as an editor, serve nothing.
+_SERVERS = frozenset({"gunicorn", "uwsgi", "waitress-serve", "pserve"})
+_LAUNCHERS = frozenset({"gearbox", "paster"})
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The running processes that serve an ini file, and the `cores` that they may use.
+
+    `resident_mb` is the mean memory of a process, shared memory included; None where none runs.
+    """
+
+    cores: float
+    running: int
+    resident_mb: Optional[float] = None
+
+    @property
+    def examined(self) -> Examined:
+        """The processes that run."""
+        return Examined(self.running, self.running, "processes")
+
+    def count_for(self, server: Server) -> Optional[int]:
+        """Return the number that run or are configured, whichever is more; None if unknown."""
+        return max(server.processes or 0, self.running) or None
+
+
+@measurement(seconds=0.5)
+def processes(context: Context) -> Processes:
+    """Count the processes that serve the ini file."""
+    return child.call(count, 5 + context.deadline.left, ini=context.instance.path)
+
+
+def count(ini: str) -> Processes:
+    """Count the processes that serve `ini`; of a master and its workers only the workers count."""
+    import psutil
+
+    serving = {process.pid: process for process in memory.serving(ini) if _serves(process)}
     parents, resident = set(), []
-    for process in found.values():
-        try:
+    for process in serving.values():
+        with contextlib.suppress(psutil.Error):
             parents.add(process.ppid())
-        except psutil.Error:
-            continue
-    for pid in found.keys() - parents:
-        try:
-            resident.append(found[pid].memory_info().rss / 1e6)
-        except psutil.Error:
-            continue
-    return {
-        "cores": cores(min(found, default=os.getpid())),
-        "running": len(resident),
-        "resident_mb": sum(resident) / len(resident) if resident else None,
-    }
+    for pid in serving.keys() - parents:
+        with contextlib.suppress(psutil.Error):
+            resident.append(serving[pid].memory_info().rss / 1e6)
+    return Processes(
+        cores=cores(min(serving, default=os.getpid())),
+        running=len(resident),
+        resident_mb=sum(resident) / len(resident) if resident else None,
+    )
 
 
-def _serves(process: Any) -> bool:
-    words = {os.path.basename(word) for word in process.info["cmdline"] or ()}
-    return bool(words & _SERVERS) or "serve" in words and bool(words & _SERVING)
+def _serves(process: psutil.Process) -> bool:
+    names = {os.path.basename(argument) for argument in process.info["cmdline"] or ()}
+    return bool(names & _SERVERS) or "serve" in names and bool(names & _LAUNCHERS)
 
 
 def cores(pid: int, proc: str = "/proc", table: Optional[Sequence[mounts.Mount]] = None) -> float:
-    """Return how many cores process `pid` may use: those it is bound to, or the least quota of its
-    control groups.
+    """Return how many cores process `pid` may use.
+
+    That is its CPU affinity, or the lowest quota of its control groups if that is less.
     """
     try:
-        most = float(len(os.sched_getaffinity(pid)))
+        lowest = float(len(os.sched_getaffinity(pid)))
     except ProcessLookupError:
-        most = float(len(os.sched_getaffinity(0)))
+        lowest = float(len(os.sched_getaffinity(0)))
     for version, group in cgroups.holding(pid, "cpu", proc, table):
         quota, period = _quota(group, version)
         if quota > 0 and period > 0:
-            most = min(most, quota / period)
-    return most
+            lowest = min(lowest, quota / period)
+    return lowest
 
 
 def _quota(group: str, version: int) -> tuple[float, float]:
     """Return the microseconds of CPU time in each period of microseconds; -1 without a limit."""
     if version == 2:
-        words = files.text(os.path.join(group, "cpu.max")).split()
+        fields = files.text(os.path.join(group, "cpu.max")).split()
     else:
-        words = [
+        fields = [
             files.text(os.path.join(group, name)).strip()
             for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         ]
-    quota, period = (float(word) if word.isdigit() else -1.0 for word in (*words, "", "")[:2])
+    quota, period = (float(field) if field.isdigit() else -1.0 for field in (*fields, "", "")[:2])
     return quota, period

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.database import server_checks
+from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.storage.directories import directories
 from kallithea_tune.system import cgroups, child, files, mounts
@@ -83,7 +83,7 @@ class Memory:
         )
 
 
-@measurement(seconds=0.5, uses=(directories,))
+@measurement(seconds=0.5, uses=(database_facts, directories))
 def memory(context: Context) -> Memory:
     """Count the bytes of the working set and read the kernel's figures."""
     found = context.measure(directories).by_name
@@ -105,7 +105,7 @@ def _database(context: Context) -> dict[str, int]:
     # DB000 reports why it cannot be read.
     with contextlib.suppress(NotMeasured, TuneError, ValueError):
         if make_url(context.instance.database_url).host in LOCAL_HOSTS:
-            return {"database": server_checks.size(server_checks.survey(context))}
+            return {"database": context.measure(database_facts).size_bytes}
     return {}
 
 

@@ -1,23 +1,32 @@
-"""What is made of pools, limits and InnoDB's memory, and what real servers say of theirs."""
+"""Pools, limits and InnoDB's memory: the judgements, and what real servers report."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Optional
+from typing import Mapping, Optional
 
 import pytest
+from servers.mariadb import MariaDB
+from servers.postgresql import PostgreSQL
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.database import connections_checks as checks
+from kallithea_tune.perf_check.database.connections import PoolSettings, engine_option
+from kallithea_tune.perf_check.database.facts import (
+    DatabaseFacts,
+    InnodbFacts,
+    ServerLimits,
+    TableFacts,
+)
 from kallithea_tune.perf_check.measurement import Context, Deadline
-from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.model import Check, Finding, Severity
 
 OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Severity.error
 
 
 @pytest.mark.parametrize(
-    "used, allowed, wanted, severity",
+    "used, allowed, may_open, severity",
     [
         (1, 100, None, OK),
         (70, 100, 15, OK),
@@ -28,10 +37,14 @@ OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Sev
         (1, 100, 101, WARNING),
     ],
 )
-def test_connections_matter_from_70_percent_and_when_kallithea_may_want_more_than_there_are(
-    used: int, allowed: int, wanted: Optional[int], severity: Severity
+def test_connections_matter_from_70_percent_and_when_kallithea_may_open_more_than_allowed(
+    used: int, allowed: int, may_open: Optional[int], severity: Severity
 ) -> None:
-    assert checks.judge_connections(used, allowed, wanted).severity is severity
+    facts = DatabaseFacts("PostgreSQL", "15.3", server=ServerLimits(used, allowed, 0))
+    pool = PoolSettings(pool_size=1, max_overflow=0, processes=may_open)
+    assert pool.may_open == may_open
+    (finding,) = checks.connections.judge(facts, pool)
+    assert finding.severity is severity
 
 
 @pytest.mark.parametrize(
@@ -41,63 +54,69 @@ def test_connections_matter_from_70_percent_and_when_kallithea_may_want_more_tha
 def test_a_process_opens_no_more_connections_than_it_has_threads(
     processes: Optional[int], threads: Optional[int], pool: int, expected: Optional[int]
 ) -> None:
-    assert checks.may_open(processes, threads, pool) == expected
+    settings = PoolSettings(5, pool - 5, processes=processes, threads=threads)
+    assert settings.may_open == expected
 
 
 @pytest.mark.parametrize(
-    "recycle, pre_ping, idle_timeout, severity, said",
+    "recycle, pre_ping, idle_timeout, severity, message",
     [
         (3600, False, 28800, OK, "renewed before"),
-        (-1, False, 28800, WARNING, "for ever"),
-        (3600, False, 3600, WARNING, "keeps them 3600 s"),
+        (-1, False, 28800, WARNING, "keeps them forever"),
+        (3600, False, 3600, WARNING, "keeps them for 3600 s"),
         (3599, False, 3600, OK, "renewed before"),
         (-1, True, 60, OK, "renewed before"),
         (-1, False, 0, OK, "closes no idle connections"),
     ],
 )
-def test_a_pool_is_to_renew_its_connections_before_the_server_closes_them(
-    recycle: int, pre_ping: bool, idle_timeout: float, severity: Severity, said: str
+def test_a_pool_should_renew_its_connections_before_the_server_closes_them(
+    recycle: int, pre_ping: bool, idle_timeout: float, severity: Severity, message: str
 ) -> None:
-    finding = checks.judge_recycle(recycle, pre_ping, idle_timeout, "MariaDB")
-    assert finding.severity is severity and said in finding.diagnosis
-    assert ("pool_recycle = %d" % ((idle_timeout // 2,)) in finding.remedy) == (severity is WARNING)
+    facts = DatabaseFacts("MariaDB", "10.11", server=ServerLimits(1, 100, idle_timeout))
+    pool = PoolSettings(recycle_s=recycle, pre_ping=pre_ping)
+    (finding,) = checks.pool_recycle.judge(facts, pool)
+    assert finding.severity is severity and message in finding.diagnosis
+    advised = f"pool_recycle = {idle_timeout // 2}"
+    assert (advised in finding.remedy) == (severity is WARNING)
 
 
 @pytest.mark.parametrize(
     "pool, data, severity", [(128_000_000, 127_000_000, OK), (128_000_000, 129_000_000, ADVICE)]
 )
-def test_the_buffer_pool_is_to_hold_the_database(pool: int, data: int, severity: Severity) -> None:
-    finding = checks.judge_buffer_pool(pool, data, 1000, 10)
+def test_the_buffer_pool_should_be_as_large_as_the_database(
+    pool: int, data: int, severity: Severity
+) -> None:
+    tables = {"users": TableFacts(rows=1, bytes=data)}
+    facts = DatabaseFacts("MariaDB", "10.11", tables=tables, innodb=InnodbFacts(pool, 1000, 10))
+    (finding,) = checks.buffer_pool.judge(facts)
     assert finding.severity is severity and finding.evidence["read_from_disk_percent"] == 1.0
     assert ("innodb_buffer_pool_size = 162M" in finding.remedy) == (severity is ADVICE)
 
 
 @pytest.mark.parametrize(
-    "text, expected",
+    "settings, expected",
     [({}, 5), ({"sqlalchemy.pool_size": " 7 "}, 7), ({"sqlalchemy.pool_size": "many"}, 5)],
 )
-def test_a_setting_of_the_pool_falls_back_to_sqlalchemys_own(text: Any, expected: int) -> None:
-    assert checks.setting(text, "pool_size", 5) == expected
+def test_an_option_of_the_pool_falls_back_to_sqlalchemys_own(
+    settings: Mapping[str, str], expected: int
+) -> None:
+    assert engine_option(settings, "pool_size", 5) == expected
 
 
-def found(check: Any, ini: Path, url: str, *more: str) -> Finding:
+def found(check: Check, ini: Path, url: str, *more: str) -> Finding:
     """Run one check with `url` and `more` settings in the ini file instead of its own."""
     text = ini.read_text()
     settings = ["sqlalchemy.url = " + url, *more]
     for key in ["sqlalchemy.pool_recycle", *(line.split(" = ")[0] for line in settings)]:
         text = re.sub(rf"(?m)^{re.escape(key)} = .*\n", "", text)
     path = ini.with_name("other.ini")
-    path.write_text(
-        text.replace(
-            "use = egg:kallithea\n", "use = egg:kallithea\n{}\n".format("\n".join(settings))
-        )
-    )
-    (finding,) = check.run(Context(load(str(path)), Deadline(60)))
-    assert isinstance(finding, Finding)
+    use = "use = egg:kallithea\n"
+    path.write_text(text.replace(use, use + "".join(f"{line}\n" for line in settings)))
+    (finding,) = check.findings(Context(load(str(path)), Deadline(60)))
     return finding
 
 
-def test_connections_that_others_hold_are_counted(instance: Path, postgresql: Any) -> None:
+def test_connections_that_others_hold_are_counted(instance: Path, postgresql: PostgreSQL) -> None:
     url = postgresql.url("connections")
     before = found(checks.connections, instance, url)
     held = [postgresql.connect() for _ in range(80)]
@@ -108,8 +127,8 @@ def test_connections_that_others_hold_are_counted(instance: Path, postgresql: An
     assert finding.evidence["used"] >= before.evidence["used"] + 80
 
 
-def test_what_kallithea_may_open_is_counted_with_celerys_workers(
-    instance: Path, mariadb: Any
+def test_the_connections_kallithea_may_open_include_celerys_workers(
+    instance: Path, mariadb: MariaDB
 ) -> None:
     url = mariadb.url("connections")
     assert found(checks.connections, instance, url).evidence["kallithea_may_open"] == 1
@@ -119,8 +138,8 @@ def test_what_kallithea_may_open_is_counted_with_celerys_workers(
     assert finding.evidence["kallithea_may_open"] == 201 and finding.severity is WARNING
 
 
-def test_an_idle_timeout_of_the_server_is_held_against_the_pool(
-    instance: Path, mariadb: Any
+def test_an_idle_timeout_of_the_server_is_compared_with_the_pool(
+    instance: Path, mariadb: MariaDB
 ) -> None:
     url = mariadb.url("recycle")
     cursor = mariadb.connect().cursor()
@@ -136,7 +155,7 @@ def test_an_idle_timeout_of_the_server_is_held_against_the_pool(
         cursor.execute("SET GLOBAL wait_timeout = 28800")
 
 
-def test_the_buffer_pool_is_read_from_the_server(instance: Path, mariadb: Any) -> None:
+def test_the_buffer_pool_is_read_from_the_server(instance: Path, mariadb: MariaDB) -> None:
     finding = found(checks.buffer_pool, instance, mariadb.url("pool"))
     assert (
         finding.evidence["buffer_pool_mb"] == pytest.approx(33.5, abs=0.2)

@@ -10,21 +10,37 @@ import sqlite3
 import subprocess
 import threading
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Union
 
 import psutil
 import pytest
 import sqlalchemy
 from environment import BIN
+from servers.mariadb import MariaDB
+from servers.postgresql import PostgreSQL
 from waiting import until
 
 from kallithea_tune.db.engine import create_engine
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database import contention
-from kallithea_tune.perf_check.database.contention import PREFIX, Target, measure
+from kallithea_tune.perf_check.database.contention import PREFIX, measure
+from kallithea_tune.perf_check.database.facts import TextLengths
+from kallithea_tune.perf_check.database.load import (
+    SEED_ROWS,
+    Job,
+    Target,
+    run_client,
+    scratch_table,
+)
 
-LENGTHS = (8, 20, 40)
+LENGTHS = TextLengths(8, 20, 40)
 SERVERS = ("postgresql", "mariadb")
+
+
+def server_of(request: pytest.FixtureRequest, name: str) -> Union[PostgreSQL, MariaDB]:
+    server = request.getfixturevalue(name)
+    assert isinstance(server, (PostgreSQL, MariaDB))
+    return server
 
 
 def tables(url: str) -> list[str]:
@@ -50,15 +66,16 @@ def live(tmp_path: Path) -> Path:
 def test_both_journal_modes_are_measured_and_the_file_itself_is_not_touched(live: Path) -> None:
     before = live.read_bytes(), live.stat().st_mtime_ns
     url = f"sqlite:///{live}"
-    found = measure({"now": Target(url), "wal": Target(url, journal_mode="wal")}, 4, 3.0, LENGTHS)
-    for load in found.values():
-        assert load["engine"] == "SQLite " + sqlite3.sqlite_version and load["clients"] == 4
-        # Each thinks for 50 ms on average, so no more than some 240 come to their end.
-        assert 4 <= len(load["writes"]) <= 400 and len(load["reads"]) == len(load["writes"])
-        assert min(load["writes"]) > 0 < load["alone_ms"] and not load["errors"]
-    assert (live.read_bytes(), live.stat().st_mtime_ns) == before and os.listdir(
-        str(live.parent)
-    ) == [live.name]
+    loads = measure({"now": Target(url), "wal": Target(url, journal_mode="wal")}, 4, 3.0, LENGTHS)
+    assert set(loads) == {"now", "wal"}
+    for load in loads.values():
+        assert load.engine == "SQLite " + sqlite3.sqlite_version and load.clients == 4
+        # Each thinks for 50 ms on average, so no more than some 240 succeed.
+        assert 4 <= len(load.writes_ms) <= 400 and len(load.reads_ms) == len(load.writes_ms)
+        assert min(load.writes_ms) > 0 < load.alone_ms and not load.errors
+        assert load.examined.complete
+    assert (live.read_bytes(), live.stat().st_mtime_ns) == before
+    assert os.listdir(str(live.parent)) == [live.name]
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
@@ -66,60 +83,58 @@ def test_the_scratch_file_has_the_mode_and_page_size_of_the_live_one(
     tmp_path: Path, mode: str
 ) -> None:
     path = str(tmp_path / "scratch.db")
-    target = {"url": "sqlite:///" + path, "journal_mode": mode, "page_size": 8192}
-    with contention._table(target, "things", LENGTHS), sqlite3.connect(path) as connection:
-        asked = [
+    target = Target("sqlite:///" + path, journal_mode=mode, page_size=8192)
+    with scratch_table(target, "things", LENGTHS), sqlite3.connect(path) as connection:
+        pragmas = [
             connection.execute("PRAGMA " + name).fetchone()[0]
             for name in ("journal_mode", "page_size")
         ]
         (rows,) = connection.execute("SELECT count(*) FROM things").fetchone()
-    assert asked == [mode, 8192] and rows == contention.SEED_ROWS
+    assert pragmas == [mode, 8192] and rows == SEED_ROWS
 
 
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.alone
-def test_a_server_gets_the_load_in_a_table_that_is_dropped(request: Any, server: str) -> None:
-    url = request.getfixturevalue(server).url("load")
-    found = measure({"there": Target(url)}, 4, 3.0, LENGTHS)["there"]
-    assert found["engine"].split()[0] == {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}[server]
-    assert len(found["writes"]) >= 4 and not found["errors"] and not tables(url)
+def test_a_server_gets_the_load_in_a_table_that_is_dropped(
+    request: pytest.FixtureRequest, server: str
+) -> None:
+    url = server_of(request, server).url("load")
+    load = measure({"there": Target(url)}, 4, 3.0, LENGTHS)["there"]
+    assert load.engine.split()[0] == {"postgresql": "PostgreSQL", "mariadb": "MariaDB"}[server]
+    assert len(load.writes_ms) >= 4 and not load.errors and not tables(url)
 
 
 @pytest.mark.alone
 def test_writers_that_wait_longer_than_the_busy_timeout_fail_and_are_counted(
     tmp_path: Path,
 ) -> None:
-    target = {
-        "url": "sqlite:///{}".format(tmp_path / "scratch.db"),
-        "journal_mode": "delete",
-        "page_size": 4096,
-        "lock_timeout": 0.01,
-    }
-    with contention._table(target, "things", LENGTHS):
-        holder = sqlite3.connect(str(tmp_path / "scratch.db"), isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        answer = contention._client((target, "things", 0.0, 2.0, LENGTHS, 1))
-        holder.execute("COMMIT")
-        holder.close()
-    assert len(answer["errors"]) > 1 and set(answer["errors"]) == {"database is locked"}
-    assert answer["reads"] and not answer["writes"]
+    path = tmp_path / "scratch.db"
+    target = Target(f"sqlite:///{path}", lock_timeout_s=0.01)
+    with scratch_table(target, "things", LENGTHS):
+        writer = sqlite3.connect(str(path), isolation_level=None)
+        writer.execute("BEGIN IMMEDIATE")
+        requests = run_client(Job(target, "things", LENGTHS, think_s=0.0, seconds=2.0, seed=1))
+        writer.execute("COMMIT")
+        writer.close()
+    assert len(requests.errors) > 1 and set(requests.errors) == {"database is locked"}
+    assert requests.reads_ms and not requests.writes_ms
 
 
 def test_what_a_server_refuses_is_a_sentence_and_leaves_no_table(
-    postgresql: Any, mariadb: Any
+    postgresql: PostgreSQL, mariadb: MariaDB
 ) -> None:
     url = postgresql.url("refused")
     cursor = postgresql.connect().cursor()
     cursor.execute("DROP ROLE IF EXISTS reader")
     cursor.execute("CREATE ROLE reader LOGIN PASSWORD 'hidden-one'")
     cursor.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    for bad, said in (
+    for bad, message in (
         (url.replace(postgresql.password, "hidden-two"), "password authentication failed"),
         (re.sub("//.*@", "//reader:hidden-one@", url), "permission denied for schema public"),
         (re.sub(r":\d+/", ":1/", url), "Connection refused"),
         (mariadb.url("refused").replace(mariadb.password, "hidden-two"), "Access denied"),
     ):
-        with pytest.raises(NotMeasured, match=said) as caught:
+        with pytest.raises(NotMeasured, match=message) as caught:
             measure({"there": Target(bad)}, 2, 0.3, LENGTHS)
         assert "hidden" not in str(caught.value) and "\n" not in str(caught.value)
     assert not tables(url)
@@ -141,8 +156,10 @@ def in_the_background(act: Callable[[], None]) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_child_that_is_killed_gets_its_table_dropped(request: Any, server: str) -> None:
-    url = request.getfixturevalue(server).url("killed")
+def test_a_child_that_is_killed_gets_its_table_dropped(
+    request: pytest.FixtureRequest, server: str
+) -> None:
+    url = server_of(request, server).url("killed")
     probe = "kallithea_tune.system.child"
 
     def kill() -> None:
@@ -157,7 +174,7 @@ def test_a_child_that_is_killed_gets_its_table_dropped(request: Any, server: str
     assert not tables(url)
 
 
-def test_a_server_that_goes_away_is_said_to_keep_the_table(postgresql: Any) -> None:
+def test_a_server_that_goes_away_is_reported_to_keep_the_table(postgresql: PostgreSQL) -> None:
     url = postgresql.url("gone")
 
     def stop() -> None:
@@ -182,10 +199,10 @@ def started() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Start the real gearbox, not waiting for it."""
     running = []
 
-    def start(*words: object, **options: Any) -> "subprocess.Popen[str]":
+    def start(*args: object, **options: Any) -> "subprocess.Popen[str]":
         running.append(
             subprocess.Popen(
-                [str(BIN / "gearbox"), *map(str, words)],
+                [str(BIN / "gearbox"), *map(str, args)],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 universal_newlines=True,
@@ -215,9 +232,13 @@ def test_interrupted_beside_the_live_file_it_leaves_nothing(
 
 @pytest.mark.parametrize("server", SERVERS)
 def test_interrupted_on_another_server_it_drops_its_table(
-    request: Any, instance: Path, started: Callable[..., Any], server: str, tmp_path: Path
+    request: pytest.FixtureRequest,
+    instance: Path,
+    started: Callable[..., Any],
+    server: str,
+    tmp_path: Path,
 ) -> None:
-    url = request.getfixturevalue(server).url("interrupted")
+    url = server_of(request, server).url("interrupted")
     process = started(
         "perf-check",
         "-c",

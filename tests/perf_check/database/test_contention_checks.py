@@ -1,6 +1,4 @@
-"""When waits are worth a word, when WAL and another engine are advised, and what --compare-db may
-name.
-"""
+"""When waits, WAL and another engine are reported, and what --compare-db may be."""
 
 from __future__ import annotations
 
@@ -11,14 +9,22 @@ import re
 import socket
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import pytest
+from servers.mariadb import MariaDB
+from servers.postgresql import PostgreSQL
 from servers.server import free_port
 
+from kallithea_tune.config.instance import load as load_instance
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database import contention_checks as checks
-from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.database.contention import Comparison, SqliteContention
+from kallithea_tune.perf_check.database.facts import DatabaseFacts, LogFacts, TextLengths
+from kallithea_tune.perf_check.database.load import Load
+from kallithea_tune.perf_check.database.sqlite import SqliteSettings
+from kallithea_tune.perf_check.measurement import Configuration
+from kallithea_tune.perf_check.model import Finding, Severity
 
 OK, ADVICE, WARNING, ERROR, UNKNOWN = (
     Severity.ok,
@@ -30,17 +36,20 @@ OK, ADVICE, WARNING, ERROR, UNKNOWN = (
 
 
 def load(
-    writes: Sequence[float], reads: Sequence[float] = (1.0,) * 250, errors: Sequence[str] = ()
-) -> Any:
-    return {
-        "engine": "SQLite 3.40.1",
-        "clients": 8,
-        "alone_ms": 1.0,
-        "writes": list(writes),
-        "reads": list(reads),
-        "errors": list(errors),
-        "seconds": 1.5,
-    }
+    writes: Sequence[float],
+    reads: Sequence[float] = (1.0,) * 250,
+    errors: Sequence[str] = (),
+    engine: str = "SQLite 3.40.1",
+) -> Load:
+    return Load(
+        engine,
+        clients=8,
+        seconds=1.5,
+        alone_ms=1.0,
+        reads_ms=tuple(reads),
+        writes_ms=tuple(writes),
+        errors=tuple(errors),
+    )
 
 
 def waits(*slow: float) -> list[float]:
@@ -62,12 +71,12 @@ def waits(*slow: float) -> list[float]:
     ],
 )
 def test_waits_are_a_warning_when_more_than_one_of_a_hundred_takes_100_ms_beyond_chance(
-    measured: Any, severity: Severity
+    measured: Load, severity: Severity
 ) -> None:
     finding = checks.judge_load(measured, 60, "do so")
     assert finding.severity is severity and finding.evidence["busiest_minute"] == 60
     assert finding.remedy == ("do so" if severity is WARNING else "")
-    if not measured["errors"]:
+    if not measured.errors:
         assert checks.judge_load(measured, 59, "").severity is (
             ADVICE if severity is WARNING else OK
         )
@@ -77,23 +86,30 @@ def test_the_cost_of_waiting_is_what_a_write_takes_longer_than_alone() -> None:
     assert checks.judge_load(load([201.0] * 250), 3, "").impact_ms == 200.0
 
 
-def test_waits_are_mended_by_wal_where_that_helps_and_else_compared(pristine: Path) -> None:
-    from kallithea_tune.config.instance import load as loaded
+def contended(pristine: Path, now: Load, wal: Optional[Load] = None) -> Finding:
+    config = Configuration(load_instance(str(pristine / "my.ini")))
+    facts = DatabaseFacts("SQLite", "3.40.1", log=LogFacts(1.0, 60, TextLengths()))
+    contention = SqliteContention("delete", False, now, wal)
+    (finding,) = checks.contended.judge(config, facts, contention)
+    assert isinstance(finding, Finding)
+    return finding
 
-    instance = loaded(str(pristine / "my.ini"))
-    assert "DB002: in WAL 1 % of them waits 20 ms" in checks._way_out(
-        {"now": load(SLOW), "wal": load(FAST)}, instance
-    )
-    for loads in (
-        {"now": load(SLOW)},
-        {"now": load(SLOW), "wal": load(SLOW)},
-        {"now": load([], [], ["x"])},
-        {"now": load(SLOW), "wal": load([], [], ["x"])},
-        {"now": load([], [], ["x"]), "wal": load(FAST)},
+
+def test_the_remedy_for_waits_is_wal_where_that_helps_and_else_a_comparison(
+    pristine: Path,
+) -> None:
+    finding = contended(pristine, load(SLOW), load(FAST))
+    assert "DB002: in WAL 1 % of them wait 20 ms" in finding.remedy
+    assert finding.evidence["busiest_minute"] == 60
+    for now, wal in (
+        (load(SLOW), None),
+        (load(SLOW), load(SLOW)),
+        (load([], [], ["x"]), None),
+        (load(SLOW), load([], [], ["x"])),
+        (load([], [], ["x"]), load(FAST)),
     ):
-        assert f"{instance.path} --only DB013 --compare-db postgresql://" in checks._way_out(
-            loads, instance
-        )
+        remedy = contended(pristine, now, wal).remedy
+        assert f"{pristine / 'my.ini'} --only DB013 --compare-db postgresql://" in remedy
 
 
 SLOW, FAST, MIDDLE = waits(*[200.0] * 12), waits(*[20.0] * 12), waits(*[150.0] * 12)
@@ -114,42 +130,45 @@ SLOW, FAST, MIDDLE = waits(*[200.0] * 12), waits(*[20.0] * 12), waits(*[150.0] *
     ],
 )
 def test_wal_is_advised_for_what_it_gains_here(
-    mode: str, on_network: bool, now: Any, wal: Any, severity: Severity
+    mode: str, on_network: bool, now: Load, wal: Optional[Load], severity: Severity
 ) -> None:
-    loads = {"now": now, "wal": wal} if wal else {"now": now}
-    finding = checks.judge_journal_mode(mode, on_network, loads, "/srv/my data.db")
+    settings = SqliteSettings("/srv/my data.db", None, 1)
+    contention = SqliteContention(mode, on_network, now, wal)
+    (finding,) = checks.journal_mode.judge(settings, contention)
     assert finding.severity is severity
     if severity > OK:
-        wanted = "DELETE" if mode == "wal" else "WAL"
-        assert f"sqlite3 '/srv/my data.db' 'PRAGMA journal_mode = {wanted}'" in finding.remedy
+        advised = "DELETE" if mode == "wal" else "WAL"
+        assert f"sqlite3 '/srv/my data.db' 'PRAGMA journal_mode = {advised}'" in finding.remedy
 
 
-def test_a_load_of_which_nothing_came_to_an_end_is_not_judged() -> None:
-    none = load([], [], ["locked"])
-    for loads in ({"now": none, "wal": load(SLOW)}, {"now": load(SLOW), "wal": none}):
+def test_a_load_without_a_request_that_succeeded_is_not_judged() -> None:
+    none, settings = load([], [], ["locked"]), SqliteSettings("a.db", None, 1)
+    for now, wal in ((none, load(SLOW)), (load(SLOW), none)):
+        contention = SqliteContention("delete", False, now, wal)
         with pytest.raises(NotMeasured, match="locked"):
-            checks.judge_journal_mode("delete", False, loads, "a.db")
+            list(checks.journal_mode.judge(settings, contention))
 
 
 @pytest.mark.parametrize(
-    "here, there, severity, said",
+    "here, there, severity, message",
     [
         (
             {"now": load(SLOW)},
-            load(FAST),
+            FAST,
             ADVICE,
-            "waits 200/1 ms here, 20/1 ms on PostgreSQL 15.3: a gain",
+            "wait 200/1 ms here, 20/1 ms on PostgreSQL 15.3: a gain",
         ),
-        ({"now": load(SLOW), "wal": load(FAST)}, load(MIDDLE), OK, "no gain worth a move"),
-        ({"now": load(FAST)}, load(SLOW), OK, "no gain worth a move"),
-        ({}, load(FAST), OK, "waits 20/1 ms on PostgreSQL 15.3"),
+        ({"now": load(SLOW), "wal": load(FAST)}, MIDDLE, OK, "no gain worth a move"),
+        ({"now": load(FAST)}, SLOW, OK, "no gain worth a move"),
+        ({}, FAST, OK, "wait 20/1 ms on PostgreSQL 15.3"),
     ],
 )
 def test_another_engine_is_advised_for_what_it_gains(
-    here: Mapping[str, Any], there: Any, severity: Severity, said: str
+    here: Mapping[str, Load], there: Sequence[float], severity: Severity, message: str
 ) -> None:
-    finding = checks.judge_comparison({**there, "engine": "PostgreSQL 15.3"}, here)
-    assert finding.severity is severity and said in finding.diagnosis
+    comparison = Comparison(load(there, engine="PostgreSQL 15.3"), here)
+    (finding,) = checks.compared.judge(comparison)
+    assert finding.severity is severity and message in finding.diagnosis
     assert {name for name in finding.evidence} == {"there", *("here_" + name for name in here)}
 
 
@@ -181,11 +200,15 @@ def compare(gearbox: Callable[..., Any], instance: Path, tmp_path: Path) -> Call
 @pytest.mark.parametrize("server, name", [("postgresql", "PostgreSQL"), ("mariadb", "MariaDB")])
 @pytest.mark.alone
 def test_another_engine_is_set_beside_this_one(
-    compare: Callable[..., Any], request: Any, server: str, name: str, tmp_path: Path
+    compare: Callable[..., Any],
+    request: pytest.FixtureRequest,
+    server: str,
+    name: str,
+    tmp_path: Path,
 ) -> None:
     engine = request.getfixturevalue(server)
     (tmp_path / "url").write_text(engine.url("compared") + "\n")
-    done, finding = compare("file:{}".format(tmp_path / "url"))
+    done, finding = compare(f"file:{tmp_path}/url")
     assert done.returncode == 0 and name in finding["diagnosis"]
     assert set(finding["evidence"]) == {"there", "here_now", "here_wal"}
     assert all(side["write_p99_ms"] > 0 for side in finding["evidence"].values())
@@ -206,7 +229,7 @@ def test_a_sqlite_file_elsewhere_can_be_compared_and_need_not_exist(
 
 
 def test_a_server_that_kallithea_uses_is_never_written_to(
-    compare: Callable[..., Any], instance: Path, postgresql: Any, edit: Callable[..., None]
+    compare: Callable[..., Any], instance: Path, postgresql: PostgreSQL, edit: Callable[..., None]
 ) -> None:
     url = postgresql.url("own")
     edit(instance, "sqlite:///%(here)s/kallithea.db?timeout=60", url)
@@ -223,7 +246,7 @@ def test_a_server_that_kallithea_uses_is_never_written_to(
 
 
 @pytest.mark.parametrize(
-    "given, said",
+    "given, message",
     [
         ("env:NOT_SET", "the environment variable NOT_SET is not set"),
         ("file:/none", "/none cannot be read"),
@@ -232,18 +255,21 @@ def test_a_server_that_kallithea_uses_is_never_written_to(
         ("sqlite://", "in memory"),
     ],
 )
-def test_a_comparison_with_nothing_is_a_wrong_usage(
-    compare: Callable[..., Any], given: str, said: str
+def test_a_comparison_with_no_database_is_wrong_usage(
+    compare: Callable[..., Any], given: str, message: str
 ) -> None:
     done, _ = compare(given)
     (complaint,) = done.stderr.splitlines()
     assert (
-        done.returncode == 2 and said in complaint and "hidden" not in complaint and not done.stdout
+        done.returncode == 2
+        and message in complaint
+        and "hidden" not in complaint
+        and not done.stdout
     )
 
 
-def test_another_engine_that_refuses_is_not_measured_and_says_why(
-    compare: Callable[..., Any], postgresql: Any
+def test_another_engine_that_refuses_is_not_measured_and_why_is_reported(
+    compare: Callable[..., Any], postgresql: PostgreSQL
 ) -> None:
     done, finding = compare(postgresql.url("refused").replace(postgresql.password, "hidden-one"))
     assert done.returncode == 5 and "password authentication failed" in finding["diagnosis"]
@@ -259,7 +285,7 @@ def with_url(ini: Path, url: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    "url, said",
+    "url, message",
     [
         ("", "sqlalchemy.url is empty"),
         ("oracle8://me:hidden-one@localhost/d", "unknown database dialect 'oracle8'"),
@@ -270,8 +296,8 @@ def with_url(ini: Path, url: str) -> Path:
         ("no url", "sqlalchemy.url is not a database URL"),
     ],
 )
-def test_a_url_that_names_no_database_is_an_error_of_the_first_check(
-    gearbox: Callable[..., Any], pristine: Path, tmp_path: Path, url: str, said: str
+def test_a_url_of_no_database_is_an_error_of_the_first_check(
+    gearbox: Callable[..., Any], pristine: Path, tmp_path: Path, url: str, message: str
 ) -> None:
     ini = tmp_path / "my.ini"
     ini.write_text((pristine / "my.ini").read_text())
@@ -289,7 +315,7 @@ def test_a_url_that_names_no_database_is_an_error_of_the_first_check(
     assert (
         done.returncode == 1
         and rows["DB000"]["severity"] == "error"
-        and said in rows["DB000"]["diagnosis"]
+        and message in rows["DB000"]["diagnosis"]
     )
     assert "hidden-one" not in done.stdout + done.stderr
     others = {row["severity"] for name, row in rows.items() if name != "DB000"}
@@ -297,10 +323,14 @@ def test_a_url_that_names_no_database_is_an_error_of_the_first_check(
 
 
 def test_a_server_that_is_down_or_refuses_is_an_error_and_no_wait(
-    gearbox: Callable[..., Any], pristine: Path, tmp_path: Path, postgresql: Any, mariadb: Any
+    gearbox: Callable[..., Any],
+    pristine: Path,
+    tmp_path: Path,
+    postgresql: PostgreSQL,
+    mariadb: MariaDB,
 ) -> None:
-    down = "://kallithea:hidden-one@127.0.0.1:%d/kallithea" % free_port()
-    for url, said in (
+    down = f"://kallithea:hidden-one@127.0.0.1:{free_port()}/kallithea"
+    for url, message in (
         ("postgresql" + down, "Connection refused"),
         ("mysql+pymysql" + down, "Connection refused"),
         (
@@ -324,7 +354,9 @@ def test_a_server_that_is_down_or_refuses_is_an_error_and_no_wait(
         )
         (finding,) = json.loads(done.stdout)
         assert (
-            done.returncode == 1 and finding["severity"] == "error" and said in finding["diagnosis"]
+            done.returncode == 1
+            and finding["severity"] == "error"
+            and message in finding["diagnosis"]
         )
         assert "hidden-one" not in done.stdout + done.stderr and "\n" not in finding["diagnosis"]
 
@@ -340,7 +372,7 @@ def test_a_server_that_never_answers_is_given_up(pristine: Path, tmp_path: Path)
             ini = tmp_path / driver.partition("+")[0] / "my.ini"
             ini.parent.mkdir()
             ini.write_text((pristine / "my.ini").read_text())
-            url = "%s://me:secret@127.0.0.1:%d/kallithea" % (driver, silent.getsockname()[1])
+            url = f"{driver}://me:secret@127.0.0.1:{silent.getsockname()[1]}/kallithea"
             running.append(
                 subprocess.Popen(
                     [

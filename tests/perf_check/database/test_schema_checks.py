@@ -1,19 +1,18 @@
-"""The database's revision against the application's: by tables, and a real Kallithea that refuses
-to start.
-"""
+"""The database's revision against the application's, also where a real Kallithea does not start."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Any, Callable, Optional
 
 import pytest
 
-from kallithea_tune.app.package import package_directory
-from kallithea_tune.perf_check.database import schema
-from kallithea_tune.perf_check.database.schema_checks import judge_revision
+from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.perf_check.database.facts import DatabaseFacts, TableFacts
+from kallithea_tune.perf_check.database.schema import Migrations, read_revisions
+from kallithea_tune.perf_check.database.schema_checks import revision
 from kallithea_tune.perf_check.model import Severity
 
 KNOWN = {"c": frozenset("b"), "b": frozenset("a"), "a": frozenset("")}
@@ -22,20 +21,21 @@ KNOWN = {"c": frozenset("b"), "b": frozenset("a"), "a": frozenset("")}
 @pytest.mark.parametrize(
     "current, ignored, severity, remedy",
     [
-        (["c"], False, Severity.ok, ""),
-        (["a"], False, Severity.error, "alembic -c my.ini upgrade head"),
-        (["a"], True, Severity.warning, "upgrade head"),
-        (["z"], False, Severity.error, "install the Kallithea that wrote it"),
-        (["c", "a"], False, Severity.error, "upgrade head"),
-        ([], False, Severity.error, "stamp head"),
+        (("c",), False, Severity.ok, ""),
+        (("a",), False, Severity.error, "alembic -c my.ini upgrade head"),
+        (("a",), True, Severity.warning, "upgrade head"),
+        (("z",), False, Severity.error, "install the Kallithea that wrote it"),
+        (("c", "a"), False, Severity.error, "upgrade head"),
+        ((), False, Severity.error, "stamp head"),
         (None, False, Severity.error, "stamp head"),
     ],
 )
 def test_revisions(
-    current: Optional[Sequence[str]], ignored: bool, severity: Severity, remedy: str
+    current: Optional[tuple[str, ...]], ignored: bool, severity: Severity, remedy: str
 ) -> None:
-    found = judge_revision(current, KNOWN, "my.ini", ignored)
-    assert found.severity is severity and remedy in found.remedy
+    facts = DatabaseFacts("SQLite", "3.40.1", tables={"users": TableFacts(1)}, revisions=current)
+    (finding,) = revision.judge(Migrations(KNOWN, "my.ini", ignored), facts)
+    assert finding.severity is severity and remedy in finding.remedy
 
 
 def test_the_heads_are_those_that_alembic_finds() -> None:
@@ -45,9 +45,9 @@ def test_the_heads_are_those_that_alembic_finds() -> None:
     config = Config()
     config.set_main_option("script_location", "kallithea:alembic")
     script = ScriptDirectory.from_config(config)
-    found = schema.revisions(package_directory("egg:kallithea"))
-    assert schema.heads(found) == sorted(script.get_heads())
-    assert set(found) == {item.revision for item in script.walk_revisions()}
+    revisions = read_revisions(package_directory("egg:kallithea"))
+    assert Migrations(revisions, "my.ini", False).heads == sorted(script.get_heads())
+    assert set(revisions) == {item.revision for item in script.walk_revisions()}
 
 
 def _set(instance: Path, *statements: str) -> None:
@@ -58,7 +58,7 @@ def _set(instance: Path, *statements: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement, said",
+    "statement, message",
     [
         (
             "UPDATE alembic_version SET version_num = 'ad357ccd9521'",
@@ -68,12 +68,12 @@ def _set(instance: Path, *statements: str) -> None:
             "UPDATE alembic_version SET version_num = 'ffffffffffff'",
             "does not know the database's revision",
         ),
-        ("DELETE FROM alembic_version", "does not say its revision"),
-        ("DROP TABLE alembic_version", "does not say its revision"),
+        ("DELETE FROM alembic_version", "the database has no revision"),
+        ("DROP TABLE alembic_version", "the database has no revision"),
     ],
 )
 def test_a_real_database_of_another_version(
-    instance: Path, gearbox: Any, statement: str, said: str
+    instance: Path, gearbox: Callable[..., Any], statement: str, message: str
 ) -> None:
     _set(instance, statement)
     result = gearbox(
@@ -94,7 +94,7 @@ def test_a_real_database_of_another_version(
     )
     found = {item["check"]: item for item in json.loads(result.stdout)}
     assert result.returncode == 1 and found["DB000"]["severity"] == "ok"
-    assert found["DB014"]["severity"] == "error" and said in found["DB014"]["diagnosis"]
+    assert found["DB014"]["severity"] == "error" and message in found["DB014"]["diagnosis"]
     # The application agrees, by sys.exit.
     assert found["WEB008"]["severity"] == "error" and "sys.exit" in found["WEB008"]["diagnosis"]
     assert "DB014" in found["WEB008"]["remedy"] and found["WEB003"]["severity"] == "unknown"

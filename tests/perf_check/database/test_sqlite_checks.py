@@ -1,6 +1,4 @@
-"""What is found about a SQLite file in good and in bad order, by the real command, and that it
-stays as it was.
-"""
+"""The checks of a SQLite file, sound and damaged, by the real command, which leaves it as it was."""
 
 from __future__ import annotations
 
@@ -16,7 +14,13 @@ import pytest
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.database import sqlite_checks as checks
-from kallithea_tune.perf_check.database.sqlite import examine
+from kallithea_tune.perf_check.database.sqlite import (
+    Integrity,
+    SqliteFileSystem,
+    SqliteSettings,
+    busy_timeout,
+    quick_check,
+)
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 
@@ -44,19 +48,21 @@ print("committed", flush=True)
         ("cifs", 4, ERROR),
     ],
 )
-def test_a_network_is_an_error_and_several_processes_are_worth_a_look(
+def test_a_network_is_an_error_and_several_processes_are_advice(
     type: str, processes: Optional[int], severity: Severity
 ) -> None:
-    assert checks.judge_file(type, processes).severity is severity
+    settings = SqliteSettings("/srv/a.db", None, processes)
+    (finding,) = checks.sharing.judge(settings, SqliteFileSystem(type))
+    assert finding.severity is severity
 
 
 @pytest.mark.parametrize(
     "seconds, severity", [(None, ADVICE), (0.0, ADVICE), (5.0, ADVICE), (5.1, OK), (60.0, OK)]
 )
-def test_a_busy_timeout_is_to_be_longer_than_the_drivers(
+def test_a_busy_timeout_should_be_longer_than_the_drivers(
     seconds: Optional[float], severity: Severity
 ) -> None:
-    finding = checks.judge_timeout(seconds)
+    (finding,) = checks.timeout.judge(SqliteSettings("/srv/a.db", seconds, 1))
     assert finding.severity is severity and ("?timeout=60" in finding.remedy) == (
         severity is ADVICE
     )
@@ -75,25 +81,24 @@ def test_the_busy_timeout_is_read_from_the_url(
     instance: Path, edit: Callable[..., None], query: str, seconds: Optional[float]
 ) -> None:
     edit(instance, "kallithea.db?timeout=60", "kallithea.db" + query)
-    assert checks.busy_timeout(load(str(instance))) == seconds
+    assert busy_timeout(load(str(instance)).database_url) == seconds
 
 
 @pytest.mark.parametrize(
-    "complaints, complete, severity, said",
+    "complaints, complete, severity, message",
     [
-        ([], True, OK, "no damage"),
-        ([], False, ADVICE, "too large to be checked whole in 0.8 s"),
-        (["row 3 missing from index"], True, ERROR, "damaged: row 3 missing"),
-        (["malformed"], False, ERROR, "damaged: malformed"),
+        ((), True, OK, "no damage"),
+        ((), False, ADVICE, "too large to be checked completely in 0.8 s"),
+        (("row 3 missing from index",), True, ERROR, "damaged: row 3 missing"),
+        (("malformed",), False, ERROR, "damaged: malformed"),
     ],
 )
 def test_any_complaint_of_sqlite_is_an_error(
-    complaints: list[str], complete: bool, severity: Severity, said: str
+    complaints: tuple[str, ...], complete: bool, severity: Severity, message: str
 ) -> None:
-    finding = checks.judge_integrity(
-        {"complaints": complaints, "complete": complete, "ms": 800.0}, "/srv/my data.db"
-    )
-    assert finding.severity is severity and said in finding.diagnosis
+    result = Integrity("/srv/my data.db", complaints, complete, 800.0)
+    (finding,) = checks.integrity.judge(result)
+    assert finding.severity is severity and message in finding.diagnosis
     assert ("'/srv/my data.db'" in finding.remedy) == (severity > OK)
 
 
@@ -101,9 +106,10 @@ def test_a_check_of_a_large_file_ends_when_its_time_is_over(tmp_path: Path) -> N
     with sqlite3.connect(str(tmp_path / "a.db")) as connection:
         connection.execute("CREATE TABLE things (content)")
         connection.executemany("INSERT INTO things VALUES (?)", [("x" * 50,)] * 50_000)
-    assert examine(str(tmp_path / "a.db"), 30)["complete"]
-    cut = examine(str(tmp_path / "a.db"), 0)
-    assert not cut["complete"] and not cut["complaints"]
+    result = quick_check(str(tmp_path / "a.db"), 30)
+    assert result.complete and result.examined.complete
+    cut = quick_check(str(tmp_path / "a.db"), 0)
+    assert not cut.complete and not cut.complaints and not cut.examined.complete
 
 
 @pytest.fixture
@@ -111,16 +117,16 @@ def report(gearbox: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Run the checks of the area on an ini file; give the exit status and the findings by check."""
 
     def call(ini: Path, only: str = "database") -> Any:
-        said = gearbox(
+        result = gearbox(
             "perf-check", "-c", ini, "--only", only, "-f", "json", cwd=str(tmp_path), timeout=300
         )
-        assert not said.stderr, said.stderr
-        return said.returncode, {row["check"]: row for row in json.loads(said.stdout)}
+        assert not result.stderr, result.stderr
+        return result.returncode, {row["check"]: row for row in json.loads(result.stdout)}
 
     return call
 
 
-def listing(directory: Path) -> Mapping[str, Any]:
+def listing(directory: Path) -> Mapping[str, object]:
     """Every file below `directory` with its content and times."""
     return {
         str(path): (
@@ -134,7 +140,7 @@ def listing(directory: Path) -> Mapping[str, Any]:
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
-def test_a_whole_run_leaves_the_live_file_and_its_directory_as_they_were(
+def test_a_complete_run_leaves_the_live_file_and_its_directory_as_they_were(
     instance: Path, report: Callable[..., Any], mode: str
 ) -> None:
     connection = sqlite3.connect(str(instance.parent / "kallithea.db"))
@@ -165,7 +171,7 @@ def test_a_whole_run_leaves_the_live_file_and_its_directory_as_they_were(
 
 
 @pytest.fixture
-def held(instance: Path) -> Iterator[Any]:
+def held(instance: Path) -> Iterator["subprocess.Popen[str]"]:
     """Another process in the middle of an exclusive transaction on the live file."""
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(instance.parent / "kallithea.db")],
@@ -180,7 +186,7 @@ def held(instance: Path) -> Iterator[Any]:
 
 
 def test_a_locked_file_is_not_waited_for_and_its_writer_not_disturbed(
-    instance: Path, report: Callable[..., Any], held: Any
+    instance: Path, report: Callable[..., Any], held: "subprocess.Popen[str]"
 ) -> None:
     before = listing(instance.parent)
     status, rows = report(instance)
@@ -189,7 +195,7 @@ def test_a_locked_file_is_not_waited_for_and_its_writer_not_disturbed(
         and str(instance.parent / "kallithea.db-journal") in before
     )
     assert status == 1 and rows["DB000"]["severity"] == "error"
-    assert rows["DB000"]["diagnosis"].endswith("is locked by process %d" % held.pid)
+    assert rows["DB000"]["diagnosis"].endswith(f"is locked by process {held.pid}")
     assert {rows[name]["severity"] for name in ("DB002", "DB004", "DB005", "DB012")} == {"unknown"}
     assert held.communicate("")[0] == "committed\n"
     assert report(instance, only="DB000")[0] == 0
@@ -201,7 +207,7 @@ def spoil(path: Path, offset: int, count: int) -> None:
         file.write(b"\xff" * count)
 
 
-def test_a_file_with_a_broken_header_is_said_to_be_no_database(
+def test_a_file_with_a_broken_header_is_reported_to_be_no_database(
     instance: Path, report: Callable[..., Any]
 ) -> None:
     spoil(instance.parent / "kallithea.db", 0, 100)
@@ -261,7 +267,7 @@ def test_what_a_killed_process_left_half_done_is_left_to_kallithea(
     assert report(instance, only="DB000")[0] == 0
 
 
-def test_files_that_are_not_there_are_not_made(
+def test_missing_files_are_not_created(
     instance: Path, report: Callable[..., Any], edit: Callable[..., None]
 ) -> None:
     before = listing(instance.parent)
@@ -288,21 +294,26 @@ def test_an_empty_file_is_an_empty_database(instance: Path, report: Callable[...
     assert (instance.parent / "kallithea.db").read_bytes() == b""
 
 
-def without_privileges(*words: object) -> list[str]:
+def without_privileges(*args: object) -> list[str]:
     """Let even root be refused what file modes refuse."""
     drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
-    return [*drop, *map(str, words)]
+    return [*drop, *map(str, args)]
 
 
 @pytest.mark.parametrize(
-    "directory, file, said",
+    "directory, file, message",
     [
         (0o000, 0o600, "cannot be reached: Permission denied"),
         (0o700, 0o000, "cannot be read: Permission denied"),
     ],
 )
-def test_a_file_out_of_reach_is_said_to_be_so(
-    instance: Path, edit: Callable[..., None], directory: int, file: int, said: str, tmp_path: Path
+def test_a_file_out_of_reach_is_reported(
+    instance: Path,
+    edit: Callable[..., None],
+    directory: int,
+    file: int,
+    message: str,
+    tmp_path: Path,
 ) -> None:
     database = tmp_path / "away" / "kallithea.db"
     database.parent.mkdir()
@@ -323,7 +334,7 @@ def test_a_file_out_of_reach_is_said_to_be_so(
     finally:
         database.parent.chmod(0o700)
     rows = {row["check"]: row for row in json.loads(result.stdout)}
-    assert result.returncode == 1 and rows["DB000"]["diagnosis"].endswith(said)
+    assert result.returncode == 1 and rows["DB000"]["diagnosis"].endswith(message)
     assert {rows[name]["severity"] for name in ("DB002", "DB004", "DB005", "DB012")} == {"unknown"}
 
 
@@ -358,7 +369,7 @@ def test_a_directory_that_cannot_be_written_to_is_why_nothing_was_measured(
     assert rows["DB004"]["diagnosis"] == f"not measured: {database.parent}: Permission denied"
 
 
-def test_only_sqlite_is_looked_at_as_sqlite(instance: Path, edit: Callable[..., None]) -> None:
+def test_other_engines_are_not_checked_as_sqlite(instance: Path, edit: Callable[..., None]) -> None:
     edit(instance, "sqlite:///%(here)s/kallithea.db?timeout=60", "postgresql://localhost/kallithea")
     context = Context(load(str(instance)), Deadline(1))
     assert not [

@@ -1,4 +1,4 @@
-"""What is said of hooks, judged by tables, and by real pushes to repositories of a real
+"""Findings about hooks, judged by tables, and by real pushes to repositories of a real
 installation.
 """
 
@@ -8,30 +8,45 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
 from environment import BIN
 
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.repositories.hooks import hg_hooks, missing_file, repo_size
-from kallithea_tune.perf_check.repositories.hooks_checks import (
+from kallithea_tune.perf_check.repositories.git import GitRepository, LooseObjects, Packs, Refs
+from kallithea_tune.perf_check.repositories.git_hooks import GitHook, GitHooks
+from kallithea_tune.perf_check.repositories.hooks import (
+    HOOKS_PAGE,
     UPDATE,
-    ailment,
+    CustomHook,
+    ExpectedHook,
+    PushHooks,
+    Walk,
+    _custom_hooks,
+    expected_hook,
     installed,
+    missing_file,
+    push_hooks,
+    walk_repository,
+)
+from kallithea_tune.perf_check.repositories.hooks_checks import (
     judge_custom,
     judge_git_hooks,
     judge_repo_size,
+    problem,
 )
+from kallithea_tune.perf_check.repositories.mercurial import BranchCache, HgRepository, hooks_of
+from kallithea_tune.perf_check.repositories.survey import Survey
 
-OURS = {"version": "0.7.0", "interpreter": "/venv/bin/python3", "executable": True, "starts": True}
-SOUND: Mapping[str, Any] = {
-    "post_receive": OURS,
-    "pre_receive": None,
-    "custom": [],
-    "hooks_path": "",
-}
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
+OURS = GitHook("0.7.0", "/venv/bin/python3", executable=True, interpreter_found=True)
+SOUND = GitHooks(OURS)
+EXPECTED = ExpectedHook("0.7.0", "/venv/bin/python")
 ENVIRONMENT = {
     **os.environ,
     "PATH": "{}{}{}".format(BIN, os.pathsep, os.environ["PATH"]),
@@ -44,81 +59,74 @@ ENVIRONMENT = {
 
 
 def survey(
-    hooks: Mapping[str, Any] = SOUND, ui: Mapping[str, str] = {}, hgrc: Mapping[str, str] = {}
-) -> Any:
+    hooks: GitHooks = SOUND, ui: Mapping[str, str] = {}, hgrc: Mapping[str, str] = {}
+) -> Survey:
     """Return the survey of one Git and one Mercurial repository."""
-    return {
-        "root": "/srv",
-        "kinds": {"git": 1, "hg": 1},
-        "ordered": True,
-        "hooks": ui,
-        "examined": [
-            {"name": "git", "kind": "git", "bytes": 1, "hooks": hooks},
-            {"name": "hg", "kind": "hg", "bytes": 1, "hooks": hgrc},
-        ],
-    }
+    git = GitRepository("git", LooseObjects(0, 1), Packs(0, 0, False), Refs(1, 0), hooks, False)
+    hg = HgRepository("hg", 1, (), 0, 0, BranchCache(-1, True), hgrc)
+    return Survey("/srv", 1, 1, 2, git=(git,), hg=(hg,), hooks=ui)
 
 
 @pytest.mark.parametrize(
-    "change, words, severity",
+    "hooks, words, severity",
     [
-        ({}, "", Severity.ok),
-        ({"post_receive": dict(OURS, interpreter="/venv/bin/python3.8")}, "", Severity.ok),
-        ({"post_receive": None}, "pushes go unnoticed", Severity.warning),
-        ({"post_receive": dict(OURS, version="")}, "somebody else's", Severity.warning),
-        ({"post_receive": dict(OURS, starts=False)}, "cannot start", Severity.error),
-        ({"post_receive": dict(OURS, executable=False)}, "cannot start", Severity.error),
-        ({"post_receive": dict(OURS, version="0.6.3")}, "Kallithea 0.6.3", Severity.warning),
+        (SOUND, "", Severity.ok),
+        (GitHooks(replace(OURS, interpreter="/venv/bin/python3.8")), "", Severity.ok),
+        (GitHooks(None), "pushes go unnoticed", Severity.warning),
+        (GitHooks(replace(OURS, version="")), "somebody else's", Severity.warning),
+        (GitHooks(replace(OURS, interpreter_found=False)), "cannot start", Severity.error),
+        (GitHooks(replace(OURS, executable=False)), "cannot start", Severity.error),
+        (GitHooks(replace(OURS, version="0.6.3")), "Kallithea 0.6.3", Severity.warning),
         (
-            {"post_receive": dict(OURS, interpreter="/usr/bin/python3")},
+            GitHooks(replace(OURS, interpreter="/usr/bin/python3")),
             "another Python",
             Severity.advice,
         ),
-        ({"pre_receive": dict(OURS, version="0.6.3")}, "refuses each push", Severity.error),
-        ({"pre_receive": dict(OURS, version="")}, "", Severity.ok),
-        ({"hooks_path": "/etc/git/hooks"}, "/etc/git/hooks", Severity.warning),
+        (
+            replace(SOUND, pre_receive=replace(OURS, version="0.6.3")),
+            "refuses each push",
+            Severity.error,
+        ),
+        (replace(SOUND, pre_receive=replace(OURS, version="")), "", Severity.ok),
+        (replace(SOUND, hooks_path="/etc/git/hooks"), "/etc/git/hooks", Severity.warning),
     ],
 )
-def test_what_ails_kallitheas_hook(
-    change: Mapping[str, Any], words: str, severity: Severity
-) -> None:
-    what, found = ailment({"hooks": {**SOUND, **change}}, "0.7.0", "/venv/bin/python")
-    assert words in what and found is severity
+def test_problems_of_kallitheas_hook(hooks: GitHooks, words: str, severity: Severity) -> None:
+    diagnosis, found = problem(hooks, EXPECTED)
+    assert words in diagnosis and found is severity
 
 
 def test_a_version_that_is_not_known_is_not_compared() -> None:
-    assert (
-        ailment({"hooks": dict(SOUND, post_receive=dict(OURS, version="0.6"))}, "", "")[1]
-        is Severity.ok
-    )
+    hooks = GitHooks(replace(OURS, version="0.6"))
+    assert problem(hooks, ExpectedHook("", ""))[1] is Severity.ok
 
 
 @pytest.mark.parametrize(
-    "change, remedy",
+    "hooks, remedy",
     [
-        ({"post_receive": None}, "kallithea-cli repo-scan -c my.ini --install-git-hooks"),
+        (GitHooks(None), "kallithea-cli repo-scan -c my.ini --install-git-hooks"),
         (
-            {"post_receive": dict(OURS, version="")},
+            GitHooks(replace(OURS, version="")),
             "cd /srv/git/hooks; mv -n post-receive post-receive-custom; ",
         ),
-        ({"hooks_path": "/x"}, "git -C /srv/git config --unset core.hooksPath"),
+        (replace(SOUND, hooks_path="/x"), "git -C /srv/git config --unset core.hooksPath"),
     ],
 )
-def test_remedies(change: Mapping[str, Any], remedy: str) -> None:
-    (found,) = judge_git_hooks(survey({**SOUND, **change}), "0.7.0", "", "my.ini")
+def test_remedies(hooks: GitHooks, remedy: str) -> None:
+    (found,) = judge_git_hooks(survey(hooks), ExpectedHook("0.7.0", ""), "my.ini")
     assert found.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(
     "walk, severity",
     [
-        ({"ms": 499.0, "files": 9, "complete": True}, Severity.ok),
-        ({"ms": 501.0, "files": 9, "complete": True}, Severity.advice),
-        ({"ms": 401.0, "files": 9, "complete": False}, Severity.advice),
+        (Walk(499.0, 9, complete=True), Severity.ok),
+        (Walk(501.0, 9, complete=True), Severity.advice),
+        (Walk(401.0, 9, complete=False), Severity.advice),
     ],
 )
-def test_the_size_shown_after_a_push(walk: Mapping[str, Any], severity: Severity) -> None:
-    assert judge_repo_size(survey(), "hg", walk).severity is severity
+def test_the_size_shown_after_a_push(walk: Walk, severity: Severity) -> None:
+    assert judge_repo_size("hg", walk).severity is severity
 
 
 @pytest.mark.parametrize(
@@ -138,17 +146,18 @@ def test_the_size_shown_after_a_push(walk: Mapping[str, Any], severity: Severity
 def test_custom_hooks(
     ui: Mapping[str, str], hgrc: Mapping[str, str], subjects: Mapping[str, Severity]
 ) -> None:
-    assert {
-        found.subject: found.severity for found in judge_custom(survey(ui=ui, hgrc=hgrc))
-    } == subjects
+    surveyed = survey(ui=ui, hgrc=hgrc)
+    hooks = PushHooks("hg", None, UPDATE in ui, _custom_hooks(surveyed))
+    assert {found.subject: found.severity for found in judge_custom(surveyed, hooks)} == subjects
 
 
 def test_hooks_of_an_hgrc_and_their_files(tmp_path: Path) -> None:
     (tmp_path / ".hg").mkdir()
     (tmp_path / ".hg" / "hgrc").write_text(
-        f"[ui]\nusername = me\n[hooks]\n# changegroup.no = x\nchangegroup.a = {sys.executable}\n  more\nincoming =\n[web]\nname = x\n"
+        f"[ui]\nusername = me\n[hooks]\n# changegroup.no = x\nchangegroup.a = {sys.executable}\n"
+        "  more\nincoming =\n[web]\nname = x\n"
     )
-    assert hg_hooks(str(tmp_path)) == {"changegroup.a": sys.executable, "incoming": ""}
+    assert hooks_of(str(tmp_path)) == {"changegroup.a": sys.executable, "incoming": ""}
     assert (
         missing_file(sys.executable + " -c pass")
         == ""
@@ -157,21 +166,47 @@ def test_hooks_of_an_hgrc_and_their_files(tmp_path: Path) -> None:
     assert missing_file("'/nowhere/a b' c") == "/nowhere/a b" and missing_file("it's") == ""
 
 
+def test_the_largest_repository_is_walked_and_missing_files_are_found(
+    instance: Path, pristine: Path
+) -> None:
+    path = instance.parent / "repos" / "hg-two" / ".hg"
+    (path / "hgrc").write_text("[hooks]\nchangegroup.build = /nowhere/build\n")
+    (path / "large").write_bytes(b"x" * 10_000_000)
+    hooks = Context(load(str(instance)), Deadline(30)).measure(push_hooks)
+    assert hooks.largest == "hg-two" and hooks.walk and hooks.walk.files > 10
+    assert CustomHook("hg-two", "changegroup.build", "/nowhere/build") in hooks.custom
+    assert {hook.place for hook in hooks.custom} <= {"hg-two", HOOKS_PAGE} and not hooks.updates
+
+
+def test_the_interpreter_is_that_of_the_setting_or_of_this_process(
+    instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    def measured() -> ExpectedHook:
+        return Context(load(str(instance)), Deadline(30)).measure(expected_hook)
+
+    setting = load(str(instance)).settings["git_hook_interpreter"]
+    edit(instance, f"git_hook_interpreter = {setting}", "git_hook_interpreter = /venv/python")
+    assert measured() == ExpectedHook("0.7.0", "/venv/python")
+    edit(instance, "git_hook_interpreter = /venv/python", "git_hook_interpreter =")
+    assert measured() == ExpectedHook("0.7.0", sys.executable)
+
+
 def test_the_walk_counts_what_the_hook_counts_and_stops_in_time(pristine: Path) -> None:
     path = pristine / "repos" / "hg-one"
     files = sum(len(names) for _, _, names in os.walk(str(path)))
-    assert repo_size(str(path), 60)["files"] == files and repo_size(str(path), 60)["complete"]
-    assert not repo_size(str(path), 0)["complete"]
+    walk = walk_repository(str(path), 60)
+    assert walk.files == files and walk.complete
+    assert not walk_repository(str(path), 0).complete
 
 
 def push(repository: Path, tmp_path: Path) -> "subprocess.CompletedProcess[str]":
     """Push a new commit to the repository as a user does."""
     work = tmp_path / "work"
-    for words in (
+    for args in (
         ["clone", "-q", str(repository), str(work)],
         ["-C", str(work), "commit", "-q", "--allow-empty", "-m", "x"],
     ):
-        subprocess.run(["git", *words], env=ENVIRONMENT, check=True)
+        subprocess.run(["git", *args], env=ENVIRONMENT, check=True)
     return subprocess.run(
         ["git", "-C", str(work), "push", "-q"],
         env=ENVIRONMENT,
@@ -180,7 +215,7 @@ def push(repository: Path, tmp_path: Path) -> "subprocess.CompletedProcess[str]"
     )
 
 
-def checked(gearbox: Callable[..., Any], instance: Path, cwd: Path) -> Any:
+def checked(gearbox: Gearbox, instance: Path, cwd: Path) -> Any:
     """Return the first finding of the check of Git hooks."""
     return json.loads(
         gearbox("perf-check", "-c", instance, "--only", "HOOK002", "-f", "json", cwd=cwd).stdout
@@ -188,7 +223,7 @@ def checked(gearbox: Callable[..., Any], instance: Path, cwd: Path) -> Any:
 
 
 def test_an_old_pre_receive_hook_refuses_pushes_and_the_remedy_lets_them_in(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     repository = instance.parent / "repos" / "git-one"
     assert checked(gearbox, instance, tmp_path)["severity"] == "ok"
@@ -217,7 +252,7 @@ def test_an_old_pre_receive_hook_refuses_pushes_and_the_remedy_lets_them_in(
 
 
 def test_a_hook_whose_python_is_gone_lets_pushes_in_unnoticed(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     hook = instance.parent / "repos" / "git-one" / "hooks" / "post-receive"
     rest = hook.read_text().partition("\n")[2]
@@ -229,7 +264,7 @@ def test_a_hook_whose_python_is_gone_lets_pushes_in_unnoticed(
 
 
 def test_another_hook_is_kept_beside_kallitheas_by_the_remedy(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     hooks = instance.parent / "repos" / "git-one" / "hooks"
     (hooks / "post-receive").write_text("#!/bin/sh\ntouch ran\n")

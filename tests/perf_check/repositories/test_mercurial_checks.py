@@ -1,4 +1,4 @@
-"""What is said of Mercurial repositories, judged by tables and on real ones."""
+"""Findings about Mercurial repositories, judged by tables and on real ones."""
 
 from __future__ import annotations
 
@@ -7,20 +7,30 @@ import os
 import shlex
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 from environment import BIN
 
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.repositories import mercurial
+from kallithea_tune.perf_check.repositories.mercurial import BranchCache, HgRepository
+from kallithea_tune.perf_check.repositories.mercurial_branches import (
+    BranchListing,
+    branch_listing,
+    list_branches,
+)
 from kallithea_tune.perf_check.repositories.mercurial_checks import (
     SLOW_PATH,
     judge_branch_cache,
     judge_format,
     judge_nodemap,
 )
+from kallithea_tune.perf_check.repositories.survey import Survey
 from kallithea_tune.system import child
 
 ENVIRONMENT = dict(
@@ -28,26 +38,25 @@ ENVIRONMENT = dict(
     HGPLAIN="1",
     HGRCPATH="",
     HGUSER="me",
-    PATH="{}{}{}".format(BIN, os.pathsep, os.environ["PATH"]),
+    PATH=f"{BIN}{os.pathsep}{os.environ['PATH']}",
 )
 NEW = ("dotencode", "fncache", "generaldelta", "revlogv1", "sparserevlog", "store")
-TODAY: Mapping[str, Any] = {
-    "name": "one",
-    "kind": "hg",
-    "bytes": 99_000_000,
-    "requires": NEW,
-    "revisions": 10,
-    "manifest_bytes": 1000,
-    "cached_revision": 9,
-    "cache_writable": True,
-    "slow_path": "",
-}
+TODAY = HgRepository(
+    "one",
+    bytes=99_000_000,
+    requires=NEW,
+    revisions=10,
+    manifest_bytes=1000,
+    branch_cache=BranchCache(9, writable=True),
+    hooks={},
+)
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def hg(*words: object, cwd: Optional[Path] = None) -> str:
+def hg(*args: object, cwd: Optional[Path] = None) -> str:
     """Run this environment's Mercurial."""
     return subprocess.run(
-        [str(BIN / "hg"), *map(str, words)],
+        [str(BIN / "hg"), *map(str, args)],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -57,17 +66,13 @@ def hg(*words: object, cwd: Optional[Path] = None) -> str:
     ).stdout
 
 
-def survey(*changes: Mapping[str, Any], rust: bool = False, storage: str = "") -> Mapping[str, Any]:
-    """Return the survey of repositories that differ from a sound one by `changes`."""
-    repositories = [{**TODAY, **change} for change in changes]
-    return {
-        "root": "/srv",
-        "kinds": {"hg": len(changes), "git": 0},
-        "examined": repositories,
-        "ordered": True,
-        "rust": rust,
-        "storage": {SLOW_PATH: storage} if storage else {},
-    }
+def survey(repository: HgRepository, rust: bool = False, storage: str = "") -> Survey:
+    settings = {SLOW_PATH: storage} if storage else {}
+    return Survey("/srv", 0, 1, 1, hg=(repository,), rust=rust, storage=settings)
+
+
+def examined(path: Path) -> HgRepository:
+    return mercurial.examine(path.name, str(path), float("inf"), mercurial.supported())
 
 
 def without(*names: str) -> tuple[str, ...]:
@@ -76,84 +81,83 @@ def without(*names: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    "change, severity, words",
+    "repository, severity, words",
     [
-        ({}, Severity.ok, ""),
+        (TODAY, Severity.ok, ""),
         (
-            {"requires": without("generaldelta", "sparserevlog"), "bytes": 9_000_000},
+            replace(TODAY, requires=without("generaldelta", "sparserevlog"), bytes=9_000_000),
             Severity.ok,
             "",
         ),
         (
-            {"requires": without("sparserevlog")},
+            replace(TODAY, requires=without("sparserevlog")),
             Severity.advice,
             "debugupgraderepo --run -o re-delta-parent",
         ),
         (
-            {"requires": without("sparserevlog"), "manifest_bytes": 60_000_000},
+            replace(TODAY, requires=without("sparserevlog"), manifest_bytes=60_000_000),
             Severity.advice,
             "debugupgraderepo",
         ),
         (
-            {"requires": without("generaldelta"), "manifest_bytes": 60_000_000},
+            replace(TODAY, requires=without("generaldelta"), manifest_bytes=60_000_000),
             Severity.warning,
             "debugupgraderepo",
         ),
-        ({"requires": ("revlogv1",)}, Severity.advice, "hg clone --pull -U /srv/one /srv/one.new"),
+        (
+            replace(TODAY, requires=("revlogv1",)),
+            Severity.advice,
+            "hg clone --pull -U /srv/one /srv/one.new",
+        ),
     ],
 )
-def test_formats(change: Mapping[str, Any], severity: Severity, words: str) -> None:
-    found = judge_format(survey(change))
+def test_formats(repository: HgRepository, severity: Severity, words: str) -> None:
+    found = judge_format(survey(repository))
     assert found.severity is severity and words in found.remedy
 
 
-MAPPED = (*NEW, "persistent-nodemap")
+MAPPED = replace(TODAY, requires=(*NEW, "persistent-nodemap"))
+LARGE = replace(TODAY, revisions=100_000)
 
 
 @pytest.mark.parametrize(
-    "found, severity, words",
+    "surveyed, severity, words",
     [
-        (survey({}), Severity.ok, ""),
-        (survey({"revisions": 999_999}), Severity.ok, ""),
-        (survey({"revisions": 99_999}, rust=True), Severity.ok, ""),
-        (survey({"revisions": None}, rust=True), Severity.ok, ""),
-        (
-            survey({"revisions": 100_000}, rust=True),
-            Severity.advice,
-            "format.use-persistent-nodemap=yes",
-        ),
-        (survey({"revisions": 100_000, "requires": MAPPED}, rust=True), Severity.ok, ""),
-        (survey({"requires": MAPPED}), Severity.error, "slow-path=allow"),
-        (survey({"requires": MAPPED}, storage="abort"), Severity.error, "slow-path=allow"),
-        (survey({"requires": MAPPED}, storage="allow"), Severity.advice, "slow-path=allow"),
-        (survey({"requires": MAPPED, "slow_path": "warn"}), Severity.advice, "slow-path=allow"),
+        (survey(TODAY), Severity.ok, ""),
+        (survey(replace(TODAY, revisions=999_999)), Severity.ok, ""),
+        (survey(replace(TODAY, revisions=99_999), rust=True), Severity.ok, ""),
+        (survey(replace(TODAY, revisions=None), rust=True), Severity.ok, ""),
+        (survey(LARGE, rust=True), Severity.advice, "format.use-persistent-nodemap=yes"),
+        (survey(replace(MAPPED, revisions=100_000), rust=True), Severity.ok, ""),
+        (survey(MAPPED), Severity.error, "slow-path=allow"),
+        (survey(MAPPED, storage="abort"), Severity.error, "slow-path=allow"),
+        (survey(MAPPED, storage="allow"), Severity.advice, "slow-path=allow"),
+        (survey(replace(MAPPED, slow_path="warn")), Severity.advice, "slow-path=allow"),
     ],
 )
 def test_a_nodemap_is_advised_with_rust_only(
-    found: Mapping[str, Any], severity: Severity, words: str
+    surveyed: Survey, severity: Severity, words: str
 ) -> None:
-    judged = judge_nodemap(found)
-    assert judged.severity is severity and words in judged.remedy
-    assert found["rust"] or "nodemap=yes" not in judged.remedy
+    found = judge_nodemap(surveyed)
+    assert found.severity is severity and words in found.remedy
+    assert surveyed.rust or "nodemap=yes" not in found.remedy
 
 
 @pytest.mark.parametrize(
-    "change, times, severity",
+    "listing, severity",
     [
-        ({}, {}, Severity.ok),
-        ({"cached_revision": -1, "cache_writable": False}, {"one": [49.0, 80.0]}, Severity.ok),
-        ({"cached_revision": -1, "cache_writable": False}, {"one": [51.0, 80.0]}, Severity.warning),
+        (BranchListing(0), Severity.ok),
+        (BranchListing(1, "one", 10, (49.0, 80.0)), Severity.ok),
+        (BranchListing(1, "one", 10, (51.0, 80.0)), Severity.warning),
     ],
 )
-def test_branch_caches(
-    change: Mapping[str, Any], times: Mapping[str, Any], severity: Severity
-) -> None:
-    found = judge_branch_cache(survey(change), times)
+def test_branch_caches(listing: BranchListing, severity: Severity) -> None:
+    found = judge_branch_cache(survey(TODAY), listing)
     assert found.severity is severity
     assert found.impact_ms == (51.0 if severity is Severity.warning else None)
 
 
-def checked(gearbox: Callable[..., Any], instance: Path, name: str, cwd: Path) -> Any:
+def checked(gearbox: Gearbox, instance: Path, name: str, cwd: Path) -> Any:
     """Return the one finding of a check on a real installation."""
     (found,) = json.loads(
         gearbox("perf-check", "-c", instance, "--only", name, "-f", "json", cwd=cwd).stdout
@@ -177,28 +181,29 @@ def remade(path: Path, *settings: str) -> None:
     shutil.rmtree(str(old))
 
 
-def test_an_old_format_is_seen_and_its_remedy_mends_it(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+def test_an_old_format_is_found_and_fixed_by_its_remedy(
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     path = instance.parent / "repos" / "hg-one"
     remade(path, "format.usegeneraldelta=no", "format.sparse-revlog=no")
-    facts = mercurial.examine(str(path), float("inf"), mercurial.supported())
-    assert not {"generaldelta", "sparserevlog"} & set(facts["requires"])
+    repository = examined(path)
+    assert not {"generaldelta", "sparserevlog"} & set(repository.requires)
     assert checked(gearbox, instance, "HG001", tmp_path)["evidence"]["old_format"] == 1
-    remedy = judge_format(
-        dict(survey(dict(facts, kind="hg", name="hg-one", bytes=99_000_000)), root=str(path.parent))
-    )
+    surveyed = replace(survey(replace(repository, bytes=99_000_000)), root=str(path.parent))
     subprocess.run(
-        shlex.split(remedy.remedy), env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL
+        shlex.split(judge_format(surveyed).remedy),
+        env=ENVIRONMENT,
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     assert checked(gearbox, instance, "HG001", tmp_path)["evidence"]["old_format"] == 0
     assert "12 changesets" in hg("-R", path, "verify")
 
 
 def test_mercurial_refuses_a_nodemap_and_the_remedy_opens_the_repository(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
-    assert not mercurial.rust()
+    assert not mercurial.has_rust()
     path = instance.parent / "repos" / "hg-one"
     remade(path, "format.use-persistent-nodemap=yes", f"storage.{SLOW_PATH}=allow")
     with pytest.raises(subprocess.CalledProcessError):
@@ -220,13 +225,16 @@ def test_a_branch_cache_that_cannot_be_written_is_seen(instance: Path) -> None:
     path = instance.parent / "repos" / "hg-one"
     cache = path / ".hg" / "cache"
     hg("-R", path, "branches")
-    facts = mercurial.examine(str(path), float("inf"), None)
-    assert (facts["cached_revision"], facts["cache_writable"]) == (11, True)
+    assert examined(path).branch_cache == BranchCache(11, writable=True)
     for file in cache.iterdir():
         file.unlink()
     cache.chmod(0o555)
-    facts = mercurial.examine(str(path), float("inf"), None)
-    assert (facts["cached_revision"], facts["cache_writable"]) == (-1, False)
+    repository = examined(path)
+    assert repository.branch_cache == BranchCache(-1, writable=False)
+    assert repository.uncached == 12
+    listing = Context(load(str(instance)), Deadline(30)).measure(branch_listing)
+    assert (listing.stale, listing.repository, listing.uncached) == (1, "hg-one", 12)
+    assert listing.ms and min(listing.ms) > 0
 
 
 def test_branches_are_timed_and_nothing_is_written(instance: Path, tmp_path: Path) -> None:
@@ -239,12 +247,6 @@ def test_branches_are_timed_and_nothing_is_written(instance: Path, tmp_path: Pat
     before = sorted((str(file), file.lstat().st_mtime_ns) for file in path.rglob("*"))
     place = tmp_path / "scratch"
     place.mkdir()
-    times = child.call(
-        "kallithea_tune.perf_check.repositories.mercurial:branch_times",
-        30,
-        path=str(path),
-        directory=str(place),
-        within=5,
-    )
+    times = child.call(list_branches, 30, path=str(path), directory=str(place), within=5)
     assert len(times) == 3 and min(times) > 0
     assert sorted((str(file), file.lstat().st_mtime_ns) for file in path.rglob("*")) == before

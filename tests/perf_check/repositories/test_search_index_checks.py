@@ -1,4 +1,4 @@
-"""What is said of the full-text index, judged by tables and on an index that kallithea-cli made."""
+"""Findings about the full-text index, judged by tables and on an index that kallithea-cli made."""
 
 from __future__ import annotations
 
@@ -7,68 +7,81 @@ import json
 import os
 import sqlite3
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping, Optional
 
 import pytest
 from environment import BIN
 
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.repositories.search_index import describe, pushes_since
+from kallithea_tune.perf_check.repositories.search_index import (
+    Index,
+    Lock,
+    RecentPushes,
+    SearchIndex,
+    pushes_since,
+    read_index,
+    recent_pushes,
+)
 from kallithea_tune.perf_check.repositories.search_index_checks import (
     DAY,
     judge_age,
     judge_lock,
     judge_segments,
 )
-from kallithea_tune.perf_check.repositories.survey import registered
+from kallithea_tune.perf_check.repositories.survey import DatabaseContent, read_database
 
 NOW = 1_800_000_000.0
-WHOLE = {name: {"built": NOW - 9 * DAY, "segments": 2} for name in ("HG_INDEX", "CHGSET_INDEX")}
+CONTENTS = Index("HG_INDEX", NOW - 9 * DAY, segments=2)
+CHANGESETS = Index("CHGSET_INDEX", NOW - 9 * DAY, segments=2)
+COMPLETE = SearchIndex("/srv/index", NOW, (CONTENTS, CHANGESETS), bytes=1)
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.mark.parametrize(
     "indexes, first, severity, words",
     [
-        ({}, None, Severity.advice, "finds nothing"),
-        ({"HG_INDEX": WHOLE["HG_INDEX"]}, None, Severity.advice, "lacks changesets"),
-        (WHOLE, None, Severity.ok, "up to date"),
-        (WHOLE, NOW - 0.9 * DAY, Severity.ok, "up to date"),
-        (WHOLE, NOW - 1.1 * DAY, Severity.advice, "misses 3 pushes"),
+        ((), None, Severity.advice, "finds nothing"),
+        ((CONTENTS,), None, Severity.advice, "lacks changesets"),
+        ((CONTENTS, CHANGESETS), None, Severity.ok, "up to date"),
+        ((CONTENTS, CHANGESETS), NOW - 0.9 * DAY, Severity.ok, "up to date"),
+        ((CONTENTS, CHANGESETS), NOW - 1.1 * DAY, Severity.advice, "misses 3 pushes"),
     ],
 )
 def test_an_index_must_have_what_was_pushed_a_day_ago(
-    indexes: Mapping[str, Any], first: Optional[float], severity: Severity, words: str
+    indexes: tuple[Index, ...], first: Optional[float], severity: Severity, words: str
 ) -> None:
-    since = {"pushes": 3, "repositories": 1, "first": first}
-    found = judge_age(
-        {"indexes": indexes, "bytes": 1}, since, NOW, "kallithea-cli index-create -c my.ini"
-    )
+    index = replace(COMPLETE, indexes=indexes)
+    pushes = RecentPushes(3, 1, first)
+    found = judge_age(index, pushes, "kallithea-cli index-create -c my.ini")
     assert found.severity is severity and words in found.diagnosis
     assert ("index-create" in found.remedy) is (severity is Severity.advice)
 
 
 @pytest.mark.parametrize("count, severity", [(50, Severity.ok), (51, Severity.advice)])
 def test_segments(count: int, severity: Severity) -> None:
-    indexes = dict(WHOLE, CHGSET_INDEX={"built": NOW, "segments": count})
-    found = judge_segments({"indexes": indexes}, "my.ini")
-    assert found.severity is severity and ("changesets" in found.diagnosis) is (
-        severity is Severity.advice
-    )
+    indexes = (CONTENTS, Index("CHGSET_INDEX", NOW, count))
+    found = judge_segments(replace(COMPLETE, indexes=indexes), "my.ini")
+    assert found.severity is severity
+    assert ("changesets" in found.diagnosis) is (severity is Severity.advice)
 
 
 @pytest.mark.parametrize(
     "lock, severity",
     [
         (None, Severity.ok),
-        ({"process": 4, "command": None}, Severity.ok),
-        ({"process": 4, "command": "python kallithea-cli index-create -c my.ini"}, Severity.ok),
-        ({"process": 4, "command": "nginx: worker"}, Severity.error),
-        ({"process": -1, "command": None}, Severity.error),
+        (Lock(4, None), Severity.ok),
+        (Lock(4, "python kallithea-cli index-create -c my.ini"), Severity.ok),
+        (Lock(4, "nginx: worker"), Severity.error),
+        (Lock(-1, None), Severity.error),
     ],
 )
-def test_locks(lock: Optional[Mapping[str, Any]], severity: Severity) -> None:
-    found = judge_lock({"lock": lock, "directory": "/srv/index"})
+def test_locks(lock: Optional[Lock], severity: Severity) -> None:
+    found = judge_lock(replace(COMPLETE, lock=lock))
     assert found.severity is severity
     assert found.remedy == ("rm /srv/index/make_index.lock" if severity is Severity.error else "")
 
@@ -83,12 +96,10 @@ def create(instance: Path) -> int:
     ).returncode
 
 
-def checked(
-    gearbox: Callable[..., Any], instance: Path, cwd: Path
-) -> Mapping[tuple[str, str], Any]:
+def checked(gearbox: Gearbox, instance: Path, cwd: Path) -> Mapping[tuple[str, str], Any]:
     """Return the findings about the index by check and subject."""
-    said = gearbox("perf-check", "-c", instance, "--only", "index", "-f", "json", cwd=cwd).stdout
-    return {(found["check"], found["subject"]): found for found in json.loads(said)}
+    result = gearbox("perf-check", "-c", instance, "--only", "index", "-f", "json", cwd=cwd)
+    return {(found["check"], found["subject"]): found for found in json.loads(result.stdout)}
 
 
 def log(instance: Path, action: str, hours: float) -> None:
@@ -104,14 +115,14 @@ def log(instance: Path, action: str, hours: float) -> None:
 
 
 def test_a_real_index_missing_fresh_late_and_locked(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     index = instance.parent / "data" / "index"
     before = checked(gearbox, instance, tmp_path)
     assert set(before) == {("IDX001", "")} and "finds nothing" in before["IDX001", ""]["diagnosis"]
     assert create(instance) == 0
-    described = describe(str(index))
-    assert [(name, found["segments"]) for name, found in described["indexes"].items()] == [
+    described = read_index(str(index))
+    assert [(found.name, found.segments) for found in described.indexes] == [
         ("HG_INDEX", 1),
         ("CHGSET_INDEX", 1),
     ]
@@ -120,26 +131,24 @@ def test_a_real_index_missing_fresh_late_and_locked(
     two_days_ago = datetime.datetime.now().timestamp() - 2 * DAY
     for table in index.glob("*.toc"):
         os.utime(str(table), (two_days_ago, two_days_ago))
-    log(instance, "push:{}".format("a" * 40), 30)
+    log(instance, f"push:{40 * 'a'}", 30)
     assert "misses" in checked(gearbox, instance, tmp_path)["IDX001", ""]["diagnosis"]
 
     lock = index / "make_index.lock"
-    for written, severity in (("%d" % os.getpid(), "error"), ("", "error"), ("4194304", "ok")):
+    for written, severity in ((f"{os.getpid()}", "error"), ("", "error"), ("4194304", "ok")):
         lock.write_text(written)
-        assert (
-            judge_lock(dict(describe(str(index)), directory=str(index))).severity.name == severity
-        )
+        assert judge_lock(read_index(str(index))).severity.name == severity
         assert (create(instance) == 0) is (severity == "ok")
     assert not lock.exists()
 
 
 def test_only_pushes_of_changesets_after_the_time_count(instance: Path) -> None:
-    url = "sqlite:///{}".format(instance.parent / "kallithea.db")
+    url = f"sqlite:///{instance.parent / 'kallithea.db'}"
     since = datetime.datetime.now() - datetime.timedelta(hours=3)
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("DELETE FROM user_logs")
     connection.close()
-    assert pushes_since(url, since.timestamp()) == {"pushes": 0, "repositories": 0, "first": None}
+    assert pushes_since(url, since.timestamp()) == RecentPushes(0, 0, None)
     for action, hours in (
         ("push:abc", 4),
         ("pull", 2),
@@ -150,12 +159,26 @@ def test_only_pushes_of_changesets_after_the_time_count(instance: Path) -> None:
     ):
         log(instance, action, hours)
     found = pushes_since(url, since.timestamp())
-    assert (found["pushes"], found["repositories"]) == (2, 1)
-    assert abs(found["first"] - (datetime.datetime.now().timestamp() - 2 * 3600)) < 60
+    assert (found.pushes, found.repositories) == (2, 1)
+    assert found.first and abs(found.first - (datetime.datetime.now().timestamp() - 2 * 3600)) < 60
+
+
+def test_without_a_database_the_pushes_are_unknown_where_there_is_an_index(instance: Path) -> None:
+    index = instance.parent / "data" / "index"
+    (instance.parent / "kallithea.db").unlink()
+
+    def measured() -> RecentPushes:
+        return Context(load(str(instance)), Deadline(5)).measure(recent_pushes)
+
+    assert measured() == RecentPushes()
+    index.mkdir(parents=True, exist_ok=True)
+    (index / "_HG_INDEX_1.toc").touch()
+    with pytest.raises(NotMeasured, match="cannot be used: see DB000"):
+        measured()
 
 
 @pytest.mark.parametrize("name", ["postgresql", "mariadb"])
-def test_other_engines_tell_pushes_and_repositories_as_well(
+def test_pushes_and_repositories_are_read_from_other_engines_as_well(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     import sqlalchemy
@@ -174,15 +197,13 @@ def test_other_engines_tell_pushes_and_repositories_as_well(
         ):
             connection.execute(
                 sqlalchemy.text(
-                    "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active) VALUES (:a, :b, :c, :d)"
+                    "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active) "
+                    "VALUES (:a, :b, :c, :d)"
                 ),
                 {"a": section, "b": key, "c": value, "d": active},
             )
     engine.dispose()
-    assert pushes_since(url, 0)["pushes"] == 2
-    assert registered(url) == {
-        "root": "/srv",
-        "repositories": {},
-        "hooks": {"on": "x"},
-        "storage": {},
-    }
+    assert pushes_since(url, 0).pushes == 2
+    assert read_database(url) == DatabaseContent(
+        root="/srv", repositories={}, hooks={"on": "x"}, storage={}
+    )

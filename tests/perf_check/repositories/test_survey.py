@@ -10,14 +10,23 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping, Optional, Union
 
 import pytest
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.repositories import git, mercurial
-from kallithea_tune.perf_check.repositories.survey import discover, survey
+from kallithea_tune.perf_check.repositories.git import GitRepository
+from kallithea_tune.perf_check.repositories.mercurial import HgRepository
+from kallithea_tune.perf_check.repositories.survey import (
+    Kind,
+    Survey,
+    discover,
+    survey,
+    survey_within,
+)
 from kallithea_tune.system.files import Broken
 
 HG = str(Path(sys.executable).parent / "hg")
@@ -36,30 +45,37 @@ ENVIRONMENT = dict(
 FOREVER = float("inf")
 
 
-def run(*words: object, **options: Any) -> str:
+def run(*args: object, input: Optional[str] = None) -> str:
     """Run a real command and return its output."""
     return subprocess.run(
-        [str(word) for word in words],
+        [str(arg) for arg in args],
+        input=input,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=True,
         universal_newlines=True,
-        **options,
     ).stdout
 
 
-def in_git(path: Path, *words: object, **options: Any) -> str:
+def in_git(path: Path, *args: object, input: Optional[str] = None) -> str:
     """Run git on the repository `path`."""
-    return run("git", "-C", path, *words, **options)
+    return run("git", "-C", path, *args, input=input)
 
 
-def by_name(ini: Path) -> Mapping[str, Mapping[str, Any]]:
-    """Survey the instance and return what was examined by name."""
-    return {facts["name"]: facts for facts in survey(load(str(ini)), 60)["examined"]}
+def surveyed(ini: Path, seconds: float) -> Survey:
+    return survey_within(load(str(ini)), seconds)
 
 
-def listing(directory: Path) -> Mapping[str, Any]:
+def git_repository(path: Path) -> GitRepository:
+    return git.examine("it", str(path), FOREVER)
+
+
+def hg_repository(path: Path) -> HgRepository:
+    return mercurial.examine("it", str(path), FOREVER, mercurial.supported())
+
+
+def listing(directory: Path) -> Mapping[str, tuple[Union[int, float], ...]]:
     """Return every path below `directory` with size, mode and times of modification and change."""
     return {
         os.path.join(parent, name): tuple(
@@ -73,16 +89,17 @@ def listing(directory: Path) -> Mapping[str, Any]:
 
 def test_a_survey_sees_every_repository_and_changes_nothing(instance: Path) -> None:
     before = listing(instance.parent / "repos")
-    found = survey(load(str(instance)), 5)
-    assert {facts["name"] for facts in found["examined"]} == {
-        "git-one",
-        "git-two",
-        "hg-one",
-        "hg-two",
-    }
-    assert found["kinds"] == {"hg": 2, "git": 2} and found["walked"] and found["ordered"]
-    assert not (found["missing"] or found["unknown"] or found["work_trees"])
+    found = surveyed(instance, 5)
+    assert set(found.sizes) == {"git-one", "git-two", "hg-one", "hg-two"}
+    assert (found.hg_total, found.git_total) == (2, 2)
+    assert found.all_found and found.largest_first and found.examined.complete
+    assert not (found.missing or found.unregistered or found.work_trees)
     assert listing(instance.parent / "repos") == before
+
+
+def test_the_measurement_takes_what_time_is_left(instance: Path) -> None:
+    found = Context(load(str(instance)), Deadline(60)).measure(survey)
+    assert found.examined.total == 4 and found.root == str(instance.parent / "repos")
 
 
 def test_objects_packs_and_refs_are_those_that_git_counts(instance: Path) -> None:
@@ -91,23 +108,18 @@ def test_objects_packs_and_refs_are_those_that_git_counts(instance: Path) -> Non
         in_git(path, "hash-object", "-w", "--stdin", input="blob %d" % number)
     in_git(path, "update-ref", "refs/heads/loose", "HEAD")
     loose = int(in_git(path, "count-objects").split()[0])
-    facts = git.examine(str(path), FOREVER)
-    assert (
-        facts["loose"] == loose > 3
-        and facts["packs"] == 0
-        and not facts["bitmap"]
-        and not facts["commit_graph"]
-    )
-    assert (
-        facts["refs"] == len(in_git(path, "for-each-ref").splitlines()) == 2
-        and facts["loose_refs"] == 1
-    )
+    untidy = git_repository(path)
+    assert untidy.loose.count == loose > 3
+    assert untidy.packs.count == 0 and not untidy.packs.bitmap and not untidy.commit_graph
+    assert untidy.refs.count == len(in_git(path, "for-each-ref").splitlines()) == 2
+    assert untidy.refs.loose == 1
     in_git(path, "gc", "-q", "--prune=now")
-    facts = git.examine(str(path), FOREVER)
-    assert facts["loose"] == 0 and facts["packs"] == 1 and facts["bitmap"] and facts["commit_graph"]
-    assert facts["refs"] == 2 and facts["loose_refs"] == 0
+    packed = git_repository(path)
+    assert packed.loose.count == 0 and packed.packs.count == 1
+    assert packed.packs.bitmap and packed.commit_graph
+    assert packed.refs.count == 2 and packed.refs.loose == 0
     next((path / "objects" / "pack").glob("*.pack")).with_suffix(".keep").touch()
-    assert git.examine(str(path), FOREVER)["packs"] == 0
+    assert git_repository(path).packs.count == 0
 
 
 def test_a_chain_of_commit_graphs_counts_and_settings_are_read(instance: Path) -> None:
@@ -116,9 +128,10 @@ def test_a_chain_of_commit_graphs_counts_and_settings_are_read(instance: Path) -
     in_git(path, "config", "gc.auto", "0")
     in_git(path, "config", "receive.autogc", "false")
     (path / "gc.log").write_text("warning: There are too many unreachable loose objects\n")
-    facts = git.examine(str(path), FOREVER)
-    assert facts["commit_graph"] and (facts["gc_auto"], facts["receive_autogc"]) == ("0", "false")
-    assert facts["gc_log"].startswith("warning: There are too many")
+    repository = git_repository(path)
+    assert repository.commit_graph
+    assert (repository.gc_auto, repository.receive_autogc) == ("0", "false")
+    assert repository.gc_log.startswith("warning: There are too many")
 
 
 def empty_object(path: Path) -> None:
@@ -177,7 +190,7 @@ def gone(path: Path) -> None:
 
 BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
     empty_object: ("git-one", "is an empty file"),
-    lost_pack: ("git-one", "is not there"),
+    lost_pack: ("git-one", "is missing"),
     short_pack: ("git-one", "is cut off"),
     empty_ref: ("git-one", "refs/heads/broken is an empty file"),
     lost_alternate: ("git-one", "borrows objects from /nowhere"),
@@ -185,7 +198,7 @@ BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
     lambda path: (path / "HEAD").unlink(): ("git-one", "HEAD is missing"),
     no_requirement: ("hg-one", "exp-from-the-future"),
     short_changelog: ("hg-one", "00changelog.i ends within"),
-    no_store: ("hg-one", "store is not there"),
+    no_store: ("hg-one", "store is missing"),
     abandoned: ("hg-one", "abandoned"),
     gone: ("hg-one", "there is no hg repository"),
 }
@@ -195,14 +208,13 @@ BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
 def test_a_broken_repository_is_named_and_the_others_are_examined(
     instance: Path, spoil: Callable[[Path], None]
 ) -> None:
-    name, words = BROKEN[spoil]
-    path = instance.parent / "repos" / name
-    spoil(path)
-    found = by_name(instance)
-    assert words in found[name]["broken"]
-    assert sorted(other for other in found if "broken" not in found[other]) == sorted(
-        {"git-one", "git-two", "hg-one", "hg-two"} - {name}
-    )
+    name, reason = BROKEN[spoil]
+    spoil(instance.parent / "repos" / name)
+    found = surveyed(instance, 60)
+    (broken,) = found.broken
+    assert broken.name == name and reason in broken.reason
+    assert set(found.sizes) == {"git-one", "git-two", "hg-one", "hg-two"} - {name}
+    assert found.examined.complete
 
 
 def test_git_and_mercurial_agree_that_those_are_broken(instance: Path) -> None:
@@ -210,23 +222,23 @@ def test_git_and_mercurial_agree_that_those_are_broken(instance: Path) -> None:
     empty_object(repos / "git-one")
     short_changelog(repos / "hg-one")
     abandoned(repos / "hg-two")
-    for words in (
+    for args in (
         ("git", "-C", repos / "git-one", "fsck"),
         (HG, "-R", repos / "hg-one", "verify"),
         (HG, "-R", repos / "hg-two", "tag", "-r", "0", "x"),
     ):
         with pytest.raises(subprocess.CalledProcessError):
-            run(*words)
+            run(*args)
 
 
 def test_a_head_without_its_branch_is_noticed(instance: Path) -> None:
     path = instance.parent / "repos" / "git-one"
     in_git(path, "branch", "-m", "master", "main")
     in_git(path, "symbolic-ref", "HEAD", "refs/heads/master")
-    facts = git.examine(str(path), FOREVER)
-    assert (facts["lost_head"], facts["branch"]) == ("refs/heads/master", "refs/heads/main")
+    refs = git_repository(path).refs
+    assert (refs.dangling_head, refs.branch) == ("refs/heads/master", "refs/heads/main")
     in_git(path, "symbolic-ref", "HEAD", "refs/heads/main")
-    assert git.examine(str(path), FOREVER)["lost_head"] == ""
+    assert git_repository(path).refs.dangling_head == ""
 
 
 def test_a_push_under_way_is_not_a_broken_repository(instance: Path) -> None:
@@ -234,7 +246,7 @@ def test_a_push_under_way_is_not_a_broken_repository(instance: Path) -> None:
     abandoned(path)
     short_changelog(path)
     os.symlink("host:1", str(path / ".hg" / "store" / "lock"))
-    assert mercurial.examine(str(path), FOREVER, None)["revisions"] is None
+    assert mercurial.examine("it", str(path), FOREVER, None).revisions is None
 
 
 def test_revisions_are_counted_inline_and_in_two_files(tmp_path: Path) -> None:
@@ -250,9 +262,7 @@ def test_revisions_are_counted_inline_and_in_two_files(tmp_path: Path) -> None:
     run(HG, "init", tmp_path / "small")
     run(HG, "-R", tmp_path / "small", "debugbuilddag", "-q", "+7")
     assert mercurial.count(str(tmp_path / "small" / ".hg" / "store" / "00changelog.i")) == 7
-    assert (
-        mercurial.examine(str(tmp_path / "small"), FOREVER, mercurial.supported())["revisions"] == 7
-    )
+    assert hg_repository(tmp_path / "small").revisions == 7
 
 
 def test_groups_links_loops_and_leftovers(tmp_path: Path, pristine: Path) -> None:
@@ -270,34 +280,35 @@ def test_groups_links_loops_and_leftovers(tmp_path: Path, pristine: Path) -> Non
     (root / "a" / "self").symlink_to("self")
     (root / "a" / "nothing").symlink_to("nowhere")
     found = discover(str(root), FOREVER)
-    assert found.kinds == {"a/b/deep": "hg", "a/link": "hg"} and found.work_trees == ["a/tree"]
+    assert found.kinds == {"a/b/deep": Kind.hg, "a/link": Kind.hg}
+    assert found.work_trees == ["a/tree"]
     assert [Path(path).name for path in found.removed] == ["rm__20260102_030405_000006_old"]
 
 
-def test_ten_thousand_entries_are_bounded_in_time_and_said_to_be_a_sample(instance: Path) -> None:
+def test_of_ten_thousand_entries_only_a_sample_is_examined_in_time(instance: Path) -> None:
     repos = instance.parent / "repos"
     for number in range(10_000):
-        (repos / ("git-%05d" % number) / "objects").mkdir(parents=True)
-        (repos / ("git-%05d" % number) / "refs").mkdir()
-    found = survey(load(str(instance)), 0.3)
-    assert not found["walked"] or len(found["examined"]) < 10_004
-    assert not found["missing"]
+        (repos / f"git-{number:05}" / "objects").mkdir(parents=True)
+        (repos / f"git-{number:05}" / "refs").mkdir()
+    found = surveyed(instance, 0.3)
+    assert not found.all_found or found.examined.count < 10_004
+    assert not found.missing
 
 
 def test_database_and_disk_are_compared(instance: Path) -> None:
     repos = instance.parent / "repos"
     shutil.rmtree(str(repos / "git-two"))
     (repos / "hg-two").rename(repos / "hg-three")
-    found = survey(load(str(instance)), 5)
-    assert (found["missing"], found["unknown"]) == (["git-two", "hg-two"], ["hg-three"])
+    found = surveyed(instance, 5)
+    assert (found.missing, found.unregistered) == (("git-two", "hg-two"), ("hg-three",))
 
 
-def test_no_directory_and_no_database_are_said_in_a_sentence(instance: Path) -> None:
+def test_a_missing_directory_and_database_are_reported_in_a_sentence(instance: Path) -> None:
     shutil.move(str(instance.parent / "repos"), str(instance.parent / "away"))
     with pytest.raises(NotMeasured, match="repos does not exist"):
-        survey(load(str(instance)), 1)
+        surveyed(instance, 1)
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("DROP TABLE repositories")
     connection.close()
     with pytest.raises(NotMeasured, match="no such table"):
-        survey(load(str(instance)), 1)
+        surveyed(instance, 1)

@@ -1,51 +1,59 @@
-"""What is said of the repositories as a whole, judged by tables and on a real installation."""
+"""Findings about the repositories in general, judged by tables and on a real installation."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping
 
 import pytest
 
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.repositories.git import GitRepository, LooseObjects, Packs, Refs
+from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
+from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
+from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Removed, Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (
-    judge_broken,
+    broken,
     judge_registered,
     judge_sizes,
-    sample,
 )
 
-WHOLE = {"name": "big", "kind": "git", "bytes": 3_000_000_000}
-EMPTY: Mapping[str, Any] = {
-    "root": "/srv/repos",
-    "kinds": {"hg": 0, "git": 1},
-    "examined": [WHOLE],
-    "ordered": True,
-    "registered": 1,
-    "missing": [],
-    "unknown": [],
-    "work_trees": [],
-    "walked": True,
-    "removed": {"count": 0, "bytes": 0, "complete": True},
-}
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
+BIG = GitRepository(
+    "big", LooseObjects(0, 0), Packs(1, 3_000_000_000, True), Refs(1, 0), GitHooks(None), True
+)
+ONE = Survey("/srv/repos", git_total=1, hg_total=0, registered=1, git=(BIG,))
+NONE = replace(ONE, git=())
 
 
 @pytest.mark.parametrize(
-    "examined, kinds, ordered, said",
+    "surveyed, entry",
     [
-        ([WHOLE], {"hg": 0, "git": 1}, True, 1),
-        ([WHOLE] * 12, {"hg": 9_000, "git": 1_000}, True, "12 of 10000, largest first"),
-        ([WHOLE] * 12, {"hg": 9_000, "git": 1_000}, False, "12 of 10000"),
+        (ONE, 1),
+        (
+            replace(ONE, git=(BIG,) * 12, hg_total=9_000, git_total=1_000),
+            "12 of 10000, largest first",
+        ),
+        (
+            replace(ONE, git=(BIG,) * 12, hg_total=9_000, git_total=1_000, largest_first=False),
+            "12 of 10000",
+        ),
     ],
 )
-def test_the_sample_is_stated(
-    examined: list[Any], kinds: Mapping[str, int], ordered: bool, said: object
-) -> None:
-    assert sample(dict(EMPTY, examined=examined, kinds=kinds, ordered=ordered)) == {
-        "repositories": said
-    }
+def test_the_sample_is_stated(surveyed: Survey, entry: object) -> None:
+    assert surveyed.sample() == {"repositories": entry}
+
+
+def test_a_repository_that_failed_was_examined_as_well() -> None:
+    failed = FailedRepository("a", Kind.hg, "x")
+    surveyed = replace(ONE, hg_total=3, broken=(failed,), unreadable=(failed,))
+    assert surveyed.sample(Kind.git) == {"repositories": 1}
+    assert surveyed.sample(Kind.hg) == {"repositories": "2 of 3, largest first"}
+    assert surveyed.sample() == {"repositories": "3 of 4, largest first"}
 
 
 @pytest.mark.parametrize(
@@ -60,77 +68,80 @@ def test_the_sample_is_stated(
 def test_deleted_repositories_are_worth_purging_when_they_take_a_tenth(
     deleted: int, size: int, severity: Severity
 ) -> None:
-    found = judge_sizes(
-        dict(EMPTY, removed={"count": deleted, "bytes": size, "complete": True}), "my.ini"
-    )
+    found = judge_sizes(replace(ONE, removed=Removed(deleted, size)), "my.ini")
     assert found.severity is severity
     assert ("repo-purge-deleted" in found.remedy) is (severity is Severity.advice)
 
 
 @pytest.mark.parametrize(
-    "change, subjects",
+    "surveyed, subjects",
     [
-        ({}, {"": Severity.ok}),
-        ({"missing": ["a"], "registered": 2}, {"missing": Severity.warning}),
-        ({"missing": ["a", "b"], "registered": 2}, {"missing": Severity.error}),
-        ({"unknown": ["a"]}, {"unregistered": Severity.advice}),
+        (ONE, {"": Severity.ok}),
+        (replace(ONE, missing=("a",), registered=2), {"missing": Severity.warning}),
+        (replace(ONE, missing=("a", "b"), registered=2), {"missing": Severity.error}),
+        (replace(ONE, unregistered=("a",)), {"unregistered": Severity.advice}),
         (
-            {"work_trees": ["a b"], "missing": ["c"], "registered": 3},
+            replace(ONE, work_trees=("a b",), missing=("c",), registered=3),
             {"not bare": Severity.advice, "missing": Severity.warning},
         ),
     ],
 )
-def test_database_and_disk_are_to_agree(
-    change: Mapping[str, Any], subjects: Mapping[str, Severity]
-) -> None:
-    found = list(judge_registered({**EMPTY, **change}, "my.ini"))
+def test_database_and_disk_are_to_agree(surveyed: Survey, subjects: Mapping[str, Severity]) -> None:
+    found = list(judge_registered(surveyed, "my.ini"))
     assert {item.subject: item.severity for item in found} == subjects
 
 
-def test_no_one_is_told_to_forget_repositories_whose_disk_is_not_mounted() -> None:
-    (found,) = judge_registered(dict(EMPTY, missing=["a", "b"], registered=2), "my.ini")
+def test_repositories_are_not_to_be_removed_when_their_disk_is_not_mounted() -> None:
+    (found,) = judge_registered(replace(ONE, missing=("a", "b"), registered=2), "my.ini")
     assert "--remove-missing" not in found.remedy and "mounted" in found.remedy
 
 
 @pytest.mark.parametrize(
-    "facts, severity, remedy",
+    "surveyed, severity, remedy",
     [
-        (WHOLE, Severity.ok, ""),
+        (ONE, Severity.ok, ""),
         (
-            {"name": "a b", "kind": "git", "broken": "x"},
+            replace(NONE, broken=(FailedRepository("a b", Kind.git, "x"),)),
             Severity.error,
             "git -C '/srv/repos/a b' fsck",
         ),
-        ({"name": "a", "kind": "hg", "broken": "x"}, Severity.error, "hg -R /srv/repos/a verify"),
         (
-            {"name": "a", "kind": "hg", "broken": "was abandoned"},
+            replace(NONE, broken=(FailedRepository("a", Kind.hg, "x"),)),
+            Severity.error,
+            "hg -R /srv/repos/a verify",
+        ),
+        (
+            replace(NONE, broken=(FailedRepository("a", Kind.hg, ABANDONED),)),
             Severity.error,
             "hg -R /srv/repos/a recover",
         ),
         (
-            {"name": "a", "kind": "git", "unreadable": "x: Permission denied"},
+            replace(NONE, unreadable=(FailedRepository("a", Kind.git, "x: Permission denied"),)),
             Severity.unknown,
             "user",
         ),
         (
-            dict(WHOLE, lost_head="refs/heads/master", branch="refs/heads/main"),
+            replace(
+                ONE,
+                git=(replace(BIG, refs=Refs(1, 0, "refs/heads/master", "refs/heads/main")),),
+            ),
             Severity.warning,
             "git -C /srv/repos/big symbolic-ref HEAD refs/heads/main",
         ),
     ],
 )
-def test_what_is_broken_is_said_with_its_remedy(
-    facts: Mapping[str, Any], severity: Severity, remedy: str
+def test_what_is_broken_is_reported_with_its_remedy(
+    surveyed: Survey, severity: Severity, remedy: str
 ) -> None:
-    (found,) = judge_broken(dict(EMPTY, examined=[facts]))
+    (found,) = broken.judge(surveyed)
     assert found.severity is severity and remedy in found.remedy
 
 
-def test_a_real_installation_whole_and_spoilt(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+def test_a_real_installation_sound_and_spoilt(
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
-    words = ("perf-check", "-c", instance, "--only", "REPO0*", "-f", "json")
-    before = json.loads(gearbox(*words, cwd=tmp_path).stdout)
+    args = ("perf-check", "-c", instance, "--only", "REPO0*", "-f", "json")
+    before = json.loads(gearbox(*args, cwd=tmp_path).stdout)
     assert {found["check"]: found["severity"] for found in before} == {
         "REPO001": "ok",
         "REPO002": "ok",
@@ -140,7 +151,7 @@ def test_a_real_installation_whole_and_spoilt(
     repos = instance.parent / "repos"
     shutil.rmtree(str(repos / "git-two"))
     (repos / "git-one" / "HEAD").unlink()
-    result = gearbox(*words, cwd=tmp_path)
+    result = gearbox(*args, cwd=tmp_path)
     after = {found["check"]: found for found in json.loads(result.stdout)}
     assert result.returncode == 1
     assert after["REPO002"]["severity"] == "warning" and "git-two" in after["REPO002"]["diagnosis"]
@@ -148,7 +159,7 @@ def test_a_real_installation_whole_and_spoilt(
 
 
 def test_without_a_database_the_area_is_unknown_and_says_why(
-    instance: Path, gearbox: Callable[..., Any], tmp_path: Path
+    instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:
     (instance.parent / "kallithea.db").unlink()
     result = gearbox("perf-check", "-c", instance, "--only", "REPO0*", "-f", "json", cwd=tmp_path)

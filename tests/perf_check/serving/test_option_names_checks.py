@@ -1,23 +1,32 @@
-"""Options that nothing reads, on Kallithea's real ini file."""
+"""Options that nothing reads, in Kallithea's real ini file."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+from pathlib import Path
+from typing import Callable, Mapping, Sequence
 
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.serving import option_names_checks
+from kallithea_tune.perf_check.serving.option_names import UnreadOptions, unfamiliar
+from kallithea_tune.perf_check.serving.option_names_checks import unread
+
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def found(gearbox, ini):
-    said = gearbox("perf-check", "-c", ini, "--only", "CFG004", "-f", "json", cwd=str(ini.parent))
-    return json.loads(said.stdout)
+def found(gearbox: Gearbox, ini: Path) -> Sequence[Mapping[str, object]]:
+    result = gearbox("perf-check", "-c", ini, "--only", "CFG004", "-f", "json", cwd=str(ini.parent))
+    findings: Sequence[Mapping[str, object]] = json.loads(result.stdout)
+    return findings
 
 
-def test_the_template_as_it_comes_holds_nothing_unread(gearbox, instance):
+def test_the_template_as_it_comes_holds_nothing_unread(gearbox: Gearbox, instance: Path) -> None:
     assert [item["severity"] for item in found(gearbox, instance)] == ["ok"]
 
 
-def test_slips_and_leftovers_are_told_apart_from_options_of_turbogears(gearbox, instance, edit):
+def test_slips_and_leftovers_are_told_apart_from_options_of_turbogears(
+    gearbox: Gearbox, instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
     edit(
         instance,
         "\nuse = egg:kallithea\n",
@@ -25,18 +34,24 @@ def test_slips_and_leftovers_are_told_apart_from_options_of_turbogears(gearbox, 
         "serve_static = true\nissue_pat_wiki = (x)\ncelery.task_time_limit = 5\n",
     )
     seen = {
-        item["subject"]: (item["severity"], item["evidence"]["similar"])
-        for item in found(gearbox, instance)
+        item["subject"]: (item["severity"], item["evidence"]) for item in found(gearbox, instance)
     }
-    assert seen == {"cache_dirr": ("warning", "cache_dir"), "frobnicate_level": ("advice", "none")}
+    assert seen == {
+        "cache_dirr": ("warning", {"similar": "cache_dir"}),
+        "frobnicate_level": ("advice", {"similar": "none"}),
+    }
 
 
-def test_families_of_dotted_names_are_known_by_their_head():
+def test_families_of_dotted_names_are_known_by_their_head() -> None:
     template = frozenset({"celery.broker_url", "cache_dir", "issue_pat"})
-    assert option_names_checks.unfamiliar(
+    assert unfamiliar(
         ["celery.x", "cache_dir", "issue_pat_x", "set odd", "beaker.x"], template
-    ) == ["beaker.x", "odd"]
+    ) == [
+        "beaker.x",
+        "odd",
+    ]
 
 
-def test_nothing_unread_is_ok():
-    assert [item.severity for item in option_names_checks.judge_unread({})] == [Severity.ok]
+def test_nothing_unread_is_ok() -> None:
+    findings = unread.judge(UnreadOptions((), frozenset(), 3))
+    assert [item.severity for item in findings] == [Severity.ok]

@@ -18,7 +18,7 @@ from kallithea_tune.perf_check.serving.page_times_checks import (
     judge_failure,
     judge_page,
     judge_start,
-    times,
+    page_times,
 )
 
 
@@ -65,9 +65,9 @@ def answers(
         (
             answers(1500, 1200, 1300, 1100, sql=900.0),
             Severity.warning,
-            "30 statements wait for the database",
+            "30 SQL statements: see DB005",
         ),
-        (answers(50, 40, status=500, failed="KeyError: x"), Severity.error, "mend"),
+        (answers(50, 40, status=500, failed="KeyError: x"), Severity.error, "fix what it names"),
         (answers(50, 40, status=302), Severity.unknown, ""),
         # The first request is the slowest: what it took is an upper limit.
         (answers(50), Severity.ok, ""),
@@ -85,7 +85,10 @@ def test_an_error_says_what_it_is() -> None:
 
 
 def test_the_real_application_answers(instance: Path) -> None:
-    found = {item.subject: item for item in times.run(Context(load(str(instance)), Deadline(120)))}
+    found = {
+        item.subject: item
+        for item in page_times.findings(Context(load(str(instance)), Deadline(120)))
+    }
     assert set(found) == {"start", "front page", "hg repository", "git repository"}
     page = found["hg repository"].evidence
     assert page["requests"] == 5 and page["first_ms"] > 0 and 0 < page["sql_ms"] < page["warm_ms"]

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Callable, Optional, Sequence
 
 import pytest
 
-from kallithea_tune.config.instance import load as instance_of
 from kallithea_tune.config.wsgi_server import Server
-from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.serving import processes
-from kallithea_tune.perf_check.serving.processes_checks import judge_load, judge_processes, load
+from kallithea_tune.perf_check.serving.processes import Processes
+from kallithea_tune.perf_check.serving.processes_checks import judge_processes
 from kallithea_tune.system.mounts import Mount
 
 
@@ -51,41 +49,9 @@ def test_processes(
     severity: Severity,
     remedy: str,
 ) -> None:
-    seen = {"cores": cores, "running": running, "resident_mb": None}
-    found = judge_processes(Server(kind, "egg:" + kind, processes=configured), seen)
+    server = Server(kind, f"egg:{kind}", processes=configured)
+    found = judge_processes(server, Processes(cores, running))
     assert found.severity is severity and remedy in found.remedy
-
-
-@pytest.mark.parametrize(
-    "acts, pull_ms, processes, severity, remedy",
-    [
-        (60, 500.0, 1, Severity.ok, ""),
-        (60, 800.0, 1, Severity.advice, "set workers = 2"),
-        (600, 800.0, 4, Severity.advice, "set workers = 12"),
-        (600, 800.0, 12, Severity.ok, ""),
-        (600, 800.0, None, Severity.unknown, ""),
-    ],
-)
-def test_load(
-    acts: int, pull_ms: float, processes: Optional[int], severity: Severity, remedy: str
-) -> None:
-    found = judge_load(Server("gunicorn", "", processes=processes), {"running": 0}, acts, pull_ms)
-    assert found.severity is severity and remedy in found.remedy
-    assert found.evidence["busy_processes"] == acts * pull_ms / 60000
-
-
-def test_the_load_of_a_real_log(instance: Path) -> None:
-    with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
-        # A minute that no pull is quick enough for.
-        acts = connection.execute(
-            "UPDATE user_logs SET action_date = '2026-01-01 12:00:00.000000'"
-        ).rowcount
-    connection.close()
-    (found,) = load.run(Context(instance_of(str(instance)), Deadline(120)))
-    assert found.evidence["acts_in_a_minute"] == acts > 100 and found.evidence["pull_ms"] > 0
-    busy = acts * found.evidence["pull_ms"] / 60000
-    assert found.evidence["busy_processes"] == busy
-    assert found.severity is (Severity.advice if busy > 0.7 else Severity.ok)
 
 
 PROGRAM = """#!%s
@@ -100,7 +66,7 @@ sys.stdin.read()
 
 
 @pytest.mark.parametrize(
-    "name, words, running",
+    "name, arguments, running",
     [
         ("gunicorn", ["3", "--paste"], 3),
         ("gearbox", ["0", "serve", "-c"], 1),
@@ -111,25 +77,22 @@ sys.stdin.read()
     ],
 )
 def test_workers_are_counted_and_neither_their_master_nor_other_programs(
-    tmp_path: Path, name: str, words: Sequence[str], running: int
+    tmp_path: Path, name: str, arguments: Sequence[str], running: int
 ) -> None:
     program, ini = tmp_path / name, tmp_path / "my.ini"
     ini.touch()
     program.write_text(PROGRAM % sys.executable)
     program.chmod(0o755)
     process = subprocess.Popen(
-        [str(program), *words, str(ini)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [str(program), *arguments, str(ini)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin and process.stdout
     try:
-        for _ in range(int(words[0]) + 1):
+        for _ in range(int(arguments[0]) + 1):
             assert process.stdout.readline() == b"ready\n"
-        seen = processes.survey(str(ini))
-        assert (
-            seen["running"] == running
-            and seen["cores"] > 0
-            and bool(seen["resident_mb"]) is bool(running)
-        )
+        counted = processes.count(str(ini))
+        assert counted.running == running and counted.cores > 0
+        assert bool(counted.resident_mb) is bool(running)
     finally:
         process.communicate()
 
@@ -187,17 +150,19 @@ def test_the_least_quota_of_the_control_groups_counts(
     assert processes.cores(7, str(tmp_path), table) == cores
 
 
-def test_a_real_ini_file(instance: Path, gearbox: Any, edit: Any) -> None:
-    def severity() -> Any:
-        said = gearbox(
+def test_a_real_ini_file(
+    instance: Path,
+    gearbox: Callable[..., subprocess.CompletedProcess[str]],
+    edit: Callable[[Path, str, str], None],
+) -> None:
+    def severity() -> tuple[str, object]:
+        result = gearbox(
             "perf-check", "-c", instance, "--only", "WEB002", "-f", "json", cwd=str(instance.parent)
         )
-        (found,) = json.loads(said.stdout)
+        (found,) = json.loads(result.stdout)
         return found["severity"], found["evidence"]["configured"]
 
     assert severity() == ("warning", 1)
     most = 2 * len(os.sched_getaffinity(0)) + 1
-    edit(
-        instance, "use = egg:waitress#main", "use = egg:gunicorn#main\nworkers = %d" % ((most + 1,))
-    )
+    edit(instance, "use = egg:waitress#main", f"use = egg:gunicorn#main\nworkers = {most + 1}")
     assert severity() == ("advice", most + 1)

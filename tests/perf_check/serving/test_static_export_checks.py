@@ -1,8 +1,10 @@
-"""WEB009 by tables of evidence, and on a real export of a real instance."""
+"""WEB009 in tables, and with a real export of a real instance."""
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
+from typing import Callable, Optional
 
 import pytest
 
@@ -10,7 +12,8 @@ from kallithea_tune.app.package import distribution
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
-from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.serving.static_export import PublishedExport
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
 from kallithea_tune.static_export import publish
 from kallithea_tune.static_export.collect import collect
@@ -23,7 +26,7 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
 
 
 @pytest.mark.parametrize(
-    "state, severity, said",
+    "state, severity, words",
     [
         (
             State(MANIFEST, "0.7.0", Recipe(), False, SAME, []),
@@ -49,21 +52,21 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
         (
             None,
             Severity.error,
-            "no static files are published where [kallithea_tune] says: /srv/static",
+            "[kallithea_tune] names /srv/static, but no static files are published there",
         ),
     ],
 )
-def test_any_difference_is_an_error(state, severity, said):
-    found = judge_export(state, "/srv/static", "run it")
+def test_any_difference_is_an_error(state: Optional[State], severity: Severity, words: str) -> None:
+    found = judge_export(PublishedExport("/srv/static", state, "run it"))
     assert (found.severity, found.remedy) == (severity, "" if severity is Severity.ok else "run it")
-    assert said in found.diagnosis
+    assert words in found.diagnosis
 
 
 @pytest.fixture
-def exported(instance, tmp_path, edit):
-    """An instance whose ini file names an export of a copy of its files; returns a function that
-    runs the check.
-    """
+def exported(
+    instance: Path, tmp_path: Path, edit: Callable[[Path, str, str], None]
+) -> Callable[[], Finding]:
+    """Export files for an instance; return a function that runs the check."""
     public = tmp_path / "public"
     (public / "css").mkdir(parents=True)
     (public / "css" / "style.css").write_text("a {}\n" * 100)
@@ -76,14 +79,17 @@ def exported(instance, tmp_path, edit):
     )
     edit(instance, "[app:main]\n", "[kallithea_tune]\nstatic_export = ../static\n\n[app:main]\n")
 
-    def run():
-        (found,) = static_export_stale.run(Context(load(str(instance)), Deadline(10)))
+    def run() -> Finding:
+        context = Context(load(str(instance)), Deadline(10))
+        (found,) = static_export_stale.findings(context)
         return found
 
     return run
 
 
-def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(exported, tmp_path):
+def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(
+    exported: Callable[[], Finding], tmp_path: Path
+) -> None:
     assert exported().severity is Severity.ok
     (tmp_path / "public" / "css" / "style.css").write_text("b {}\n" * 100)
     (tmp_path / "public" / "css" / "new.css").write_text("")
@@ -96,17 +102,19 @@ def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(exported, tmp_path):
     assert "the application has moved" in exported().diagnosis
 
 
-def test_an_export_that_is_gone_is_an_error(exported, tmp_path):
+def test_an_export_that_is_gone_is_an_error(
+    exported: Callable[[], Finding], tmp_path: Path
+) -> None:
     (tmp_path / "static").unlink()
     assert exported().severity is Severity.error
 
 
-def test_what_cannot_be_read_is_unknown(exported, tmp_path):
+def test_what_cannot_be_read_is_unknown(exported: Callable[[], Finding], tmp_path: Path) -> None:
     (tmp_path / "static" / ".kallithea-tune.json").write_text("{}")
     with pytest.raises(NotMeasured, match="damaged"):
         exported()
 
 
-def test_without_the_option_nothing_is_measured(instance):
-    (found,) = static_export_stale.run(Context(load(str(instance)), Deadline(10)))
-    assert found.severity is Severity.ok and "no static export is named" in found.diagnosis
+def test_without_the_option_nothing_is_measured(instance: Path) -> None:
+    (found,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
+    assert found.severity is Severity.ok and "names no static export" in found.diagnosis

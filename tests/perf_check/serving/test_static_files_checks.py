@@ -1,6 +1,4 @@
-"""Who serves static files: the real application, its front-end built or not, and web servers that
-have them or not.
-"""
+"""Who serves static files: the real application, built or not, and web servers with and without."""
 
 from __future__ import annotations
 
@@ -10,7 +8,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Callable, Iterator, Mapping
 
 import pytest
 
@@ -20,22 +18,31 @@ from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.serving import static_files_checks
+from kallithea_tune.perf_check.serving.page_times import ServedFile
+from kallithea_tune.perf_check.serving.static_files import OutsideFiles, addresses_of
+from kallithea_tune.perf_check.serving.static_files_checks import (
+    judge_built,
+    judge_outside,
+    judge_serving,
+    missing,
+    served_files,
+)
 
-HERE = {"/css/style.css": {"status": 200, "ms": 0.5}, "/js/base.js": {"status": 200, "ms": 0.3}}
-GONE = {**HERE, "/js/jquery.min.js": {"status": 404, "ms": 9.0}}
+HERE = {"/css/style.css": ServedFile(200, 0.5, None), "/js/base.js": ServedFile(200, 0.3, None)}
+GONE = {**HERE, "/js/jquery.min.js": ServedFile(404, 9.0, None)}
+
+
+def outside(files: Mapping[str, ServedFile], place: str, requested: bool) -> OutsideFiles:
+    return OutsideFiles(place, requested, {path: file.status for path, file in files.items()})
 
 
 def test_what_is_missing_is_counted() -> None:
-    found = static_files_checks.judge_built(3, static_files_checks.missing(GONE))
+    found = judge_built(3, missing(GONE))
     assert found.severity is Severity.error and found.remedy.startswith(
         "kallithea-cli front-end-build"
     )
     assert found.diagnosis == "the front-end is not built: pages lack /js/jquery.min.js"
-    assert (
-        static_files_checks.judge_built(2, static_files_checks.missing(HERE)).severity
-        is Severity.ok
-    )
+    assert judge_built(2, missing(HERE)).severity is Severity.ok
 
 
 @pytest.mark.parametrize(
@@ -47,20 +54,20 @@ def test_what_is_missing_is_counted() -> None:
     ],
 )
 def test_serving_by_the_application(ms: float, off: bool, severity: Severity, words: str) -> None:
-    found = static_files_checks.judge_serving({"/css/style.css": {"status": 200, "ms": ms}}, off)
+    found = judge_serving({"/css/style.css": ServedFile(200, ms, None)}, off)
     assert found.severity is severity and words in found.remedy
 
 
 def test_serving_by_somebody_else() -> None:
-    assert static_files_checks.judge_elsewhere(HERE, "http://x", True).confidence == "high"
-    unasked = static_files_checks.judge_elsewhere(HERE, "/srv/static", False)
+    assert judge_outside(outside(HERE, "http://x", True)).confidence == "high"
+    unasked = judge_outside(outside(HERE, "/srv/static", False))
     assert unasked.severity is Severity.ok and unasked.confidence == "low"
-    found = static_files_checks.judge_elsewhere(GONE, "http://x", True)
+    found = judge_outside(outside(GONE, "http://x", True))
     assert found.severity is Severity.error and "http://x/js/jquery.min.js" in found.diagnosis
 
 
 @pytest.mark.parametrize(
-    "canonical, path, asked",
+    "canonical, path, requested",
     [
         ("https://x.org", "/css/a.css", ("https://x.org", "/css/a.css")),
         ("https://u:p@x.org:8443/", "/css/a.css", ("https://x.org:8443", "/css/a.css")),
@@ -70,15 +77,16 @@ def test_serving_by_somebody_else() -> None:
         ("https://x.org/repos/", "/css/a.css", ("https://x.org", "/repos/css/a.css")),
     ],
 )
-def test_addresses(canonical: str, path: str, asked: tuple[str, str]) -> None:
-    server, paths = static_files_checks.addresses(canonical, [path])
-    assert (server, paths[path]) == asked
+def test_addresses(canonical: str, path: str, requested: tuple[str, str]) -> None:
+    server, addresses = addresses_of(canonical, [path])
+    assert (server, addresses[path]) == requested
 
 
 def test_the_files_of_a_page() -> None:
     page = """<link rel="icon" href="/i.ico"><link href='css/a.css?ver=1' rel=stylesheet>
         <link rel="alternate" href="/f">
-        <script src="/js/a.js?ver=1&amp;x"></script><script>var src="/no.js"</script><a href="/page">x</a>
+        <script src="/js/a.js?ver=1&amp;x"></script><script>var src="/no.js"</script>
+        <a href="/page">x</a>
         <img src="//elsewhere.org/x.png"><img src="/i.ico"><img src="data:image/png;base64,xx">"""
     assert files_of(page, "/group/repo") == ["/i.ico", "/group/css/a.css", "/js/a.js"]
 
@@ -103,16 +111,18 @@ def package(tmp_path: Path) -> Path:
     return copy
 
 
+Run = Callable[[], Mapping[str, Finding]]
+Edit = Callable[[Path, str, str], None]
+
+
 @pytest.fixture
-def found(
-    package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], Mapping[str, Finding]]:
-    """Ask the check what it finds with that package, by subject."""
+def found(package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the check with that package and return its findings by subject."""
     path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
-    check = static_files_checks.static_files
     return lambda: {
-        item.subject: item for item in check.run(Context(load(str(instance)), Deadline(120)))
+        item.subject: item
+        for item in served_files.findings(Context(load(str(instance)), Deadline(120)))
     }
 
 
@@ -121,7 +131,7 @@ def severities(found: Mapping[str, Finding]) -> Mapping[str, str]:
 
 
 def test_the_application_serves_until_the_setting_that_works_says_no(
-    found: Any, instance: Path, package: Path, edit: Any
+    found: Run, instance: Path, package: Path, edit: Edit
 ) -> None:
     assert severities(found()) == {"front-end": "ok", "server": "ok"}
     edit(instance, "static_files = true", "static_files = false")
@@ -134,7 +144,7 @@ def test_the_application_serves_until_the_setting_that_works_says_no(
     assert severities(found()) == {"front-end": "error", "server": "unknown"}
 
 
-def test_a_front_end_that_is_not_built(found: Any, package: Path) -> None:
+def test_a_front_end_that_is_not_built(found: Run, package: Path) -> None:
     for name in ("css/style.css", "js/jquery.min.js"):
         (package / "public" / name).unlink()
     seen = found()
@@ -143,7 +153,7 @@ def test_a_front_end_that_is_not_built(found: Any, package: Path) -> None:
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: Any) -> None:
+    def log_message(self, *args: object) -> None:
         pass
 
 
@@ -155,7 +165,7 @@ def web_server(package: Path) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield "http://127.0.0.1:%d" % server.server_port
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -163,7 +173,7 @@ def web_server(package: Path) -> Iterator[str]:
 
 
 def test_the_web_server_is_asked_where_the_application_serves_nothing(
-    found: Any, instance: Path, package: Path, edit: Any, web_server: str
+    found: Run, instance: Path, package: Path, edit: Edit, web_server: str
 ) -> None:
     edit(instance, "static_files = true", f"serve_static = false\ncanonical_url = {web_server}")
     assert severities(found()) == {"front-end": "ok", "server": "ok"}
@@ -175,7 +185,7 @@ def test_the_web_server_is_asked_where_the_application_serves_nothing(
 
 
 def test_the_static_export_that_the_ini_file_names_is_looked_into(
-    found: Any, instance: Path, package: Path, edit: Any
+    found: Run, instance: Path, package: Path, edit: Edit
 ) -> None:
     edit(instance, "static_files = true", "serve_static = false")
     with instance.open("a") as file:
@@ -189,7 +199,9 @@ def test_the_static_export_that_the_ini_file_names_is_looked_into(
     )
 
 
-def test_links_below_a_prefix_are_asked_for_below_it(found: Any, instance: Path, edit: Any) -> None:
+def test_links_below_a_prefix_are_asked_for_below_it(
+    found: Run, instance: Path, edit: Edit
+) -> None:
     edit(
         instance,
         "#[filter:proxy-prefix]\n#use = egg:PasteDeploy#prefix\n#prefix = /<your-prefix>",

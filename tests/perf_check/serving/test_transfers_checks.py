@@ -1,13 +1,12 @@
-"""Clones through filters that compress and hold back, and through those that do not: the real
-application.
-"""
+"""Clones of the real application, through filters that compress or hold back, and without them."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Callable, Mapping, Optional
 
 import pytest
 
@@ -15,39 +14,43 @@ from kallithea_tune.app import vcs_transfer
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, transfers
+from kallithea_tune.perf_check.serving.page_times import Transfer
+from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, judge_push, transfers
 
-STREAMED = {
-    "status": 200,
-    "size": 1 << 20,
-    "held": 1,
-    "whole": False,
-    "read": 0,
-    "made": "",
-    "came": "",
-}
+STREAMED = Transfer(status=200, made="", came="", held=1, whole=False, read=0, size=1 << 20)
 
 
 @pytest.mark.parametrize(
-    "changes, severity, words",
+    "transfer, severity, remedy",
     [
-        ({}, Severity.ok, ""),
-        ({"whole": True, "held": 1 << 20}, Severity.error, "take egg:Paste#gzip out of the way"),
-        ({"whole": True, "held": 1 << 20, "came": "gzip"}, Severity.error, "egg:Paste#gzip"),
-        ({"came": "gzip"}, Severity.warning, "egg:Paste#gzip"),
+        (STREAMED, Severity.ok, ""),
+        (
+            replace(STREAMED, whole=True, held=1 << 20),
+            Severity.error,
+            "keep egg:Paste#gzip away from clones",
+        ),
+        (
+            replace(STREAMED, whole=True, held=1 << 20, came="gzip"),
+            Severity.error,
+            "egg:Paste#gzip",
+        ),
+        (replace(STREAMED, came="gzip"), Severity.warning, "egg:Paste#gzip"),
         # What the application compresses itself is its own affair.
-        ({"came": "gzip", "made": "gzip"}, Severity.ok, ""),
-        ({"status": 401}, Severity.unknown, ""),
-        ({"size": 0}, Severity.unknown, ""),
+        (replace(STREAMED, came="gzip", made="gzip"), Severity.ok, ""),
+        (replace(STREAMED, status=401), Severity.unknown, ""),
+        (replace(STREAMED, size=0), Severity.unknown, ""),
     ],
 )
-def test_clones(changes: Mapping[str, Any], severity: Severity, words: str) -> None:
-    (found,) = judge_clone("git", {**STREAMED, **changes}, ["egg:Paste#gzip"])
-    assert found.severity is severity and words in found.remedy
+def test_clones(transfer: Transfer, severity: Severity, remedy: str) -> None:
+    found = judge_clone("git", transfer, ["egg:Paste#gzip"])
+    assert found.severity is severity and remedy in found.remedy
+    assert not list(judge_push(transfer, ["egg:Paste#gzip"]))
 
 
-def test_pushes_that_are_read_before_the_application_are_told_apart() -> None:
-    clone, push = judge_clone("git", {**STREAMED, "read": 99}, ["egg:Toy"])
+def test_pushes_that_are_read_before_the_application_are_reported() -> None:
+    observed = replace(STREAMED, read=99)
+    clone = judge_clone("git", observed, ["egg:Toy"])
+    (push,) = judge_push(observed, ["egg:Toy"])
     assert (clone.severity, push.severity, push.subject) == (Severity.ok, Severity.warning, "push")
 
 
@@ -101,30 +104,33 @@ def squeeze(app, global_conf):
 '''
 
 
+Filtered = Callable[[str], Mapping[str, Finding]]
+
+
 @pytest.fixture
 def filtered(
-    instance: Path, edit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], Mapping[str, Finding]]:
-    """Put a filter around the application; return what the check says, by subject."""
+    instance: Path,
+    edit: Callable[[Path, str, str], None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Filtered:
+    """Put a filter around the application and return the findings of the check by subject."""
     (tmp_path / "toy_filters.py").write_text(FILTERS)
-    monkeypatch.setenv(
-        "PYTHONPATH",
-        os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")])),
-    )
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path)
 
-    def ask(factory: str) -> Mapping[str, Finding]:
+    def run(factory: str) -> Mapping[str, Finding]:
         if factory:
             edit(
                 instance,
                 "\n[app:main]\nuse = egg:kallithea\n",
-                f"\n[filter:toy]\n{factory}\n\n[app:main]\nuse = egg:kallithea\nfilter-with = toy\n",
+                f"\n[filter:toy]\n{factory}\n\n"
+                "[app:main]\nuse = egg:kallithea\nfilter-with = toy\n",
             )
-        return {
-            item.subject: item
-            for item in transfers.run(Context(load(str(instance)), Deadline(120)))
-        }
+        context = Context(load(str(instance)), Deadline(120))
+        return {item.subject: item for item in transfers.findings(context)}
 
-    return ask
+    return run
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,9 @@ def filtered(
         ("paste.filter_app_factory = toy_filters:squeeze", "warning", "warning", None),
     ],
 )
-def test_real_clones(filtered: Any, factory: str, hg: str, git: str, push: Any) -> None:
+def test_real_clones(
+    filtered: Filtered, factory: str, hg: str, git: str, push: Optional[str]
+) -> None:
     found = filtered(factory)
     assert {name: item.severity.name for name, item in found.items()} == {
         "hg": hg,
@@ -151,19 +159,20 @@ def test_real_clones(filtered: Any, factory: str, hg: str, git: str, push: Any) 
 
 
 def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
-    filtered: Any, instance: Path, tmp_path: Path
+    filtered: Filtered, instance: Path, tmp_path: Path
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("UPDATE users SET active = 0 WHERE username = 'default'")
         connection.execute("UPDATE repositories SET private = 1")
         for when in ("preoutgoing", "outgoing"):
             connection.execute(
-                "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active) VALUES ('hooks', ?, ?, 1)",
-                [f"{when}.told", "touch {}".format(tmp_path / "told")],
+                "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active)"
+                " VALUES ('hooks', ?, ?, 1)",
+                [f"{when}.ran", f"touch {tmp_path / 'ran'}"],
             )
         before = connection.execute("SELECT count(*) FROM user_logs").fetchone()
     found = filtered("")
     assert {name: item.severity.name for name, item in found.items()} == {"hg": "ok", "git": "ok"}
     assert connection.execute("SELECT count(*) FROM user_logs").fetchone() == before
     connection.close()
-    assert not (tmp_path / "told").exists()
+    assert not (tmp_path / "ran").exists()

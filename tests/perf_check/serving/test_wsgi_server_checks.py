@@ -1,9 +1,11 @@
-"""What the settings of the server mean for Kallithea, judged by tables and asked of gearbox."""
+"""What the settings of the server mean for Kallithea, in tables and with the real command."""
 
 from __future__ import annotations
 
 import json
-from typing import Optional
+import subprocess
+from pathlib import Path
+from typing import Callable, Optional
 
 import pytest
 
@@ -55,7 +57,12 @@ def test_debug() -> None:
     )
 
 
-def test_the_settings_of_a_real_ini_are_judged(instance, gearbox, edit, tmp_path):
+def test_the_settings_of_a_real_ini_are_judged(
+    instance: Path,
+    gearbox: Callable[..., subprocess.CompletedProcess[str]],
+    edit: Callable[[Path, str, str], None],
+    tmp_path: Path,
+) -> None:
     edit(
         instance,
         "use = egg:waitress#main",

@@ -1,0 +1,221 @@
+"""Loads the application once for all checks that need its pages, static files or clones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from kallithea_tune.app import page_assets, vcs_transfer
+from kallithea_tune.app.visit import Answer, DoesNotLoad, Request, repositories, visit
+from kallithea_tune.config.instance import Instance
+from kallithea_tune.errors import TuneError
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.system import typed_json
+
+# How often each page is requested after its first time.
+ROUNDS = 5
+# The pages of a repository besides its summary: most views are of these, and they are the first to
+# break with a Mercurial that Kallithea does not know.
+INSIDE = {"changelog": "%s/changelog", "files": "%s/files/tip/"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page, and its answers in their order; the first one follows the start of the application.
+
+    There are no answers where no time was left for the page.
+    """
+
+    name: str
+    path: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True)
+class ServedFile:
+    """The answer to the request for a static file, with its milliseconds.
+
+    `exists` tells whether the file is in the directory that TurboGears2 serves by default, None
+    where that directory is unknown.
+    """
+
+    status: int
+    ms: float
+    exists: Optional[bool]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What the filters around the application did to the answer of a pull.
+
+    `made` is the encoding that the application chose and `came` the one that arrived. Of `size`
+    bytes, `held` had been made when the first one arrived, and `whole` tells whether that was all.
+    `read` bytes of the request had been read before the application was called.
+    """
+
+    status: int
+    made: str
+    came: str
+    held: int
+    whole: bool
+    read: int
+    size: int
+
+    @property
+    def answered(self) -> bool:
+        """Whether the client got a clone at all."""
+        return self.status == 200 and self.size > 0
+
+
+@dataclass(frozen=True)
+class RepositoryVisit:
+    """The pages of one repository, and pulls from it.
+
+    `kind` is ``hg`` or ``git``. `inside` has the answers of those pages of `INSIDE` that there was
+    time for. `pull_ms` are the milliseconds of the pulls; `transfer` belongs to the first of them.
+    """
+
+    kind: str
+    name: str
+    summary: Page
+    inside: Mapping[str, Answer]
+    pull_ms: tuple[float, ...]
+    transfer: Optional[Transfer]
+
+
+@dataclass(frozen=True)
+class Application:
+    """What the loaded application answered.
+
+    `filters` are the filters around it, from the outside in. `files` are the static files of the
+    front page by path, none where no time was left or the front page is not shown.
+    """
+
+    start_ms: float
+    filters: tuple[str, ...]
+    front_page: Page
+    repositories: tuple[RepositoryVisit, ...]
+    files: Mapping[str, ServedFile]
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        """The front page and the summary page of each repository."""
+        return (self.front_page, *(repository.summary for repository in self.repositories))
+
+
+@dataclass(frozen=True)
+class Visits:
+    """One life of the application that the ini file `ini` describes, or why it did not load."""
+
+    ini: str
+    loaded: Optional[Application] = None
+    failure: Optional[DoesNotLoad] = None
+
+    @property
+    def application(self) -> Application:
+        """The loaded application. Raises DoesNotLoad, a NotMeasured, where it did not load."""
+        if self.loaded is None:
+            raise self.failure or DoesNotLoad("", "")
+        return self.loaded
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the pages were answered."""
+        if self.loaded is None:
+            return Examined(0, 1, "pages")
+        answered = sum(bool(page.answers) for page in self.loaded.pages)
+        return Examined(answered, len(self.loaded.pages), "pages")
+
+
+@measurement(seconds=12.0, writes="cache_dir", needs=("database", "app"))
+def visits(context: Context) -> Visits:
+    """Load the application in a child process, and request its pages, static files and pulls.
+
+    That is the front page, and a repository of each kind. An application that does not load is a
+    result, too. Raises NotMeasured when the child process dies or does not answer.
+    """
+    instance = context.instance
+    pages = {"front page": "/"}
+    newest = _newest_repositories(instance)
+    pages.update({f"{kind} repository": f"/{name}" for kind, name in newest.items()})
+    plan = _plan(pages)
+    try:
+        visited = visit(
+            instance,
+            [request for _, request in plan],
+            max(1.0, context.deadline.left - 0.5),
+        )
+    except DoesNotLoad as failure:
+        return Visits(instance.path, failure=failure)
+    answers: dict[str, tuple[Answer, ...]] = {}
+    for (key, _), answer in zip(plan, visited.answers):
+        if answer.ms:
+            answers[key] = (*answers.get(key, ()), answer)
+    return Visits(
+        instance.path,
+        Application(
+            start_ms=visited.start_ms,
+            filters=tuple(str(item["use"]) for item in instance.filters),
+            front_page=Page("front page", "/", answers.get("front page", ())),
+            repositories=tuple(_repository(kind, newest[kind], answers) for kind in newest),
+            files=_files(answers.get("files", ())),
+        ),
+    )
+
+
+def _newest_repositories(instance: Instance) -> Mapping[str, str]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return repositories(instance)
+    except (SQLAlchemyError, TuneError):
+        # Without a database the application does not load, and reports that itself.
+        return {}
+
+
+def _plan(pages: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
+    """Return the requests in their order, each with the key of its answer."""
+    front_page, *summaries = [(name, Request(path)) for name, path in pages.items()]
+    clones, inside = [], []
+    for name, path in pages.items():
+        if path == "/":
+            continue
+        kind = name.split()[0]
+        clones.append(
+            (f"clone {kind}", Request(path, walk=vcs_transfer.ask, arguments={"kind": kind}))
+        )
+        inside += [(f"{name} {page}", Request(form % path)) for page, form in INSIDE.items()]
+    # What is requested once and is quick comes first: a slow page leaves less time behind it.
+    return [
+        front_page,
+        ("files", Request("/", walk=page_assets.ask)),
+        *clones,
+        *clones,
+        *summaries,
+        *inside,
+        *[front_page, *summaries] * ROUNDS,
+    ]
+
+
+def _repository(kind: str, name: str, answers: Mapping[str, tuple[Answer, ...]]) -> RepositoryVisit:
+    title = f"{kind} repository"
+    pulls = answers.get(f"clone {kind}", ())
+    return RepositoryVisit(
+        kind=kind,
+        name=name,
+        summary=Page(title, f"/{name}", answers.get(title, ())),
+        inside={
+            page: answers[f"{title} {page}"][0] for page in INSIDE if f"{title} {page}" in answers
+        },
+        pull_ms=tuple(pull.ms[0] for pull in pulls),
+        transfer=_typed(Transfer, pulls[0]) if pulls else None,
+    )
+
+
+def _files(answers: Sequence[Answer]) -> Mapping[str, ServedFile]:
+    return _typed(Mapping[str, ServedFile], answers[0]) if answers else {}
+
+
+def _typed(kind: Any, answer: Answer) -> Any:
+    # TRANSITION: goes when vcs_transfer and page_assets return these types.
+    return typed_json.load(kind, typed_json.dump(answer.prepared))

@@ -1,0 +1,46 @@
+"""The static export that the ini file names, against the application that is installed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.static_export.freshness import State, configured_export, renewal_command, state
+
+
+@dataclass(frozen=True)
+class PublishedExport:
+    """The release at `directory`, which is empty if the ini file names no export.
+
+    `state` is None where nothing is published there. `command` publishes what is installed.
+    """
+
+    directory: str
+    state: Optional[State] = None
+    command: str = ""
+
+    @property
+    def examined(self) -> Examined:
+        """The published files."""
+        count = len(self.state.manifest.files) if self.state else 0
+        return Examined(count, count, "files")
+
+
+@measurement(seconds=1.0)
+def published_export(context: Context) -> PublishedExport:
+    """Compare the export with what is installed, file by file, without loading the application.
+
+    Raises NotMeasured where files cannot be read, or the manifest is damaged.
+    """
+    instance = context.instance
+    directory = configured_export(instance)
+    if not directory:
+        return PublishedExport("")
+    try:
+        found = state(instance.use, directory)
+    except TuneError as error:
+        raise NotMeasured(str(error)) from None
+    command = renewal_command(instance, directory, found.recipe if found else None)
+    return PublishedExport(directory, found, command)

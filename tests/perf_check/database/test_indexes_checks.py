@@ -1,0 +1,110 @@
+"""Which indexes are advised, and that the advised statements end the advice."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.database import indexes_checks as checks
+from kallithea_tune.perf_check.database.facts import DatabaseFacts, TableFacts
+from kallithea_tune.perf_check.database.indexes import IndexTimes, JournalTimes, Lookup
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
+
+OK, ADVICE, WARNING = Severity.ok, Severity.advice, Severity.warning
+
+
+def facts(rows: int, engine: str = "SQLite") -> DatabaseFacts:
+    return DatabaseFacts(engine, "3.40.1", tables={"user_logs": TableFacts(rows)})
+
+
+def judged(facts: DatabaseFacts, *lookups: Lookup) -> list[Finding]:
+    return list(checks.indexes.judge(facts, IndexTimes(lookups, len(lookups), None)))
+
+
+@pytest.mark.parametrize(
+    "lookups, severity",
+    [
+        ([], OK),
+        ([Lookup("user_logs", "user_id", 9.9)], OK),
+        ([Lookup("user_logs", "user_id", 10.1)], ADVICE),
+    ],
+)
+def test_a_foreign_key_needs_an_index_when_a_lookup_takes_10_ms(
+    lookups: list[Lookup], severity: Severity
+) -> None:
+    (finding,) = judged(facts(12345), *lookups)
+    assert finding.severity is severity
+    if severity is ADVICE:
+        assert finding.remedy == "CREATE INDEX user_logs_user_id_idx ON user_logs (user_id);"
+        assert finding.impact_ms == 10.1 and "12345" in finding.diagnosis
+
+
+def test_each_slow_foreign_key_is_a_finding_of_its_own() -> None:
+    findings = judged(
+        facts(5),
+        Lookup("user_logs", "user_id", 50.0),
+        Lookup("user_logs", "repository_id", 60.0),
+        Lookup("users", "fast_id", 1.0),
+    )
+    assert {finding.subject for finding in findings} == {
+        "user_logs.user_id",
+        "user_logs.repository_id",
+    }
+
+
+@pytest.mark.parametrize(
+    "by_date, sorts, cut, severity, message",
+    [
+        (10.9, True, False, OK, "take 10.9 ms"),
+        (11.1, True, False, ADVICE, ": 11.1 ms"),
+        (101.1, True, False, WARNING, ": 101 ms"),
+        (2028.3, True, False, WARNING, ": 2028 ms"),
+        (3000.0, True, True, WARNING, "more than 3000 ms"),
+        (500.0, False, False, OK, "take 500 ms"),
+    ],
+)
+def test_the_journal_needs_an_index_by_what_the_sort_costs(
+    by_date: float, sorts: bool, cut: bool, severity: Severity, message: str
+) -> None:
+    journal = JournalTimes(sorts, cut, (by_date,), (1.0,), (3.0,))
+    _, finding = checks.indexes.judge(facts(100, "PostgreSQL"), IndexTimes((), 0, journal))
+    assert finding.severity is severity and message in finding.diagnosis
+    assert ("INDEX CONCURRENTLY" in finding.remedy) == (severity > OK)
+
+
+def test_a_journal_that_could_not_be_timed_does_not_hide_the_foreign_keys() -> None:
+    findings = []
+    with pytest.raises(NotMeasured, match="it died"):
+        for finding in checks.indexes.judge(facts(5), IndexTimes((), 0, None, "it died")):
+            findings.append(finding)
+    assert [finding.subject for finding in findings] == ["foreign keys"]
+
+
+def test_an_index_that_was_advised_ends_the_advice(instance: Path) -> None:
+    path = str(instance.parent / "kallithea.db")
+
+    def found() -> list[Finding]:
+        return list(checks.indexes.findings(Context(load(str(instance)), Deadline(60))))
+
+    with sqlite3.connect(path) as connection:
+        for _ in range(9):
+            connection.execute(
+                "INSERT INTO user_logs (user_id, username, repository_name, action, action_date) "
+                "SELECT user_id, username, repository_name, action, action_date FROM user_logs"
+            )
+    before = found()
+    assert {finding.subject for finding in before} == {
+        "journal",
+        "user_logs.user_id",
+        "user_logs.repository_id",
+    }
+    assert not {finding.severity for finding in before} - {ADVICE, WARNING}
+    with sqlite3.connect(path) as connection:
+        for finding in before:
+            connection.execute(finding.remedy)
+    assert {finding.severity for finding in found()} == {OK}

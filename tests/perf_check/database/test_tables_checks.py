@@ -1,0 +1,126 @@
+"""What is judged of growing tables, and that PostgreSQL's remedy helps on a real server."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Callable, Mapping, Optional
+
+import pytest
+from servers import schema
+from servers.postgresql import PostgreSQL
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database import tables_checks as checks
+from kallithea_tune.perf_check.database.facts import (
+    DatabaseFacts,
+    SqliteFacts,
+    TableFacts,
+    TableMaintenance,
+)
+from kallithea_tune.perf_check.database.sqlite import SqliteSettings
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
+
+OK, ADVICE, WARNING = Severity.ok, Severity.advice, Severity.warning
+
+
+@pytest.mark.parametrize("rows, severity", [(499_999, OK), (500_000, ADVICE)])
+def test_a_log_of_half_a_million_rows_is_advice(rows: int, severity: Severity) -> None:
+    sizes = {"user_logs": rows, "users": 3, "groups": 0, "ui": 5}
+    tables = {name: TableFacts(count) for name, count in sizes.items()}
+    finding = checks.judge_growth(tables, 1234.5, datetime.date(2024, 2, 29))
+    assert finding.severity is severity and "1234" in finding.diagnosis
+    assert finding.evidence["largest"] == {"user_logs": rows, "ui": 5}
+    assert list(finding.evidence["largest"]) == ["user_logs", "ui"]  # type: ignore[call-overload]
+    assert ("'2023-03-01'" in finding.remedy) == (severity is ADVICE)
+
+
+@pytest.mark.parametrize(
+    "pages, free, severity",
+    [
+        (10_000, 0, OK),
+        (100_000, 20_000, OK),
+        (100_000, 20_001, ADVICE),
+        (10_000, 2600, ADVICE),
+        (1000, 900, OK),
+        (0, 0, OK),
+    ],
+)
+def test_free_pages_matter_from_20_percent_and_10_mb(
+    pages: int, free: int, severity: Severity
+) -> None:
+    facts = DatabaseFacts("SQLite", "3.40.1", sqlite=SqliteFacts("delete", 4096, pages, free))
+    settings = SqliteSettings("/srv/my data/kallithea.db", None, 1)
+    (finding,) = checks.vacuum.judge(facts, settings)
+    assert finding.severity is severity
+    assert ("sqlite3 '/srv/my data/kallithea.db' VACUUM" in finding.remedy) == (severity is ADVICE)
+
+
+def table(
+    rows: int = 10_000,
+    dead: int = 0,
+    changed: int = 0,
+    analyzed: bool = True,
+    days: Optional[float] = 1.0,
+) -> TableFacts:
+    return TableFacts(
+        rows,
+        maintenance=TableMaintenance(dead, changed, analyzed, vacuum_days=days, analyze_days=days),
+    )
+
+
+def autovacuum(tables: Mapping[str, TableFacts], enabled: bool) -> list[Finding]:
+    facts = DatabaseFacts("PostgreSQL", "15.3", tables=tables, autovacuum=enabled)
+    return list(checks.vacuum.judge(facts, SqliteSettings("", None, 1)))
+
+
+@pytest.mark.parametrize(
+    "tables, enabled, expected",
+    [
+        ({"a": table()}, True, {OK}),
+        ({"a": table(dead=2050, changed=1050)}, True, {OK}),
+        ({"a": table(dead=2051)}, True, {WARNING}),
+        ({"a": table(changed=1051)}, True, {ADVICE}),
+        ({"a": table(rows=100, dead=900, changed=900)}, True, {OK}),
+        ({"a": table(analyzed=False, days=None)}, True, {ADVICE}),
+        ({"a": table(rows=999, analyzed=False)}, True, {OK}),
+        ({"a": table(dead=5000), "b": table(changed=5000)}, False, {WARNING, ADVICE}),
+        ({"a": table()}, False, {WARNING}),
+        ({"a": table(rows=0, analyzed=False, days=None)}, True, {OK}),
+    ],
+)
+def test_autovacuum_is_judged_by_its_own_limits(
+    tables: Mapping[str, TableFacts], enabled: bool, expected: set[Severity]
+) -> None:
+    assert {finding.severity for finding in autovacuum(tables, enabled)} == expected
+
+
+def test_the_worst_table_is_reported_with_the_age_of_its_statistics() -> None:
+    tables = {"a": table(dead=3000, days=2.5), "b": table(dead=4000, days=None)}
+    (finding,) = autovacuum(tables, True)
+    assert finding.subject == "b"
+    assert finding.evidence["last_vacuum"] == "never" and finding.evidence["tables"] == 2
+    (finding,) = autovacuum({"a": tables["a"]}, True)
+    assert finding.evidence["last_vacuum_days"] == 2.5
+
+
+def test_a_postgresql_that_is_not_vacuumed_is_found_and_the_remedy_helps(
+    instance: Path, edit: Callable[..., None], postgresql: PostgreSQL
+) -> None:
+    url = schema.create(postgresql.url("checks"), 3000)
+    edit(instance, "sqlite:///%(here)s/kallithea.db?timeout=60", url)
+
+    def first() -> Finding:
+        return next(iter(checks.vacuum.findings(Context(load(str(instance)), Deadline(60)))))
+
+    cursor = postgresql.connect("checks").cursor()
+    cursor.execute("ANALYZE user_logs")
+    assert "autovacuum is off" in first().diagnosis
+    cursor.execute("UPDATE user_logs SET action = 'push'")
+    cursor.connection.close()
+    worst = first()
+    assert worst.severity is WARNING and worst.subject == "user_logs"
+    assert worst.evidence["last_vacuum"] == "never"
+    postgresql.connect("checks").cursor().execute(worst.remedy.split(";")[0])
+    assert "autovacuum is off" in first().diagnosis
