@@ -9,7 +9,7 @@ import os
 import re
 
 import pytest
-from servers.site import CODINGS, started, write_public
+from servers.site import started, write_public
 
 from kallithea_tune.static_export import verify
 

@@ -6,12 +6,13 @@ import dataclasses
 import http.client
 import json
 import os
+from pathlib import Path
 
 import pytest
 from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import WebServer
 
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export import verify
 from kallithea_tune.static_export.options import ServerOptions
 from kallithea_tune.static_export.webservers import SERVERS, render, syntax
@@ -252,7 +253,9 @@ def test_header_names_follow_the_wsgi_variables():
     assert header_name("", "X-Default") == header_name("REMOTE_ADDR", "X-Default") == "X-Default"
 
 
-def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, instance):
+def test_a_server_is_added_by_a_template_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, instance: Path
+) -> None:
     from kallithea_tune.cli.static_export import StaticExportCommand
     from kallithea_tune.config.instance import load
     from kallithea_tune.static_export import configure, webservers
@@ -261,8 +264,22 @@ def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, insta
     monkeypatch.setattr(webservers, "TEMPLATES", [*webservers.TEMPLATES, str(tmp_path)])
     monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2"))
     site = Site("/srv/static", ["css"], [], [], [Backend.from_url("http://127.0.0.1:5000")])
-    made = configure.configure(load(str(instance)), site, ServerOptions(name="toy"))
-    assert made.text == "serve /srv/static for kallithea.example.com\n" and made.script is None
-    assert any("toy is not installed here" in note for note in made.notes)
+
+    def made() -> configure.Configuration:
+        return configure.configure(load(str(instance)), site, ServerOptions(name="toy"))
+
+    assert made().text == "serve /srv/static for kallithea.example.com\n" and made().script is None
+    assert any("toy is not installed here" in note for note in made().notes)
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
     assert parser.parse_args(["-c", "my.ini", "dest", "--server", "toy"]).server == "toy"
+    # With a check on that line, the server judges what was written for it: here, grep does.
+    for word, accepted in (("serve", True), ("listen", False)):
+        check = syntax.Check(
+            ("grep",), (word, "{main}"), lambda _, conf, __: Path(conf).read_text()
+        )
+        monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2", syntax=check))
+        if accepted:
+            assert not any("not installed" in note for note in made().notes)
+        else:
+            with pytest.raises(Refused, match="toy rejects"):
+                made()
