@@ -97,10 +97,10 @@ def test_a_file_that_did_not_change_is_not_sent_again(web):
 def test_everything_else_reaches_the_application_as_it_was_sent(web):
     path = web.prefix + "/repo/changeset/feature%2Fx?a=%20b"
     status, _, body = web.get(path, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="ftp")
-    said = json.loads(body.decode())
-    assert status == 200 and said["path"] == path
-    assert said["headers"]["x-forwarded-proto"] == "http" and said["headers"]["host"] == "localhost"
-    assert said["headers"]["x-forwarded-for"].strip(", ") == "127.0.0.1"
+    seen = json.loads(body.decode())
+    assert status == 200 and seen["path"] == path
+    assert seen["headers"]["x-forwarded-proto"] == "http" and seen["headers"]["host"] == "localhost"
+    assert seen["headers"]["x-forwarded-for"].strip(", ") == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_push_of_any_size_passes_with_headers_as_long_as_hg_sends(web):
         body=b"x" * size,
         headers={"Host": "localhost", "User-Agent": "git/2.39.5", "X-HgArg-1": "a" * 30000},
     )
-    said = json.loads(connection.getresponse().read().decode())
-    assert said["size"] == size and len(said["headers"]["x-hgarg-1"]) == 30000
+    seen = json.loads(connection.getresponse().read().decode())
+    assert seen["size"] == size and len(seen["headers"]["x-hgarg-1"]) == 30000
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -160,8 +160,8 @@ def test_hg_and_git_go_to_their_own_pool(name, public, application, second):
         ):
             status, _, body = server.get(path, **headers)
             assert status == 200, (path, headers)
-            said = json.loads(body.decode())
-            assert (said["port"], said["path"]) == (expected.port, path), headers
+            seen = json.loads(body.decode())
+            assert (seen["port"], seen["path"]) == (expected.port, path), headers
     finally:
         server.remove()
 
@@ -221,11 +221,11 @@ def test_the_naive_alias_lets_a_file_out_and_verify_tells(public, application):
         server.stop()
         server.conf.write_text(text.replace("location ^~ /css/ {", "location ^~ /css {"))
         server.start()
-        said = [
+        reported = [
             problem.message
             for problem in verify.verify(server.url, os.path.realpath(str(server.static)), release)
         ]
-        assert "serves a file that is not exported" in said
+        assert "serves a file that is not exported" in reported
     finally:
         server.remove()
 
