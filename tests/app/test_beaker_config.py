@@ -77,18 +77,6 @@ def test_decorators_are_read_from_the_source(
     assert [(use.region, use.function) for use in beaker_config.uses(str(tmp_path))] == found
 
 
-@pytest.mark.parametrize(
-    "use, said",
-    [
-        ("call:module:factory", "use = call:module:factory does not say where"),
-        ("egg:no-such-distribution", "no-such-distribution is not installed"),
-    ],
-)
-def test_where_the_code_is_not_found_the_reason_is_given(use: str, said: str) -> None:
-    with pytest.raises(NotMeasured, match=said):
-        package_directory(use)
-
-
 def test_options_of_a_backend_are_those_that_its_class_takes() -> None:
     file = beaker_config.accepted_options("file")
     assert (

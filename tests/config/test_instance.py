@@ -110,10 +110,10 @@ def test_a_database_is_opened_read_only_and_never_made(tmp_path: Path) -> None:
 
 
 def test_engine_errors_are_sentences() -> None:
-    for url, said in (
+    for url, message in (
         ("", "is empty"),
         ("oraculum://x/y", "unknown database dialect"),
         ("nonsense", "not a database"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             read_only_engine(url)

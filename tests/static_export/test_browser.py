@@ -41,7 +41,7 @@ def browser():
 
 def looked_at(browser, url, path, directory):
     browser.open(url + path)
-    failed = [said for said in browser.failures() if not NOWHERE.search(said)]
+    failed = [message for message in browser.failures() if not NOWHERE.search(message)]
     browser.screenshot(directory / ((path.strip("/").replace("/", "-") or "front") + ".png"))
     assert failed == [], path
     # Styled by the exported sheet: without it, the navigation bar would be a plain list on white.

@@ -23,8 +23,8 @@ TOUCHING = ("open", "os.", "shutil.", "tempfile.", "fcntl.")
 
 def versions(place):
     """Return what the served files say; a variant says what its original does."""
-    said = {(place / name).read_text()[:9] for name in FILES}
-    return said | {
+    contents = {(place / name).read_text()[:9] for name in FILES}
+    return contents | {
         gzip.decompress((place / name).read_bytes()).decode()[:9]
         for name in (name + ".gz" for name in FILES)
     }

@@ -62,7 +62,7 @@ def test_arguments_are_not_seen_among_the_processes():
 
 
 @pytest.mark.parametrize(
-    "function, said",
+    "function, message",
     [
         ("refuse", "^no permission$"),
         ("fail", "ended with status 1: ValueError: no luck"),
@@ -70,8 +70,8 @@ def test_arguments_are_not_seen_among_the_processes():
         ("die", "ended with status -9"),
     ],
 )
-def test_a_child_that_fails_says_why(function, said):
-    with pytest.raises(NotMeasured, match=said):
+def test_a_child_that_fails_says_why(function, message):
+    with pytest.raises(NotMeasured, match=message):
         child.call(getattr(importlib.import_module("toy_probe"), function), 30)
 
 

@@ -26,11 +26,11 @@ def test_scratch_goes_away_whatever_happened_in_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "where, said", [("none", "No such file or directory"), ("file", "Not a directory")]
+    "where, message", [("none", "No such file or directory"), ("file", "Not a directory")]
 )
-def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, where, said):
+def test_where_nothing_can_be_written_nothing_is_measured(tmp_path, where, message):
     (tmp_path / "file").touch()
-    with pytest.raises(NotMeasured, match=said), scratch(str(tmp_path / where)):
+    with pytest.raises(NotMeasured, match=message), scratch(str(tmp_path / where)):
         pass
 
 
