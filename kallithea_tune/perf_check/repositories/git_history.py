@@ -34,11 +34,15 @@ WALKS = 2
 # Of the output of a command, what Kallithea's reader takes before it stops reading: 18 chunks of
 # 4096 bytes.
 READER_BYTES = 18 * 4096
+# In lines of rev-list: 40 digits and a newline.
+READER_REVISIONS = READER_BYTES // 41
 # It waits for a full second when it misses that it has stopped.
 LONG_WAIT_MS = 500
 # On an idle machine it misses that about every second time, and less often where git has to wait
 # for the processor. Once one run waited, five show how often.
 RUNS_WITHOUT, RUNS = 12, 5
+# How many are enough where time is short.
+FEW_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -288,7 +292,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     """Return how many milliseconds longer each of several runs of `command` takes through
     Kallithea's reader.
 
-    Three runs or the first long wait end them at `end` of the monotonic clock; see `RUNS` for more
+    `FEW_RUNS` or the first long wait end them at `end` of the monotonic clock; see `RUNS` for more
     time than that. `reader` is the file of its module, loaded alone: it imports nothing of
     Kallithea. Empty when it is of another kind.
     """
@@ -298,7 +302,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     while (
         chunker
         and len(waits) < (RUNS if waited else RUNS_WITHOUT)
-        and (time.monotonic() < end or (len(waits) < 3 and not waited))
+        and (time.monotonic() < end or (len(waits) < FEW_RUNS and not waited))
     ):
         bare, output = _run(command, max(end, time.monotonic() + 2))
         began = time.perf_counter()
