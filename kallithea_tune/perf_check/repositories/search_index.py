@@ -1,5 +1,5 @@
-"""Reads the state of Kallithea's full-text index from its files, and from the journal what was
-pushed since.
+"""Reads the state of Kallithea's full-text index from its files, and the pushes since from the
+journal.
 
 The index itself is not opened: Whoosh unpickles its table of contents.
 """
@@ -96,7 +96,7 @@ def _read_lock(directory: str, names: Container[str]) -> Optional[Lock]:
     if LOCK not in names:
         return None
     content = text(os.path.join(directory, LOCK), 100).split("\n", 1)[0].strip()
-    # Kallithea takes what is no number for -1 (kallithea/lib/pidlock.py).
+    # Kallithea reads an empty file as -1 (kallithea/lib/pidlock.py).
     process = int(content) if content.isdigit() else -1
     return Lock(process, command_of(process) if process > 0 else None)
 
