@@ -33,7 +33,7 @@ from kallithea_tune.static_export import compress, publish
 from kallithea_tune.static_export.plan import Served, make
 source, target, codings = sys.argv[1:]
 served = Served("benchmark", "1", (source,), collect([source], {}))
-publish.carry_out(make(None, served, Recipe(codings=compress.parse_codings(codings))), target)
+publish.publish(make(None, served, Recipe(codings=compress.parse_codings(codings))), target)
 """
 BARE = """
 import sys

@@ -1,4 +1,4 @@
-"""What can go wrong, each kind with the exit status that the shell sees."""
+"""Our exceptions, each with its exit status."""
 
 from __future__ import annotations
 
@@ -6,31 +6,29 @@ from typing import Optional
 
 
 class TuneError(Exception):
-    """A failure that the admin reads as one sentence: what, where, what to do."""
+    """A failure that is reported in one sentence: what is wrong, where, and what to do."""
 
     exit_status = 4
 
 
 class ConfigError(TuneError):
-    """Wrong usage, or an ini file that cannot be used as it is."""
+    """Wrong usage, or an ini file that cannot be used."""
 
     exit_status = 2
 
 
 class Refused(TuneError):
-    """Something that would have been unsafe was not done."""
+    """Something unsafe was not done."""
 
     exit_status = 3
 
 
 class NotMeasured(Exception):
-    """Raised by a probe that could not run; its text is the reason shown."""
+    """A measurement could not be made; its text is the reason shown."""
 
 
 def interrupted(error: Optional[BaseException]) -> bool:
-    """Whether `error` is a KeyboardInterrupt or came up while one was handled, which it must not
-    hide.
-    """
+    """Whether `error` is a KeyboardInterrupt, or was raised while one was being handled."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from kallithea_tune.app import beaker_config
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config.instance import load
 
 PAGES = ("/", "/hg-one", "/git-one", "/hg-one/feed/atom")
@@ -54,7 +55,7 @@ def use_of(word: str) -> beaker_config.Use:
     """Return the caching function of Kallithea whose name holds `word`."""
     (found,) = [
         use
-        for use in beaker_config.uses(beaker_config.package_directory("egg:kallithea"))
+        for use in beaker_config.uses(package_directory("egg:kallithea"))
         if word in use.function
     ]
     return found

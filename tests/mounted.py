@@ -1,6 +1,4 @@
-"""Real file systems to measure on, small and private, made as root (or through sudo) and gone
-afterwards.
-"""
+"""Real file systems to measure on, small and private, made as root or by sudo, then removed."""
 
 from __future__ import annotations
 
@@ -16,19 +14,19 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
 def run(*command: object) -> None:
-    """Run a command as root; what it says is in the error when it fails."""
-    said = subprocess.run(
+    """Run a command as root; the error has its output when it fails."""
+    done = subprocess.run(
         [*AS_ROOT, *map(str, command)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         universal_newlines=True,
     )
-    assert said.returncode == 0, "{}: {}".format(" ".join(map(str, command)), said.stdout)
+    assert done.returncode == 0, f"{' '.join(map(str, command))}: {done.stdout}"
 
 
 @contextlib.contextmanager
 def mount(path: Path, *arguments: object) -> Iterator[Path]:
-    """Mount at `path`, which is made, with these arguments of mount(8)."""
+    """Make the directory `path` and mount there, with these arguments of mount(8)."""
     path.mkdir(exist_ok=True)
     run("mount", *arguments, path)
     try:
@@ -38,7 +36,7 @@ def mount(path: Path, *arguments: object) -> Iterator[Path]:
 
 
 def _unmounted(path: Path) -> bool:
-    """Unmount; not while a process that was killed is still on its way out."""
+    """Try to unmount; it is busy while a process that was killed is still ending."""
     try:
         run("umount", path)
     except AssertionError as error:
@@ -51,18 +49,18 @@ def _unmounted(path: Path) -> bool:
 @contextlib.contextmanager
 def tmpfs(path: Path, options: str) -> Iterator[Path]:
     """Mount a tmpfs, as in ``size=64k,nr_inodes=10``."""
-    with mount(path, "-t", "tmpfs", "-o", options + ",mode=1777", "none") as mounted:
+    with mount(path, "-t", "tmpfs", "-o", f"{options},mode=1777", "none") as mounted:
         yield mounted
 
 
 @contextlib.contextmanager
 def ext4(path: Path, megabytes: int, options: str = "rw") -> Iterator[Path]:
-    """Mount an ext4 of its own on a loop device."""
-    image = path.with_name(path.name + ".img")
+    """Mount a new ext4 on a loop device."""
+    image = path.with_name(f"{path.name}.img")
     with open(image, "wb") as file:
         file.truncate(megabytes << 20)
     run("mkfs.ext4", "-q", image)
-    with mount(path, "-o", "loop," + options, image) as mounted:
+    with mount(path, "-o", f"loop,{options}", image) as mounted:
         run("chmod", "1777", mounted)
         yield mounted
     image.unlink()
@@ -70,9 +68,7 @@ def ext4(path: Path, megabytes: int, options: str = "rw") -> Iterator[Path]:
 
 @contextlib.contextmanager
 def frozen(path: Path) -> Iterator[None]:
-    """Freeze a file system: whoever writes hangs in the kernel and cannot be killed, as on a dead
-    disk.
-    """
+    """Freeze a file system: processes that write there hang in the kernel, as on a dead disk."""
     run("fsfreeze", "--freeze", path)
     try:
         yield
@@ -82,20 +78,23 @@ def frozen(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def memory_group(megabytes: int) -> Iterator[Path]:
-    """Make a control group with a limit of memory; a process joins it by writing itself to its
-    ``cgroup.procs``.
+    """Make a control group with a memory limit.
+
+    A process joins it by writing its id to ``cgroup.procs``.
     """
     from kallithea_tune.system.mounts import table
 
-    first = next((one for one in table() if one.type == "cgroup" and "memory" in one.options), None)
-    parent = Path((first or next(one for one in table() if one.type == "cgroup2")).point)
-    group = parent / ("kallithea-tune-%d" % os.getpid())
-    if not first:
+    groups = [found for found in table() if found.type in ("cgroup", "cgroup2")]
+    version_1 = [found for found in groups if "memory" in found.options]
+    version_2 = [found for found in groups if found.type == "cgroup2"]
+    parent = Path((version_1 or version_2)[0].point)
+    group = parent / f"kallithea-tune-{os.getpid()}"
+    if not version_1:
         run("sh", "-c", f"echo +memory > {parent}/cgroup.subtree_control")
     run("mkdir", group)
     try:
-        name = "memory.limit_in_bytes" if first else "memory.max"
-        run("sh", "-c", "echo %d > %s/%s" % (megabytes << 20, group, name))
+        name = "memory.limit_in_bytes" if version_1 else "memory.max"
+        run("sh", "-c", f"echo {megabytes << 20} > {group}/{name}")
         if os.geteuid():
             run("chmod", "a+w", group / "cgroup.procs", parent / "cgroup.procs")
         yield group

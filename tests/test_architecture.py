@@ -1,98 +1,116 @@
-"""Imports run one way, and only `instance` knows Kallithea."""
+"""Imports run one way, only `app` knows Kallithea, and a check is added in one place."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from types import ModuleType
 from typing import Iterator
 
+import pytest
 from environment import BIN
 
 import kallithea_tune
 
 PACKAGE = Path(kallithea_tune.__file__).parent
-DOMAINS = frozenset({"checks", "statics", "migration"})
-# What each part may import besides itself and the modules at the root, which import one another
-# only.
-BELOW = {
-    "commands": DOMAINS | {"probes"},
-    "probes": frozenset(),
-    **dict.fromkeys(DOMAINS, frozenset({"probes"})),
-}
+# perf-check compares a published export with the application.
+EXCEPTIONS = {"kallithea_tune.static_export.manifest", "kallithea_tune.static_export.freshness"}
 
 
-def part_of(path: Path) -> str:
-    """The part of the package that a file belongs to: the name of its directory, or nothing for the
-    root.
-    """
-    parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else ""
+@pytest.fixture(scope="module")
+def drawing() -> ModuleType:
+    """The tool that draws the rooms and knows their layers."""
+    path = PACKAGE.parent / "tools" / "architecture_picture.py"
+    spec = importlib.util.spec_from_file_location("architecture_picture", str(path))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def imported(path: Path) -> Iterator[str]:
-    """The full names of all that a file imports, at any depth, and whatever it resolves by
-    ``module:name``.
-    """
+    """The full names of all that a file imports, at any depth."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path} imports relatively"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Constant) and str(node.value).startswith("kallithea_tune."):
-            yield str(node.value)
 
 
-def test_imports_run_one_way() -> None:
+def test_imports_run_one_way(drawing: ModuleType) -> None:
+    level = {room: number for number, layer in enumerate(drawing.LAYERS) for room in layer}
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(level)
     wrong, seen = [], set()
     for path in sorted(PACKAGE.rglob("*.py")):
-        part = part_of(path)
+        parts = path.relative_to(PACKAGE).parts
+        # The modules at the root are below all rooms.
+        room, own = parts[0], level.get(parts[0], len(drawing.LAYERS))
         for name in imported(path):
             root, _, rest = name.partition(".")
-            target = rest.split(".")[0].split(":")[0]
-            if root != "kallithea_tune" or target not in BELOW:
+            other = rest.split(".")[0]
+            if root != "kallithea_tune" or other not in level or other == room:
                 continue
-            seen.add((part, target))
-            if target != part and target not in BELOW.get(part, frozenset()):
+            seen.add((room, other))
+            allowed = ".".join(name.split(".")[:3]) in EXCEPTIONS and room == "perf_check"
+            if level[other] <= own and not allowed:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
     # Where nothing was found there was nothing to judge.
-    assert {("commands", "checks"), ("commands", "migration"), ("checks", "probes")} <= seen
+    assert {("cli", "perf_check"), ("cli", "db_migrate"), ("perf_check", "app")} <= seen
 
 
-def test_only_the_instance_and_probes_in_children_know_kallithea() -> None:
+def test_the_picture_shows_the_imports_as_they_are(drawing: ModuleType) -> None:
+    drawn = (PACKAGE.parent / "docs" / "architecture.svg").read_text(encoding="utf-8")
+    assert drawn == drawing.picture(), "run tools/architecture_picture.py"
+
+
+def test_a_way_that_a_longer_one_replaces_is_not_drawn(drawing: ModuleType) -> None:
+    edges = {("cli", "app"), ("cli", "perf_check"), ("perf_check", "app"), ("app", "system")}
+    assert drawing.reduced(edges) == edges - {("cli", "app")}
+
+
+def test_no_module_imports_kallithea_but_those_of_the_application() -> None:
     wrong = [
         f"{path.relative_to(PACKAGE)} imports {name}"
         for path in sorted(PACKAGE.rglob("*.py"))
         for name in imported(path)
-        if name.split(".")[0] == "kallithea" and path.name != "instance.py"
+        if name.split(".")[0] == "kallithea" and path.parent.name != "app"
     ]
     assert wrong == []
 
 
 A_CHECK = '''
 
-@check("WEB099", "serving-toy", "A toy", "serving", tags=("toy",))
-def toy(context: Context) -> Iterator[Finding]:
+@check("WEB099", "serving-toy", "A toy", measures=(configuration,), tags=("toy",))
+def toy(configuration: Configuration) -> Iterator[Finding]:
     """Say that a toy was added, and nothing else was touched."""
     yield Finding(Severity.advice, "a toy was added", remedy="take it out")
 '''
+THE_SAME_IN_A_NEW_FILE = (
+    """
+from typing import Iterator
+
+from kallithea_tune.perf_check.measurement import Configuration, configuration
+from kallithea_tune.perf_check.model import Finding, Severity, check
+"""
+    + A_CHECK
+)
 
 
-def test_a_check_is_one_function_in_the_file_of_its_area_and_a_page(
+def test_a_check_is_one_function_in_the_folder_of_its_area_and_a_page(
     instance: Path, tmp_path: Path
 ) -> None:
     source = tmp_path / "source"
-    shutil.copytree(
-        str(PACKAGE), str(source / "kallithea_tune"), ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copytree(str(PACKAGE.parent / "docs" / "checks"), str(source / "docs" / "checks"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(str(PACKAGE), str(source / "kallithea_tune"), ignore=ignored)
     shutil.copy(str(PACKAGE.parent / "tests" / "test_docs.py"), str(source / "test_docs.py"))
-    with (source / "kallithea_tune" / "checks" / "serving.py").open("a") as file:
-        file.write(A_CHECK)
+    area = source / "kallithea_tune" / "perf_check" / "serving"
+    (area / "toy_checks.py").write_text(THE_SAME_IN_A_NEW_FILE)
 
     def run(*words: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -106,13 +124,9 @@ def test_a_check_is_one_function_in_the_file_of_its_area_and_a_page(
 
     found = run("gearbox", "perf-check", "-c", instance, "--only", "toy", "--fail-on", "advice")
     assert found.returncode == 1 and "WEB099 advice: a toy was added" in found.stdout, found.stdout
-    check_docs = (
-        "import pathlib, test_docs as t; t.PAGES = pathlib.Path('docs/checks'); "
-        "t.test_every_check_has_its_page_and_every_page_its_check(); t.test_every_page_is_headed_by_its_id()"
-    )
-    assert run("python", "-c", check_docs).returncode == 1
-    page = "==============\nWEB099: a toy\n==============\n"
-    (source / "docs" / "checks" / "WEB099.rst").write_text(page)
-    assert run("python", "-c", check_docs).returncode == 0
-    index = (source / "docs" / "checks" / "index.rst").read_text()
-    assert ":glob:" in index, "a page must be found without being named"
+    name = "test_every_check_has_its_page_beside_it_and_every_page_its_check"
+    test = f"import test_docs; test_docs.{name}()"
+    assert run("python", "-c", test).returncode == 1
+    (area / "WEB099.rst").write_text("==============\nWEB099: a toy\n==============\n")
+    assert run("python", "-c", test).returncode == 0
+    assert "WEB099: a toy" in run("gearbox", "perf-check", "--explain", "WEB099").stdout

@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 
 lint_venv
 .venv-lint/bin/ruff check .
+.venv-lint/bin/ruff format --check --quiet .
 .venv-lint/bin/mypy

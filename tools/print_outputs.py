@@ -32,7 +32,8 @@ WRITTEN_MEANWHILE = """
 UPDATE users SET firstname = 'Anne' WHERE user_id = 3;
 DELETE FROM user_logs WHERE user_log_id IN (2001, 2002, 2003);
 INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
-    SELECT user_id, username, repository_name, user_ip, action, action_date FROM user_logs LIMIT 200;
+    SELECT user_id, username, repository_name, user_ip, action, action_date
+    FROM user_logs LIMIT 200;
 """
 
 

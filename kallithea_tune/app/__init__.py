@@ -1,1 +1,1 @@
-"""The loaded application: its pages, its assets, and its clones."""
+"""The application: its package, and the loaded application's pages, assets and clones."""

@@ -1,6 +1,4 @@
-"""What the settings make of Beaker, found with Beaker's own parser, and what the application's code
-asks of it.
-"""
+"""How the settings configure Beaker, by Beaker's own parser, and what the code uses it for."""
 
 from __future__ import annotations
 
@@ -16,42 +14,39 @@ Regions = Mapping[str, Mapping[str, Any]]
 
 
 def options(settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the cache settings in the order in which TurboGears2 hands them to Beaker.
+    """Return the cache settings in the order in which TurboGears2 passes them to Beaker.
 
-    TurboGears2 puts ``cache.data_dir`` last where it is not set, and Beaker takes ``cache.`` and
-    ``beaker.cache.`` for the same prefix: the later one wins, so that ``beaker.cache.data_dir`` has
-    no effect.
+    TurboGears2 adds a missing ``cache.data_dir`` at the end, and to Beaker ``cache.`` and
+    ``beaker.cache.`` are the same prefix: the later one wins, so ``beaker.cache.data_dir`` has no
+    effect.
     """
-    found = {"cache.enabled": "true"}
-    found.update(
+    merged = {"cache.enabled": "true"}
+    merged.update(
         (key, value)
         for key, value in settings.items()
         if key.startswith(("beaker.cache.", "cache."))
     )
     if settings.get("cache_dir"):
-        found.setdefault("cache.data_dir", os.path.join(settings["cache_dir"], "cache"))
-    return found
+        merged.setdefault("cache.data_dir", os.path.join(settings["cache_dir"], "cache"))
+    return merged
 
 
 def regions(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Parse the regions as the application will. Raises ValueError with Beaker's words for what it
-    refuses.
-    """
+    """Parse the regions as the application will. Raises ValueError with Beaker's message."""
     from beaker.util import parse_cache_config_options
 
     try:
         parsed = parse_cache_config_options(options(settings))
     except Exception as error:  # Beaker raises nothing more exact.
         raise ValueError(str(error)) from None
-    found: dict[str, dict[str, Any]] = parsed.get("cache_regions", {})
-    return found
+    by_name: dict[str, dict[str, Any]] = parsed.get("cache_regions", {})
+    return by_name
 
 
 def accepted_options(type: str) -> Optional[frozenset[str]]:
-    """Return the options that Beaker's backend `type` knows, or None where there is no such
-    backend.
+    """Return the options of Beaker's backend `type`, or None where there is no such backend.
 
-    Raises NotMeasured with Beaker's words where the backend needs something that is not installed.
+    Raises NotMeasured with Beaker's message where it needs something that is not installed.
     """
     import inspect
 
@@ -75,10 +70,9 @@ def accepted_options(type: str) -> Optional[frozenset[str]]:
 
 
 def session_directory(settings: Mapping[str, str]) -> Optional[str]:
-    """Return where session files go, or None where sessions are not files.
+    """Return the directory of session files, or None where sessions are stored elsewhere.
 
-    TurboGears2 takes ``cache_dir``/sessions by default, and Beaker takes files where a directory is
-    known.
+    TurboGears2's default is ``cache_dir``/sessions; Beaker uses files where it has a directory.
     """
     directory = settings.get("session.data_dir") or (
         os.path.join(settings["cache_dir"], "sessions") if settings.get("cache_dir") else None
@@ -95,7 +89,7 @@ def session_type(settings: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class Use:
-    """A function that caches its result in a region."""
+    """A function whose results are cached in a region."""
 
     region: str
     function: str
@@ -108,19 +102,19 @@ class Use:
 
 
 def uses(package_directory: str) -> list[Use]:
-    """Find every function below `package_directory` that is decorated with ``cache_region("...")``.
+    """Return every function below `package_directory` decorated with ``cache_region("...")``.
 
     The source is parsed, not imported.
     """
-    found: list[Use] = []
+    decorated: list[Use] = []
     for folder, folders, names in os.walk(package_directory):
         folders[:] = [
             name for name in folders if name not in ("tests", "public", "i18n", "__pycache__")
         ]
         for name in names:
             if name.endswith(".py"):
-                found += _uses_in(os.path.join(folder, name))
-    return sorted(found, key=lambda use: (use.region, use.function))
+                decorated += _uses_in(os.path.join(folder, name))
+    return sorted(decorated, key=lambda use: (use.region, use.function))
 
 
 def _uses_in(path: str) -> Iterator[Use]:
@@ -133,38 +127,16 @@ def _uses_in(path: str) -> Iterator[Use]:
     except SyntaxError:
         return  # What does not compile does not cache.
     for node in ast.walk(tree):
-        for decorator in getattr(node, "decorator_list", ()):
-            called = decorator.func if isinstance(decorator, ast.Call) else None
-            name = getattr(called, "id", getattr(called, "attr", ""))
-            first = decorator.args[0] if name == "cache_region" and decorator.args else None
-            region = getattr(first, "value", getattr(first, "s", None))
-            if isinstance(region, str):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for region in filter(None, map(_region_of, node.decorator_list)):
                 # Beaker names the namespace of a function after its source file and its name.
-                yield Use(region, node.name, f"{path}|{node.name}")  # type: ignore[attr-defined]
+                yield Use(region, node.name, f"{path}|{node.name}")
 
 
-def package_directory(use: str) -> str:
-    """Return the directory of the package behind ``egg:name``, without importing the application.
-
-    Raises NotMeasured for any other kind of factory, and where nothing of that name is installed.
-    """
-    import importlib.util
-    from importlib import metadata
-
-    scheme, _, rest = use.partition(":")
-    distribution = rest.partition("#")[0]
-    if scheme != "egg" or not distribution:
-        raise NotMeasured(f"the application's code is not found from use = {use}")
-    try:
-        points = [
-            point
-            for point in metadata.distribution(distribution).entry_points
-            if point.group == "paste.app_factory"
-        ]
-    except metadata.PackageNotFoundError:
-        raise NotMeasured(f"{distribution} is not installed here") from None
-    package = (points[0].value if points else distribution).partition(":")[0].partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise NotMeasured(f"the package {package} is not installed here")
-    return next(iter(spec.submodule_search_locations))
+def _region_of(decorator: ast.expr) -> str:
+    """Return the region of ``cache_region("...")``, empty for any other decorator."""
+    if not isinstance(decorator, ast.Call) or not decorator.args:
+        return ""
+    name = getattr(decorator.func, "id", getattr(decorator.func, "attr", ""))
+    region = getattr(decorator.args[0], "value", None)
+    return region if name == "cache_region" and isinstance(region, str) else ""

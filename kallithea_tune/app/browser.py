@@ -1,6 +1,4 @@
-"""Sends requests to a WSGI application in this process: keeps the session's cookie, and signs in
-where asked to.
-"""
+"""Sends requests to a WSGI application in this process, with the session's cookie, logged in."""
 
 from __future__ import annotations
 
@@ -8,22 +6,28 @@ import io
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, Mapping, Optional, Sequence
 from urllib.parse import unquote_to_bytes
 
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.db.engine import read_only_engine
 
-# Where the body of a request stays in reach, whatever filters put in the place of "wsgi.input".
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import WSGIApplication
+
+# The key of the request's body in the WSGI environment, whatever filters make of "wsgi.input".
 SENT = "kallithea_tune.sent"
+Environ = Dict[str, object]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a request got: headers in lower case, and the milliseconds until its last byte.
+    """The response to a request: headers in lower case, and the milliseconds to its last byte.
 
-    Where the application raised an exception, the status is 500, and `failed` its name and first
-    line; where it answered with 500 or more itself, the last line that it wrote to the server's
-    log.
+    Where the application raised an exception, the status is 500, and `failed` the exception's name
+    and first line; where it responded with 500 or more itself, the last line that it wrote to the
+    server's log.
     """
 
     status: int
@@ -33,29 +37,49 @@ class Reply:
     failed: str = ""
 
 
-class Browser:
-    """One visitor of the application; `signed_in` says that a page wanted a login and is read as
-    the first admin.
-    """
+class _Response:
+    """What an application passes to ``start_response`` and yields."""
 
-    def __init__(self, app: Callable[..., Any], instance: Instance) -> None:
+    def __init__(self, arrived: Callable[[], None]) -> None:
+        self.status = 500
+        self.headers: Sequence[tuple[str, str]] = ()
+        self.chunks: list[bytes] = []
+        self._arrived = arrived
+
+    def start(
+        self,
+        status: str,
+        headers: Sequence[tuple[str, str]],
+        exc_info: Optional[OptExcInfo] = None,
+    ) -> Callable[[bytes], object]:
+        self.status, self.headers = int(status[:3]), headers
+        return self.add
+
+    def add(self, chunk: bytes) -> None:
+        if chunk:
+            if not self.chunks:
+                self._arrived()
+            self.chunks.append(chunk)
+
+
+class Browser:
+    """One visitor; `signed_in` once a page required a login and is read as the first admin."""
+
+    def __init__(self, app: WSGIApplication, instance: Instance) -> None:
         self._app, self._instance = app, instance
         self._kept: dict[str, str] = {}
         self.signed_in = False
 
     @property
     def prefix(self) -> str:
-        """The path below which the application believes to be."""
+        """The URL path below which the application is configured to be."""
         return self._instance.prefix
 
     def get(self, path: str, headers: Mapping[str, str]) -> Reply:
-        """Ask for a page; where it sends to the login, sign in and ask once more."""
+        """Request a page; where it redirects to the login, log in and request it once more."""
         reply = self.send(path, headers)
-        if (
-            reply.status == 302
-            and "/login" in reply.headers.get("location", "")
-            and not self.signed_in
-        ):
+        to_login = reply.status == 302 and "/login" in reply.headers.get("location", "")
+        if to_login and not self.signed_in:
             key = self._admin_key()
             if key:
                 self.signed_in = True
@@ -71,55 +95,38 @@ class Browser:
         body: Optional[bytes] = None,
         arrived: Callable[[], None] = lambda: None,
     ) -> Reply:
-        """Send one request, a POST where there is a `body`; `arrived` is called when the answer's
-        first byte comes.
-        """
-
-        def start_response(
-            status: str, headers: Sequence[tuple[str, str]], exc_info: Any = None
-        ) -> Any:
-            got.update(status=status, headers=headers)
-            return take
-
-        def take(chunk: bytes) -> None:
-            if chunk:
-                if not taken:
-                    arrived()
-                taken.append(chunk)
-
-        got: dict[str, Any] = {}
+        """Send one request, a POST with a `body`; `arrived` is called at the first byte back."""
+        response = _Response(arrived)
+        log = io.StringIO()
+        environ = self._environ(path, headers, body, log)
         failed = ""
-        taken: list[bytes] = []
-        environ = self._environ(path, headers, body)
         began = time.perf_counter()
         try:
-            chunks = self._app(environ, start_response)
+            chunks = self._app(environ, response.start)
             for chunk in chunks:
-                take(chunk)
+                response.add(chunk)
             getattr(chunks, "close", lambda: None)()
         except Exception as error:
-            got = {"status": "500", "headers": []}
-            failed = (type(error).__name__ + ": " + str(error)).strip().splitlines()[0]
+            response.status, response.headers = 500, ()
+            failed = f"{type(error).__name__}: {error}".strip().splitlines()[0]
         ms = (time.perf_counter() - began) * 1000
-        status = int(got["status"][:3])
-        if status >= 500 and not failed:
-            # TurboGears writes the traceback there; the module of the exception says nothing to an
-            # admin.
-            last = (environ["wsgi.errors"].getvalue().strip().splitlines() or [""])[-1]
-            failed = re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", last)
-        named = {name.lower(): value for name, value in got["headers"]}
-        if "set-cookie" in named:
-            self._kept["HTTP_COOKIE"] = named.pop("set-cookie").split(";")[0]
-        return Reply(status, named, b"".join(taken), ms, failed)
+        if response.status >= 500 and not failed:
+            failed = _last_error(log.getvalue())
+        by_name = {name.lower(): value for name, value in response.headers}
+        if "set-cookie" in by_name:
+            self._kept["HTTP_COOKIE"] = by_name.pop("set-cookie").split(";")[0]
+        return Reply(response.status, by_name, b"".join(response.chunks), ms, failed)
 
     def _environ(
-        self, whole: str, headers: Mapping[str, str], body: Optional[bytes]
-    ) -> dict[str, Any]:
-        path, _, query = whole.partition("?")
+        self, url: str, headers: Mapping[str, str], body: Optional[bytes], log: io.StringIO
+    ) -> Environ:
+        path, _, query = url.partition("?")
         sent = io.BytesIO(body or b"")
-        named = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
+        by_key = {
+            f"HTTP_{name.upper()}".replace("-", "_"): value for name, value in headers.items()
+        }
         if body is not None:
-            named["CONTENT_TYPE"] = named.pop("HTTP_CONTENT_TYPE", "application/octet-stream")
+            by_key["CONTENT_TYPE"] = by_key.pop("HTTP_CONTENT_TYPE", "application/octet-stream")
         return {
             "REQUEST_METHOD": "GET" if body is None else "POST",
             "SCRIPT_NAME": "",
@@ -137,12 +144,12 @@ class Browser:
             "wsgi.url_scheme": "http",
             "wsgi.input": sent,
             SENT: sent,
-            "wsgi.errors": io.StringIO(),
+            "wsgi.errors": log,
             "wsgi.multithread": False,
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
             **self._kept,
-            **named,
+            **by_key,
         }
 
     def _admin_key(self) -> str:
@@ -150,8 +157,15 @@ class Browser:
         import sqlalchemy
 
         statement = sqlalchemy.text(
-            "SELECT api_key FROM users WHERE active = :yes AND admin = :yes ORDER BY user_id LIMIT 1"
+            "SELECT api_key FROM users WHERE active = :yes AND admin = :yes "
+            "ORDER BY user_id LIMIT 1"
         )
-        with self._instance.engine().connect() as connection:
+        with read_only_engine(self._instance.database_url).connect() as connection:
             row = connection.execute(statement, {"yes": True}).fetchone()
         return str(row[0]) if row else ""
+
+
+def _last_error(log: str) -> str:
+    # TurboGears writes the traceback there; the module of the exception means nothing to an admin.
+    last = (log.strip().splitlines() or [""])[-1]
+    return re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", last)

@@ -1,6 +1,4 @@
-"""Asks the application for a clone as the real clients do, and watches what its filters make of the
-answer.
-"""
+"""Clones from the application as real clients do, and watches what its filters do to the bytes."""
 
 from __future__ import annotations
 
@@ -8,13 +6,17 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, Optional
 
-from kallithea_tune.app.browser import SENT, Browser, Reply
+from kallithea_tune.app.browser import SENT, Browser, Environ, Reply
 from kallithea_tune.errors import NotMeasured
 
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication
+
 LIMIT, BLOCK = 1 << 20, 1 << 15
-# What Mercurial 6.3 and Git 2.39 send; seen with a proxy that logs.
+# What Mercurial 6.3 and Git 2.39 send; recorded by a logging proxy.
 _HG = {
     "Accept": "application/mercurial-0.1",
     "Accept-Encoding": "identity",
@@ -30,13 +32,12 @@ _GIT_CAPABILITIES = (
 
 @dataclass
 class Tap:
-    """Sits where the application makes the bytes of a clone, and counts them, about `LIMIT` in each
-    answer.
+    """Sits where the application makes the bytes of a clone, and counts them.
 
-    A longer answer is cut, a shorter one filled up with random bytes, so that what holds answers
-    back has something to hold. `read` is how much of the request's body had been read before the
-    application got it, `held` how many bytes had been made when the first came out of all filters,
-    `whole` whether that was all.
+    A response longer than `LIMIT` is cut and a shorter one padded with random bytes, so that a
+    filter that buffers has something to buffer. `read` is how much of the request's body had been
+    read before the application was called, `held` how many bytes had been made when the first came
+    out of all filters, `whole` whether that was all.
     """
 
     size: int = 0
@@ -46,27 +47,30 @@ class Tap:
     held: int = 0
     whole: bool = False
 
-    def around(self, app: Callable[..., Any]) -> Callable[..., Any]:
+    def around(self, app: WSGIApplication) -> WSGIApplication:
         """Return the WSGI application `app` with the tap on it."""
 
-        def tapped(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-            def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-                named = {name.lower(): value for name, value in headers}
-                self.encoding = named.get("content-encoding", "")
-                # The length is another one now.
-                kept = [
-                    (name, value) for name, value in headers if name.lower() != "content-length"
-                ]
+        def tapped(environ: Environ, start_response: StartResponse) -> Iterator[bytes]:
+            def start(
+                status: str,
+                headers: list[tuple[str, str]],
+                exc_info: Optional[OptExcInfo] = None,
+            ) -> Callable[[bytes], object]:
+                by_name = {name.lower(): value for name, value in headers}
+                self.encoding = by_name.get("content-encoding", "")
+                # The length is not what it was.
+                kept = [header for header in headers if header[0].lower() != "content-length"]
                 return start_response(status, kept, exc_info)
 
-            self.size, self.ended, self.read = 0, False, environ[SENT].tell()
+            self.size, self.ended = 0, False
+            self.read = getattr(environ[SENT], "tell")()  # noqa: B009
             return self._through(app(environ, start))
 
         return tapped
 
-    def _through(self, answer: Any) -> Iterator[bytes]:
+    def _through(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         try:
-            for chunk in answer:
+            for chunk in chunks:
                 for start in range(0, len(chunk), BLOCK):
                     self.size += len(chunk[start : start + BLOCK])
                     yield chunk[start : start + BLOCK]
@@ -80,92 +84,103 @@ class Tap:
                 yield block
             self.ended = True
         finally:
-            getattr(answer, "close", lambda: None)()
+            getattr(chunks, "close", lambda: None)()
 
     def arrived(self) -> None:
-        """Note what had been made when the first byte came out."""
+        """Record what had been made when the first byte came out."""
         self.held, self.whole = self.size, self.ended
 
 
-def ask(browser: Browser, path: str, kind: str) -> Mapping[str, Any]:
-    """Ask for what is new since the newest revision, nothing that is, as a pull does; a `walk` of
-    `probes.wsgi`.
+@dataclass(frozen=True)
+class Transfer:
+    """What became of one clone.
 
-    Real clones go the same way through application and filters; this one costs the same for every
-    repository. Returns the ``status``, the encoding that the application itself chose (``made``)
-    and the one that came out (``came``), and ``held``, ``whole`` and ``read`` as in `Tap`. Raises
+    `made` is the content encoding that the application chose, `came` the one that came out of all
+    filters; `held`, `whole`, `read` and `size` (bytes) are as in `Tap`.
+    """
+
+    status: int
+    made: str
+    came: str
+    held: int
+    whole: bool
+    read: int
+    size: int
+
+
+def ask(browser: Browser, path: str, kind: str) -> Transfer:
+    """Pull from the repository at `path`, by `kind` ``hg`` or ``git``. A `walk` of `app.visit`.
+
+    It is a pull of what is newer than the newest revision, which is nothing: it takes the same way
+    through application and filters as a clone, and costs the same for every repository. Raises
     NotMeasured for an application that is not Kallithea.
     """
     tap = Tap()
-    _open(tap)
-    reply = (_ask_hg if kind == "hg" else _ask_git)(browser, path, tap)
-    return {
-        "status": reply.status,
-        "made": tap.encoding,
-        "came": reply.headers.get("content-encoding", ""),
-        "held": tap.held,
-        "whole": tap.whole,
-        "read": tap.read,
-        "size": tap.size,
-    }
-
-
-def _ask_hg(browser: Browser, path: str, tap: Tap) -> Reply:
-    heads = browser.send(path + "?cmd=heads", _HG)
-    found = re.match(rb"[0-9a-f]{40}", heads.body)
-    if heads.status != 200 or not found:
-        return heads
-    newest = found.group().decode("ascii")
-    return browser.send(
-        path + "?cmd=getbundle",
-        {**_HG, "X-HgArg-1": f"common={newest}&heads={newest}"},
-        arrived=tap.arrived,
+    _install(tap)
+    reply = (_pull_hg if kind == "hg" else _pull_git)(browser, path, tap)
+    came = reply.headers.get("content-encoding", "")
+    return Transfer(
+        reply.status,
+        tap.encoding,
+        came,
+        held=tap.held,
+        whole=tap.whole,
+        read=tap.read,
+        size=tap.size,
     )
 
 
-def _ask_git(browser: Browser, path: str, tap: Tap) -> Reply:
+def _pull_hg(browser: Browser, path: str, tap: Tap) -> Reply:
+    heads = browser.send(path + "?cmd=heads", _HG)
+    match = re.match(rb"[0-9a-f]{40}", heads.body)
+    if heads.status != 200 or not match:
+        return heads
+    newest = match.group().decode("ascii")
+    headers = {**_HG, "X-HgArg-1": f"common={newest}&heads={newest}"}
+    return browser.send(path + "?cmd=getbundle", headers, arrived=tap.arrived)
+
+
+def _pull_git(browser: Browser, path: str, tap: Tap) -> Reply:
     refs = browser.send(
         path + "/info/refs?service=git-upload-pack", {**_GIT, "Accept-Encoding": "identity"}
     )
-    found = re.search(rb"[0-9a-f]{4}([0-9a-f]{40}) (HEAD|refs/)", refs.body)
-    if refs.status != 200 or not found:
+    match = re.search(rb"[0-9a-f]{4}([0-9a-f]{40}) (HEAD|refs/)", refs.body)
+    if refs.status != 200 or not match:
         return refs
-    newest = found.group(1).decode("ascii")
+    newest = match.group(1).decode("ascii")
     want = f"want {newest} {_GIT_CAPABILITIES}\n"
     body = f"{len(want) + 4:04x}{want}0000{50:04x}have {newest}\n0009done\n"
-    return browser.send(
-        path + "/git-upload-pack",
-        {
-            **_GIT,
-            "Accept": "application/x-git-upload-pack-result",
-            "Content-Type": "application/x-git-upload-pack-request",
-        },
-        body.encode("ascii"),
-        tap.arrived,
-    )
+    headers = {
+        **_GIT,
+        "Accept": "application/x-git-upload-pack-result",
+        "Content-Type": "application/x-git-upload-pack-request",
+    }
+    return browser.send(path + "/git-upload-pack", headers, body.encode("ascii"), tap.arrived)
 
 
-def _open(tap: Tap) -> None:
-    """Put the tap where Kallithea makes the bytes of clones; let this process clone whatever it
-    wants.
-    """
+def _install(tap: Tap) -> None:
+    """Put the tap where Kallithea makes the bytes of clones; let this process clone anything."""
     base, hook, db = map(
         sys.modules.get, ("kallithea.controllers.base", "mercurial.hook", "kallithea.model.db")
     )
     if not (base and hook and db):
-        raise NotMeasured("no clone can be asked of an application that is not Kallithea")
+        raise NotMeasured("the application is not Kallithea, so there is nothing to clone")
     # The admin's own hooks must not take this for a clone.
-    hook.hook = lambda *words, **named: False  # type: ignore[attr-defined]
+    vars(hook)["hook"] = lambda *args, **options: False
     controller, users = base.BaseVCSController, db.User
-    controller._authorize = lambda self, environ, action, *words: (users.get_default_user(), None)
-    for kind in controller.__subclasses__():
-        original = kind.__dict__["_make_app"]
-        original = getattr(original, "inner", original)
+    controller._authorize = lambda self, environ, action, *args: (users.get_default_user(), None)
+    for vcs_controller in controller.__subclasses__():
+        original = vars(vcs_controller)["_make_app"]
+        # A tap of an earlier request is replaced, not wrapped.
+        original = getattr(original, "untapped", original)
+        vcs_controller._make_app = _tapped(original, tap)
 
-        def make(
-            self: Any, request: Any, original: Callable[..., Any] = original
-        ) -> Callable[..., Any]:
-            return tap.around(original(self, request))
 
-        make.inner = original  # type: ignore[attr-defined]
-        kind._make_app = make
+def _tapped(
+    make_app: Callable[[object, object], WSGIApplication], tap: Tap
+) -> Callable[[object, object], WSGIApplication]:
+    def make(controller: object, request: object) -> WSGIApplication:
+        return tap.around(make_app(controller, request))
+
+    vars(make)["untapped"] = make_app
+    return make

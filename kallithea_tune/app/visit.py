@@ -11,10 +11,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cast
 
+from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.db.engine import forbid_writing
+from kallithea_tune.db.engine import forbid_writing, read_only_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
 from kallithea_tune.system.confine import confine
@@ -150,11 +152,10 @@ def visit(
     the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or NotMeasured when
     the child dies or does not answer.
     """
-    if instance.sqlite_path and not os.path.exists(instance.sqlite_path):
+    sqlite_path = sqlite_file(instance.database_url)
+    if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
-        raise DoesNotLoad(
-            "OperationalError", f"the SQLite file {instance.sqlite_path} does not exist"
-        )
+        raise DoesNotLoad("OperationalError", f"the SQLite file {sqlite_path} does not exist")
     cache_dir = instance.directory("cache_dir") or os.path.dirname(instance.path)
     with scratch(_existing(cache_dir)) as directory:
         order = Order(
@@ -200,7 +201,7 @@ def repositories(instance: Instance) -> dict[str, str]:
         "ORDER BY private, updated_on DESC"
     )
     found: dict[str, str] = {}
-    with instance.engine().connect() as connection:
+    with read_only_engine(instance.database_url).connect() as connection:
         for kind, name in connection.execute(statement):
             found.setdefault(kind, name)
     return found
@@ -291,7 +292,7 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
 
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
-    outer, inner = instance.contexts()
+    outer, inner = contexts(instance)
     if inner.protocol != "paste.app_factory":
         raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)

@@ -1,4 +1,4 @@
-"""What all commands share: errors become a sentence and a status, whatever gearbox runs them."""
+"""What our commands have in common: their result and their errors, whichever gearbox runs them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ import signal
 import sys
 import threading
 import traceback
-from typing import Any, Iterator, NoReturn, Sequence
+from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    from kallithea_tune.config.instance import Instance
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+FORMATS = ("table", "json", "yaml", "csv", "value")
 
 
 def positive_seconds(text: str) -> float:
@@ -24,12 +30,24 @@ def positive_seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
 
 
-class TuneCommand:
-    """Mixed into a gearbox `Command`; a subclass has `act(args)`, returning the exit status."""
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--format`` and ``--column``, which `TuneCommand.emit` reads."""
+    parser.add_argument("-f", "--format", choices=FORMATS, help="for machines, instead of text")
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="print this column only (repeatable, with -f)",
+    )
 
-    app_args: Any
-    cmd_name: Any
-    instance: Any = None
+
+class TuneCommand:
+    """Mixed into a gearbox `Command`; a subclass has `act(args)`, which returns the exit status."""
+
+    app_args: Optional[argparse.Namespace]
+    cmd_name: str
+    instance: Instance  # once it is loaded
 
     @property
     def quiet(self) -> bool:
@@ -37,24 +55,22 @@ class TuneCommand:
         return getattr(self.app_args, "verbose_level", 1) == 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return gearbox's parser; what it complains about goes through the redactor."""
+        """Return gearbox's parser; its error messages go through the redactor."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]
 
         def error(message: str) -> NoReturn:
             parser.print_usage(sys.stderr)
             parser.exit(2, f"{parser.prog}: error: {self._redacted(message)}\n")
 
-        parser.error = error  # type: ignore[method-assign]
+        setattr(parser, "error", error)  # noqa: B010
         return parser
 
-    def act(self, args: Any) -> int:
-        """Carry the command out and return its exit status."""
+    def act(self, args: argparse.Namespace) -> int:
+        """Run the command and return its exit status."""
         raise NotImplementedError
 
-    def run(self, args: Any) -> int:
-        """Call `act`; leave by SystemExit, since gearbox 0.3.2 throws every returned status
-        away.
-        """
+    def run(self, args: argparse.Namespace) -> int:
+        """Call `act`; exit by SystemExit, since gearbox 0.3.2 ignores every returned status."""
         prepare_streams()
         for handler in logging.getLogger().handlers:
             handler.addFilter(self._redact_record)
@@ -66,7 +82,7 @@ class TuneCommand:
 
     take_action = run
 
-    def _guarded(self, args: Any) -> int:
+    def _guarded(self, args: argparse.Namespace) -> int:
         from kallithea_tune import errors
 
         try:
@@ -75,27 +91,25 @@ class TuneCommand:
                 sys.stdout.flush()
             return status
         except KeyboardInterrupt as error:
-            self._complain(" ".join(["interrupted", *map(str, error.args)]))
+            self._log_error(" ".join(["interrupted", *map(str, error.args)]))
             return errors.EXIT_INTERRUPTED
         except BrokenPipeError:
-            _print_nowhere()
+            _discard_output()
             return errors.EXIT_OK
         except errors.TuneError as error:
-            self._complain(str(error))
+            self._log_error(str(error))
             return error.exit_status
         except Exception as error:
             if errors.interrupted(error):
-                self._complain("interrupted")
+                self._log_error("interrupted")
                 return errors.EXIT_INTERRUPTED
-            said = (str(error).strip().splitlines() or [""])[0]
-            self._complain(f"unexpected {type(error).__name__}: {said} (--debug shows where)")
+            message = (str(error).strip().splitlines() or [""])[0]
+            self._log_error(f"unexpected {type(error).__name__}: {message} (--debug shows where)")
             return errors.EXIT_FAILED
 
-    def _complain(self, sentence: str) -> None:
-        """Say `sentence` on stderr and in gearbox's log file; with the traceback under
-        ``--debug``.
-        """
-        text = f"gearbox {self.cmd_name}: {sentence}"
+    def _log_error(self, message: str) -> None:
+        """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
+        text = f"gearbox {self.cmd_name}: {message}"
         if getattr(self.app_args, "debug", False):
             text = traceback.format_exc() + text
         text = self._redacted(text)
@@ -107,45 +121,46 @@ class TuneCommand:
                 )
 
     def _redact_record(self, record: logging.LogRecord) -> bool:
-        """Redact what any library logs, traceback included; as a filter of gearbox's handlers."""
-        said = [
-            record.getMessage(),
-            *(traceback.format_exception(*record.exc_info) if record.exc_info else ()),
-        ]
-        record.msg, record.args, record.exc_info = self._redacted("\n".join(said)), (), None
+        """Redact what any library logs, traceback included; a filter for gearbox's handlers."""
+        lines = [record.getMessage()]
+        if record.exc_info:
+            lines += traceback.format_exception(*record.exc_info)
+        record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
         return True
 
     def _redacted(self, text: str) -> str:
         from kallithea_tune.config.redact import Redactor
 
-        redactor = self.instance.redactor if self.instance else Redactor()
-        result: str = redactor.text(text)
-        return result
+        instance: Optional[Instance] = getattr(self, "instance", None)
+        redactor = instance.redactor if instance else Redactor()
+        return redactor.text(text)
 
-    def check_columns(self, args: Any, columns: Sequence[str]) -> None:
-        """Raise ConfigError for a ``--column`` that is none of `columns`."""
+    def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
+        """Raise ConfigError for a ``--column`` that is not among `columns`."""
         from kallithea_tune import errors
 
         for name in args.column:
             if name not in columns:
-                raise errors.ConfigError(
-                    "there is no column '{}'; the columns are {}".format(name, ", ".join(columns))
-                )
+                existing = ", ".join(columns)
+                raise errors.ConfigError(f"there is no column '{name}'; the columns are {existing}")
 
-    def emit(self, args: Any, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Print rows in the asked format, or as a table; an unknown column is the user's error."""
-        from kallithea_tune import text
+    def emit(
+        self,
+        args: argparse.Namespace,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[object]],
+    ) -> None:
+        """Print rows in the format requested, or as a table. Raises ConfigError as above."""
+        from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
-        text.emit_list(args.format, columns, rows, args.column, sys.stdout)
+        emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 
 def prepare_streams() -> None:
-    """Make sure that printing cannot fail for want of a stream or of a character in its
-    encoding.
-    """
+    """Keep printing from failing for lack of a stream, or of a character in its encoding."""
     for name in ("stdout", "stderr"):
-        stream: Any = getattr(sys, name)
+        stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
@@ -154,14 +169,12 @@ def prepare_streams() -> None:
 
 @contextlib.contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """End what runs inside by KeyboardInterrupt on SIGTERM and SIGHUP too, so that it can clean up
-    after itself.
-    """
+    """Raise KeyboardInterrupt inside on SIGTERM and SIGHUP, too, so that it can clean up."""
 
-    def interrupt(number: int, frame: Any) -> NoReturn:
+    def interrupt(number: int, frame: Optional[FrameType]) -> NoReturn:
         raise KeyboardInterrupt
 
-    before: dict[signal.Signals, Any] = {}
+    before = {}
     if threading.current_thread() is threading.main_thread():
         # nohup ignores SIGHUP, a shell's "&" SIGINT: that stays.
         before = {
@@ -178,8 +191,7 @@ def interrupted_by_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reader_may_leave() -> Iterator[None]:
-    """Print inside: when the reader of the pipe has gone (``| head``), the rest is dropped and the
-    command goes on.
+    """Print inside: when the pipe's reader has gone (``| head``), discard the rest and continue.
 
     Raises TuneError when the output cannot be written for another reason.
     """
@@ -189,12 +201,12 @@ def reader_may_leave() -> Iterator[None]:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _print_nowhere()
+        _discard_output()
     except OSError as error:
-        _print_nowhere()
+        _discard_output()
         raise TuneError(f"the output cannot be written: {error.strerror}") from None
 
 
-def _print_nowhere() -> None:
+def _discard_output() -> None:
     # The interpreter flushes stdout once more when it ends, which must not fail again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

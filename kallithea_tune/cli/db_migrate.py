@@ -89,7 +89,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
     def act(self, args: Any) -> int:
         """Carry the command out and return its exit status."""
         from kallithea_tune.config import instance
-        from kallithea_tune.db.engine import given_url
+        from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
         from kallithea_tune.errors import EXIT_OK, ConfigError
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, ContextManager
 
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import TuneCommand, positive_seconds, reader_may_leave
 
 if TYPE_CHECKING:
-    from kallithea_tune import text
+    from kallithea_tune.cli.progress import Progress
     from kallithea_tune.perf_check import runner
     from kallithea_tune.perf_check.model import Check
 
@@ -109,11 +108,11 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
-        from kallithea_tune.perf_check import report, runner
+        from kallithea_tune.perf_check import report, runner, saved_run
 
         if args.save:
-            report.refuse_unwritable(args.save)
-        before = report.read_saved(args.compare) if args.compare else None
+            saved_run.require_writable(args.save)
+        before = saved_run.read(args.compare) if args.compare else None
         with self._progress() as progress:
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
         with reader_may_leave():
@@ -124,22 +123,23 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if before:
                 # Beside a document for machines there is no room for it.
                 stream = sys.stderr if args.format else sys.stdout
-                report.write_changes(args.compare, report.compare(before, result), stream)
+                changes = saved_run.compare(before, result)
+                saved_run.write_changes(args.compare, changes, stream)
         if args.save:
-            report.save(result, args.save)
+            saved_run.save(result, args.save)
         return self._status(result, args.fail_on)
 
     def _compare_db(self, given: str) -> str:
         """Return the URL that was given; one that no load can be put on is told now, not after half
         a minute.
         """
-        from kallithea_tune.db import engine
+        from kallithea_tune.db.engine import create_engine
+        from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
-        url = engine.given_url(given, "--compare-db")
-        if engine.create_engine(
-            url, "--compare-db"
-        ).dialect.name == "sqlite" and not engine.sqlite_file(url):
+        url = given_url(given, "--compare-db")
+        dialect = create_engine(url, "--compare-db").dialect.name
+        if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(
                 "--compare-db: a SQLite database in memory is nobody else's to share; name a file"
             )
@@ -170,18 +170,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
 
-    @contextlib.contextmanager
-    def _progress(self) -> Iterator[text.Progress]:
-        """Show the progress line while measuring; afterwards it is gone, whatever happened."""
-        from kallithea_tune import text
+    def _progress(self) -> ContextManager[Progress]:
+        from kallithea_tune.cli.progress import progress_line
 
-        progress = text.Progress(enabled=not self.quiet)
-        try:
-            yield progress
-        finally:
-            progress("", 0, 0)
+        return progress_line(enabled=not self.quiet)
 
-    def _status(self, result: runner.Report, fail_on: str) -> int:
+    def _status(self, result: runner.Run, fail_on: str) -> int:
         from kallithea_tune import errors
         from kallithea_tune.perf_check.model import Severity
 

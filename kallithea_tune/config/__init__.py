@@ -1,1 +1,1 @@
-"""The ini file: as PasteDeploy reads it, as we edit it, and what in it is a secret."""
+"""The ini file: read as PasteDeploy reads it, edited, and its secrets."""

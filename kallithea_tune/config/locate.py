@@ -1,55 +1,61 @@
-"""One setting of an application: where it really stands, and changed there so that it is seen to
-work or taken back.
-"""
+"""Where an application finds one of its settings, and changes that are undone if they fail."""
 
 from __future__ import annotations
 
 import os
-from typing import Callable, Optional, Sequence
+from typing import Callable, NamedTuple, Optional, Sequence
 
 from kallithea_tune.config import inifile, pastedeploy
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import ConfigError
 
 
-def place(instance: Instance, option: str) -> Optional[tuple[str, str]]:
-    """Return the file and the section in which the application finds `option`; None where nothing
-    sets it.
+class Place(NamedTuple):
+    """A file and a section in it."""
 
-    As PasteDeploy has it: ``[DEFAULT]`` before the section, and that before what its ``use`` names,
-    in another file, too. Raises ConfigError where it is not plain.
+    path: str
+    section: str
+
+
+def find(instance: Instance, option: str) -> Optional[Place]:
+    """Return the place from which the application reads `option`; None where nothing sets it.
+
+    PasteDeploy's order: ``[DEFAULT]`` wins over the section, and that over what its ``use`` refers
+    to, which may be in another file. Raises ConfigError where it is set in a way that cannot be
+    edited.
     """
     if option in pastedeploy.raw(instance.path).defaults():
-        return instance.path, "DEFAULT"
-    options = dict(instance.sections.get(instance.section, {}))
+        return Place(instance.path, "DEFAULT")
+    options = instance.sections.get(instance.section, {})
     for form in ("set ", "get "):
         if form + option in options:
             raise ConfigError(
-                f"{instance.path} sets {option} by '{form + option}' in [{instance.section}]; change that line by hand"
+                f"{instance.path} sets {option} by '{form + option}' in [{instance.section}]; "
+                "change that line by hand"
             )
     if option in options:
-        return instance.path, instance.section
-    scheme, _, rest = str(options.get("use", "")).partition(":")
+        return Place(instance.path, instance.section)
+    scheme, _, rest = options.get("use", "").partition(":")
     if scheme == "config":
-        return place(load(os.path.join(os.path.dirname(instance.path), rest)), option)
-    return place(load(f"{instance.path}#{scheme}"), option) if scheme and not rest else None
+        return find(load(os.path.join(os.path.dirname(instance.path), rest)), option)
+    return find(load(f"{instance.path}#{scheme}"), option) if scheme and not rest else None
 
 
-def carry_out(edits: Sequence[inifile.Edit], works: Callable[[], bool]) -> list[str]:
-    """Write the edits in turn and return the paths of their backups; what changes nothing is passed
-    over.
+def apply(edits: Sequence[inifile.Edit], works: Callable[[], bool]) -> list[str]:
+    """Write the edits that change anything, in turn; return the paths of their backups.
 
-    Where `works` then says that they do not, or anything fails, every file is again what it was,
-    and the list is empty.
+    Where `works` then returns False, or anything fails, every file is restored and the list is
+    empty.
     """
-    done: list[tuple[str, str]] = []
-    kept = False
+    written: list[tuple[str, str]] = []
+    keep = False
     try:
         for edit in edits:
-            if not edit.nothing:
-                done.append((inifile.carry_out(edit), edit.path))
-        kept = works()
+            if not edit.is_empty:
+                written.append((inifile.write(edit), edit.path))
+        keep = works()
     finally:
-        for backup, path in [] if kept else reversed(done):
-            os.replace(backup, path)
-    return [backup for backup, _ in done] if kept else []
+        if not keep:
+            for backup, path in reversed(written):
+                os.replace(backup, path)
+    return [backup for backup, _ in written] if keep else []

@@ -1,23 +1,42 @@
-"""What PasteDeploy reads out of an ini file: contexts, filters and sections, with no factory
-imported.
-"""
+"""Contexts, filters and sections as PasteDeploy reads them, with no factory imported."""
 
 from __future__ import annotations
 
 import configparser
 import contextlib
 import os
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol
 from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 # What --try proposes: for sections of the ini file, options with the value to be tried.
 Changes = Mapping[str, Mapping[str, str]]
 
 
-def reader(path: str) -> Any:
-    """Return PasteDeploy's loader for `path`, noting what factory is named instead of importing it.
+# paste.deploy has no types, and `changed` reaches into its parser.
+Loader = Any
 
-    The settings must be readable although the application is broken.
+
+class Context(Protocol):
+    """What PasteDeploy knows of one section: its factory, and the options for calling it."""
+
+    object: Callable[..., object]
+    protocol: str
+    local_conf: dict[str, str]
+
+    def config(self) -> Mapping[str, str]:
+        """Return the options, defaults included."""
+
+    def create(self) -> WSGIApplication:
+        """Call the factory."""
+
+
+def reader(path: str) -> Loader:
+    """Return PasteDeploy's loader for `path`, which records factories instead of importing them.
+
+    The settings must be readable even when the application is broken.
     """
     from paste.deploy import loadwsgi
 
@@ -33,34 +52,30 @@ def reader(path: str) -> Any:
                 return other.get_context(object_type, inner or "main", global_conf)
             if scheme.lower() not in ("egg", "call"):
                 raise LookupError(f"URI scheme not known: {scheme}:")
-            use = "{}:{}{}".format(scheme, rest, "#" + inner if inner not in ("", "main") else "")
+            use = f"{scheme}:{rest}" + (f"#{inner}" if inner not in ("", "main") else "")
             return loadwsgi.LoaderContext(None, object_type, use, dict(global_conf or {}), {}, self)
 
         def _context_from_explicit(
             self, object_type: Any, local_conf: Any, global_conf: Any, _additions: Any, section: str
         ) -> Any:
-            for option in [
-                option
-                for group in object_type.egg_protocols
-                for option in group
-                if option in local_conf
-            ]:
-                use = "call:" + local_conf.pop(option)
-                return loadwsgi.LoaderContext(None, object_type, use, global_conf, local_conf, self)
+            for protocol in (name for names in object_type.egg_protocols for name in names):
+                if protocol in local_conf:
+                    use = "call:" + local_conf.pop(protocol)
+                    return loadwsgi.LoaderContext(
+                        None, object_type, use, global_conf, local_conf, self
+                    )
             raise LookupError(f"No loader given in section '{section}'")
 
     return Reader(path)
 
 
-def changed(loader: Any, changes: Changes) -> Any:
-    """Make `changes` in the parsed file of `loader`, so that they take effect as if they were
-    written there.
-    """
+def changed(loader: Loader, changes: Changes) -> Loader:
+    """Apply `changes` to the parsed file of `loader`, as if they had been written there."""
     parser = loader.parser
     for section, options in changes.items():
         for key, value in options.items():
             if key in parser._defaults:
-                # PasteDeploy skips an option of a section that [DEFAULT] has, too.
+                # PasteDeploy ignores an option of a section when [DEFAULT] has it, too.
                 parser._defaults[key] = value
             elif section in parser.sections():
                 for prefix in ("get ", "set "):
@@ -69,9 +84,10 @@ def changed(loader: Any, changes: Changes) -> Any:
     return loader
 
 
-def application_section(loader: Any, name: str) -> str:
-    """Return the section with the settings of application `name`, through pipelines; empty when in
-    another file.
+def application_section(loader: Loader, name: str) -> str:
+    """Return the section with the settings of application `name`, behind any pipelines.
+
+    Empty when they are in another file.
     """
     from paste.deploy import loadwsgi
 
@@ -87,26 +103,27 @@ def application_section(loader: Any, name: str) -> str:
     return ""
 
 
-def application(context: Any) -> tuple[Any, tuple[Mapping[str, str], ...]]:
-    """Follow the filters and pipelines around an application; return its own context and the
-    options of each.
-    """
-    filters = []
+def application(context: Context) -> tuple[Context, tuple[Mapping[str, str], ...]]:
+    """Return the application's own context behind its filters, and the options of each filter."""
+    filters: list[Mapping[str, str]] = []
     while True:
-        around = [
+        around: list[Optional[Context]] = [
             getattr(context, "filter_context", None),
             *getattr(context, "filter_contexts", ()),
         ]
         filters += [_options(item) for item in around if item is not None]
-        inner = getattr(context, "next_context", None) or getattr(context, "app_context", None)
+        inner: Optional[Context] = getattr(context, "next_context", None) or getattr(
+            context, "app_context", None
+        )
         if inner is None:
             return context, tuple(filters)
         context = inner
 
 
-def server_settings(loader: Any, name: str) -> dict[str, str]:
-    """Return the options of the server section of application `name`, or of the main one; none
-    where there is none.
+def server_settings(loader: Loader, name: str) -> dict[str, str]:
+    """Return the options of the server section of application `name`, else of the main one.
+
+    Empty where there is neither.
     """
     from paste.deploy import loadwsgi
 
@@ -116,24 +133,22 @@ def server_settings(loader: Any, name: str) -> dict[str, str]:
     return {}
 
 
-def _options(context: Any) -> dict[str, str]:
-    """Return the options of a section, ``use`` being the factory it ends up with."""
-    found = {str(key): str(value) for key, value in context.local_conf.items()}
-    return {**found, "use": str(context.protocol)}
+def _options(context: Context) -> dict[str, str]:
+    """Return the options of a section; ``use`` is the factory that it leads to."""
+    options = {str(key): str(value) for key, value in context.local_conf.items()}
+    return {**options, "use": str(context.protocol)}
 
 
 def raw(path: str) -> configparser.RawConfigParser:
-    """Parse the file as it is written, so that a `%` in logging formats means nothing."""
+    """Parse the file without interpolation: a `%` in logging formats means nothing."""
     parser = configparser.RawConfigParser(strict=False)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    setattr(parser, "optionxform", str)  # noqa: B010
     parser.read(path, encoding="utf-8")
     return parser
 
 
 def sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
-    """Return every section as it is written, with `changes`."""
+    """Return every section as it is written, without [DEFAULT]'s options, and with `changes`."""
     parser = raw(path)
-    return {
-        name: {**parser._sections[name], **changes.get(name, {})}  # type: ignore[attr-defined]
-        for name in parser.sections()
-    }
+    written: Mapping[str, Mapping[str, str]] = vars(parser)["_sections"]
+    return {name: {**written[name], **changes.get(name, {})} for name in parser.sections()}

@@ -8,56 +8,58 @@ from typing import Any, Iterable, Iterator, Mapping
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 MASK = "***"
-# Shorter values ("no", "25") would blank out innocent text, so they are masked only where they
-# stand in quotes.
+# Values up to this length ("no", "25") would mask innocent text: they are masked in quotes only.
 SHORT = 3
 
-_SECRET_WORDS = r"passw(?:or)?d|passphrase|secret|encrypt|validate_key|api_?key|token|credential|app_instance_uuid"
+_SECRET_WORDS = (
+    r"passw(?:or)?d|passphrase|secret|encrypt|validate_key|api_?key|token|credential"
+    r"|app_instance_uuid"
+)
 SECRET_KEY = re.compile(rf"({_SECRET_WORDS}|_key$|\.key$|private)", re.IGNORECASE)
-# Names that look secret although their values say nothing: a cookie's name, what a database index
-# is on.
+# Names that look secret although their values are not: a cookie's name, the columns of an index.
 PUBLIC_KEY = re.compile(r"(^|\.)session\.key$|(foreign|primary|public|cache)_key$", re.IGNORECASE)
 
 _USER = r"[a-z][a-z0-9+.-]*://[^\s:/@'\"]*"
-# Greedy, for a password may hold @ and / where SQLAlchemy takes it so.
+# Greedy, since SQLAlchemy accepts passwords with @ and /.
 _URL_PASSWORD = re.compile(rf"(?P<head>{_USER}:)(?P<password>[^\s'\"]*)@", re.IGNORECASE)
 # A user name alone is a token in the URLs of web services; in ssh://git@host it is not.
 _URL_TOKEN = re.compile(r"(?P<head>https?://)(?P<token>[^\s:/@'\"?#]+)@", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    rf"(?P<head>\b[\w.]*(?:{_SECRET_WORDS})['\"]?\s*[=:]\s*)(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;&)}}\]'\"]+)",
+    rf"(?P<head>\b[\w.]*(?:{_SECRET_WORDS})['\"]?\s*[=:]\s*)"
+    r"(?P<value>'[^']*'|\"[^\"]*\"|[^\s,;&)}\]'\"]+)",
     re.IGNORECASE,
 )
 
 
 def is_secret_key(key: str) -> bool:
-    """Tell whether the value of the ini option `key` must never be shown."""
+    """Whether the value of the ini option `key` must never be shown."""
     return bool(SECRET_KEY.search(key)) and not PUBLIC_KEY.search(key)
 
 
-def secrets_of(*sections: Mapping[str, Any]) -> frozenset[str]:
-    """Collect the secret values in `sections`: those of secret keys, and every password in a URL.
+def secrets_of(*sections: Mapping[str, object]) -> frozenset[str]:
+    """Return the secret values in `sections`: those of secret keys, and every password in a URL.
 
-    A value that the other settings hold as well, as in ``kallithea:kallithea@localhost``, is left
-    out: hiding it everywhere would spoil paths and names, and seen in a path it tells nobody that
-    it is the password.
+    A value that is also in other settings, as in ``kallithea:kallithea@localhost``, is left out:
+    masking it everywhere would spoil paths and names, and in a path nobody can tell that it is the
+    password.
     """
-    found: set[str] = set()
+    secrets: set[str] = set()
     public = []
     for key, value in (item for section in sections for item in section.items()):
         if is_secret_key(key):
-            found.add(str(value))
+            secrets.add(str(value))
             public.append(key)
         else:
-            found.update(_inside(str(value)))
+            secrets.update(_inside(str(value)))
             public.append(f"{key} = {Redactor().text(str(value))}")
     everything_public = "\n".join(public)
-    return frozenset(value for value in found if value and value not in everything_public)
+    return frozenset(value for value in secrets if value and value not in everything_public)
 
 
 def _inside(value: str) -> Iterator[str]:
     for part in re.split(r"[;\s]", value):
         for match in _URL_PASSWORD.finditer(part):
-            # Which @ ends the password depends on who reads the URL: each is taken.
+            # Which @ ends the password depends on the reader of the URL: each is assumed.
             pieces = match["password"].split("@")
             yield from ("@".join(pieces[:count]) for count in range(1, len(pieces) + 1))
         yield from (match["token"] for match in _URL_TOKEN.finditer(part))
@@ -65,7 +67,7 @@ def _inside(value: str) -> Iterator[str]:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Return `secret` as URLs, JSON and Python's repr write it and as they mean it."""
+    """Return `secret` as URLs, JSON and Python's repr encode it, and decoded from each."""
     decoded = {secret, unquote(secret), unquote_plus(secret)}
     encoded = {
         write(value)
@@ -77,12 +79,12 @@ def _spellings(secret: str) -> set[str]:
 
 
 class Redactor:
-    """Takes known secret values, and whatever looks like one, out of text."""
+    """Masks known secret values, and whatever looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.secrets = frozenset(secrets)
         spelled = {spelling for secret in self.secrets for spelling in _spellings(secret)}
-        # Longest first, so that a secret holding another one goes as a whole.
+        # Longest first, so that a secret that contains another is masked completely.
         self._long = sorted(
             (value for value in spelled if len(value) > SHORT), key=len, reverse=True
         )
@@ -99,8 +101,8 @@ class Redactor:
         text = _URL_TOKEN.sub(lambda m: m["head"] + MASK + "@", text)
         return _ASSIGNED.sub(lambda m: m["head"] + MASK, text)
 
-    def value(self, value: Any) -> Any:
-        """Return `value`, any nesting of lists and dicts, with every string redacted."""
+    def value(self, value: object) -> Any:
+        """Return `value`, any nesting of lists and mappings, with every string redacted."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):

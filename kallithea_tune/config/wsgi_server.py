@@ -1,6 +1,4 @@
-"""The server that an ini file sets up: how many requests it answers at once, and how large they may
-be.
-"""
+"""The server in an ini file: how many requests it serves at once, and how large they may be."""
 
 from __future__ import annotations
 
@@ -13,27 +11,22 @@ from kallithea_tune.config.instance import Instance, as_bool
 
 UNLIMITED = sys.maxsize
 HG_HEADER = 1024
-"""The longest argument header, in bytes, that Mercurial's servers ask for (its capability
-``httpheader=1024``).
-"""
+"""Bytes: the longest argument header that Mercurial's servers request (``httpheader=1024``)."""
 HTTP_CLIENT_HEADERS, OTHER_HEADERS = 100, 10
-"""Python's http.client accepts 100 headers; a request of Mercurial's through a proxy has about ten
-others: measured.
-"""
+"""Python's http.client accepts 100 headers; Mercurial's through a proxy has about 10 others."""
 
 Options = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Server:
-    """What one start of the server makes, `UNLIMITED` being no limit and None what the ini file
-    does not say.
+    """What one start of the server creates: `UNLIMITED` is no limit, None is not in the ini file.
 
-    `header_bytes` is how much of Mercurial's arguments fit in the headers of a request,
-    `body_bytes` the largest push. `request_seconds` is after how long a worker that still answers
-    one request is killed. `header_option`, `body_option` and `time_option` are the names of the
-    settings for it, `section` the section they stand in. `chunks` says whether a body arrives that
-    is sent in chunks, without its length.
+    `header_bytes` is how much of Mercurial's arguments fits in the headers of a request,
+    `body_bytes` the largest push. `request_seconds` is the time after which a worker that is still
+    serving one request is killed. `header_option`, `body_option` and `time_option` are the names of
+    these settings, `section` is theirs. `chunks` is whether a body is accepted that is sent in
+    chunks, without its length.
     """
 
     kind: str
@@ -51,9 +44,7 @@ class Server:
 
 
 def server_of(instance: Instance) -> Server:
-    """Return the server of `instance`: that of the section ``[uwsgi]`` where there is one, as
-    Kallithea's template.
-    """
+    """Return the server of `instance`: a section ``[uwsgi]``, as in Kallithea's template, wins."""
     if "uwsgi" in instance.sections:
         return _uwsgi(instance.sections["uwsgi"], "[uwsgi]")
     use = instance.server.get("use", "")
@@ -70,9 +61,7 @@ def server_of(instance: Instance) -> Server:
 
 
 def _number(options: Options, key: str, default: Optional[int] = None) -> Optional[int]:
-    """Read a whole number; uWSGI's template has comments behind them. None for what is not one
-    (``%k``).
-    """
+    """Read a whole number, with or without a comment (uWSGI's); None for others (``%k``)."""
     if key not in options:
         return default
     match = re.match(r"\s*(\d+)\s*(;.*)?$", options[key])
@@ -100,9 +89,7 @@ def _waitress(options: Options, use: str) -> Server:
 
 
 def _counts_headers_twice() -> bool:
-    """Whether waitress, before 2.1, adds what it has of the headers to what it counted already:
-    seen in its parser.
-    """
+    """Whether waitress, before 2.1, counts part of the headers twice (seen in its parser)."""
     from importlib import metadata
 
     try:
@@ -113,7 +100,7 @@ def _counts_headers_twice() -> bool:
 
 
 def _gunicorn(options: Options, use: str) -> Server:
-    # A file of gunicorn's own may set what the section leaves out.
+    # A file of gunicorn's own may set what is missing in the section.
     def otherwise(value: int) -> Optional[int]:
         return None if options.get("config") else value
 
@@ -123,7 +110,7 @@ def _gunicorn(options: Options, use: str) -> Server:
     count = _number(options, "limit_request_fields", otherwise(100))
     size = _number(options, "limit_request_field_size", otherwise(8190))
     fits = size is None or size == 0 or size >= HG_HEADER
-    # Only workers of the class sync cannot say that they live while they answer.
+    # Only workers of the class sync cannot report that they are alive during a request.
     seconds = (
         _number(options, "timeout", otherwise(30))
         if options.get("worker_class", "sync") == "sync"
@@ -161,8 +148,7 @@ def _uwsgi(options: Options, use: str) -> Server:
     )
 
 
-# What has uWSGI speak HTTP itself: it gives the application no body of unknown length (2.0.21, with
-# each of them).
+# With these, uWSGI speaks HTTP itself and drops request bodies of unknown length (2.0.21, each).
 _UWSGI_HTTP = ("http", "http-socket", "http11-socket", "https", "https-socket")
 
 
@@ -175,7 +161,7 @@ def _paste(options: Options, use: str) -> Server:
 
 
 def _wsgiref(options: Options, use: str) -> Server:
-    # Kallithea's template sets threadpool_workers here, which this server does not know.
+    # Kallithea's template sets threadpool_workers here, which this server ignores.
     threaded = as_bool(options.get("wsgiref.threaded", "false"))
     return Server(
         "wsgiref",

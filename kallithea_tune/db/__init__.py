@@ -1,1 +1,1 @@
-"""Database URLs, SQLAlchemy engines, and reading SQLite beside its users."""
+"""Databases: URLs, SQLAlchemy engines, and reading SQLite while others write."""

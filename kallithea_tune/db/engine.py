@@ -1,13 +1,15 @@
-"""SQLAlchemy engines for measuring: none creates a SQLite file or waits for long, and the live
-database's only read.
+"""SQLAlchemy engines for measuring: none creates a SQLite file or waits long for a lock.
+
+Those for the live database only read.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Optional
-from urllib.parse import quote, unquote
+from typing import TYPE_CHECKING, Any, Mapping, Union
+from urllib.parse import quote
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,13 +17,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Engine
 
-# By driver, for each calls it by another name.
-CONNECT_ARGS: Mapping[str, Mapping[str, Any]] = {
-    "psycopg2": {"connect_timeout": 5},
+CONNECT_SECONDS, READ_SECONDS = 5, 10
+# Under every name that SQLAlchemy has for a driver.
+CONNECT_ARGS: Mapping[str, Mapping[str, int]] = {
+    "psycopg2": {"connect_timeout": CONNECT_SECONDS},
     # PyMySQL's connect_timeout does not cover the server's greeting; read_timeout does, and a
     # hanging query.
-    "pymysql": {"connect_timeout": 5, "read_timeout": 10},
-    "mysqldb": {"connect_timeout": 5, "read_timeout": 10},
+    "pymysql": {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS},
+    "mysqldb": {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS},
 }
 READ_ONLY: Mapping[str, tuple[str, ...]] = {
     "sqlite": ("PRAGMA query_only = ON", "PRAGMA busy_timeout = 2000"),
@@ -34,33 +37,12 @@ READ_ONLY: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def sqlite_file(url: str) -> Optional[str]:
-    """Return the path of the SQLite file that `url` names, or None for another engine or a database
-    in memory.
-    """
-    if not url.startswith("sqlite"):
-        return None
-    from sqlalchemy.engine.url import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        database: Optional[str] = make_url(url).database
-    except ArgumentError:
-        return None
-    if not database or database == ":memory:":
-        return None
-    if database.startswith("file:"):
-        database = unquote(database[len("file:") :].split("?")[0])
-    return os.path.abspath(database)
-
-
 def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite3.Connection:
-    """Open an existing file only, since SQLite would make a missing one, and wait `timeout` seconds
-    for its locks.
+    """Open an existing SQLite file, never creating one; wait `timeout` seconds for its locks.
 
-    Unless `writable`, nothing is written at all: the first statement fails, after a second, with
-    "attempt to write a readonly database" where a process died in the middle of a transaction, and
-    to roll that back is left to Kallithea's next connection.
+    Unless `writable`, nothing is written at all: where a process died in the middle of a
+    transaction, the first statement fails, after a second, with "attempt to write a readonly
+    database", and the rollback is left to Kallithea's next connection.
     """
     import sqlite3
 
@@ -80,11 +62,10 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
 
 
 def _leaves_files(path: str) -> bool:
-    """Whether closing a read-only connection would leave new files: in WAL mode, when nobody has
-    the database open.
+    """Whether closing a read-only connection would leave new files behind.
 
-    A connection that may write removes them; it finds nothing to write into the database, since
-    there is no -wal yet.
+    It does in WAL mode when nobody else has the database open. A connection that may write removes
+    them, and has nothing to write into the database, since there is no -wal yet.
     """
     try:
         with open(path, "rb") as file:
@@ -95,90 +76,61 @@ def _leaves_files(path: str) -> bool:
     return header[19:20] == b"\2" and not os.path.exists(path + "-wal")
 
 
-def given_url(given: str, option: str) -> str:
-    """Return the URL that `option` names: itself, ``env:NAME`` (environment) or ``file:PATH``
-    (first line).
+def create_engine(url: str, option: str = "sqlalchemy.url", writable: bool = True) -> Engine:
+    """Make an engine without a pool for the `url` in `option`; it gives up connecting after 5 s.
 
-    Only the latter two keep its password from the list of processes. Raises ConfigError where there
-    is none.
-    """
-    kind, _, place = given.partition(":")
-    if kind == "env":
-        url = os.environ.get(place, "").strip()
-        if not url:
-            raise ConfigError(
-                "{}: the environment variable {} is not set".format(option, place or "NAME")
-            )
-    elif kind == "file":
-        try:
-            with open(os.path.expanduser(place), encoding="utf-8") as file:
-                url = file.readline().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise ConfigError(f"{option}: {place} cannot be read: {reason}") from None
-        if not url:
-            raise ConfigError(f"{option}: the first line of {place} is empty")
-    else:
-        url = given
-    return url
-
-
-def create_engine(url: str, name: str = "sqlalchemy.url", writable: bool = True) -> Engine:
-    """Make an engine for `url`, given as `name`, that keeps no connections and gives up connecting
-    after five seconds.
-
-    `writable` says how a SQLite file is opened; see `read_only_engine`. Raises ConfigError for an
-    empty or unreadable URL, an unknown dialect, or a missing driver.
+    `writable` decides how a SQLite file is opened; see `read_only_engine`. Raises ConfigError for
+    an empty or unreadable URL, an unknown dialect, or a missing driver.
     """
     import sqlalchemy
     from sqlalchemy.engine.url import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
+    form = "dialect://user:password@host/name"
     if not url:
-        raise ConfigError(f"{name} is empty; it reads dialect://user:password@host/name")
+        raise ConfigError(f"{option} is empty; give {form}")
     try:
-        options: dict[str, Any] = {"poolclass": NullPool}
         path = sqlite_file(url)
         if path:
-            options["creator"] = lambda: open_sqlite(path, writable=writable)
-        else:
-            options["connect_args"] = dict(CONNECT_ARGS.get(make_url(url).get_driver_name(), {}))
-        engine: Engine = sqlalchemy.create_engine(url, **options)
+            engine: Engine = sqlalchemy.create_engine(
+                url, poolclass=NullPool, creator=lambda: open_sqlite(path, writable=writable)
+            )
+            return engine
+        connect_args = dict(CONNECT_ARGS.get(make_url(url).get_driver_name(), {}))
+        engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=connect_args)
         return engine
     except NoSuchModuleError:
+        dialect = url.split(":", 1)[0]
         raise ConfigError(
-            "{} names an unknown database dialect '{}'; SQLAlchemy knows sqlite, postgresql and mysql".format(
-                name, url.split(":", 1)[0]
-            )
+            f"{option} has the unknown database dialect '{dialect}'; "
+            "SQLAlchemy knows sqlite, postgresql and mysql"
         ) from None
     except (ArgumentError, ValueError):
-        raise ConfigError(
-            f"{name} is not a database URL; it reads dialect://user:password@host/name"
-        ) from None
+        raise ConfigError(f"{option} is not a database URL; give {form}") from None
     except ImportError as error:
         raise ConfigError(
-            f"the driver for {name} is not installed ({error}); install it into this virtual environment"
+            f"the driver for {option} is not installed ({error}); "
+            "install it in this virtual environment"
         ) from None
 
 
 def read_only_engine(url: str) -> Engine:
-    """Make an engine for `url` whose every connection is read-only by the database's own means.
+    """Make an engine for `url` whose connections the database itself keeps from writing.
 
-    Raises ConfigError as `create_engine` does.
+    It waits at most two seconds for a lock. Raises ConfigError as `create_engine` does.
     """
     engine = create_engine(url, writable=False)
     forbid_writing(engine, engine.dialect.name)
     return engine
 
 
-def forbid_writing(target: Any, backend: str) -> None:
-    """Make every new connection of `target`, an engine or the class `Engine`, read-only; SQLite
-    waits two seconds.
-    """
+def forbid_writing(target: Union[Engine, type[Engine]], backend: str) -> None:
+    """Make every new connection read-only: those of one engine, or of the class ``Engine``."""
     import sqlalchemy
 
-    def prepare(connection: Any, _record: Any) -> None:
+    # A connection is whatever the driver makes: PEP 249 defines no class for it.
+    def prepare(connection: Any, _record: object) -> None:
         cursor = connection.cursor()
         for statement in READ_ONLY.get(backend, ()):
             cursor.execute(statement)

@@ -1,6 +1,4 @@
-"""Reads a SQLite file that others write: what SQLite says in error, for a moment, is asked
-again.
-"""
+"""Reads a SQLite file that others write, and retries what SQLite briefly gets wrong."""
 
 from __future__ import annotations
 
@@ -14,38 +12,38 @@ _T = TypeVar("_T")
 
 
 class Reader(sqlite3.Connection):
-    """A connection that may not write, and waits up to a second for SQLite to see that no process
-    has died.
+    """A connection that never writes, and retries for a second when a journal looks abandoned.
 
-    A journal that nobody holds was left by a process that died, and who may not write cannot roll
-    it back: "attempt to write a readonly database". SQLite looks for the journal and for its holder
-    one after the other, so it errs when another process commits and begins anew in between.
+    A journal that no process has locked belongs to one that died, and a reader may not roll it
+    back: "attempt to write a readonly database". SQLite looks for the journal first and for its
+    lock second, so the error is wrong when another process commits and begins again in between.
     """
 
+    # The signatures are those of sqlite3's own stubs.
     def cursor(self, factory: Any = None) -> Any:
-        """Return a cursor that waits."""
+        """Return a cursor that retries."""
         return super().cursor(factory or _Cursor)
 
-    def execute(self, *words: Any) -> Any:
-        """Execute on a cursor that waits; sqlite3's own asks for none of ours, on newer Pythons."""
-        return self.cursor().execute(*words)
+    def execute(self, *args: Any) -> Any:
+        """Execute on a cursor that retries; on newer Pythons, sqlite3's own would not use it."""
+        return self.cursor().execute(*args)
 
-    def backup(self, *words: Any, **named: Any) -> None:
+    def backup(self, *args: Any, **options: Any) -> None:
         """Copy the database as sqlite3 does."""
-        _patiently(lambda: super(Reader, self).backup(*words, **named))
+        _retried(lambda: super(Reader, self).backup(*args, **options))
 
 
 class _Cursor(sqlite3.Cursor):
-    def execute(self, *words: Any) -> Any:
-        return _patiently(lambda: super(_Cursor, self).execute(*words))
+    def execute(self, *args: Any) -> Any:
+        return _retried(lambda: super(_Cursor, self).execute(*args))
 
 
 def looks_abandoned(error: sqlite3.Error) -> bool:
-    """Whether SQLite takes the file for one that a process left in the middle of a transaction."""
+    """Whether SQLite believes that a process left the file in the middle of a transaction."""
     return "readonly" in str(error)
 
 
-def _patiently(work: Callable[[], _T]) -> _T:
+def _retried(work: Callable[[], _T]) -> _T:
     for _ in range(TRIES - 1):
         try:
             return work()

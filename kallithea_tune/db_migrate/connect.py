@@ -8,7 +8,8 @@ import importlib.util
 import os
 from typing import TYPE_CHECKING, Any, Mapping
 
-from kallithea_tune.db.engine import forbid_writing, open_sqlite, sqlite_file
+from kallithea_tune.db.engine import forbid_writing, open_sqlite
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, Any, Optional
 
-from kallithea_tune.db.engine import sqlite_file
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, journal, target
 from kallithea_tune.db_migrate.copy import End
 from kallithea_tune.db_migrate.engines import dialect_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Sequence, TypeVar
 
+from kallithea_tune.app import application
 from kallithea_tune.db_migrate import catch_up, finish, journal, plan, quarantine, schema
 from kallithea_tune.db_migrate.copy import End
 from kallithea_tune.db_migrate.destination import Destination
@@ -46,8 +47,8 @@ class Job:
         self.chosen = rules.chosen(self.options.fixes)
         self.stands = "nothing was changed"
         self._stack = contextlib.ExitStack()
-        metadata: MetaData = instance.metadata(self.options.metadata)
-        self.heads = instance.schema_heads()
+        metadata: MetaData = application.metadata(instance, self.options.metadata)
+        self.heads = application.schema_heads(instance)
         with contextlib.ExitStack() as opened, explained(self):
             self.destination = Destination(url)
             opened.callback(lambda: self.destination.close())

@@ -11,8 +11,8 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Any, Iterator, Optional
 
-from kallithea_tune.db.engine import sqlite_file
 from kallithea_tune.db.sqlite_reader import looks_abandoned
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, target
 from kallithea_tune.db_migrate.copy import End
 from kallithea_tune.db_migrate.engines import dialect_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kallithea_tune.config import inifile, locate
 from kallithea_tune.config.instance import load
-from kallithea_tune.db.engine import sqlite_file
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
@@ -87,7 +87,7 @@ def plan(instance: Instance, url: str) -> inifile.Edit:
     """Return the edit after which the application uses `url`. Raises Refused and ConfigError where
     there is none.
     """
-    found = locate.place(instance, OPTION)
+    found = locate.find(instance, OPTION)
     if found is None:
         raise ConfigError(
             f"where {OPTION} is set was not found in {instance.path}; name the file that holds the application with -c"
@@ -106,7 +106,7 @@ def carry_out(edit: inifile.Edit, instance: Instance, url: str) -> str:
     def works() -> bool:
         return load(f"{instance.path}#{instance.name}").database_url == application_url(url)
 
-    backups = locate.carry_out([edit], works)
+    backups = locate.apply([edit], works)
     if not backups:
         raise TuneError(
             f"the new {OPTION} in {edit.path} had no effect, so that the old file was put back; change it by hand"

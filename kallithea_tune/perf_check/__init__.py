@@ -1,1 +1,1 @@
-"""perf-check: measurements and the checks that judge them, one folder for each area."""
+"""Measurements and checks: one folder for each area, the page of a check beside it."""

@@ -108,7 +108,7 @@ class Check:
         return self.seconds > 0
 
     def findings(self, context: Context) -> Iterator[Finding]:
-        """Measure, or take what was measured before, and judge it; raises what a measurement does."""
+        """Judge what is measured, or was before; raises what a measurement raises."""
         if self.takes_context:  # TRANSITION
             yield from self.judge(context)
             return

@@ -1,4 +1,4 @@
-"""Selects the checks, shares the time out, runs them and collects what they find."""
+"""Selects checks, divides the time among them, runs them and collects their findings."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import math
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
-from kallithea_tune.perf_check.measurement import Context, Deadline, Measurement
+from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 
 INI_SECTION = "kallithea_tune"
-# Together, probes take less than half of what each may take (benchmarks/full_run.py), so each is
-# given more than its part of the budget; one for which less than a fifth of its time is left is not
-# run. Both are our judgement.
+# Together, measurements take less than half of their limits (benchmarks/full_run.py), so each gets
+# more than its part of the budget; with less than a fifth of its time it is not run. Both are our
+# judgement.
 GENEROUS, TOO_LITTLE = 1.5, 0.2
-# What ends with less than this of its time left was stopped by the deadline, as probes that look
-# ahead are.
+# A check that ends with less than this part of its time left was stopped by the deadline:
+# measurements plan ahead.
 NEARLY = 0.25
 _IGNORE = re.compile(
     r"^(?P<id>\S+)(?:\s+until\s+(?P<until>\d{4}-\d{2}-\d{2}))?\s*:\s*(?P<reason>\S.*)$"
@@ -35,7 +35,7 @@ class Ignore:
 
     pattern: str
     reason: str
-    until: "datetime.date | None" = None
+    until: Optional[datetime.date] = None
 
     def covers(self, check: Check, today: datetime.date) -> bool:
         """Whether this line still silences findings of `check`."""
@@ -43,8 +43,8 @@ class Ignore:
 
 
 @dataclass
-class Report:
-    """What one run found, in the order to be read, and how long it took."""
+class Run:
+    """The findings of one run, in the order to read them, and how many seconds it took."""
 
     findings: list[Finding]
     seconds: float
@@ -59,9 +59,7 @@ class Report:
 def select(
     checks: Sequence[Check], only: Sequence[str], skip: Sequence[str], probes: bool
 ) -> list[Check]:
-    """Return the checks that the patterns choose; a pattern that matches none raises
-    ConfigError.
-    """
+    """Return the checks that the patterns choose; ConfigError when a pattern matches none."""
     for pattern in [*only, *skip]:
         if not any(item.matches(pattern) for item in checks):
             raise ConfigError(
@@ -80,9 +78,7 @@ def select(
 
 
 def parse_ignores(text: str) -> list[Ignore]:
-    """Read the lines of ``ignore``: ``ID [until YYYY-MM-DD]: reason``. Raises ConfigError for any
-    other form.
-    """
+    """Read the lines ``ID [until YYYY-MM-DD]: reason``. Raises ConfigError for another form."""
     ignores = []
     for line in filter(None, (line.strip() for line in text.splitlines())):
         match = _IGNORE.match(line)
@@ -92,7 +88,8 @@ def parse_ignores(text: str) -> list[Ignore]:
             until = datetime.date.fromisoformat(match["until"]) if match["until"] else None
         except ValueError:
             raise ConfigError(
-                f"[{INI_SECTION}] ignore: '{line}' does not read 'ID: reason' or 'ID until YYYY-MM-DD: reason'"
+                f"[{INI_SECTION}] ignore: '{line}' is not of the form 'ID: reason' or "
+                "'ID until YYYY-MM-DD: reason'"
             ) from None
         ignores.append(Ignore(match["id"], match["reason"], until))
     return ignores
@@ -104,19 +101,19 @@ def run(
     budget: float,
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
-) -> Report:
-    """Run `checks` within about `budget` seconds and rank what they find.
+) -> Run:
+    """Run `checks` within about `budget` seconds and rank their findings.
 
-    Each probe gets a generous part of the time left, by its declared cost. Those that ask the
-    application come first: what a request takes is what the users wait for, and nothing else may
-    use that time up. Of the others the quick ones do: most need less than they may take, and what
-    they leave goes to those that need all of it.
+    Each check gets a generous part of the remaining time, by its declared cost. Those that send
+    requests to the application come first: users wait for these, and nothing else may use that time
+    up. Of the others the quick ones come first: most need less than their limit, and the rest goes
+    to those that need all of it.
     """
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
     started = time.monotonic()
-    whole = Deadline(budget)
-    results = Context(instance, Deadline(budget), compare_db)
+    deadline = Deadline(budget)
+    results = Context(instance, deadline, compare_db)
     findings: list[Finding] = []
     ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
     costs = _costs(ordered)
@@ -124,46 +121,45 @@ def run(
     cut: list[str] = []
     for number, (item, cost) in enumerate(zip(ordered, costs)):
         progress(item.title, number, len(checks))
-        share = (
-            min(cost, whole.left, GENEROUS * whole.left * cost / to_come) if cost else whole.left
-        )
+        share = left = deadline.left
+        if cost:
+            share = min(cost, left, GENEROUS * left * cost / to_come)
         to_come -= cost
         context = dataclasses.replace(results, deadline=Deadline(share))
         possible = share >= cost * TOO_LITTLE
         already = len(findings)
-        for found in _guarded(item, context) if possible else [_NO_TIME]:
-            found = dataclasses.replace(found, check=item.id, slug=item.slug, area=item.area)
-            findings.append(_with_ignore(_redacted(found, instance), item, ignores, today))
+        for finding in _guarded(item, context) if possible else [_NO_TIME]:
+            finding = dataclasses.replace(finding, check=item.id, slug=item.slug, area=item.area)
+            findings.append(_with_ignore(_redacted(finding, instance), item, ignores, today))
         short = share < cost and (not possible or context.deadline.left < share * NEARLY)
-        if short and not _whole(findings[already:]):
+        if short and not _complete(findings[already:]):
             cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
-    return Report(
+    return Run(
         ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks)
     )
 
 
-def _whole(findings: Sequence[Finding]) -> bool:
-    """Whether a check said all that it had to say, however little time it had for it."""
+def _complete(findings: Sequence[Finding]) -> bool:
+    """Whether a check reported everything, however little time it had."""
     return bool(findings) and all(
-        found.severity is not Severity.unknown and found.confidence == "high" for found in findings
+        finding.severity is not Severity.unknown and finding.confidence == "high"
+        for finding in findings
     )
 
 
 def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list[str]:
     if not cut:
         return []
-    # One second for what is no probe's: processes start, settings are read.
-    enough = math.ceil(sum(costs) / GENEROUS + 1)
-    return [
-        "--budget %g gave these less than their time: %s; --budget %d would do"
-        % (budget, ", ".join(cut), max(enough, math.ceil(budget * 1.5)))
-    ]
+    # One second is for starting processes and reading settings.
+    enough = max(math.ceil(sum(costs) / GENEROUS + 1), math.ceil(budget * 1.5))
+    ids = ", ".join(cut)
+    return [f"--budget {budget:g} was too short for: {ids}; --budget {enough} would do"]
 
 
 def _costs(checks: Sequence[Check]) -> list[float]:
     """Return the seconds each check may take: a measurement counts for the first that needs it."""
-    paid: set[Measurement[Any]] = set()
+    paid: set[Measurement[Measured]] = set()
     costs = []
     for item in checks:
         due = set(item.measurements) - paid
@@ -173,21 +169,21 @@ def _costs(checks: Sequence[Check]) -> list[float]:
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
-    """Worst first; within a severity what costs the user most, then by id."""
+    """Worst first; within a severity the most costly for users, then by id."""
     return sorted(
         findings,
-        key=lambda found: (
-            bool(found.ignored),
-            -found.severity,
-            -(found.impact_ms or 0.0),
-            found.check,
-            found.subject,
+        key=lambda finding: (
+            bool(finding.ignored),
+            -finding.severity,
+            -(finding.impact_ms or 0.0),
+            finding.check,
+            finding.subject,
         ),
     )
 
 
 def _guarded(item: Check, context: Context) -> Iterator[Finding]:
-    """Run one check; whatever breaks in it is a finding, and the other checks go on."""
+    """Run one check; any failure in it is a finding, and the other checks go on."""
     try:
         yield from item.findings(context)
     except (NotMeasured, TuneError) as error:
@@ -197,43 +193,44 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
     except (Exception, SystemExit) as error:
         if interrupted(error):
             raise KeyboardInterrupt from error
-        said = str(error).strip().splitlines()
+        lines = str(error).strip().splitlines()
+        message = f": {lines[0]}" if lines else ""
         yield Finding(
             Severity.unknown,
-            "not measured: {}{}".format(type(error).__name__, ": " + said[0] if said else ""),
+            f"not measured: {type(error).__name__}{message}",
             confidence="low",
         )
 
 
-def _redacted(found: Finding, instance: Instance) -> Finding:
-    words: dict[str, Any] = {
-        name: instance.redactor.text(value)
-        for name, value in vars(found).items()
+def _redacted(finding: Finding, instance: Instance) -> Finding:
+    redactor = instance.redactor
+    texts = {
+        name: redactor.text(value)
+        for name, value in vars(finding).items()
         if isinstance(value, str)
     }
-    evidence: Mapping[str, Any] = instance.redactor.value(dict(found.evidence))
-    return dataclasses.replace(found, evidence=evidence, **words)
+    return Finding(**{**vars(finding), **texts, "evidence": redactor.value(dict(finding.evidence))})
 
 
 def _with_ignore(
-    found: Finding, item: Check, ignores: Sequence[Ignore], today: datetime.date
+    finding: Finding, item: Check, ignores: Sequence[Ignore], today: datetime.date
 ) -> Finding:
     for ignore in ignores:
-        if found.severity > Severity.ok and ignore.covers(item, today):
+        if finding.severity > Severity.ok and ignore.covers(item, today):
             until = f" (until {ignore.until})" if ignore.until else ""
-            return dataclasses.replace(found, ignored=ignore.reason + until)
-    return found
+            return dataclasses.replace(finding, ignored=ignore.reason + until)
+    return finding
 
 
 def _idle_ignores(
     ignores: Sequence[Ignore], checks: Sequence[Check], today: datetime.date
 ) -> list[str]:
-    """Say which lines of ``ignore`` do nothing (any more)."""
+    """Return a note for each line of ``ignore`` that has no effect."""
     known = all_checks()
     notes = []
     for ignore in ignores:
         if ignore.until and ignore.until < today:
-            notes.append(f"the ignore of {ignore.pattern} ran out on {ignore.until}")
+            notes.append(f"ignore = {ignore.pattern} expired on {ignore.until}")
         elif not any(item.matches(ignore.pattern) for item in [*checks, *known]):
             notes.append(f"ignore = {ignore.pattern} matches no check; --list shows them")
     return notes

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional, Sequence, TextIO
 from kallithea_tune.app import visit
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
-from kallithea_tune.perf_check import report, runner
+from kallithea_tune.perf_check import runner, saved_run
 from kallithea_tune.perf_check.measurement import Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.serving.option_names import is_read
@@ -71,14 +71,11 @@ def proposed(instance: Instance, wanted: Sequence[str]) -> Instance:
 def _refuse_unknown(instance: Instance, key: str) -> None:
     section, option = instance.place(key)
     if ":" in option:
-        raise ConfigError(
-            "--try {}: there is no such section; there are {}".format(
-                key, ", ".join(name for name in instance.sections if ":" in name)
-            )
-        )
+        sections = ", ".join(name for name in instance.sections if ":" in name)
+        raise ConfigError(f"--try {key}: there is no such section; the sections are {sections}")
     if not section:
         raise ConfigError(
-            f"--try {key}: the application's settings are in another file; name that one with -c"
+            f"--try {key}: the application's settings are in another file; give that one to -c"
         )
     application = section == instance.section
     known = {*instance.sections[section], *(instance.settings if application else ())}
@@ -89,7 +86,7 @@ def _refuse_unknown(instance: Instance, key: str) -> None:
         names.add(option.rpartition(".")[2])
     if option not in known and not is_read(use, names):
         raise ConfigError(
-            f"--try {key}: neither the ini file nor the code behind {use or key} names this option"
+            f"--try {key}: neither the ini file nor the code of {use or key} knows this option"
         )
 
 
@@ -100,16 +97,16 @@ def compare(
     seconds: float,
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
-) -> tuple[list[Comparison], runner.Report]:
-    """Measure both within about `seconds`; return the comparisons, and what `checks` find with the
-    proposed setting.
+) -> tuple[list[Comparison], runner.Run]:
+    """Measure both within about `seconds`.
+
+    Returns the comparisons, and the run of `checks` with the proposed setting.
     """
     deadline = Deadline(seconds)
     visited = []
     if set(after.changes) & {before.section, "DEFAULT"}:
-        visited = _visited(
-            before, after, seconds / 2 if any(item.probes for item in checks) else seconds, progress
-        )
+        share = seconds / 2 if any(item.probes for item in checks) else seconds
+        visited = _visited(before, after, share, progress)
     left = deadline.left
     then = runner.run(before, checks, left / 2, compare_db, progress)
     now = runner.run(after, checks, left / 2, compare_db, progress)
@@ -117,9 +114,7 @@ def compare(
 
 
 def concerned(checks: Sequence[Check], instance: Instance) -> list[Check]:
-    """Return the checks that only read settings, and those whose area the changes of `instance`
-    concern.
-    """
+    """Return the checks that only read settings, and those of the areas that are changed."""
     options = [option for changed in instance.changes.values() for option in changed]
     areas = {
         area
@@ -140,7 +135,8 @@ def _visited(
     visits: dict[bool, list[visit.Visit]] = {False: [], True: []}
     for step in range(4):
         changed = bool(step % 2)
-        progress("the application {} the setting".format("with" if changed else "without"), step, 4)
+        preposition = "with" if changed else "without"
+        progress(f"the application {preposition} the setting", step, 4)
         try:
             visits[changed].append(
                 visit.visit(
@@ -151,10 +147,10 @@ def _visited(
                 )
             )
         except visit.DoesNotLoad as error:
-            said = after.redactor.text(f"{error.kind}: {error.message}")
+            message = after.redactor.text(f"{error.kind}: {error.message}")
             if changed:
-                return [Comparison("the application", "loads", said, "worse")]
-            return [Comparison("the application", said, "not tried", "unknown")]
+                return [Comparison("the application", "loads", message, "worse")]
+            return [Comparison("the application", message, "not tried", "unknown")]
         except NotMeasured as error:
             return [Comparison("the application", "", str(error), "unknown")]
     starts = [
@@ -170,14 +166,14 @@ def _visited(
 
 
 def _pages(instance: Instance) -> dict[str, str]:
-    """Return what an admin calls each page that is asked for, with its path."""
+    """Return the path of each page to request, by the name that admins know it by."""
     from sqlalchemy.exc import SQLAlchemyError
 
     pages = {"front page": "/", "a static file": "/images/kallithea-logo.svg"}
     try:
         names = visit.repositories(instance)
     except (TuneError, SQLAlchemyError):
-        # Why the database does not answer is said by the application, which needs it, too.
+        # The application needs the database, too, and reports why it does not answer.
         return pages
     return {**pages, **{f"summary of {name}": "/" + name for name in names.values()}}
 
@@ -185,7 +181,7 @@ def _pages(instance: Instance) -> dict[str, str]:
 def judge_answers(
     title: str, before: Sequence[visit.Answer], after: Sequence[visit.Answer]
 ) -> list[Comparison]:
-    """Compare the status of a page, and its time once it was asked for, in pairs of visits."""
+    """Compare the status of a page, and its time after the first request, in pairs of visits."""
     first, second = before[0].status, after[0].status
     rows = []
     if first != second:
@@ -193,12 +189,12 @@ def judge_answers(
     rounds = min(len(answer.ms) for answer in [*before, *after]) - 1
     if rounds * len(before) < 5:
         return rows + [
-            Comparison(title, "", "the time allowed %d rounds" % max(0, rounds), "unknown")
+            Comparison(title, "", f"the time allowed {max(0, rounds)} rounds", "unknown")
         ]
     old, new = ([answer.ms[1 : rounds + 1] for answer in answers] for answers in (before, after))
     found = paired_difference(sum(new, ()), sum(old, ()))
     middle = statistics.median(sum(old, ()))
-    # How far two lives of the application lie apart without any change.
+    # How far two runs of the application are apart without any change.
     noise = max(abs(statistics.median(one) - statistics.median(other)) for one, other in (old, new))
     sure = found.above_zero or found.below_zero
     if sure and abs(found.estimate) > max(noise, LEAST_MS, LEAST_PART * middle):
@@ -210,28 +206,28 @@ def judge_answers(
     ]
 
 
-def _changed(then: runner.Report, now: runner.Report) -> list[Comparison]:
-    """Return the findings whose severity or measured cost the setting changes, and what cannot be
-    measured with it.
-    """
+def _changed(then: runner.Run, now: runner.Run) -> list[Comparison]:
+    """Return the findings that the setting changes, and those not measured with it."""
     changes = {}
-    for old, new in report.pairs(*(report.saved(run.checks, run.findings) for run in (then, now))):
-        word = report.change_of(old, new).partition(":")[0]
+    for old, new in saved_run.pairs(
+        *(saved_run.saved(run.checks, run.findings) for run in (then, now))
+    ):
+        word = saved_run.change_of(old, new).partition(":")[0]
         if new and new.severity is Severity.unknown:
             word = "unknown"
-        said = new or old
-        if word and said:
-            changes[said.check, said.subject] = Comparison(
-                (f"{said.check} {said.subject}").strip(), _said(old), _said(new), word
-            )
+        finding = new or old
+        if word and finding:
+            title = f"{finding.check} {finding.subject}".strip()
+            key = finding.check, finding.subject
+            changes[key] = Comparison(title, _brief(old), _brief(new), word)
     return list(changes.values())
 
 
-def _said(found: Optional[Finding]) -> str:
-    return f"{found.severity.name}: {found.diagnosis}" if found else "nothing found"
+def _brief(finding: Optional[Finding]) -> str:
+    return f"{finding.severity.name}: {finding.diagnosis}" if finding else "nothing found"
 
 
-def rows(comparisons: Sequence[Comparison]) -> list[list[Any]]:
+def rows(comparisons: Sequence[Comparison]) -> list[list[object]]:
     """Return one row of `COLUMNS` for each comparison."""
     return [[getattr(item, name) for name in COLUMNS] for item in comparisons]
 
@@ -250,11 +246,11 @@ def write_text(
                 after.redactor.value({option: text})[option]
                 for text in (value, now.get(option, "not set"))
             )
-            said = f"[{section}] {option} = {new} (now: {old})"
-            print(*wrapped("Tried, written nowhere: ", said, 3), sep="\n", file=stream)
+            setting = f"[{section}] {option} = {new} (now: {old})"
+            print(*wrapped("Tried, written nowhere: ", setting, 3), sep="\n", file=stream)
     numbers = [item for item in comparisons if item.unit or isinstance(item.before, int)]
     if numbers:
-        print("\n%-30s %12s %12s" % ("", "before", "after"), file=stream)
+        print(f"\n{'':<30} {'before':>12} {'after':>12}", file=stream)
     for item in numbers:
         print(_line(item), file=stream)
     others = [item for item in comparisons if item not in numbers]
@@ -273,12 +269,9 @@ def write_text(
 def _line(item: Comparison) -> str:
     values = [(f"{figure(value)} {item.unit}").strip() for value in (item.before, item.after)]
     verdict = item.verdict
-    if (
-        verdict in ("slower", "faster")
-        and item.difference_from is not None
-        and item.difference_to is not None
-    ):
-        verdict += " by {:.2g} to {:.2g}".format(
-            *tuple(sorted((abs(item.difference_from), abs(item.difference_to))))
-        )
-    return ("%-30.30s %12s %12s  %s" % (item.measured, *values, verdict)).rstrip()
+    ends = (item.difference_from, item.difference_to)
+    if verdict in ("slower", "faster") and None not in ends:
+        low, high = sorted(abs(end or 0.0) for end in ends)
+        verdict += f" by {low:.2g} to {high:.2g}"
+    before, after = values
+    return f"{item.measured:<30.30} {before:>12} {after:>12}  {verdict}".rstrip()

@@ -1,3 +1,1 @@
-"""What static-export does: collect what the application serves, publish it, configure the web
-server, verify.
-"""
+"""Static files for the web server: collected, published, configured and verified."""

@@ -1,6 +1,4 @@
-"""Who may read a release: mode and group of what we write, and whether the web server's user gets
-to it.
-"""
+"""Who may read a release: mode and group of its files, and whether the web server's user can."""
 
 from __future__ import annotations
 
@@ -12,21 +10,21 @@ from typing import Iterator, Optional
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.manifest import Manifest
 
-# Accounts under which distributions run web servers, the most usual first.
+# Accounts under which distributions run web servers, the most common first.
 USUAL_USERS = ("www-data", "apache", "nginx", "http", "caddy", "lighttpd", "wwwrun")
 SELINUX = "/sys/fs/selinux/enforce"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A user by name and number, with the numbers of all its groups."""
+    """A user, with the numbers of all its groups."""
 
     name: str
     uid: int
     groups: frozenset[int]
 
     def may(self, status: os.stat_result, bit: int) -> bool:
-        """Tell whether mode and owner let the user read (4) or, for a directory, pass (1). Pure."""
+        """Whether mode and owner let the user read (4) or, for a directory, search it (1). Pure."""
         if self.uid == 0:
             return True
         if status.st_uid == self.uid:
@@ -37,9 +35,7 @@ class Reader:
 
 
 def group_id(name: str) -> Optional[int]:
-    """Return the number of a group, None for no name. Raises ConfigError where there is no such
-    group.
-    """
+    """Return the number of a group, None for no name. Raises ConfigError for an unknown group."""
     import grp
 
     if not name:
@@ -51,7 +47,7 @@ def group_id(name: str) -> Optional[int]:
 
 
 def reader(name: str) -> Reader:
-    """Return the user `name`. Raises ConfigError where there is no such user."""
+    """Return the user `name`. Raises ConfigError for an unknown user."""
     import pwd
 
     try:
@@ -62,28 +58,25 @@ def reader(name: str) -> Reader:
 
 
 def usual_reader() -> Optional[Reader]:
-    """Return the user that web servers run under here, as far as the usual names tell."""
+    """Return the account that web servers probably run under here, by the usual names."""
     import pwd
 
-    there = {user.pw_name for user in pwd.getpwall()}
-    return next((reader(name) for name in USUAL_USERS if name in there), None)
+    existing = {user.pw_name for user in pwd.getpwall()}
+    return next((reader(name) for name in USUAL_USERS if name in existing), None)
 
 
 def apply(directory: str, manifest: Manifest, group: Optional[int]) -> None:
-    """Give a release mode and group; a directory also gets the search bits.
+    """Set mode and group of a release; directories get the search bits, too.
 
-    With hard links, the application's own files are left as they are.
+    With hard links, the application's own files are not touched.
     """
     mode = manifest.recipe.mode
-    theirs = (
-        set()
-        if manifest.recipe.how == "copy"
-        else {os.path.join(directory, path) for path in manifest.files}
-    )
+    linked = set() if manifest.recipe.how == "copy" else set(manifest.files)
+    applications = {os.path.join(directory, path) for path in linked}
     for parent, _, names in os.walk(directory):
         _set(parent, mode | (mode & 0o444) >> 2 | 0o700, group)
         for path in (os.path.join(parent, name) for name in names):
-            if path not in theirs and not os.path.islink(path):
+            if path not in applications and not os.path.islink(path):
                 _set(path, mode, group)
 
 
@@ -96,11 +89,10 @@ def _set(path: str, mode: int, group: Optional[int]) -> None:
 
 
 def obstacle(user: Reader, directory: str) -> str:
-    """Return what keeps `user` from a file below `directory`, as ``path (mode 700)``; nothing when
-    all can be read.
+    """Return what keeps `user` from a file below `directory`, as ``path (mode 700)``.
 
-    Every directory on the way is looked at, that of a symbolic link's target, too. Where a path has
-    an access control list, its mode does not tell, and it is taken to be readable.
+    Empty when all can be read. Every directory on the way is checked, including those of a symbolic
+    link's target. A path with an access control list counts as readable, for its mode is not all.
     """
     for path, bit in _needed(directory):
         status = os.stat(path)
@@ -110,22 +102,23 @@ def obstacle(user: Reader, directory: str) -> str:
 
 
 def _needed(directory: str) -> Iterator[tuple[str, int]]:
-    passed: set[str] = set()
+    """Yield every path on the way to a file below `directory`, with the permission bit it needs."""
+    seen: set[str] = set()
 
-    def way(path: str) -> Iterator[tuple[str, int]]:
+    def ancestors(path: str) -> Iterator[tuple[str, int]]:
         parts = [path]
         while os.path.dirname(parts[-1]) != parts[-1]:
             parts.append(os.path.dirname(parts[-1]))
         for part in reversed(parts):
-            if part not in passed:
-                passed.add(part)
+            if part not in seen:
+                seen.add(part)
                 yield part, 1
 
     for parent, _, names in os.walk(os.path.realpath(directory)):
-        yield from way(parent)
+        yield from ancestors(parent)
         for name in names:
             path = os.path.realpath(os.path.join(parent, name))
-            yield from way(os.path.dirname(path))
+            yield from ancestors(os.path.dirname(path))
             yield path, 4
 
 
@@ -137,7 +130,7 @@ def _has_acl(path: str) -> bool:
 
 
 def selinux_note(destination: str, switch: str = SELINUX) -> str:
-    """Return what the admin of a system with SELinux enforcing has to do, nothing elsewhere."""
+    """Return what the admin must do where SELinux is enforcing, nothing elsewhere."""
     try:
         with open(switch) as file:
             enforcing = file.read().strip() == "1"
@@ -145,7 +138,9 @@ def selinux_note(destination: str, switch: str = SELINUX) -> str:
         return ""
     if not enforcing:
         return ""
+    releases = f"{destination}.releases"
     return (
-        "SELinux is enforcing, and may keep the web server from these files: semanage fcontext -a -t "
-        f"httpd_sys_content_t '{destination}.releases(/.*)?' && restorecon -R {destination}.releases"
+        "SELinux is enforcing, and may keep the web server from these files: "
+        f"semanage fcontext -a -t httpd_sys_content_t '{releases}(/.*)?' && "
+        f"restorecon -R {releases}"
     )

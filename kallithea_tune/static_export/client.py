@@ -1,9 +1,8 @@
-"""A client for the web server that is verified: keep-alive, paths sent as they are, cookies
-kept.
-"""
+"""An HTTP client to verify a web server with: keep-alive, literal paths, cookies."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ssl
 from dataclasses import dataclass
@@ -13,12 +12,12 @@ from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
 
-TIMEOUT = 60.0  # seconds for one answer; the application may be busy with a clone
+TIMEOUT = 60.0  # seconds for one response; the application may be busy with a clone
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said, header names in lower case."""
+    """A response, header names in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -31,17 +30,17 @@ class Answer:
 
 
 class Client:
-    """A keep-alive connection to one server, opened again where the server closed it."""
+    """A keep-alive connection to one server, reopened when the server closes it."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(
-                f"--verify {url} is not the URL of a web server; it reads http://host/prefix"
+                f"--verify {url} is not the URL of a web server; give http://host/prefix"
             )
         self.prefix = parts.path.rstrip("/")
         self.host = parts.netloc.rpartition("@")[2]
-        self._make = (
+        self._connect = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
         self._name, self._port = parts.hostname, parts.port
@@ -49,20 +48,16 @@ class Client:
         self._cookies: dict[str, str] = {}
 
     def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
-        """Send a GET for the prefix plus `path`. Raises ConfigError when the server cannot be
-        reached.
-        """
+        """Send a GET for the prefix plus `path`. Raises ConfigError without a response."""
         return self.request("GET", path, None, {"Accept-Encoding": coding, **headers})
 
     def request(
         self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
     ) -> Answer:
-        """Send a request for the prefix plus `path`. Raises ConfigError when the server cannot be
-        reached.
-        """
+        """Send a request for the prefix plus `path`. Raises ConfigError as `get` does."""
         for attempt in (1, 2):
             try:
-                return self._ask(method, path, body, headers)
+                return self._send(method, path, body, headers)
             except (http.client.HTTPException, ConnectionError) as error:
                 self.close()
                 if attempt == 2:
@@ -72,34 +67,34 @@ class Client:
             except ssl.SSLCertVerificationError as error:
                 self.close()
                 raise ConfigError(
-                    f"the certificate of {self._name} is not trusted ({error.verify_message}); where its authority is your own, name the file of the "
-                    "authority's certificate in the environment variable SSL_CERT_FILE"
+                    f"the certificate of {self._name} is not trusted ({error.verify_message}); "
+                    "if its authority is your own, set the environment variable SSL_CERT_FILE to "
+                    "the file with the authority's certificate"
                 ) from None
             except OSError as error:
                 self.close()
                 raise ConfigError(f"{self._name} cannot be reached: {error}") from None
         raise AssertionError
 
-    def _ask(
+    def _send(
         self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
     ) -> Answer:
         if self._connection is None:
-            self._connection = self._make(self._name, self._port, timeout=TIMEOUT)
+            self._connection = self._connect(self._name, self._port, timeout=TIMEOUT)
         connection = self._connection
         connection.putrequest(method, self.prefix + path, skip_accept_encoding=True)
         for name, value in headers.items():
             connection.putheader(name, value)
         if self._cookies:
-            connection.putheader(
-                "Cookie", "; ".join("{}={}".format(*item) for item in self._cookies.items())
-            )
+            pairs = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
+            connection.putheader("Cookie", pairs)
         if body is not None:
             connection.putheader("Content-Length", str(len(body)))
         broken: Optional[OSError] = None
         try:
             connection.endheaders(body)
         except (BrokenPipeError, ConnectionResetError) as error:
-            # A server that refuses a body need not read it; what it said is there all the same.
+            # A server that refuses a body need not read it; its response can be read all the same.
             broken = error
         try:
             response = connection.getresponse()
@@ -108,19 +103,12 @@ class Client:
             raise broken or ConnectionError() from None
         if broken:
             self.close()
-        for said in response.headers.get_all("Set-Cookie", []):
-            self._keep(said)
-        return Answer(
-            response.status, {name.lower(): value for name, value in response.getheaders()}, content
-        )
-
-    def _keep(self, said: str) -> None:
-        try:
-            self._cookies.update(
-                {name: item.value for name, item in SimpleCookie(said.strip()).items()}
-            )
-        except CookieError:
-            return
+        for header in response.headers.get_all("Set-Cookie", []):
+            with contextlib.suppress(CookieError):
+                cookies = SimpleCookie(header.strip())
+                self._cookies.update({name: item.value for name, item in cookies.items()})
+        by_name = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, by_name, content)
 
     def close(self) -> None:
         """Close the connection."""

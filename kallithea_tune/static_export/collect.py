@@ -1,13 +1,10 @@
-"""What there is to serve: every file below the application's public directory and the admin's
-overlays.
-"""
+"""Collects every file below the application's public directories and the admin's overlays."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from importlib import metadata
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.manifest import StaticFile
@@ -16,35 +13,34 @@ CHUNK = 1 << 20
 
 
 def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, StaticFile]:
-    """Return the files below `roots` by path, later roots winning.
+    """Return the files below `roots` by URL path; later roots win.
 
-    A file with the source, size and times that `known` has is taken to be unchanged and not read
-    again. Raises ConfigError for what cannot be read, and Refused for a link that leads out of its
-    root or to a directory, and for names that cannot be served together or by any URL.
+    A file with the source, size and times that it has in `known` counts as unchanged and is not
+    read again. Raises ConfigError for what cannot be read, and Refused for a link out of its root
+    or to a directory, and for names that no URL can have or that cannot be served together.
     """
-    found = {}
+    files = {}
     for root in roots:
         inside = os.path.realpath(root) + os.sep
         try:
             for path, source in sorted(_walk(root, "")):
                 if not os.path.realpath(source).startswith(inside):
                     raise Refused(
-                        f"{source} is a link that leads out of {root}; replace it by the file itself"
+                        f"{source} is a link out of {root}; replace it with the file itself"
                     )
-                found[path] = _identified(path, source, known.get(path))
+                files[path] = _identified(path, source, known.get(path))
         except OSError as error:
-            raise ConfigError(
-                f"{(error.filename or root).rstrip(os.sep)} cannot be read: {error.strerror}"
-            ) from None
-    _refuse_file_and_directory(found)
-    return found
+            place = (error.filename or root).rstrip(os.sep)
+            raise ConfigError(f"{place} cannot be read: {error.strerror}") from None
+    _refuse_file_and_directory(files)
+    return files
 
 
 def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:
     with os.scandir(os.path.join(root, below)) as entries:
         for entry in entries:
             path = below + "/" + entry.name if below else entry.name
-            # What starts with a dot is never served: editors' files, version control, our own
+            # Names with a leading dot are never served: editors' files, version control, our own
             # manifest.
             if entry.name.startswith("."):
                 continue
@@ -53,7 +49,7 @@ def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:
                 yield from _walk(root, path)
             elif entry.is_dir():
                 raise Refused(
-                    f"{entry.path} is a link to a directory; put the files themselves there"
+                    f"{entry.path} is a link to a directory; replace it with the files themselves"
                 )
             elif entry.is_file():
                 yield path, entry.path
@@ -63,28 +59,29 @@ def _refuse_name(path: str, root: str) -> None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise Refused(f"{path!r} below {root} is not in UTF-8, which URLs are; rename it") from None
+        raise Refused(f"{path!r} below {root} is not UTF-8, as URLs must be; rename it") from None
     if any(ord(character) < 32 or ord(character) == 127 for character in path):
         raise Refused(f"{path!r} below {root} has a control character in its name; rename it")
 
 
-def _refuse_file_and_directory(found: Mapping[str, StaticFile]) -> None:
-    for path, file in found.items():
+def _refuse_file_and_directory(files: Mapping[str, StaticFile]) -> None:
+    for path, file in files.items():
         parent = os.path.dirname(path)
         while parent:
-            if parent in found:
+            if parent in files:
                 raise Refused(
-                    f"{found[parent].source} is a file, and {file.source} wants a directory there; remove one of the two"
+                    f"{files[parent].source} is a file, and {file.source} needs a directory of "
+                    "that name; remove one of the two"
                 )
             parent = os.path.dirname(parent)
 
 
-def _identified(path: str, source: str, known: StaticFile | None) -> StaticFile:
+def _identified(path: str, source: str, known: Optional[StaticFile]) -> StaticFile:
     status = os.stat(source)
-    seen = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if known and (known.source, known.size, known.mtime_ns, known.ctime_ns) == seen:
+    identity = (source, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if known and (known.source, known.size, known.mtime_ns, known.ctime_ns) == identity:
         return known
-    return StaticFile(path, *seen, file_sha256(source))
+    return StaticFile(path, *identity, file_sha256(source))
 
 
 def file_sha256(path: str) -> str:
@@ -94,14 +91,3 @@ def file_sha256(path: str) -> str:
         for chunk in iter(lambda: file.read(CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def distribution(use: str) -> tuple[str, str]:
-    """Return the name and version of the distribution that ``egg:name`` means; no version for other
-    factories.
-    """
-    name = use.partition(":")[2].partition("#")[0]
-    try:
-        return name, metadata.version(name)
-    except (metadata.PackageNotFoundError, ValueError):
-        return name, ""

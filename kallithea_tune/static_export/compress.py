@@ -1,6 +1,4 @@
-"""Precompressed variants of files: deterministic, at the best level, and only where they are
-smaller.
-"""
+"""Precompressed variants of files: reproducible, at the best level, and only where smaller."""
 
 from __future__ import annotations
 
@@ -8,7 +6,7 @@ import concurrent.futures
 import gzip
 import importlib
 import os
-from typing import Callable, Sequence
+from typing import Callable, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.manifest import SUFFIXES
@@ -52,16 +50,13 @@ COMPRESSED = frozenset(
         "zst",
     }
 )
-# Below this a variant saves less than the header that names it (our judgement; nginx's
-# gzip_min_length is 20).
-SMALLEST = 150
-# Above this (bytes), compressing in memory on every core could take more of it than there is. Our
-# judgement.
-LARGEST = 64 << 20
+# Bytes. Smaller files save less than the Content-Encoding header costs (our judgement; nginx's
+# gzip_min_length is 20), and compressing larger ones on every core could exhaust the memory.
+SMALLEST, LARGEST = 150, 64 << 20
 
 
 def _gzip(data: bytes) -> bytes:
-    # No time stamp and no name in the header, so that the same content gives the same bytes.
+    # Without time stamp and name in the header, the same content gives the same bytes.
     return gzip.compress(data, 9, mtime=0)
 
 
@@ -71,59 +66,62 @@ def _brotli(data: bytes) -> bytes:
 
 
 def _zstd(data: bytes) -> bytes:
-    # Above 19, windows grow beyond the 8 MB that RFC 9659 has every browser take.
+    # Above 19, windows exceed the 8 MB that RFC 9659 requires browsers to accept.
     compressed: bytes = importlib.import_module("zstandard").ZstdCompressor(level=19).compress(data)
     return compressed
 
 
-# HTTP content coding -> (compressor, module it needs)
-CODINGS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "gzip": (_gzip, "gzip"),
-    "br": (_brotli, "brotli"),
-    "zstd": (_zstd, "zstandard"),
+class Coding(NamedTuple):
+    """How to compress for one HTTP content coding, and the module that takes."""
+
+    compress: Callable[[bytes], bytes]
+    module: str
+
+
+CODINGS: Mapping[str, Coding] = {
+    "gzip": Coding(_gzip, "gzip"),
+    "br": Coding(_brotli, "brotli"),
+    "zstd": Coding(_zstd, "zstandard"),
 }
 
 
 def parse_codings(text: str) -> tuple[str, ...]:
-    """Read ``gzip,br,zstd`` in any order into the order of `CODINGS`; each needs its library to be
-    importable.
+    """Read ``gzip,br,zstd``, in any order, into the order of `CODINGS`.
 
     Raises ConfigError for an unknown coding and for a library that is missing.
     """
-    asked = {word.strip().lower() for word in text.split(",") if word.strip()}
-    for name in sorted(asked - set(CODINGS)):
-        raise ConfigError(
-            "--compress: there is no coding '{}'; there are {}".format(name, ", ".join(CODINGS))
-        )
-    for name in sorted(asked):
+    names = {name.strip().lower() for name in text.split(",") if name.strip()}
+    for name in sorted(names - set(CODINGS)):
+        existing = ", ".join(CODINGS)
+        raise ConfigError(f"--compress: there is no coding '{name}'; the codings are {existing}")
+    for name in sorted(names):
         try:
-            importlib.import_module(CODINGS[name][1])
+            importlib.import_module(CODINGS[name].module)
         except ImportError:
             raise ConfigError(
-                f"--compress {name} needs a library that is not installed: pip install 'kallithea-tune[compress]'"
+                f"--compress {name} needs a library that is not installed: "
+                "pip install 'kallithea-tune[compress]'"
             ) from None
-    return tuple(name for name in CODINGS if name in asked)
+    return tuple(name for name in CODINGS if name in names)
 
 
 def worth_compressing(path: str, size: int) -> bool:
-    """Tell whether variants of a file of this name and size (bytes) can be smaller at all."""
-    return (
-        SMALLEST <= size <= LARGEST
-        and os.path.splitext(path)[1].lstrip(".").lower() not in COMPRESSED
-    )
+    """Whether variants of a file of this name and size (bytes) can be smaller at all."""
+    extension = os.path.splitext(path)[1].lstrip(".").lower()
+    return SMALLEST <= size <= LARGEST and extension not in COMPRESSED
 
 
 def write_variants(
-    todo: Sequence[tuple[str, str]], directory: str, progress: Callable[[str, int, int], None]
+    missing: Sequence[tuple[str, str]], directory: str, progress: Callable[[str, int, int], None]
 ) -> dict[str, dict[str, int]]:
-    """Write variants of files in `directory` on all cores; return their sizes in bytes by path and
-    coding.
+    """Write the `missing` variants (path and coding) in `directory`, on all cores.
 
-    zlib, brotli and zstandard release Python's lock while they compress.
+    Returns their sizes in bytes by path and coding. zlib, brotli and zstandard release Python's
+    lock while they compress.
     """
     sizes: dict[str, dict[str, int]] = {}
-    # The largest first, so that no core is left with a big one at the end.
-    ordered = sorted(todo, key=lambda item: -os.path.getsize(os.path.join(directory, item[0])))
+    # The largest first, so that no core is left alone with a large one at the end.
+    ordered = sorted(missing, key=lambda item: -os.path.getsize(os.path.join(directory, item[0])))
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         running = {
             pool.submit(write_variant, os.path.join(directory, path), coding): (path, coding)
@@ -142,15 +140,14 @@ def write_variants(
 
 
 def write_variant(source: str, coding: str) -> int:
-    """Write the variant beside `source` if it is smaller; return its size in bytes, or 0 where it
-    is not.
+    """Write the variant beside `source` if it is smaller; return its size in bytes, otherwise 0.
 
-    It gets the modification time of `source`: servers tell it to browsers, and put it into their
+    It gets the modification time of `source`: servers send that as Last-Modified, and use it in
     ETags.
     """
     with open(source, "rb") as file:
         data = file.read()
-    compressed = CODINGS[coding][0](data)
+    compressed = CODINGS[coding].compress(data)
     if len(compressed) >= len(data):
         return 0
     target = source + SUFFIXES[coding]

@@ -1,4 +1,4 @@
-"""Where a release may go, and what is there already: anything that could harm is refused."""
+"""Where a release may go, and what is there already: dangerous places are refused."""
 
 from __future__ import annotations
 
@@ -14,36 +14,25 @@ STAGING = ".staging-"
 
 
 def absolute(destination: str) -> str:
-    """Return the path as it is used from here on. Raises ConfigError for one that no configuration
-    could hold.
-    """
+    """Return the absolute path. Raises ConfigError for one that no configuration can contain."""
     if not destination.strip() or any(ord(character) < 32 for character in destination):
-        raise ConfigError("DEST is empty or holds a control character; name a directory")
+        raise ConfigError("DEST is empty or contains a control character; give a directory")
     return os.path.abspath(destination)
 
 
 def releases_of(destination: str) -> str:
-    """Return the directory beside `destination` that holds its releases."""
+    """Return the directory beside `destination` with its releases."""
     return os.path.abspath(destination) + ".releases"
 
 
 def published(destination: str) -> Optional[Manifest]:
     """Return what is published at the absolute path `destination`, or None where nothing is yet.
 
-    Raises Refused for the root, a home, a mount point, a directory with files that are not ours and
-    a link that is not ours; ConfigError where the directory around it is missing.
+    Raises Refused for the root, a home, a mount point, and a directory or link that is not ours;
+    ConfigError where its parent directory is missing.
     """
     real = os.path.realpath(destination)
-    home = os.path.expanduser("~")
-    homes = {os.path.realpath(home), os.path.realpath(os.path.dirname(home))}
-    if os.path.dirname(real) == real or real in homes or os.path.dirname(real) == "/":
-        raise Refused(
-            f"{destination} is no place to publish into; name a directory of its own below it"
-        )
-    if not os.path.isdir(os.path.dirname(destination)):
-        raise ConfigError(
-            f"the directory {os.path.dirname(destination)} does not exist; make it first"
-        )
+    _refuse_dangerous(destination, real)
     try:
         _check_releases(destination)
         if os.path.islink(destination):
@@ -59,62 +48,78 @@ def published(destination: str) -> Optional[Manifest]:
         ) from None
     if not empty:
         raise Refused(
-            f"{destination} holds files that are not ours; name a directory that is empty or not there"
+            f"{destination} contains files that are not ours; "
+            "give a directory that is empty or does not exist"
         )
     if os.path.ismount(destination):
         raise Refused(
-            f"{destination} is a mount point, which no link can replace; name a directory below it"
+            f"{destination} is a mount point, which no link can replace; give a directory below it"
         )
     return None
 
 
 def check_apart(destination: str, others: Sequence[str]) -> None:
-    """Raise Refused when `destination` holds one of the directories `others`, or lies in one."""
+    """Raise Refused when `destination` is inside one of the directories `others`, or around it."""
     for place in (os.path.realpath(destination), os.path.realpath(releases_of(destination))):
         for other in map(os.path.realpath, others):
-            if (other + os.sep).startswith(place + os.sep) or (place + os.sep).startswith(
-                other + os.sep
-            ):
-                raise Refused(f"{destination} and {other} hold one another; publish elsewhere")
+            if os.path.commonpath([place, other]) in (place, other):
+                raise Refused(
+                    f"{destination} and {other} are one inside the other; publish elsewhere"
+                )
+
+
+def _refuse_dangerous(destination: str, real: str) -> None:
+    home = os.path.expanduser("~")
+    homes = {os.path.realpath(home), os.path.realpath(os.path.dirname(home))}
+    parent = os.path.dirname(real)
+    if parent in (real, "/") or real in homes:
+        raise Refused(f"{destination} is no place to publish to; give a directory below it")
+    if not os.path.isdir(os.path.dirname(destination)):
+        raise ConfigError(
+            f"the directory {os.path.dirname(destination)} does not exist; make it first"
+        )
 
 
 def _check_releases(destination: str) -> None:
-    holder = releases_of(destination)
-    if not os.path.lexists(holder):
+    releases = releases_of(destination)
+    if not os.path.lexists(releases):
         return
-    if os.path.islink(holder) or not os.path.isdir(holder):
-        raise Refused(f"{holder} is not a directory of ours; remove it or publish elsewhere")
-    if os.stat(holder).st_dev != os.stat(os.path.dirname(holder)).st_dev:
+    if os.path.islink(releases) or not os.path.isdir(releases):
+        raise Refused(f"{releases} is not a directory of ours; remove it or publish elsewhere")
+    if os.stat(releases).st_dev != os.stat(os.path.dirname(releases)).st_dev:
         raise Refused(
-            f"{holder} is a mount point, out of which no link can be renamed; publish elsewhere"
+            f"{releases} is a mount point, and no link can be renamed out of it; publish elsewhere"
         )
-    for name in sorted(os.listdir(holder)):
+    for name in sorted(os.listdir(releases)):
+        path = os.path.join(releases, name)
         ours = (
             name == LOCK
             or name.startswith(STAGING)
-            or (name.isdigit() and os.path.isfile(os.path.join(holder, name, manifest.NAME)))
+            or (name.isdigit() and os.path.isfile(os.path.join(path, manifest.NAME)))
         )
         if not ours:
             raise Refused(
-                f"{os.path.join(holder, name)} is not ours, for it has no {manifest.NAME}; move it away, or publish elsewhere"
+                f"{path} is not ours, for it has no {manifest.NAME}; "
+                "move it away, or publish elsewhere"
             )
 
 
 def _current(destination: str, real: str) -> Manifest:
     if os.path.dirname(real) != os.path.realpath(releases_of(destination)):
         raise Refused(
-            f"{destination} is a link that leads out, to {real}; remove the link or name another place"
+            f"{destination} is a link to {real}, which is not ours; "
+            "remove the link or give another directory"
         )
-    found = manifest.read(real)
-    if found is None:
-        raise Refused(f"{real} has lost its {manifest.NAME}; move it away to publish afresh")
-    foreign = sorted(set(_files_below(real)) - found.names())
+    release = manifest.read(real)
+    if release is None:
+        raise Refused(f"{real} has lost its {manifest.NAME}; move it away to publish from scratch")
+    foreign = sorted(set(_files_below(real)) - release.names())
     if foreign:
         raise Refused(
-            "%s holds %d files that are not ours, %s first; move them into an --overlay directory"
-            % (destination, len(foreign), foreign[0])
+            f"{destination} contains {len(foreign)} files that are not ours, the first is "
+            f"{foreign[0]}; move them into an --overlay directory"
         )
-    return found
+    return release
 
 
 def _files_below(directory: str) -> Iterator[str]:

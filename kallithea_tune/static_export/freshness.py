@@ -1,49 +1,49 @@
-"""Whether what is published is what the application has now, seen on disk: the application is not
-loaded for it.
-"""
+"""Whether what is published is what the application has now; the application is not loaded."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shlex
 from dataclasses import dataclass
-from typing import Any, Mapping, NamedTuple, Optional, Sequence
+from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
+from kallithea_tune.app.package import distribution
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.static_export import manifest
-from kallithea_tune.static_export.collect import collect, distribution
-from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
+from kallithea_tune.static_export.collect import collect
+from kallithea_tune.static_export.manifest import Manifest, Recipe, RecipeChanges, StaticFile
 
-# Some file systems keep whole seconds only, or two of them.
+# Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9
-# Where the ini file names the export: what static-export --switch writes and perf-check reads.
+# Where the ini file says which export it belongs to: static-export --switch writes it, perf-check
+# reads it.
 SECTION, OPTION = "kallithea_tune", "static_export"
 
 
-def named(instance: Instance) -> str:
-    """Return the directory of the static export that the ini file names, empty where it names
-    none.
-    """
-    place = instance.sections.get(SECTION, {}).get(OPTION, "").replace("%%", "%").strip()
-    return os.path.join(os.path.dirname(instance.path), place) if place else ""
+def configured_export(instance: Instance) -> str:
+    """Return the directory of the static export in the ini file, empty where it has none."""
+    path = instance.sections.get(SECTION, {}).get(OPTION, "").replace("%%", "%").strip()
+    return os.path.join(os.path.dirname(instance.path), path) if path else ""
 
 
 class Differences(NamedTuple):
-    """Paths that the release lacks, has with other content, and has although they went away."""
+    """Paths that the release lacks, has with other content, and has although they are gone."""
 
-    new: list[str]
-    changed: list[str]
-    gone: list[str]
+    new: Sequence[str]
+    changed: Sequence[str]
+    gone: Sequence[str]
+
+    def by_kind(self) -> Mapping[str, Sequence[str]]:
+        """Return the paths by ``new``, ``changed`` and ``gone``."""
+        return self._asdict()
 
 
 @dataclass(frozen=True)
 class State:
-    """A release against what is installed now.
+    """A release compared with what is installed now.
 
-    `version` is the installed one; `moved` tells that the application's directories are no longer
-    where they were; `damaged` holds the paths whose files in the release are missing or were
-    changed.
+    `version` is the installed one; `moved` whether the application's directories are no longer
+    where they were; `damaged` are the paths whose files in the release are missing or were changed.
     """
 
     manifest: Manifest
@@ -55,63 +55,59 @@ class State:
 
     @property
     def stale(self) -> list[str]:
-        """Say in what the release differs, a few words for each way; nothing where it is as it
-        should be.
-        """
-        said = []
+        """In what the release differs, a few words for each way; empty when it is up to date."""
+        return list(self._reasons())
+
+    def _reasons(self) -> Iterator[str]:
         if self.version != self.manifest.version:
-            said.append(
-                "it is of {}, {} is installed".format(
-                    self.manifest.version or "?", self.version or "?"
-                )
-            )
+            published, installed = self.manifest.version or "?", self.version or "?"
+            yield f"it is of {published}, {installed} is installed"
         if self.moved:
-            said.append("the application has moved")
+            yield "the application has moved"
         if self.recipe != self.manifest.recipe:
-            said.append("it was made with other options")
-        counted = {**self.differences._asdict(), "damaged": self.damaged}
-        said += ["%d %s" % (len(paths), word) for word, paths in counted.items() if paths]
-        return said
+            yield "it was made with other options"
+        for kind, paths in {**self.differences.by_kind(), "damaged": self.damaged}.items():
+            if paths:
+                yield f"{len(paths)} {kind}"
 
 
-def state(use: str, destination: str, given: Optional[Mapping[str, Any]] = None) -> Optional[State]:
-    """Compare what is published at `destination` with the application of the factory `use`; None
-    for nothing.
+def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -> Optional[State]:
+    """Compare what is published at `destination` with the application of the factory `use`.
 
-    What `given` holds is taken in place of the options that the release was made with. Raises
-    ConfigError for files that cannot be read, and Refused for a manifest that is not ours.
+    `changes` replace the options that the release was made with. Returns None where nothing is
+    published. Raises ConfigError for files that cannot be read, and Refused for a manifest that is
+    not ours.
     """
-    found = manifest.read(destination)
-    if found is None:
+    release = manifest.read(destination)
+    if release is None:
         return None
-    recipe = dataclasses.replace(found.recipe, **(given or {}))
-    moved = not all(map(os.path.isdir, found.roots))
-    roots = [*(() if moved else found.roots), *recipe.overlays]
+    recipe = (changes or RecipeChanges()).applied_to(release.recipe)
+    moved = not all(map(os.path.isdir, release.roots))
     differences = Differences([], [], [])
     if not moved:
-        differences = compare(found, collect(roots, found.sources))
+        files = collect([*release.roots, *recipe.overlays], release.sources)
+        differences = compare(release, files)
     return State(
-        found,
-        distribution(use)[1],
-        recipe,
-        moved,
-        differences,
-        damaged(found, os.path.realpath(destination)),
+        manifest=release,
+        version=distribution(use).version,
+        recipe=recipe,
+        moved=moved,
+        differences=differences,
+        damaged=damaged(release, os.path.realpath(destination)),
     )
 
 
-def renewal(instance: Instance, destination: str, recipe: Optional[Recipe]) -> str:
-    """Return the command that makes the release at `destination` what it should be, for a shell."""
+def renewal_command(instance: Instance, destination: str, recipe: Optional[Recipe]) -> str:
+    """Return the shell command that brings the release at `destination` up to date."""
     location = instance.path + ("" if instance.name == "main" else "#" + instance.name)
-    words = recipe.words if recipe else ""
-    return (
-        f"gearbox static-export -c {shlex.quote(location)} {shlex.quote(destination)} {words}"
-    ).strip()
+    arguments = recipe.arguments if recipe else ""
+    command = f"gearbox static-export -c {shlex.quote(location)} {shlex.quote(destination)}"
+    return f"{command} {arguments}".strip()
 
 
-def compare(found: Manifest, files: Mapping[str, StaticFile]) -> Differences:
-    """Hold the release against `files`, leaving aside what was left out of it on purpose. Pure."""
-    sources, left_out = found.sources, set(found.left_out)
+def compare(release: Manifest, files: Mapping[str, StaticFile]) -> Differences:
+    """Compare the release with `files`, except what was deliberately left out of it. Pure."""
+    sources, left_out = release.sources, set(release.left_out)
     return Differences(
         sorted(path for path in files if path not in sources and path not in left_out),
         sorted(
@@ -121,25 +117,24 @@ def compare(found: Manifest, files: Mapping[str, StaticFile]) -> Differences:
     )
 
 
-def damaged(found: Manifest, directory: str) -> list[str]:
-    """Return the paths of which the file in `directory`, or a variant, is missing or is not the one
-    published.
+def damaged(release: Manifest, directory: str) -> list[str]:
+    """Return the paths whose file in `directory`, or a variant of it, is missing or was changed.
 
-    Told by size and modification time: nothing is read.
+    Judged by size and modification time: nothing is read.
     """
     wrong = set()
-    for path, item in found.files.items():
+    for path, item in release.files.items():
         status = _status(os.path.join(directory, path))
         if (
             status is None
             or status.st_size != item.file.size
-            or (abs(status.st_mtime_ns - item.mtime_ns) >= COARSEST_NS)
+            or abs(status.st_mtime_ns - item.mtime_ns) >= COARSEST_NS
         ):
             wrong.add(path)
-    for path, coding, size in found.variants():
-        status = _status(os.path.join(directory, path) + SUFFIXES[coding])
-        if status is None or status.st_size != size:
-            wrong.add(path)
+    for variant in release.variants():
+        status = _status(os.path.join(directory, variant.name))
+        if status is None or status.st_size != variant.size:
+            wrong.add(variant.path)
     return sorted(wrong)
 
 

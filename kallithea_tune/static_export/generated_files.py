@@ -1,4 +1,4 @@
-"""Generated files: shown as a difference, replaced by one rename, the one before kept beside it."""
+"""Generated files: shown as a diff, replaced atomically, with the previous one kept beside it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.system import atomic
 
 
-def difference(path: str, text: str) -> str:
-    """Return the unified difference between the file at `path`, which may not be there yet, and
-    `text`.
-    """
+def diff(path: str, text: str) -> str:
+    """Return the unified diff between the file at `path`, which need not exist, and `text`."""
     before = ""
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         before = file.read()
@@ -22,9 +20,7 @@ def difference(path: str, text: str) -> str:
 
 
 def replace(path: str, text: str) -> None:
-    """Write `text` to `path` by a rename; what was there before is at ``path.old``. Raises
-    ConfigError.
-    """
+    """Write `text` to `path`; what was there before is kept as ``path.old``. Raises ConfigError."""
     path = os.path.realpath(path)
     try:
         if os.path.exists(path):

@@ -1,34 +1,31 @@
-"""A release of static files as its manifest describes it: which files are ours, from where, and how
-they were made.
-"""
+"""The manifest of a release: which files are ours, where they came from, how they were made."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shlex
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Optional
+from typing import Iterator, Mapping, NamedTuple, Optional
 
 from kallithea_tune import __version__
 from kallithea_tune.errors import Refused
+from kallithea_tune.system import typed_json
 
 NAME = ".kallithea-tune.json"
-# Holds the name of the release's own directory: a server that stats before it opens asks once, and
-# stays with it.
-OWN_NAME = ".release"
+# Contains the name of the release's own directory: a server that stats a file before it opens it
+# reads this name once, and then uses one release for both.
+RELEASE_NAME = ".release"
 FORMAT = 1
 # HTTP content coding -> suffix of the variant's file
-SUFFIXES = {"gzip": ".gz", "br": ".br", "zstd": ".zst"}
+SUFFIXES: Mapping[str, str] = {"gzip": ".gz", "br": ".br", "zstd": ".zst"}
 
 
 @dataclass(frozen=True)
 class StaticFile:
-    """One file to be served: its URL path without the leading slash, and what identifies its
-    content.
+    """A file to be served: its URL path without the leading slash, and what identifies its content.
 
-    `ctime_ns` moves with every change of the file, also where a package gives all its files one
+    `ctime_ns` changes with every change of the file, even where a package gives all its files one
     modification time.
     """
 
@@ -40,11 +37,17 @@ class StaticFile:
     sha256: str
 
 
+class PerFile(NamedTuple):
+    """The options that every single file of a release depends on."""
+
+    how: str
+    mode: int
+    group: str
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a release is made; each field has the meaning of the option of ``static-export`` of the
-    same name.
-    """
+    """How a release is made; each field means what the option of the same name does."""
 
     overlays: tuple[str, ...] = ()
     prune: bool = False
@@ -55,33 +58,56 @@ class Recipe:
     group: str = ""
 
     @property
-    def making(self) -> tuple[str, int, str]:
-        """What each file of a release depends on beside its content."""
-        return self.how, self.mode, self.group
+    def per_file(self) -> PerFile:
+        """What each file depends on besides its content."""
+        return PerFile(self.how, self.mode, self.group)
 
     @property
-    def words(self) -> str:
-        """The options of the command that differ from its defaults, as a shell reads them."""
+    def arguments(self) -> str:
+        """The command's options that differ from the defaults, quoted for a shell."""
         usual = Recipe()
-        words = [word for directory in self.overlays for word in ("--overlay", directory)]
-        words += ["--prune"] if self.prune else []
-        words += ["--compress", ",".join(self.codings)] if self.codings != usual.codings else []
-        words += ["--how", self.how] if self.how != usual.how else []
-        words += ["--keep", str(self.keep)] if self.keep != usual.keep else []
-        words += ["--mode", f"{self.mode:o}"] if self.mode != usual.mode else []
-        words += ["--group", self.group] if self.group else []
-        return " ".join(map(shlex.quote, words))
+        args = [arg for directory in self.overlays for arg in ("--overlay", directory)]
+        args += ["--prune"] if self.prune else []
+        args += ["--compress", ",".join(self.codings)] if self.codings != usual.codings else []
+        args += ["--how", self.how] if self.how != usual.how else []
+        args += ["--keep", str(self.keep)] if self.keep != usual.keep else []
+        args += ["--mode", f"{self.mode:o}"] if self.mode != usual.mode else []
+        args += ["--group", self.group] if self.group else []
+        return " ".join(map(shlex.quote, args))
+
+
+@dataclass(frozen=True)
+class RecipeChanges:
+    """The fields of a `Recipe` that were given; None for those that stay as they are."""
+
+    overlays: Optional[tuple[str, ...]] = None
+    prune: Optional[bool] = None
+    codings: Optional[tuple[str, ...]] = None
+    how: Optional[str] = None
+    keep: Optional[int] = None
+    mode: Optional[int] = None
+    group: Optional[str] = None
+
+    def applied_to(self, recipe: Recipe) -> Recipe:
+        """Return `recipe` with these changes."""
+        return Recipe(
+            overlays=recipe.overlays if self.overlays is None else self.overlays,
+            prune=recipe.prune if self.prune is None else self.prune,
+            codings=recipe.codings if self.codings is None else self.codings,
+            how=recipe.how if self.how is None else self.how,
+            keep=recipe.keep if self.keep is None else self.keep,
+            mode=recipe.mode if self.mode is None else self.mode,
+            group=recipe.group if self.group is None else self.group,
+        )
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of a release: what it was made from, and the size in bytes of each variant that was
-    worth keeping.
+    """A file of a release: its source, and the size in bytes of each variant.
 
-    `mtime_ns` is its own modification time, which stays while its content does and is a later one
-    for another content. `variants` holds 0 for a coding that was tried and not smaller. `kept`
-    counts the releases for which a file that the application no longer has is still served; 0 for a
-    file that it has.
+    `mtime_ns` is its own modification time: it stays while the content does, and is later for other
+    content. `variants` contains 0 for a coding that was tried and not smaller. `kept` is for how
+    many releases a file has been served that the application no longer has; 0 for one that it has.
     """
 
     file: StaticFile
@@ -90,18 +116,30 @@ class Published:
     kept: int = 0
 
     @property
-    def visible(self) -> tuple[Any, ...]:
-        """What a browser could tell from another one."""
+    def visible(self) -> tuple[str, Mapping[str, int], int]:
+        """What tells it from another in a browser."""
         return self.file.sha256, dict(self.variants), self.kept
+
+
+class Variant(NamedTuple):
+    """A precompressed copy of the file at `path`; `size` in bytes."""
+
+    path: str
+    coding: str
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Its own path in the release."""
+        return self.path + SUFFIXES[self.coding]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One release: the application and its version, how it was published, and every file by URL
-    path.
+    """A release: the application and its version, how it was made, and every file by URL path.
 
-    `roots` are the application's own directories, as it named them when it was last asked;
-    `left_out` holds the paths below them and the overlays that were not published on purpose.
+    `roots` are the directories that the application serves; `left_out` are the paths below them and
+    the overlays that were deliberately not published.
     """
 
     app: str
@@ -118,7 +156,7 @@ class Manifest:
         return {path: item.file for path, item in self.files.items() if not item.kept}
 
     @property
-    def own(self) -> list[str]:
+    def of_application(self) -> list[str]:
         """The paths of files that the application itself can serve, sorted."""
         roots = tuple(os.path.join(root, "") for root in self.roots)
         return [
@@ -126,53 +164,42 @@ class Manifest:
         ]
 
     def names(self) -> set[str]:
-        """Every path that the release has on disk, variants and the manifest included."""
-        return {
-            NAME,
-            OWN_NAME,
-            *self.files,
-            *(path + SUFFIXES[coding] for path, coding, _ in self.variants()),
-        }
+        """Return every path of the release on disk, variants and the manifest included."""
+        variants = (variant.name for variant in self.variants())
+        return {NAME, RELEASE_NAME, *self.files, *variants}
 
-    def variants(self) -> Iterator[tuple[str, str, int]]:
-        """Yield path, coding and size in bytes of every variant there is."""
+    def variants(self) -> Iterator[Variant]:
+        """Yield every variant that exists."""
         for path, item in self.files.items():
             for coding, size in item.variants.items():
                 if size:
-                    yield path, coding, size
+                    yield Variant(path, coding, size)
 
 
 def read(directory: str) -> Optional[Manifest]:
-    """Read the manifest in `directory`; None where there is none. Raises Refused for one that is
-    not ours.
-    """
+    """Read the manifest in `directory`, None without one. Raises Refused if it is not ours."""
     path = os.path.join(directory, NAME)
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
         if document.pop("format") != FORMAT:
             raise ValueError
-        recipe = document.pop("recipe")
-        recipe.update(overlays=tuple(recipe["overlays"]), codings=tuple(recipe["codings"]))
-        files = {item["file"]["path"]: _published(item) for item in document.pop("files")}
-        document.update(roots=tuple(document["roots"]), left_out=tuple(document["left_out"]))
-        return Manifest(recipe=Recipe(**recipe), files=files, **document)
+        document["files"] = {item["file"]["path"]: item for item in document["files"]}
+        manifest: Manifest = typed_json.load(Manifest, document)
+        return manifest
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Refused(
-            f"{path} is damaged or of another version of this tool; move it away to publish afresh"
+            f"{path} is damaged, or from another version of this tool; "
+            "move it away to publish from scratch"
         ) from None
 
 
-def _published(item: Mapping[str, Any]) -> Published:
-    return Published(**dict(item, file=StaticFile(**item["file"])))
-
-
 def text(manifest: Manifest) -> str:
-    """Return the manifest as its file has it."""
-    document = dataclasses.asdict(manifest)
+    """Return the manifest as its file contains it."""
+    document = typed_json.dump(manifest)
     document["files"] = [item for _, item in sorted(document["files"].items())]
     return json.dumps({"format": FORMAT, **document}, indent=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Collection, Mapping, Optional, Sequence
+from typing import Collection, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.static_export import compress
 from kallithea_tune.static_export.freshness import Differences, compare
@@ -12,9 +12,7 @@ from kallithea_tune.static_export.manifest import Manifest, Published, Recipe, S
 
 @dataclass(frozen=True)
 class Served:
-    """What the application serves now, overlays laid over it; `left_out` are paths not to be
-    published.
-    """
+    """What the application serves now, overlays included; `left_out` is not to be published."""
 
     app: str
     version: str
@@ -23,12 +21,18 @@ class Served:
     left_out: Sequence[str] = ()
 
 
+class MissingVariant(NamedTuple):
+    """A variant that has yet to be compressed."""
+
+    path: str
+    coding: str
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What publishing would change, against what is published now (None at the first time).
+    """What publishing would change, compared with what is published now (None at the first time).
 
-    `taken` are the paths whose files of the release before are good, and `compressing` the path and
-    coding of each variant that is not there yet.
+    `reusable` are the paths whose files in the previous release are still right.
     """
 
     before: Optional[Manifest]
@@ -37,86 +41,112 @@ class Plan:
     removed: Sequence[str]
     kept: Sequence[str]
     damaged: Sequence[str]
-    taken: Collection[str]
-    compressing: Sequence[tuple[str, str]]
+    reusable: Collection[str]
+    compressing: Sequence[MissingVariant]
 
     @property
-    def nothing(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether what is published is what would be."""
         return (
             self.before is not None
             and not self.damaged
             and not self.compressing
-            and (_visible(self.before) == _visible(self.after))
+            and _visible(self.before) == _visible(self.after)
+        )
+
+    @property
+    def links(self) -> bool:
+        """Whether files of the previous release can be hard-linked: their access rights stay."""
+        return self.before is not None and (
+            self.before.recipe.per_file == self.after.recipe.per_file
         )
 
 
 def _visible(manifest: Manifest) -> tuple[object, ...]:
     files = {path: item.visible for path, item in manifest.files.items()}
-    return manifest.app, manifest.version, manifest.recipe.making, files
+    return manifest.app, manifest.version, manifest.recipe.per_file, files
 
 
 def make(
     before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Collection[str] = ()
 ) -> Plan:
-    """Say what is to be published: the files served, and those of up to `keep` earlier releases
-    that went away since.
+    """Plan a release: the files served, and those of up to `keep` earlier releases that are gone.
 
-    A page that was loaded before an upgrade still asks for the files of its own version. `damaged`
-    are paths that are not in the release any more as they should be. Pure.
+    A page that was loaded before an upgrade still requests the files of its own version. `damaged`
+    are paths that are no longer in the release as they should be. Pure.
     """
-    old = {
-        path: item for path, item in (before.files if before else {}).items() if path not in damaged
-    }
-    same_making = before is not None and before.recipe.making == recipe.making
-    after, taken = {}, set()
+    previous = before.files if before else {}
+    intact = {path: item for path, item in previous.items() if path not in damaged}
+    same_options = before is not None and before.recipe.per_file == recipe.per_file
+    kept = _kept(before, intact, served, recipe)
+    after: dict[str, Published] = {}
+    reusable = set(kept)
     for path, file in served.files.items():
-        was = old.get(path)
-        time = _time(file, before.files.get(path) if before else None)
-        if was is None or was.file.sha256 != file.sha256:
-            after[path] = Published(file, time)
+        old = intact.get(path)
+        mtime_ns = _mtime_ns(file, previous.get(path))
+        if old is None or old.file.sha256 != file.sha256:
+            after[path] = Published(file, mtime_ns)
             continue
-        stays = same_making and recipe.how != "symlink"
-        after[path] = Published(file, was.mtime_ns if stays else time, _chosen(was, recipe))
-        if same_making:
-            taken.add(path)
-    aged = before is not None and (before.version, before.app) != (served.version, served.app)
-    for path, item in old.items():
-        age = item.kept + 1 if aged or not item.kept else item.kept
+        if same_options:
+            reusable.add(path)
+            if recipe.how != "symlink":
+                mtime_ns = old.mtime_ns
+        after[path] = Published(file, mtime_ns, _variants(old, recipe))
+    after.update(kept)
+    return Plan(
+        before=before,
+        after=Manifest(
+            served.app, served.version, recipe, after, served.roots, tuple(served.left_out)
+        ),
+        differences=compare(before, served.files)
+        if before
+        else Differences(sorted(served.files), [], []),
+        removed=sorted(path for path in previous if path not in after),
+        kept=sorted(kept),
+        damaged=sorted(damaged),
+        reusable=reusable,
+        compressing=_missing_variants(after, recipe),
+    )
+
+
+def _kept(
+    before: Optional[Manifest],
+    intact: Mapping[str, Published],
+    served: Served,
+    recipe: Recipe,
+) -> dict[str, Published]:
+    """Return the files that are no longer served, and young enough to stay reachable."""
+    upgraded = before is not None and (before.version, before.app) != (served.version, served.app)
+    kept = {}
+    for path, item in intact.items():
+        age = item.kept + 1 if upgraded or not item.kept else item.kept
         if path not in served.files and path not in served.left_out and age <= recipe.keep:
-            after[path] = Published(item.file, item.mtime_ns, _chosen(item, recipe), age)
-            taken.add(path)
-    compressing = [
-        (path, coding)
-        for path, item in sorted(after.items())
+            kept[path] = Published(item.file, item.mtime_ns, _variants(item, recipe), age)
+    return kept
+
+
+def _missing_variants(files: Mapping[str, Published], recipe: Recipe) -> list[MissingVariant]:
+    return [
+        MissingVariant(path, coding)
+        for path, item in sorted(files.items())
         for coding in recipe.codings
         if coding not in item.variants
         and not item.kept
         and compress.worth_compressing(path, item.file.size)
     ]
-    return Plan(
-        before,
-        Manifest(served.app, served.version, recipe, after, served.roots, tuple(served.left_out)),
-        compare(before, served.files) if before else Differences(sorted(served.files), [], []),
-        sorted(path for path in (before.files if before else ()) if path not in after),
-        sorted(path for path, item in after.items() if item.kept),
-        sorted(damaged),
-        taken,
-        compressing,
-    )
 
 
-def _time(file: StaticFile, was: Optional[Published]) -> int:
-    """Return the modification time (ns) for what was published as `was`: another second for another
-    content.
+def _mtime_ns(file: StaticFile, old: Optional[Published]) -> int:
+    """Return the modification time for what was published as `old`; a later second if it changed.
 
     Web servers make ETags from size and time in seconds, and reproducible packages give all their
     files one time.
     """
-    if was is None:
+    if old is None:
         return file.mtime_ns
-    return max(file.mtime_ns, was.mtime_ns + (10**9 if was.file.sha256 != file.sha256 else 0))
+    changed = old.file.sha256 != file.sha256
+    return max(file.mtime_ns, old.mtime_ns + (10**9 if changed else 0))
 
 
-def _chosen(item: Published, recipe: Recipe) -> dict[str, int]:
+def _variants(item: Published, recipe: Recipe) -> dict[str, int]:
     return {coding: size for coding, size in item.variants.items() if coding in recipe.codings}

@@ -1,4 +1,4 @@
-"""Publishes a release: staged beside the destination, swapped in by one rename.
+"""Publishes a release: staged beside the destination, made current by one rename.
 
 The destination is a symbolic link to the current release in ``DEST.releases/``. A file that did not
 change is a hard link to the previous release's, so it keeps its inode and modification time.
@@ -7,7 +7,6 @@ change is a hard link to the previous release's, so it keeps its inode and modif
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import fcntl
 import os
@@ -16,11 +15,12 @@ import tempfile
 from typing import Callable, Iterator
 
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.static_export import access, compress, manifest
+from kallithea_tune.static_export import access, manifest
 from kallithea_tune.static_export.destination import LOCK, STAGING, releases_of
-from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Published
+from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.plan import Plan
-from kallithea_tune.static_export.stage import bring, carry
+from kallithea_tune.static_export.stage import stage
+from kallithea_tune.system import atomic
 
 Progress = Callable[[str, int, int], None]
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -30,106 +30,79 @@ def silent(title: str, done: int, total: int) -> None:
     """Show nothing."""
 
 
-def carry_out(
-    todo: Plan,
+def publish(
+    plan: Plan,
     destination: str,
     progress: Progress = silent,
     inspect: Callable[[str], None] = lambda directory: None,
 ) -> Manifest:
-    """Publish as planned and return the manifest written, with the sizes of the new variants.
+    """Publish as planned; return the manifest written, with the sizes of the new variants.
 
-    The release before stays on disk, and as many earlier ones as the recipe keeps, so that a
+    The previous release stays on disk, and as many earlier ones as the recipe keeps, so that a
     request under way still finds what it opened. `inspect` is called with the new release before it
-    is swapped in, and may raise. Killed at any instant, the destination shows the old release whole
-    or the new one whole. Raises Refused when another run publishes or has published meanwhile,
-    ConfigError where permission is missing, TuneError where the disk fails.
+    becomes current, and may raise. Killed at any moment, the destination shows the complete old
+    release or the complete new one. Raises Refused when another run publishes or has published
+    meanwhile, ConfigError where permission is missing, TuneError where the disk fails.
     """
-    holder = releases_of(destination)
-    group = access.group_id(todo.after.recipe.group)
-    with _explained(destination), _alone(holder):
-        current = _current(todo, destination)
-        _clean(holder, current)
-        made = staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
+    releases = releases_of(destination)
+    group = access.group_id(plan.after.recipe.group)
+    with _errors_explained(destination), _locked(releases):
+        current = _current(plan, destination)
+        _remove_leftovers(releases, current)
+        made = staging = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
-            written = _stage(todo, staging, current, progress)
+            written = stage(plan, staging, current, progress)
             _write(staging, manifest.NAME, manifest.text(written))
-            made = os.path.join(holder, "%04d" % ((_number(current) + 1,)))
-            _write(staging, manifest.OWN_NAME, os.path.basename(made))
-            access.apply(staging, todo.after, group)
+            made = os.path.join(releases, f"{_number(current) + 1:04d}")
+            _write(staging, manifest.RELEASE_NAME, os.path.basename(made))
+            access.apply(staging, plan.after, group)
             inspect(staging)
-            _sync(holder)
+            _sync_file_system(releases)
             os.rename(staging, made)
-            _swap(made, destination)
+            _switch(made, destination)
         except BaseException:
             if os.path.realpath(destination) != made:
                 shutil.rmtree(made, ignore_errors=True)
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        _forget(holder, made, max(1, todo.after.recipe.keep))
+        _remove_old(releases, made, max(1, plan.after.recipe.keep))
     return written
 
 
-def record(todo: Plan, destination: str) -> None:
-    """Write down what the release that stands was found to be made from now, so that the next run
-    need not read it.
-    """
-    holder = releases_of(destination)
-    with _explained(destination), _alone(holder):
-        path = os.path.join(_current(todo, destination), manifest.NAME)
-        staging = tempfile.mkdtemp(prefix=STAGING, dir=holder)
+def record(plan: Plan, destination: str) -> None:
+    """Record the sources of the current release as they are now, so the next run need not read."""
+    releases = releases_of(destination)
+    with _errors_explained(destination), _locked(releases):
+        path = os.path.join(_current(plan, destination), manifest.NAME)
+        # A run that is killed must leave nothing foreign inside the release.
+        scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
-            _write(staging, manifest.NAME, manifest.text(todo.after))
-            shutil.copystat(path, os.path.join(staging, manifest.NAME))
-            os.replace(os.path.join(staging, manifest.NAME), path)
+            atomic.replace(
+                path,
+                manifest.text(plan.after),
+                lambda handle: shutil.copystat(path, f"/proc/self/fd/{handle}"),
+                scratch,
+            )
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _current(todo: Plan, destination: str) -> str:
-    """Return the directory of the release that stands, empty for none. Raises Refused when it is
-    another by now.
-    """
-    if (manifest.read(destination) if os.path.islink(destination) else None) != todo.before:
+def _current(plan: Plan, destination: str) -> str:
+    """Return the directory of the current release, empty for none. Raises Refused if it changed."""
+    if (manifest.read(destination) if os.path.islink(destination) else None) != plan.before:
         raise Refused(
             f"{destination} was published by another run meanwhile; run the command again"
         )
-    return os.path.realpath(destination) if todo.before else ""
-
-
-def _stage(todo: Plan, staging: str, previous: str, progress: Progress) -> Manifest:
-    same = todo.before is not None and todo.before.recipe.making == todo.after.recipe.making
-    for number, (path, item) in enumerate(todo.after.files.items()):
-        progress("copying", number, len(todo.after.files))
-        target = os.path.join(staging, path)
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        if path in todo.taken:
-            carry(os.path.join(previous, path), target, same)
-        else:
-            bring(item, target, todo.after.recipe.how)
-    for path, coding, _ in todo.after.variants():
-        variant = path + SUFFIXES[coding]
-        carry(os.path.join(previous, variant), os.path.join(staging, variant), same)
-    sizes = compress.write_variants(todo.compressing, staging, progress)
-    files = {
-        path: Published(
-            item.file, item.mtime_ns, {**item.variants, **sizes.get(path, {})}, item.kept
-        )
-        for path, item in todo.after.files.items()
-    }
-    return dataclasses.replace(todo.after, files=files)
+    return os.path.realpath(destination) if plan.before else ""
 
 
 def _write(directory: str, name: str, text: str) -> None:
     with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
         file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def _swap(made: str, destination: str) -> None:
-    """Make `destination` a link to the release `made` by one rename, and have the file system keep
-    it.
-    """
+def _switch(made: str, destination: str) -> None:
+    """Make `destination` a link to the release `made` by one rename, and sync it to disk."""
     parent = os.path.dirname(destination)
     link = os.path.join(tempfile.mkdtemp(prefix=STAGING, dir=os.path.dirname(made)), "link")
     try:
@@ -140,13 +113,11 @@ def _swap(made: str, destination: str) -> None:
         os.rename(link, destination)
     finally:
         shutil.rmtree(os.path.dirname(link), ignore_errors=True)
-    _sync(parent)
+    _sync_file_system(parent)
 
 
-def _sync(directory: str) -> None:
-    """Have the file system of `directory` write all it holds; the other ones of a busy server may
-    take long.
-    """
+def _sync_file_system(directory: str) -> None:
+    """Sync one file system to disk; the others of a busy server may take long."""
     import ctypes
 
     handle = os.open(directory, os.O_RDONLY)
@@ -163,49 +134,49 @@ def _number(path: str) -> int:
     return int(name) if name.isdigit() else 0
 
 
-def _clean(holder: str, current: str) -> None:
-    """Remove what a killed run left: the lock says that none is running, and nothing newer was ever
-    served.
-    """
-    for name in os.listdir(holder):
+def _remove_leftovers(releases: str, current: str) -> None:
+    """Remove what a killed run left: we have the lock, and nothing newer was ever served."""
+    for name in os.listdir(releases):
         if name.startswith(STAGING) or _number(name) > _number(current):
-            shutil.rmtree(os.path.join(holder, name), ignore_errors=True)
+            shutil.rmtree(os.path.join(releases, name), ignore_errors=True)
 
 
-def _forget(holder: str, current: str, keep: int) -> None:
-    """Remove the oldest releases; under another name first, so that no half of one is taken for a
-    release.
-    """
+def _remove_old(releases: str, current: str, keep: int) -> None:
+    """Remove the oldest releases, renaming them first: half a release must not look like one."""
     older = sorted(
-        number for number in map(_number, os.listdir(holder)) if 0 < number < _number(current)
+        number for number in map(_number, os.listdir(releases)) if 0 < number < _number(current)
     )
     for number in older[:-keep]:
-        aside = tempfile.mkdtemp(prefix=STAGING, dir=holder)
+        aside = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         with contextlib.suppress(OSError):
-            os.rename(os.path.join(holder, "%04d" % number), os.path.join(aside, "old"))
+            os.rename(os.path.join(releases, f"{number:04d}"), os.path.join(aside, "old"))
         shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _alone(holder: str) -> Iterator[None]:
-    if not os.path.isdir(holder):
-        os.mkdir(holder)
-        # Whatever the umask: who may read what is decided inside.
-        os.chmod(holder, 0o755)
-    with open(os.path.join(holder, LOCK), "w") as lock:
+def _locked(releases: str) -> Iterator[None]:
+    if not os.path.isdir(releases):
+        os.mkdir(releases)
+        # Whatever the umask: access is restricted further inside.
+        os.chmod(releases, 0o755)
+    with open(os.path.join(releases, LOCK), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Refused(f"another static-export is publishing to {holder}; wait for it") from None
+            raise Refused(
+                f"another static-export is publishing to {releases}; wait for it"
+            ) from None
         yield
 
 
 @contextlib.contextmanager
-def _explained(destination: str) -> Iterator[None]:
+def _errors_explained(destination: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         kind = ConfigError if error.errno in NO_PERMISSION else TuneError
-        # A rename fails for its target more often than for its source.
+        # A rename fails because of its target more often than of its source.
         place = error.filename2 or error.filename or destination
-        raise kind(f"{place}: {error.strerror}; what {destination} showed before stands") from None
+        raise kind(
+            f"{place}: {error.strerror}; {destination} still shows what it showed before"
+        ) from None

@@ -1,7 +1,8 @@
-"""Which static files the application refers to: read in its templates and code."""
+"""Which static files the application refers to, according to its templates and code."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from typing import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ _TEXTS = (".html", ".mako", ".py", ".js", ".css", ".less", ".json", ".xml", ".we
 
 
 def texts(package: str) -> Iterator[str]:
-    """Return the texts below the application's package that may name a static file."""
+    """Yield the texts below the application's package that may refer to a static file."""
     for folder, folders, names in os.walk(package):
         folders[:] = sorted(
             name for name in folders if name not in ("node_modules", "i18n", "tests", "__pycache__")
@@ -25,51 +26,42 @@ def texts(package: str) -> Iterator[str]:
 
 
 def referenced(package: str, tops: Sequence[str]) -> set[str]:
-    """Return the paths in the directories `tops` that templates ask for by name, as in
-    ``url('/css/style.css')``.
-    """
-    pattern = re.compile(
-        r"""['"]/((?:{})/[\w./-]+\.\w+)['"]""".format("|".join(map(re.escape, tops)))
-    )
+    """Return the paths in the directories `tops` in templates, as in ``url('/css/style.css')``."""
+    directories = "|".join(map(re.escape, tops))
+    pattern = re.compile(rf"""['"]/((?:{directories})/[\w./-]+\.\w+)['"]""")
     templates = os.path.join(package, "templates")
     return {path for text in texts(templates) for path in pattern.findall(text)}
 
 
 def check_complete(files: Mapping[str, StaticFile], package: str) -> None:
-    """Raise Refused when templates ask for files that are not there: the front-end was not
-    built.
-    """
+    """Raise Refused when templates refer to files that do not exist: the front-end is not built."""
     tops = sorted({path.split("/")[0] for path in files if "/" in path} | {"css", "js"})
     missing = sorted(referenced(package, tops) - set(files))
     if missing:
         raise Refused(
-            f"the front-end is not built, {missing[0]} is missing; run kallithea-cli front-end-build first"
+            f"the front-end is not built, {missing[0]} is missing; "
+            "run kallithea-cli front-end-build first"
         )
 
 
 def unreferenced(files: Mapping[str, StaticFile], package: str) -> list[str]:
-    """Return the files that nothing names: source maps, and those whose name stands in no text of
-    the application.
+    """Return the files that nothing refers to: source maps, and names found in no text.
 
-    A file below a directory that some text names as such (``codemirror/mode/``) is kept, since code
-    may compose its name.
+    A file below a directory that some text refers to (``codemirror/mode/``) is kept, since code may
+    compose its name.
     """
     everything = "\n".join(texts(package))
-    words = set(re.findall(r"[\w.-]+", everything))
+    names = set(re.findall(r"[\w.-]+", everything))
     directories = {
         name
         for name in {os.path.dirname(path) for path in files}
         if name and re.search(rf"[/'\"]{re.escape(name)}/(?![\w.-]+\.\w+['\"?])", everything)
     }
 
-    def named(path: str) -> bool:
-        parents = []
-        parent = os.path.dirname(path)
-        while parent:
-            parents.append(parent)
-            parent = os.path.dirname(parent)
-        return os.path.basename(path) in words or any(parent in directories for parent in parents)
+    def needed(path: str) -> bool:
+        parents = itertools.accumulate(path.split("/")[:-1], os.path.join)
+        return os.path.basename(path) in names or any(parent in directories for parent in parents)
 
     return [
-        path for path in sorted(files) if path.endswith(".map") or "/" in path and not named(path)
+        path for path in sorted(files) if path.endswith(".map") or "/" in path and not needed(path)
     ]

@@ -1,46 +1,55 @@
-"""What static-export tells: sentences for people on stderr, or one list of rows for machines on
-stdout.
-"""
+"""What static-export prints: sentences for people on stderr, or rows for machines on stdout."""
 
 from __future__ import annotations
 
 import sys
 import textwrap
-from typing import Callable, Sequence
+from typing import Callable, NamedTuple, Sequence
 
 from kallithea_tune.text import WIDTH
 
 COLUMNS = ("kind", "path", "said")
 
 
+class Row(NamedTuple):
+    """One line for machines, in the order of `COLUMNS`."""
+
+    kind: str
+    path: str
+    message: str = ""
+
+
 class Report:
-    """Collects rows for machines while it speaks to people; everything goes through `redact`."""
+    """Collects rows for machines and prints sentences for people; both go through `redact`."""
 
     def __init__(self, redact: Callable[[str], str], quiet: bool, machine: bool) -> None:
         self._redact, self._quiet, self._machine = redact, quiet, machine
-        self.rows: list[list[str]] = []
+        self.rows: list[Row] = []
 
-    def say(self, text: str, whole: bool = False) -> None:
-        """Tell people on stderr, for standard output may be the configuration; `whole` is for
-        commands to be pasted.
-        """
-        if not self._quiet and not self._machine:
-            print(
-                self._redact(text)
-                if whole
-                else textwrap.fill(
-                    self._redact(text),
-                    WIDTH,
-                    subsequent_indent="  ",
-                    break_long_words=False,
-                    break_on_hyphens=False,
-                ),
-                file=sys.stderr,
+    def say(self, text: str) -> None:
+        """Print a sentence for people on stderr: stdout may be the configuration."""
+        self._print(
+            textwrap.fill(
+                self._redact(text),
+                WIDTH,
+                subsequent_indent="  ",
+                break_long_words=False,
+                break_on_hyphens=False,
             )
+        )
 
-    def list(self, kind: str, paths: Sequence[str], said: str = "") -> None:
-        """Tell of several files by their number and the first few; each is a row."""
-        self.rows += [[kind, path, said] for path in paths]
+    def command(self, text: str) -> None:
+        """Print what is to be pasted into a shell, in one line."""
+        self._print(self._redact(text))
+
+    def _print(self, text: str) -> None:
+        if not self._quiet and not self._machine:
+            print(text, file=sys.stderr)
+
+    def paths(self, kind: str, paths: Sequence[str], message: str = "") -> None:
+        """Print the number of `paths` and the first of them; each is a row."""
+        for path in paths:
+            self.row(kind, path, message)
         if paths:
             shown = next(
                 count
@@ -48,19 +57,20 @@ class Report:
                 if count == 1 or len(", ".join(paths[:count])) < WIDTH // 2
             )
             more = ", ..." if paths[shown:] else ""
-            self.say("%d %s: %s%s" % (len(paths), said or kind, ", ".join(paths[:shown]), more))
+            first = ", ".join(paths[:shown])
+            self.say(f"{len(paths)} {message or kind}: {first}{more}")
 
-    def row(self, kind: str, path: str, said: str = "") -> None:
-        """Add a row, of which people are told otherwise."""
-        self.rows.append([kind, path, self._redact(said)])
+    def row(self, kind: str, path: str, message: str = "") -> None:
+        """Add a row only."""
+        self.rows.append(Row(kind, path, self._redact(message)))
 
     def note(self, text: str) -> None:
-        """Tell what the admin should know."""
+        """Print what the admin should know."""
         self.row("note", "", text)
         self.say("note: " + text)
 
-    def show(self, kind: str, path: str, text: str) -> None:
-        """Print what was asked for, such as a difference, on standard output."""
+    def output(self, kind: str, path: str, text: str) -> None:
+        """Print a result, such as a diff, on standard output."""
         self.row(kind, path, text)
         if not self._machine:
             sys.stdout.write(self._redact(text))

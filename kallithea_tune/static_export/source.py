@@ -1,13 +1,14 @@
-"""What the application serves: asked of the application, or of the manifest while nothing moved."""
+"""What the application serves: from the application itself, or the manifest while nothing moved."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING, Callable, Mapping, Optional
 
+from kallithea_tune.app.package import distribution, package_directory
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
-from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import compare
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.plan import Served
@@ -21,8 +22,7 @@ SWITCH = "serve_static"
 
 
 def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Served:
-    """Return what the application behind `instance` serves; it is not loaded while its version is
-    the published one.
+    """Return what the application serves; it is not loaded while its published version stays.
 
     Raises ConfigError when the application does not load or serves nothing, Refused when its
     front-end is not built.
@@ -40,47 +40,39 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     if before and same and recipe == before.recipe and not any(differences or ()):
         left_out = set(before.left_out) & set(files)
     else:
-        left_out = twins(files) | (
-            set(unreferenced(files, _needed(package))) if recipe.prune else set()
+        left_out = _left_out(files, recipe, package)
+    published = {path: file for path, file in files.items() if path not in left_out}
+    return Served(app, version, roots, published, sorted(left_out))
+
+
+def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, package: str) -> set[str]:
+    if not recipe.prune:
+        return in_place_of_variants(files)
+    if not package:
+        raise ConfigError(
+            "--prune: the application's templates were not found, so what they refer to is unknown"
         )
-    kept = {path: file for path, file in files.items() if path not in left_out}
-    return Served(app, version, roots, kept, sorted(left_out))
+    return in_place_of_variants(files) | set(unreferenced(files, package))
 
 
-def twins(files: Mapping[str, StaticFile]) -> set[str]:
-    """Return the files that stand where a variant of another one belongs: ``style.css.gz`` beside
-    ``style.css``.
-    """
+def in_place_of_variants(files: Mapping[str, StaticFile]) -> set[str]:
+    """Return the files where another's variant belongs: ``style.css.gz`` beside ``style.css``."""
     return {
         path + suffix for path in files for suffix in SUFFIXES.values() if path + suffix in files
     }
 
 
 def package_of(instance: Instance) -> str:
-    """Return the directory of the application's package; nothing where only loading it would
-    tell.
-    """
-    from kallithea_tune.app.beaker_config import package_directory
-
+    """Return the directory of the application's package; empty where only loading it would tell."""
     try:
         return package_directory(instance.use)
     except NotMeasured:
         return ""
 
 
-def _needed(package: str) -> str:
-    if not package:
-        raise ConfigError(
-            "--prune: the application's templates are not found, so nothing tells what they refer to"
-        )
-    return package
-
-
 def roots_of(instance: Instance) -> tuple[str, ...]:
-    """Load the application and return its directories of static files. Raises ConfigError when it
-    has none.
-    """
-    answer = _ask(
+    """Load the application and return the directories it serves. Raises ConfigError without any."""
+    answer = _request(
         instance,
         "/_admin/login",
         {SWITCH: "true"},
@@ -89,19 +81,17 @@ def roots_of(instance: Instance) -> tuple[str, ...]:
     roots = answer.result_of(roots_here)
     if not roots:
         raise ConfigError(
-            f"the application behind {instance.uri} serves no static files that could be exported"
+            f"the application {instance.uri} serves no static files that could be exported"
         )
     return tuple(roots)
 
 
 def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int:
-    """Ask the application itself for a file, with `settings` in place of its own; return the status
-    of its answer.
-    """
-    return _ask(instance, "/" + path, settings).status
+    """Return the status of the application's own response for a file, with `settings` changed."""
+    return _request(instance, "/" + path, settings).status
 
 
-def _ask(
+def _request(
     instance: Instance,
     path: str,
     settings: Mapping[str, str],
@@ -109,31 +99,28 @@ def _ask(
 ) -> Answer:
     from kallithea_tune.app.visit import DoesNotLoad, Request, visit
 
+    request = Request(path, prepare=prepare)
     try:
-        answer = visit(
-            instance, [Request(path, prepare=prepare)], SECONDS, settings=settings
-        ).answers[0]
+        answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
         raise ConfigError(
             f"the application does not load ({error.kind}: {error.message})"
         ) from None
     except NotMeasured as error:
-        raise ConfigError(f"the application cannot be asked: {error}") from None
+        raise ConfigError(f"the application cannot be queried: {error}") from None
     if not answer.status:
-        raise ConfigError("the application did not answer within %d s" % SECONDS)
+        raise ConfigError(f"the application did not respond within {SECONDS:.0f} s")
     return answer
 
 
 def roots_here() -> list[str]:
-    """Return the directories that the application loaded in this process serves; for the visit's
-    child only.
-    """
+    """Return the directories that this process's application serves; a `prepare` of a visit."""
     import gc
 
-    found: dict[str, None] = {}
-    for thing in gc.get_objects():
-        if type(thing).__name__ == "StaticsMiddleware" and isinstance(
-            getattr(thing, "doc_root", None), str
-        ):
-            found[os.path.realpath(thing.doc_root)] = None
-    return list(found)
+    roots: dict[str, None] = {}
+    for candidate in gc.get_objects():
+        if type(candidate).__name__ == "StaticsMiddleware":
+            root = getattr(candidate, "doc_root", None)
+            if isinstance(root, str):
+                roots[os.path.realpath(root)] = None
+    return list(roots)

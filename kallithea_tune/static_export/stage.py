@@ -1,42 +1,70 @@
-"""Brings one file into a release: from the application, as the admin chose, or from the release
-before.
-"""
+"""Fills the staging directory of a release, from the application or the previous release."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import shutil
+from typing import Callable
 
 from kallithea_tune.errors import Refused, TuneError
+from kallithea_tune.static_export import compress
 from kallithea_tune.static_export.collect import CHUNK
-from kallithea_tune.static_export.manifest import Published, StaticFile
+from kallithea_tune.static_export.manifest import Manifest, Published, StaticFile
+from kallithea_tune.static_export.plan import Plan
 
 HOW = ("copy", "hardlink", "symlink")
 
 
-def bring(item: Published, target: str, how: str) -> None:
-    """Make `target` the item's content, as `how` says, with its modification time; a copy where the
-    file has another.
+def stage(
+    plan: Plan, staging: str, previous: str, progress: Callable[[str, int, int], None]
+) -> Manifest:
+    """Fill the directory `staging` as planned, from the release in `previous` where possible.
 
-    Raises TuneError when it is no longer the content that was planned, and Refused where no hard
-    link can be made.
+    Returns the manifest, with the sizes of the new variants. Raises as `add_file` does.
     """
-    file, time = item.file, item.mtime_ns
-    if how == "copy" or time != file.mtime_ns:
+    after = plan.after
+    for number, (path, item) in enumerate(after.files.items()):
+        progress("copying", number, len(after.files))
+        target = os.path.join(staging, path)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        if path in plan.reusable:
+            reuse_file(os.path.join(previous, path), target, plan.links)
+        else:
+            add_file(item, target, after.recipe.how)
+    for variant in after.variants():
+        source, target = (os.path.join(where, variant.name) for where in (previous, staging))
+        reuse_file(source, target, plan.links)
+    sizes = compress.write_variants(plan.compressing, staging, progress)
+    files = {
+        path: dataclasses.replace(item, variants={**item.variants, **sizes.get(path, {})})
+        for path, item in after.files.items()
+    }
+    return dataclasses.replace(after, files=files)
+
+
+def add_file(item: Published, target: str, how: str) -> None:
+    """Create `target` with the item's content and time, in the way `how`.
+
+    It is a copy where the source has another time. Raises TuneError when the content is no longer
+    what was planned, and Refused where no hard link can be made.
+    """
+    file, mtime_ns = item.file, item.mtime_ns
+    if how == "copy" or mtime_ns != file.mtime_ns:
         _copy(file, target)
-        os.utime(target, ns=(time, time))
+        os.utime(target, ns=(mtime_ns, mtime_ns))
     elif how == "symlink":
         os.symlink(os.path.realpath(file.source), target)
     else:
         _link(file.source, target)
 
 
-def carry(path: str, target: str, link: bool) -> None:
-    """Take a file over from the release before: the same one by `link`, or else one like it, to be
-    given another mode.
+def reuse_file(path: str, target: str, link: bool) -> None:
+    """Take a file from the previous release: the same one by `link`, else a copy.
 
-    What is served now must not change before the new release is there whole.
+    A copy can be given another mode; what is served now must not change before the new release is
+    complete.
     """
     if link:
         os.link(path, target, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Turns the application's own serving of static files off, by a setting that was seen to do so."""
+"""Turns the application's own serving of static files off, by a setting that was tested."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from kallithea_tune.static_export.source import SWITCH, status_of
 
 
 def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
-    """Return the edits after which the application no longer serves `path`, and perf-check knows
-    the export.
+    """Return the edits that keep the application from serving `path`, and record the export.
 
-    The application is asked twice: as it is, and with the setting. TurboGears2 reads
+    The application is tested twice: as it is, and with the setting. TurboGears2 reads
     ``serve_static``; Kallithea's documented ``static_files`` changes nothing in 0.7.0. Where the
-    setting stands in another file, which `instance` uses, that one is edited, too. Raises Refused
-    when the setting does not work.
+    setting is in another file, which `instance` uses, that file is edited, too. Raises Refused when
+    the setting does not work.
     """
     edit = inifile.also(
         inifile.unchanged(instance.path), SECTION, {OPTION: destination.replace("%", "%%")}
@@ -28,33 +27,32 @@ def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
         return [edit]
     if status_of(instance, path, {SWITCH: "false"}) == 200:
         raise Refused(
-            f"with {SWITCH} = false the application still serves /{path}, so nothing was changed"
+            f"with {SWITCH} = false the application still serves /{path}; nothing was changed"
         )
-    place, section = locate.place(instance, SWITCH) or (instance.path, instance.section)
+    place, section = locate.find(instance, SWITCH) or (instance.path, instance.section)
     if not section:
         raise Refused(
-            f"the application's settings are in another file than {instance.path}; name that file"
+            f"the application's settings are not in {instance.path}; give the file they are in"
         )
     if os.path.realpath(place) == edit.path:
         return [inifile.also(edit, section, {SWITCH: "false"})]
     return [edit, inifile.plan(place, section, {SWITCH: "false"})]
 
 
-def carry_out(instance: Instance, edits: Sequence[inifile.Edit], path: str) -> list[str]:
-    """Write the edits, and ask the application once more; return the paths of the backups.
+def apply(instance: Instance, edits: Sequence[inifile.Edit], path: str) -> list[str]:
+    """Write the edits, and test the application once more; return the paths of the backups.
 
-    Raises Refused when it still serves `path` with the files as written; they are then what they
-    were before.
+    Raises Refused when it still serves `path`; the files are then restored.
     """
 
     def works() -> bool:
         return status_of(load(f"{instance.path}#{instance.name}"), path, {}) != 200
 
-    backups = locate.carry_out(edits, works)
+    backups = locate.apply(edits, works)
     if not backups:
+        paths = " and ".join(edit.path for edit in edits)
         raise Refused(
-            "the application still served /{} with {} as written, so it is back as it was".format(
-                path, " and ".join(edit.path for edit in edits)
-            )
+            f"the application still served /{path} after the change of {paths}, "
+            "which was therefore undone"
         )
     return backups

@@ -1,4 +1,4 @@
-"""Asks a real URL for every file of a release, and for what must not be answered."""
+"""Requests every file of a release from a running web server, and what it must not serve."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import os
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Iterator, Mapping, Sequence
+from typing import Iterator, Mapping, Optional
 from urllib.parse import quote
 
 from kallithea_tune.static_export.client import Answer, Client
 from kallithea_tune.static_export.manifest import NAME, Manifest, Published
+from kallithea_tune.static_export.webservers.site import HEALTH
 
-LONG_LIFE = 30 * 86400  # seconds; what a ?ver= URL must be cacheable for at least
-# What the application answers without a session and without a change.
-HARMLESS = "/_admin/api"
-PUSH = 2 << 20  # bytes
+LONG_LIFE = 30 * 86400  # seconds; how long a ?ver= URL must be cacheable at least
+PUSH_BYTES = 2 << 20
 # TurboGears2 writes the ETag of a static file as "<modification time as a float>-<size>"
 # (tg.support.statics).
 APPLICATIONS_ETAG = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
@@ -28,78 +27,80 @@ APPLICATIONS_ETAG = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: the URL path, the coding asked for, and what was seen."""
+    """What is wrong with the response for one URL path, in one content coding."""
 
     path: str
     coding: str
-    said: str
+    message: str
 
 
-def verify(url: str, release: str, found: Manifest, codings: Sequence[str]) -> Iterator[Problem]:
-    """Compare what `url` serves with the release on disk: each file plain, in each coding, and with
-    ``?ver=``.
+def verify(url: str, directory: str, release: Manifest) -> Iterator[Problem]:
+    """Compare what `url` serves with the `release` in `directory`.
+
+    Requests each file plain, in each coding, and with ``?ver=``; then what must not be served.
+    Raises ConfigError when the server cannot be reached.
     """
     client = Client(url)
     try:
-        for path, item in sorted(found.files.items()):
-            for coding in ("identity", *codings):
+        for path, item in sorted(release.files.items()):
+            for coding in ("identity", *release.recipe.codings):
                 answer = client.get("/" + quote(path), coding)
-                for said in judge_file(path, item, coding, answer):
-                    yield Problem("/" + path, coding, said)
-            versioned = client.get(f"/{quote(path)}?ver={quote(found.version)}")
+                for message in judge_file(path, item, coding, answer):
+                    yield Problem("/" + path, coding, message)
+            versioned = client.get(f"/{quote(path)}?ver={quote(release.version)}")
             if max_age(versioned.headers) < LONG_LIFE:
-                yield Problem(
-                    f"/{path}?ver=",
-                    "identity",
-                    "may not be cached for a month (cache-control: {})".format(
-                        versioned.headers.get("cache-control", "none")
-                    ),
-                )
-        yield from _markers(client, release, found)
-        yield from _outside(client, found)
+                cache_control = versioned.headers.get("cache-control", "none")
+                message = f"may not be cached for a month (cache-control: {cache_control})"
+                yield Problem(f"/{path}?ver=", "identity", message)
+        yield from _markers(client, directory, release)
+        yield from _traversal(client, release)
+        yield from _listings(client, release)
         yield from _limits(client)
     finally:
         client.close()
 
 
 def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Iterator[str]:
-    """Say what is wrong with the answer for one file asked for in one coding. Pure."""
+    """Yield what is wrong with the response for one file requested in one coding. Pure."""
     if answer.status != 200:
-        yield "answered %d instead of 200" % answer.status
+        yield f"answered with {answer.status} instead of 200"
         return
-    headers = answer.headers
-    got = headers.get("content-encoding", "identity")
-    if got not in (coding, "identity"):
-        yield f"came as {got} although only {coding} was accepted"
+    received = answer.headers.get("content-encoding", "identity")
+    if received not in (coding, "identity"):
+        yield f"came as {received} although only {coding} was accepted"
         return
-    if got == "identity" and coding != "identity" and item.variants.get(coding):
+    if received == "identity" and coding != "identity" and item.variants.get(coding):
         yield f"came uncompressed although there is a {coding} variant"
-    body = decoded(answer.body, got)
+    body = decoded(answer.body, received)
     if hashlib.sha256(body).hexdigest() != item.file.sha256:
-        yield "its content differs from the exported file (%d bytes instead of %d)" % (
-            len(body),
-            item.file.size,
+        yield (
+            f"its content differs from the exported file ({len(body)} bytes instead of "
+            f"{item.file.size})"
         )
     expected = mimetypes.guess_type(path)[0]
-    kind = headers.get("content-type", "none").split(";")[0].strip().lower()
-    if expected and kind != expected and not _same_type(kind, expected):
-        yield f"came as {kind} instead of {expected}"
-    if any(item.variants.values()) and "accept-encoding" not in headers.get("vary", "").lower():
-        yield "has variants but no 'Vary: Accept-Encoding', so a proxy may hand out the wrong one"
-    if "max-age" not in headers.get("cache-control", ""):
-        yield "has no life time (cache-control: {})".format(headers.get("cache-control", "none"))
+    content_type = answer.headers.get("content-type", "none").split(";")[0].strip().lower()
+    if expected and content_type != expected and not _same_type(content_type, expected):
+        yield f"came as {content_type} instead of {expected}"
+    yield from _judge_headers(answer.headers, any(item.variants.values()))
+
+
+def _judge_headers(headers: Mapping[str, str], has_variants: bool) -> Iterator[str]:
+    if has_variants and "accept-encoding" not in headers.get("vary", "").lower():
+        yield "has variants but no 'Vary: Accept-Encoding', so a proxy may serve the wrong one"
+    cache_control = headers.get("cache-control", "")
+    if "max-age" not in cache_control:
+        yield f"has no lifetime (cache-control: {cache_control or 'none'})"
     if headers.get("x-content-type-options", "").lower() != "nosniff":
         yield "came without 'X-Content-Type-Options: nosniff'"
-    if APPLICATIONS_ETAG.match(headers.get("etag", "")):
-        yield "was answered by the application, not by the web server (etag: {})".format(
-            headers["etag"]
-        )
+    etag = headers.get("etag", "")
+    if APPLICATIONS_ETAG.match(etag):
+        yield f"was answered by the application, not by the web server (etag: {etag})"
 
 
 def _same_type(one: str, other: str) -> bool:
-    # RFC 9239 made text/javascript the only name; servers and mimetypes still differ. Icons and
-    # fonts likewise.
-    same = (
+    # RFC 9239 made text/javascript the only name; servers and mimetypes still differ, also about
+    # icons and fonts.
+    synonyms = (
         {"text/javascript", "application/javascript", "application/x-javascript"},
         {"image/x-icon", "image/vnd.microsoft.icon"},
         {"font/woff", "application/font-woff"},
@@ -108,13 +109,11 @@ def _same_type(one: str, other: str) -> bool:
         {"text/xml", "application/xml"},
         {"text/markdown", "text/plain", "application/octet-stream"},
     )
-    return any(one in names and other in names for names in same)
+    return any(one in names and other in names for names in synonyms)
 
 
 def decoded(body: bytes, coding: str) -> bytes:
-    """Undo a content coding. An undecodable body is returned as it is, and will differ from what is
-    expected.
-    """
+    """Undo a content coding. A body that cannot be decoded is returned unchanged."""
     try:
         if coding == "gzip":
             return gzip.decompress(body)
@@ -138,29 +137,24 @@ def max_age(headers: Mapping[str, str]) -> int:
     return int(match[1]) if match else 0
 
 
-def _markers(client: Client, release: str, found: Manifest) -> Iterator[Problem]:
-    """Put a random file into each exported directory and ask for it: only the web server can know
-    it.
-    """
-    for top in sorted({path.split("/")[0] for path in found.files if "/" in path}):
+def _markers(client: Client, directory: str, release: Manifest) -> Iterator[Problem]:
+    """Put a random file into each exported directory and request it: only the web server has it."""
+    for top in _directories(release):
         name = f"{top}/kallithea-tune-{secrets.token_hex(8)}.txt"
-        with _marker(os.path.join(release, name)) as content:
+        with _marker(os.path.join(directory, name)) as content:
             if content is None:
                 return
             answer = client.get("/" + name)
             if (answer.status, answer.body) != (200, content):
-                yield Problem(
-                    f"/{top}/",
-                    "identity",
-                    (
-                        "is not served from %s: a file put there was answered with %d"
-                        % (release, answer.status)
-                    ),
+                message = (
+                    f"is not served from {directory}: a file put there was answered with "
+                    f"{answer.status}"
                 )
+                yield Problem(f"/{top}/", "identity", message)
 
 
 @contextlib.contextmanager
-def _marker(path: str) -> Iterator[bytes | None]:
+def _marker(path: str) -> Iterator[Optional[bytes]]:
     content = secrets.token_hex(16).encode()
     try:
         with open(path, "xb") as file:
@@ -175,61 +169,54 @@ def _marker(path: str) -> Iterator[bytes | None]:
         os.unlink(path)
 
 
-def _outside(client: Client, found: Manifest) -> Iterator[Problem]:
-    """Ask for what lies beside and above the exported entries; the manifest is the canary that must
-    never sing.
-    """
-    entries = sorted({path.split("/")[0] for path in found.files})
-    directories = [
-        entry for entry in entries if any(path.startswith(entry + "/") for path in found.files)
-    ]
-    tries = ["/" + NAME, "/.git/config", "//" + NAME]
-    for entry in directories:
-        for up in ("..", "%2e%2e", "..%2f", "%2e%2e%2f", "..%5c"):
-            tries.append(f"/{entry}/{up}/{NAME}")
-        tries += [f"/{entry}../{NAME}", f"/{entry}%2e%2e/{NAME}"]
-        tries += [f"/{entry}/../../../../../../../../etc/passwd", f"/{entry}/.git/config"]
-    for path in tries:
+def _directories(release: Manifest) -> list[str]:
+    return sorted({path.split("/")[0] for path in release.files if "/" in path})
+
+
+def _traversal(client: Client, release: Manifest) -> Iterator[Problem]:
+    """Request what is beside and above the exported entries; the manifest must never be served."""
+    message = "serves a file that is not exported"
+    paths = ["/" + NAME, "/.git/config", "//" + NAME]
+    for entry in _directories(release):
+        paths += [f"/{entry}/{up}/{NAME}" for up in ("..", "%2e%2e", "..%2f", "%2e%2e%2f", "..%5c")]
+        paths += [f"/{entry}../{NAME}", f"/{entry}%2e%2e/{NAME}"]
+        paths += [f"/{entry}/../../../../../../../../etc/passwd", f"/{entry}/.git/config"]
+    for path in paths:
         answer = client.get(path)
-        if answer.status == 200 and (
-            b'"format"' in answer.body[:200] or b"root:" in answer.body[:2000]
-        ):
-            yield Problem(path, "identity", "lets a file outside of what is exported out")
-    for entry in directories:
-        # What nginx does with an alias whose location lacks the closing slash.
-        for other, item in sorted(found.files.items())[:5]:
+        # The beginning of the manifest, or of /etc/passwd.
+        leaks = b'"format"' in answer.body[:200] or b"root:" in answer.body[:2000]
+        if answer.status == 200 and leaks:
+            yield Problem(path, "identity", message)
+    for entry in _directories(release):
+        # What nginx serves with an alias whose location lacks the closing slash.
+        for other, item in sorted(release.files.items())[:5]:
             answer = client.get(f"/{entry}../{quote(other)}")
             if answer.status == 200 and hashlib.sha256(answer.body).hexdigest() == item.file.sha256:
-                yield Problem(
-                    f"/{entry}../{other}", "identity", "lets a file outside of what is exported out"
-                )
+                yield Problem(f"/{entry}../{other}", "identity", message)
                 break
-    for entry in directories:
+
+
+def _listings(client: Client, release: Manifest) -> Iterator[Problem]:
+    for entry in _directories(release):
         answer = client.get(f"/{entry}/")
         if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):
             yield Problem(f"/{entry}/", "identity", "lists the directory")
 
 
 def _limits(client: Client) -> Iterator[Problem]:
-    """Send what hg and git send: headers as for a repository of 1,000 heads, and a body above
-    nginx's usual megabyte.
+    """Send what hg and git send: headers as for 1,000 heads, and a body above nginx's default 1 MB.
 
-    Nothing is changed by it: what is sent means nothing to the application.
+    It changes nothing: to the application, neither means anything.
     """
-    usual = client.get(HARMLESS).status
-    heads = {"X-HgArg-%d" % number: "0" * 1000 for number in range(1, 43)}
-    said = client.get(HARMLESS, **heads).status
-    if said != usual:
-        yield Problem(
-            HARMLESS,
-            "identity",
-            (
-                "headers of 42 KB are answered with %d; hg sends them when it pulls from 1,000 heads"
-                % said
-            ),
+    usual = client.get(HEALTH).status
+    heads = {f"X-HgArg-{number}": "0" * 1000 for number in range(1, 43)}
+    status = client.get(HEALTH, **heads).status
+    if status != usual:
+        message = (
+            f"headers of 42 KB are answered with {status}; hg sends them in a pull from 1,000 heads"
         )
-    said = client.request("POST", HARMLESS, b"0" * PUSH, {"User-Agent": "git/2"}).status
-    if said in (400, 413):
-        yield Problem(
-            HARMLESS, "identity", "a push of %d MB is answered with %d" % (PUSH >> 20, said)
-        )
+        yield Problem(HEALTH, "identity", message)
+    push = client.request("POST", HEALTH, b"0" * PUSH_BYTES, {"User-Agent": "git/2"})
+    if push.status in (400, 413):
+        message = f"a push of {PUSH_BYTES >> 20} MB is answered with {push.status}"
+        yield Problem(HEALTH, "identity", message)

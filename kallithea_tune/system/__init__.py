@@ -1,1 +1,1 @@
-"""Child processes, scratch space, atomic files, mounts, and control groups."""
+"""Processes and files: children, scratch space, atomic replacement, mounts, control groups."""

@@ -1,4 +1,4 @@
-"""Runs a probe in a process of its own, which may hang, exit or die without harm to the others.
+"""Runs a function in a process of its own, which may hang, exit or die without harming others.
 
 The application is only ever loaded in such a child: it may call ``sys.exit``, change global state
 or print.
@@ -21,55 +21,53 @@ from kallithea_tune.system import typed_json
 
 T = TypeVar("T")
 
-# What a busy machine may take to start an interpreter and import a probe, which is no part of any
-# measurement.
+# How long a busy machine may take to start an interpreter and import a module, which is no part of
+# any measurement.
 START_SECONDS = 30.0
 
 
-def call(function: Union[str, Callable[..., T]], seconds: float, **arguments: Any) -> T:
-    """Return what `function`, of a module, gives for `arguments`, within `seconds` of its start.
+def call(function: Union[str, Callable[..., T]], seconds: float, **arguments: object) -> T:
+    """Call a module's `function` with `arguments` in a child; return its result.
 
-    Arguments and result cross the border as the types that `function` is annotated with; see
-    `typed_json`. The arguments travel by standard input, so that no secret shows in the list of
-    processes. Raises NotMeasured with the child's last line of output when it does not answer in
-    time or fails; its process group is killed then.
+    Arguments and result are converted to JSON and back by the annotations of `function`; see
+    `typed_json`. The arguments are sent by standard input, so that no secret is in the list of
+    processes. Raises NotMeasured when the child does not answer within `seconds` of the function's
+    start, or with its last line of output when it fails; its process group is killed then.
     """
     if isinstance(function, str):  # TRANSITION: goes with the last dotted string
         function = typed_json.resolve(function)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "kallithea_tune.system.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
             start_new_session=True,
         )
         request = json.dumps(
             typed_json.dump({"function": function, "arguments": arguments})
         ).encode()
         try:
-            _ask(process, request)
+            _send(process, request)
             answer, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             raise NotMeasured(f"it did not answer within {seconds:.3g} s") from None
         finally:
-            _end(process)
+            _kill(process)
         if process.returncode == 0 and answer:
             result = json.loads(answer.decode("utf-8"))
             if "not_measured" in result:
                 raise NotMeasured(result["not_measured"])
             value: T = typed_json.load(typed_json.hints(function)["return"], result["value"])
             return value
-        said.seek(0)
-        lines = said.read().decode("utf-8", "replace").strip().splitlines()
-        status = "status %d" % process.returncode
-        raise NotMeasured(
-            "it ended with {}{}".format(status, ": " + lines[-1].strip() if lines else "")
-        )
+        errors.seek(0)
+        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+        last = ": " + lines[-1].strip() if lines else ""
+        raise NotMeasured(f"it ended with status {process.returncode}{last}")
 
 
-def _ask(process: subprocess.Popen[bytes], request: bytes) -> None:
-    """Send the request and wait until the probe begins, which the child tells by a first byte."""
+def _send(process: subprocess.Popen[bytes], request: bytes) -> None:
+    """Send the request and wait for the first byte, with which the child reports its start."""
     assert process.stdin and process.stdout
     with contextlib.suppress(BrokenPipeError), process.stdin:
         process.stdin.write(request)
@@ -79,8 +77,8 @@ def _ask(process: subprocess.Popen[bytes], request: bytes) -> None:
     os.read(process.stdout.fileno(), 1)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    # The group is killed even when the child itself is gone: it may have left children of its own.
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    # Even when the child itself is gone, it may have left children of its own in the group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
@@ -89,9 +87,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def main() -> None:
-    """Answer the one request on standard input; whatever the probe prints goes to standard
-    error.
-    """
+    """Answer the one request on standard input; whatever is printed goes to standard error."""
     _die_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
@@ -111,7 +107,7 @@ def main() -> None:
         json.dump(result, file)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Threads that the application left running must not hold the answer up.
+    # Threads that the application left running must not delay the end.
     os._exit(0)
 
 

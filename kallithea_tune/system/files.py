@@ -1,6 +1,4 @@
-"""Reads what lies on disk without changing it: never follows a symbolic link downwards, never opens
-to write.
-"""
+"""Reads files and directories; never follows a symbolic link to a directory, never writes."""
 
 from __future__ import annotations
 
@@ -10,25 +8,25 @@ from typing import Iterator
 
 
 class Broken(Exception):
-    """A repository that cannot be used as it is; the text says why."""
+    """A repository that cannot be used; the text is the reason."""
 
 
 def entries(directory: str) -> Iterator[os.DirEntry[str]]:
-    """Yield what is in `directory`; nothing when it is not there or is no directory."""
+    """Yield what is in `directory`; nothing when it does not exist or is not a directory."""
     try:
-        with os.scandir(directory) as found:
-            yield from found
+        with os.scandir(directory) as iterator:
+            yield from iterator
     except (FileNotFoundError, NotADirectoryError):
         return
 
 
 def below(directory: str, end: float) -> Iterator[os.DirEntry[str]]:
     """Yield every file below `directory`, until the monotonic clock reaches `end`."""
-    waiting = [directory]
-    while waiting and time.monotonic() < end:
-        for entry in entries(waiting.pop()):
+    directories = [directory]
+    while directories and time.monotonic() < end:
+        for entry in entries(directories.pop()):
             if entry.is_dir(follow_symlinks=False):
-                waiting.append(entry.path)
+                directories.append(entry.path)
             else:
                 yield entry
 

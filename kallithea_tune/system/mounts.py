@@ -1,13 +1,14 @@
-"""Which mount a directory is on: the kernel's table of mounts, parsed."""
+"""The kernel's table of mounts: which one a directory is on, and what kind of disk is below it."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-# As mount(8) names them; what these promise about locks depends on server and options.
+# Names as in mount(8). What these guarantee about locks depends on server and options.
 NETWORK = frozenset(
     {
         "nfs",
@@ -35,9 +36,9 @@ MEMORY = frozenset({"tmpfs", "ramfs"})
 class Mount:
     """One line of ``/proc/self/mountinfo`` (proc(5)).
 
-    `device` is ``major:minor`` as stat(2) gives it on most file systems, `root` the directory of
-    the file system that is mounted at `point`, `options` those of the mount and of the file system
-    together.
+    `device` is ``major:minor``, which most file systems return from stat(2), `root` the directory
+    of the file system that is mounted at `point`, `options` are those of the mount and those of the
+    file system.
     """
 
     id: int
@@ -49,9 +50,7 @@ class Mount:
     options: tuple[str, ...]
 
     def option(self, name: str) -> Optional[str]:
-        """Return the value of ``name=value``, "" for a bare ``name``, None where it is not
-        there.
-        """
+        """Return the value of ``name=value``, "" for a bare ``name``, None without either."""
         for option in self.options:
             key, _, value = option.partition("=")
             if key == name:
@@ -71,18 +70,18 @@ def parse(text: str) -> list[Mount]:
                 Mount(
                     int(fields[0]),
                     fields[2],
-                    _plain(fields[3]),
-                    _plain(fields[4]),
+                    _unescaped(fields[3]),
+                    _unescaped(fields[4]),
                     rest[0],
-                    _plain(rest[1]),
+                    _unescaped(rest[1]),
                     tuple(dict.fromkeys(options)),
                 )
             )
     return mounts
 
 
-def _plain(text: str) -> str:
-    # The kernel writes a blank, tab, newline and backslash as three octal digits.
+def _unescaped(text: str) -> str:
+    # The kernel writes blanks, tabs, newlines and backslashes as three octal digits.
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)
 
 
@@ -93,36 +92,31 @@ def table() -> list[Mount]:
 
 
 def holding(path: str, mounts: Sequence[Mount]) -> Optional[Mount]:
-    """Return the mount that holds the directory `path`, as the kernel resolves it; it may hang with
-    its file system.
-    """
+    """Return the mount with the directory `path`; this may hang as long as its file system does."""
     descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY)
     try:
-        with open("/proc/self/fdinfo/%d" % descriptor, encoding="ascii") as file:
-            found = re.search(r"^mnt_id:\s*(\d+)", file.read(), re.M)
+        with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+            match = re.search(r"^mnt_id:\s*(\d+)", file.read(), re.M)
     finally:
         os.close(descriptor)
-    return next((mount for mount in mounts if found and mount.id == int(found[1])), None)
+    return next((mount for mount in mounts if match and mount.id == int(match[1])), None)
 
 
 def rotational(mount: Mount, sys_directory: str = "/sys") -> Optional[bool]:
-    """Return whether the kernel takes the block device below `mount` for a rotating disk, None
-    where there is none.
+    """Whether the kernel believes the block device below `mount` to rotate; None without a device.
 
-    A virtual disk is what its host says it is.
+    For a virtual disk, its host decides.
     """
     numbers = [mount.device]
     if mount.source.startswith("/dev/"):
-        try:
+        # btrfs gives its files a device number of their own.
+        with contextlib.suppress(OSError):
             device = os.stat(mount.source).st_rdev
-            # btrfs gives its files a device number of their own.
-            numbers.append("%d:%d" % (os.major(device), os.minor(device)))
-        except OSError:
-            pass
+            numbers.append(f"{os.major(device)}:{os.minor(device)}")
     for number in numbers:
         block = os.path.realpath(os.path.join(sys_directory, "dev", "block", number))
         for place in (block, os.path.dirname(block)):
-            # A partition has no queue of its own: its disk, the parent directory, has.
+            # A partition has no queue of its own; its disk, the parent directory, does.
             try:
                 with open(os.path.join(place, "queue", "rotational"), encoding="ascii") as file:
                     return file.read().strip() == "1"

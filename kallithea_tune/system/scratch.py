@@ -1,4 +1,4 @@
-"""A directory for measuring in: inside the one that is measured, and gone afterwards."""
+"""A directory to measure in: inside the one that is measured, and removed afterwards."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _made: set[str] = set()
 
 @contextlib.contextmanager
 def scratch(directory: str) -> Iterator[str]:
-    """Make a temporary directory in `directory` and remove it whatever happens, Ctrl-C included.
+    """Create a temporary directory in `directory`; it is removed whatever happens, even on Ctrl-C.
 
     Raises NotMeasured when nothing can be written there.
     """
     path = os.path.join(directory, PREFIX + secrets.token_hex(8))
-    # Noted first: a signal may come between the making and the "try".
+    # Recorded first: a signal may come between the mkdir and the "try".
     _made.add(path)
     try:
         os.mkdir(path, 0o700)
@@ -37,7 +37,7 @@ def scratch(directory: str) -> Iterator[str]:
 
 def _remove(path: str) -> None:
     for _ in range(5):
-        # A killed child may be creating a file while the tree is removed.
+        # A killed child may still create a file while the tree is removed.
         shutil.rmtree(path, ignore_errors=True)
         if not os.path.lexists(path):
             _made.discard(path)

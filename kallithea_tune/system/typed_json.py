@@ -1,4 +1,4 @@
-"""Typed values as JSON and back, for what crosses the border between two processes.
+"""Typed values as JSON and back, for the exchange between two processes.
 
 JSON and not pickle: the other process has loaded an application, and what it sends must not be able
 to run anything here.
@@ -25,9 +25,9 @@ _GENERIC = {
 
 
 def dump(value: Any) -> Any:
-    """Return `value` as json.dumps takes it: dataclasses, named tuples as objects, enums by name.
+    """Return `value` for json.dumps: dataclasses and named tuples as objects, enums by name.
 
-    A function of a module is sent as ``module:name``. Raises TypeError for what JSON cannot hold.
+    A module's function becomes ``module:name``. Raises TypeError for what JSON cannot represent.
     """
     if isinstance(value, enum.Enum):
         return value.name
@@ -48,7 +48,7 @@ def dump(value: Any) -> Any:
 
 
 def load(kind: Any, value: Any) -> Any:
-    """Make a value of the type `kind` from what json.loads gave; ``Any`` takes it as it is.
+    """Return a value of the type `kind` from json.loads' result; ``Any`` means unchanged.
 
     Raises TypeError or ValueError where it does not fit.
     """
@@ -65,8 +65,8 @@ def load(kind: Any, value: Any) -> Any:
             return tuple(load(arguments[0], item) for item in value)
         return tuple(load(item_kind, item) for item_kind, item in zip(arguments, value))
     if origin in (list, set, frozenset, abc.Sequence):
-        made = (load(arguments[0], item) for item in value)
-        return tuple(made) if origin is abc.Sequence else origin(made)
+        items = (load(arguments[0], item) for item in value)
+        return tuple(items) if origin is abc.Sequence else origin(items)
     if origin in (dict, abc.Mapping):
         return {load(arguments[0], key): load(arguments[1], item) for key, item in value.items()}
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
@@ -82,13 +82,12 @@ def load(kind: Any, value: Any) -> Any:
 
 @functools.lru_cache(maxsize=None)
 def hints(annotated: Any) -> Mapping[str, Any]:
-    """Return the types that a function, a dataclass or a named tuple is annotated with."""
-    found: dict[str, Any] = typing.get_type_hints(annotated, localns=_GENERIC)
-    return found
+    """Return the annotated types of a function, a dataclass or a named tuple."""
+    return typing.get_type_hints(annotated, localns=_GENERIC)
 
 
 def resolve(name: str) -> Callable[..., Any]:
     """Return the function that ``module:name`` refers to."""
     module, _, function = name.partition(":")
-    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
-    return found
+    resolved: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return resolved

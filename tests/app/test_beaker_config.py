@@ -11,6 +11,7 @@ from beaker.session import SessionObject
 from beaker.util import coerce_session_params
 
 from kallithea_tune.app import beaker_config
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 
@@ -42,7 +43,7 @@ def test_what_beaker_refuses_is_said_in_its_words(instance: Path) -> None:
 
 
 def test_the_functions_that_cache_are_found_and_so_are_their_files(visited: Path) -> None:
-    uses = beaker_config.uses(beaker_config.package_directory("egg:kallithea"))
+    uses = beaker_config.uses(package_directory("egg:kallithea"))
     assert [(use.region, use.function) for use in uses] == [
         ("long_term", "user_attr_or_none"),
         ("long_term_file", "_get_feed_from_cache"),
@@ -79,13 +80,13 @@ def test_decorators_are_read_from_the_source(
 @pytest.mark.parametrize(
     "use, said",
     [
-        ("call:module:factory", "not found from use = call:module:factory"),
+        ("call:module:factory", "use = call:module:factory does not say where"),
         ("egg:no-such-distribution", "no-such-distribution is not installed"),
     ],
 )
 def test_where_the_code_is_not_found_the_reason_is_given(use: str, said: str) -> None:
     with pytest.raises(NotMeasured, match=said):
-        beaker_config.package_directory(use)
+        package_directory(use)
 
 
 def test_options_of_a_backend_are_those_that_its_class_takes() -> None:

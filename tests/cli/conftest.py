@@ -169,7 +169,7 @@ def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An overlay with the files that the templates ask for and that are not there while the
     front-end is not built.
     """
-    from kallithea_tune.app.beaker_config import package_directory
+    from kallithea_tune.app.package import package_directory
     from kallithea_tune.static_export.references import referenced
 
     overlay = tmp_path_factory.mktemp("front-end")

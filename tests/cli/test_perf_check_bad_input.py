@@ -18,9 +18,9 @@ BROKEN = {
     "empty": ("", "does not load: No section 'main' (prefixed by 'app'"),
     "no ini file": (
         "Dear admin,\nall is well.\n",
-        "is not an ini file: line 1 stands before any [section]",
+        "is not an ini file: line 1 comes before any [section]",
     ),
-    "binary": (b"\x7fELF\xff\xfe\x00" * 9, "is not a text file in UTF-8"),
+    "binary": (b"\x7fELF\xff\xfe\x00" * 9, "is not text in UTF-8"),
     "zeros": (b"\x00" * 99, "is not an ini file"),
     "no application": (
         "[server:main]\nuse = egg:waitress\n",
@@ -39,7 +39,7 @@ BROKEN = {
         "[app:main]\nuse = config:none.ini\n",
         "does not load: it uses ",
     ),
-    "use in a circle": ("[app:main]\nuse = config:my.ini\n", "lead round in a circle"),
+    "use in a circle": ("[app:main]\nuse = config:my.ini\n", "form a circle"),
     "use of nothing": ("[app:main]\nuse =\n", "does not load: "),
     "no use": ("[app:main]\na = 1\n", "No loader given in section 'app:main'"),
     "unknown scheme": ("[app:main]\nuse = gopher:kallithea\n", "URI scheme not known: gopher:"),

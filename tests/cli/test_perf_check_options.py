@@ -257,7 +257,7 @@ def test_saved_findings_are_compared_later(perf_check, toys, tmp_path):
     change("toy_level = warning", "toy_level = error\ntoy_hidden = yes")
     assert (
         since("--fail-on", "error", "--skip", "TOY001")
-        == "  not measured any more: TOY002 ok -> unknown: "
+        == "  no longer measured: TOY002 ok -> unknown: "
         "not measured: it hides\n"
     )
     change("toy_level = error", "toy_level = ok")
@@ -320,7 +320,7 @@ def test_an_accepted_finding_stays_in_the_report_with_its_reason(perf_check, toy
     assert "TOY001 ignored: the bear is well\n" in result.stdout
     assert f"  kept: a 100% fine bear (until {tomorrow})\n" in result.stdout
     assert "  kept: nobody looks\n" in result.stdout
-    assert "Note: the ignore of TOY004 ran out on 2020-02-29\n" in result.stdout
+    assert "Note: ignore = TOY004 expired on 2020-02-29\n" in result.stdout
     assert "Note: ignore = TOY9 matches no check; --list shows them\n" in result.stdout
     assert result.stdout.index("TOY004 advice") < result.stdout.index("TOY001 ignored")
     assert "0 error, 0 warning, 1 advice, 0 unknown, 0 ok, 2 ignored; " in result.stdout
@@ -336,4 +336,4 @@ def test_ignoring_without_a_reason_is_refused(perf_check, toys, line):
     ini.write_text(ini.read_text() + f"[kallithea_tune]\nignore = {line}\n")
     result = perf_check("-c", ini, "--only", "TOY001")
     assert (result.returncode, result.stdout) == (2, "")
-    assert "does not read 'ID: reason'" in result.stderr and result.stderr.count("\n") == 1
+    assert "is not of the form 'ID: reason'" in result.stderr and result.stderr.count("\n") == 1

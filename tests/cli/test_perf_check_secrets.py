@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 
 # What the template names as secret, or shows as a URL with a password.
 SECRETS = {

@@ -91,15 +91,15 @@ def test_an_application_that_does_not_load_with_the_setting(perf_check, instance
         (["--try", "=false"], "--try reads KEY=VALUE"),
         (
             ["--try", "server:mani.threads=3"],
-            "there is no such section; there are server:main, app:main",
+            "there is no such section; the sections are server:main, app:main",
         ),
         (
             ["--try", "serve_statics=false"],
-            "neither the ini file nor the code behind egg:kallithea names this option",
+            "neither the ini file nor the code of egg:kallithea knows this option",
         ),
         (
             ["--try", "server:main.workers=3"],
-            "neither the ini file nor the code behind egg:waitress#main",
+            "neither the ini file nor the code of egg:waitress#main",
         ),
         (["--try", "cache_dir=%(no)s/x"], "has a broken %("),
         (["--try", "debug=true", "--save", "x"], "--try shows before and after by itself"),

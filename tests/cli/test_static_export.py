@@ -13,7 +13,7 @@ from environment import BIN
 from servers.application import Kallithea
 from servers.web import WebServer
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config import inifile
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import Refused
@@ -149,8 +149,8 @@ def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_pat
 def test_a_switch_that_does_not_work_as_written_is_taken_back(instance):
     before = instance.read_text()
     edit = inifile.plan(str(instance), "app:main", {"static_files": "false"})
-    with pytest.raises(Refused, match="back as it was"):
-        switch.carry_out(load(str(instance)), [edit], LOGO)
+    with pytest.raises(Refused, match="undone"):
+        switch.apply(load(str(instance)), [edit], LOGO)
     assert instance.read_text() == before and [
         path.name for path in instance.parent.glob("my.ini*")
     ] == ["my.ini"]

@@ -17,12 +17,12 @@ from terminal import on_terminal
 @pytest.mark.parametrize(
     "words, status, sentence",
     [
-        ([], 2, "name the ini file and the destination"),
+        ([], 2, "give the ini file and the destination"),
         (["/"], 3, "no place to publish"),
         (["{home}"], 3, "no place to publish"),
         (["{here}/foreign"], 3, "not ours"),
         (["{here}/none/x"], 2, "none does not exist; make it first"),
-        (["{package}/templates/x"], 3, "hold one another"),
+        (["{package}/templates/x"], 3, "one inside the other"),
         (["{here}/x", "--compress", "lzma"], 2, "no coding 'lzma'"),
         (["{here}/x", "--overlay", "{here}/none"], 2, "none cannot be read: No such file"),
         (
@@ -30,7 +30,7 @@ from terminal import on_terminal
             2,
             "file cannot be read: Not a directory",
         ),
-        (["{here}/foreign/x", "--overlay", "{here}/foreign"], 3, "hold one another"),
+        (["{here}/foreign/x", "--overlay", "{here}/foreign"], 3, "one inside the other"),
         (["{here}/x", "--how", "move"], 2, "invalid choice: 'move'"),
         (["{here}/x", "--mode", "888"], 2, "octal mode"),
         (["{here}/x", "--mode", "666"], 2, "octal mode"),
@@ -48,10 +48,10 @@ from terminal import on_terminal
             "--output .*none/site.conf",
         ),
         (["{here}/x", "--server", "nginx", "-o", "{here}/foreign"], 2, "--output .*foreign"),
-        (["{here}/x", "-o", "{here}/site.conf"], 2, "name it with --server"),
+        (["{here}/x", "-o", "{here}/site.conf"], 2, "choose it with --server"),
         (["{here}/x", "--verify", "ftp://example.com"], 2, "--verify ftp://example.com"),
         (["{here}/x", "--verify", "http://127.0.0.1:1", "--dry-run"], 2, "--dry-run"),
-        (["{here}/x", "--check", "--switch"], 2, "--check looks and does nothing else"),
+        (["{here}/x", "--check", "--switch"], 2, "--check only compares"),
         (
             ["{here}/x", "-f", "json", "--column", "colour"],
             2,
@@ -63,7 +63,7 @@ from terminal import on_terminal
 def test_what_is_wrong_is_said_before_anything_is_done(
     gearbox, instance, tmp_path, words, status, sentence
 ):
-    from kallithea_tune.app.beaker_config import package_directory
+    from kallithea_tune.app.package import package_directory
 
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "file").write_text("theirs")
@@ -200,7 +200,7 @@ def test_on_a_terminal_it_shows_what_it_does_within_80_columns(instance, front_e
     )
     assert status == 0
     lines = re.split(r"[\r\n]+|\x1b\[K", drawn)
-    assert any("asking the application" in line for line in lines) and any(
+    assert any("querying the application" in line for line in lines) and any(
         "compressing" in line for line in lines
     )
     assert all(

@@ -24,12 +24,12 @@ def test_a_real_ini_changes_in_the_asked_lines_only(instance):
     assert changed == ["+serve_static = false", "-static_files = true", "+static_files = false"]
     assert instance.read_text() == before
     os.chmod(str(instance), 0o640)
-    backup = inifile.carry_out(edit)
+    backup = inifile.write(edit)
     assert Path(backup).read_text() == before and os.stat(backup).st_mode & 0o777 == 0o640
     assert instance.read_text() == edit.after and os.stat(str(instance)).st_mode & 0o777 == 0o640
     assert inifile.plan(
         str(instance), "app:main", {"static_files": "false", "serve_static": "false"}
-    ).nothing
+    ).is_empty
 
 
 def test_line_ends_links_and_odd_values_survive(tmp_path):
@@ -38,7 +38,7 @@ def test_line_ends_links_and_odd_values_survive(tmp_path):
         b"; first\r\n[a]\r\nuse = egg:x\r\n# about b\r\nb = 1%%\r\n\r\n[c]\r\nCamel=Case\r\n"
     )
     link.symlink_to(real)
-    inifile.carry_out(inifile.plan(str(link), "a", {"b": "2"}))
+    inifile.write(inifile.plan(str(link), "a", {"b": "2"}))
     assert link.is_symlink()
     assert (
         real.read_bytes()
@@ -50,7 +50,7 @@ def test_a_file_changed_meanwhile_is_left_alone(instance):
     edit = inifile.plan(str(instance), "app:main", {"serve_static": "false"})
     instance.write_text(instance.read_text() + "# another hand\n")
     with pytest.raises(Refused, match="changed by someone else"):
-        inifile.carry_out(edit)
+        inifile.write(edit)
     assert instance.read_text().endswith("# another hand\n")
 
 

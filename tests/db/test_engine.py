@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy
 from sqlalchemy.exc import DBAPIError
 
-from kallithea_tune.db.engine import create_engine, given_url, open_sqlite, read_only_engine
+from kallithea_tune.db.engine import create_engine, open_sqlite, read_only_engine
+from kallithea_tune.db.url import given_url
 from kallithea_tune.errors import ConfigError
 
 # Ends as a killed process does, in the middle of a transaction that is partly on disk, or after it

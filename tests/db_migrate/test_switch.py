@@ -86,7 +86,7 @@ def test_the_line_that_counts_is_changed_and_nothing_else(
         (tmp_path / name).write_text(text)
     loaded = instances.load(str(tmp_path / "my.ini"))
     assert loaded.database_url == "old"
-    assert locate.place(loaded, "sqlalchemy.url") == (str(tmp_path / where), section)
+    assert locate.find(loaded, "sqlalchemy.url") == (str(tmp_path / where), section)
     edit = switch.plan(loaded, NEW)
     backup = switch.carry_out(edit, loaded, NEW)
     assert instances.load(str(tmp_path / "my.ini")).database_url == NEW
@@ -106,7 +106,7 @@ def test_what_paste_sets_in_its_own_way_is_left_to_the_admin(tmp_path: Path, for
     ini = tmp_path / "my.ini"
     ini.write_text("[DEFAULT]\nother = old\n" + APP + f"{form} sqlalchemy.url = other\n")
     with pytest.raises(ConfigError, match="by hand"):
-        locate.place(instances.load(str(ini)), "sqlalchemy.url")
+        locate.find(instances.load(str(ini)), "sqlalchemy.url")
 
 
 def test_an_edit_without_effect_is_taken_back(tmp_path: Path) -> None:

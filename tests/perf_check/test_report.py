@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kallithea_tune.perf_check import report
+from kallithea_tune.perf_check import report, saved_run
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.runner import Report
+from kallithea_tune.perf_check.runner import Run
 
 text = st.text(max_size=300)
 
@@ -182,7 +182,7 @@ def test_colours_need_a_terminal(monkeypatch):
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    run = Report(
+    run = Run(
         [Finding(Severity.error, "bad", area="mail", check="ABC001")], 1.0, ["a note"], ("ABC001",)
     )
     written = {}
@@ -233,7 +233,7 @@ BLIND = found("A", UNKNOWN, "not measured: why")
         (
             [found("A", OK, subject="x")],
             [BLIND],
-            ["not measured any more: A ok -> unknown: not measured: why"],
+            ["no longer measured: A ok -> unknown: not measured: why"],
         ),
         (
             [BLIND],
@@ -244,14 +244,14 @@ BLIND = found("A", UNKNOWN, "not measured: why")
     ],
 )
 def test_what_changed(then, now, said):
-    before = report.saved(["A"], then)
-    lines = report.compare(before, Report(now, 1.0, checks=("A",)))
+    before = saved_run.saved(["A"], then)
+    lines = saved_run.compare(before, Run(now, 1.0, checks=("A",)))
     assert sorted(lines) == sorted(said)
 
 
 def test_what_only_one_run_looked_at_is_left_out():
-    before = report.saved(["A", "B"], [found("A", ERROR), found("B", ERROR)])
-    assert report.compare(before, Report([found("C", ERROR)], 1.0, checks=("B", "C"))) == [
+    before = saved_run.saved(["A", "B"], [found("A", ERROR), found("B", ERROR)])
+    assert saved_run.compare(before, Run([found("C", ERROR)], 1.0, checks=("B", "C"))) == [
         "better: B error -> ok: it is so"
     ]
 
@@ -275,8 +275,8 @@ def test_what_only_one_run_looked_at_is_left_out():
 )
 def test_what_was_saved_is_read_back(tmp_path_factory, findings):
     path = str(tmp_path_factory.getbasetemp() / "saved.json")
-    run = Report(findings, 1.0, checks=("A", "B", "C"))
-    report.save(run, path)
-    again = report.read_saved(path)
-    assert again == report.saved(run.checks, findings)
-    assert report.compare(again, run) == []
+    run = Run(findings, 1.0, checks=("A", "B", "C"))
+    saved_run.save(run, path)
+    again = saved_run.read(path)
+    assert again == saved_run.saved(run.checks, findings)
+    assert saved_run.compare(again, run) == []

@@ -124,7 +124,7 @@ def test_nobody_gets_more_than_what_is_left(nothing, clock):
         seen == [pytest.approx(left, abs=0.03) for left in (1.0, 0.75, 0.25)] and sum(seen) <= 2.0
     )
     assert 2.0 <= report.seconds < 2.0 + 3 * 0.01
-    assert report.notes == ["--budget 2 gave these less than their time: B, C; --budget 3 would do"]
+    assert report.notes == ["--budget 2 was too short for: B, C; --budget 3 would do"]
 
 
 def test_who_overstays_takes_the_time_of_those_who_come_after(nothing, clock):
@@ -209,7 +209,7 @@ def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, c
     assert [found.diagnosis for found in report.findings] == [
         "not measured: the budget left no time for it"
     ]
-    assert report.notes == ["--budget 0.5 gave these less than their time: A; --budget 8 would do"]
+    assert report.notes == ["--budget 0.5 was too short for: A; --budget 8 would do"]
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_a_line_that_ignores(line, pattern, reason, until):
     ],
 )
 def test_a_line_that_does_not_read_so_is_refused(line):
-    with pytest.raises(ConfigError, match="does not read"):
+    with pytest.raises(ConfigError, match="is not of the form"):
         runner.parse_ignores(line)
 
 

@@ -15,7 +15,8 @@ from kallithea_tune.static_export import publish
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.plan import Served, make
-from kallithea_tune.static_export.webservers import Site, backend, render, render_script
+from kallithea_tune.static_export.webservers import render, render_script
+from kallithea_tune.static_export.webservers.site import Backend, Site
 
 CODINGS = ["gzip", "br"]
 
@@ -48,7 +49,7 @@ def site_for(server: WebServer, release: Manifest, application: Server, **more: 
         files=sorted(path for path in release.files if "/" not in path),
         codings=CODINGS,
         name="localhost",
-        backends=[backend("http://127.0.0.1:%d" % application.port)],
+        backends=[Backend.from_url("http://127.0.0.1:%d" % application.port)],
         port=server.port,
         script=str(server.conf) + ".lua" if server.name == "lighttpd" else "",
         version=release.version,
@@ -59,7 +60,7 @@ def site_for(server: WebServer, release: Manifest, application: Server, **more: 
 def export(server: WebServer, public: Path) -> Manifest:
     """Publish a directory where `server` serves from."""
     served = Served("kallithea", "0.7.0", (str(public),), collect([str(public)], {}))
-    return publish.carry_out(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
+    return publish.publish(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
 
 
 def started(

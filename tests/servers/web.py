@@ -11,7 +11,7 @@ from pathlib import Path
 
 from servers.server import Server
 
-from kallithea_tune.static_export.webservers import syntax
+from kallithea_tune.static_export.webservers import SERVERS, syntax
 
 
 class WebServer(Server):
@@ -32,7 +32,7 @@ class WebServer(Server):
 
     def configured(self) -> None:
         """Put a whole configuration around the written one."""
-        main = syntax.AROUND[self.name](str(self.directory), str(self.conf), False)
+        main = SERVERS[self.name].syntax.wrap(str(self.directory), str(self.conf), False)
         if self.name == "apache":
             main = "Listen 127.0.0.1:%d\n" % self.port + main
         if self.name == "lighttpd":
@@ -45,7 +45,7 @@ class WebServer(Server):
 
     def command(self) -> list[str]:
         """Return the server's program, in the foreground."""
-        found = syntax.program(*syntax.PROGRAMS[self.name])
+        found = syntax.program(*SERVERS[self.name].syntax.programs)
         assert found, f"{self.name} is not installed"
         main = str(self.directory / "main.conf")
         home = [

@@ -17,7 +17,7 @@ from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.visitor import Visitor
 from servers.web import Application, WebServer
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.static_export import destination, publish
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import damaged
@@ -65,8 +65,8 @@ def export(planned: Callable[..., Plan], tmp_path: Path) -> Callable[..., Any]:
     def call(*words: Any, place: Any = None, **named: Any) -> Any:
         place = place or tmp_path / "www" / "static"
         todo = planned(*words, place=place, **named)
-        if not todo.nothing:
-            publish.carry_out(todo, str(place))
+        if not todo.is_empty:
+            publish.publish(todo, str(place))
         return place, todo
 
     return call

@@ -15,7 +15,7 @@ from servers.application import Kallithea, instance_for_traffic
 from servers.tap import Tap
 from servers.visitor import Visitor
 
-from kallithea_tune.static_export.webservers import HEALTH
+from kallithea_tune.static_export.webservers.site import HEALTH
 
 POOLS = ("apache", "caddy", "haproxy", "nginx")
 STICKY = ("--balance", "sticky")

@@ -1,4 +1,4 @@
-"""What is advised beside a configuration, held against the real Kallithea."""
+"""The notes beside a configuration, compared with the real Kallithea."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from servers.application import TRUST, Kallithea
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.static_export import configure
-from kallithea_tune.static_export.webservers import Backend, Site
+from kallithea_tune.static_export.webservers.site import Backend, Site
 
 
 def notes(ini, **more):

@@ -57,7 +57,7 @@ def in_child(planned, place, at, do):
                     do()
 
         sys.addaudithook(hook)
-        publish.carry_out(todo, str(place))
+        publish.publish(todo, str(place))
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException:
@@ -140,7 +140,7 @@ def test_a_full_disk_leaves_what_was_published(export, public, tmp_path, kilobyt
                 )
             )
         (public / "css" / "style.css").write_bytes(b"/* 002 */" + os.urandom(200_000))
-        with pytest.raises(TuneError, match="No space left on device.*stands") as caught:
+        with pytest.raises(TuneError, match="No space left on device.*still shows") as caught:
             export("2", place=small / "static")
         assert caught.value.exit_status == 4
         assert versions(place) == {"/* 001 */"}
@@ -157,7 +157,7 @@ def test_a_file_system_that_is_read_only_is_told(export, planned, public, tmp_pa
         todo = planned("2", place=small / "static")
         os.system(f"mount -o remount,ro {small}")
         with pytest.raises(ConfigError, match="Read-only file system"):
-            publish.carry_out(todo, str(small / "static"))
+            publish.publish(todo, str(small / "static"))
 
 
 def test_a_second_run_at_the_same_time_is_refused(export, planned):
@@ -175,7 +175,7 @@ def test_a_run_that_was_overtaken_is_refused(export, planned, public):
     (public / "js" / "base.js").write_text("newer")
     export("3")
     with pytest.raises(Refused, match="by another run meanwhile"):
-        publish.carry_out(late, str(place))
+        publish.publish(late, str(place))
     with pytest.raises(Refused, match="by another run meanwhile"):
         publish.record(late, str(place))
-    assert (place / "js" / "base.js").read_text() == "newer" and planned("3").nothing
+    assert (place / "js" / "base.js").read_text() == "newer" and planned("3").is_empty

@@ -12,7 +12,7 @@ from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.static_export import compress, manifest, publish, stage
 
 # What every release has of its own, whatever its files.
-OURS = (manifest.NAME, manifest.OWN_NAME)
+OURS = (manifest.NAME, manifest.RELEASE_NAME)
 
 
 def test_first_publication_is_whole_and_a_second_changes_nothing(export, public):
@@ -24,7 +24,7 @@ def test_first_publication_is_whole_and_a_second_changes_nothing(export, public)
     assert not (place / "LICENSES.txt.gz").exists()
     target = os.readlink(str(place))
     _, todo = export()
-    assert todo.nothing and os.readlink(str(place)) == target
+    assert todo.is_empty and os.readlink(str(place)) == target
 
 
 def test_unchanged_files_keep_inode_and_variants(export, public):
@@ -50,7 +50,7 @@ def test_files_that_went_away_stay_for_the_kept_releases_only(export, public):
     _, todo = export("2")
     assert list(todo.kept) == ["js/base.js"] and (place / "js" / "base.js.gz").exists()
     _, todo = export("2")
-    assert todo.nothing
+    assert todo.is_empty
     _, todo = export("3")
     assert list(todo.removed) == ["js/base.js"] and not (place / "js" / "base.js").exists()
 
@@ -94,7 +94,7 @@ def test_what_is_served_now_is_not_touched_before_the_swap(export, planned, othe
         raise Refused("no")
 
     with pytest.raises(Refused, match="no"):
-        publish.carry_out(planned(**other), str(place), inspect=refuse)
+        publish.publish(planned(**other), str(place), inspect=refuse)
     assert place.resolve() == old and sorted(os.listdir(str(old.parent))) == [".lock", "0001"]
     assert {name: (old / name).stat().st_mode for name in inodes(old)} == before
 
@@ -132,7 +132,7 @@ def test_files_that_were_touched_only_stay_and_are_not_read_again(export, planne
     before = inodes(place)
     os.utime(str(public / "js" / "base.js"))
     _, todo = export()
-    assert todo.nothing and inodes(place) == before and todo.before != todo.after
+    assert todo.is_empty and inodes(place) == before and todo.before != todo.after
     publish.record(todo, str(place))
     assert planned().before == planned().after
     _, todo = export("2")
@@ -154,7 +154,7 @@ def test_what_was_damaged_in_the_release_is_mended(export, spoil, how):
         == (place / "js" / "base.js").read_bytes()
     )
     assert inodes(place)["css/style.css"] == before["css/style.css"]
-    assert export()[1].nothing
+    assert export()[1].is_empty
 
 
 def test_a_file_that_is_left_out_leaves_at_once(export):
@@ -165,7 +165,7 @@ def test_a_file_that_is_left_out_leaves_at_once(export):
         and not todo.kept
         and not (place / "js" / "base.js.gz").exists()
     )
-    assert export(keep=3, left_out=["js/base.js"])[1].nothing
+    assert export(keep=3, left_out=["js/base.js"])[1].is_empty
 
 
 def test_only_the_releases_kept_stay_on_disk(export, public):
@@ -187,7 +187,7 @@ def test_a_file_that_changes_while_it_is_copied_is_told(planned, public, tmp_pat
     todo = planned()
     (public / "js" / "base.js").write_text("other")
     with pytest.raises(TuneError, match="changed while it was published"):
-        publish.carry_out(todo, str(tmp_path / "www" / "static"))
+        publish.publish(todo, str(tmp_path / "www" / "static"))
     assert not (tmp_path / "www" / "static").exists()
 
 

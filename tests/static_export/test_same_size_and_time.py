@@ -31,7 +31,7 @@ def versions():
         text = b"".join(
             b"/* %08x */\n" % zlib.crc32(b"%d %d" % (number, line)) for line in range(40)
         )
-        sizes = tuple(len(compress.CODINGS[coding][0](text)) for coding in CODINGS)
+        sizes = tuple(len(compress.CODINGS[coding].compress(text)) for coding in CODINGS)
         if sizes in seen:
             return seen[sizes], text
         seen[sizes] = text
@@ -55,7 +55,7 @@ def install(tmp_path):
         served = Served(
             "kallithea", "1", (str(root),), collect([str(root)], before.sources if before else {})
         )
-        return publish.carry_out(
+        return publish.publish(
             make(before, served, Recipe(codings=tuple(CODINGS), **recipe)), str(place)
         )
 

@@ -17,7 +17,8 @@ from kallithea_tune.static_export import destination, publish, verify
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import Recipe
 from kallithea_tune.static_export.plan import Served, make
-from kallithea_tune.static_export.webservers import Site, backend, render, render_script
+from kallithea_tune.static_export.webservers import render, render_script
+from kallithea_tune.static_export.webservers.site import Backend, Site
 
 CLIENTS, SWAPS = 50, 20
 CODINGS = ["gzip"]
@@ -104,7 +105,7 @@ def swap(server: WebServer, public: Path, number: int) -> dict[str, str]:
     before = destination.published(str(server.static))
     files = collect([str(public)], {})
     served = Served("kallithea", str(number), (str(public),), files)
-    publish.carry_out(make(before, served, Recipe(codings=tuple(CODINGS))), str(server.static))
+    publish.publish(make(before, served, Recipe(codings=tuple(CODINGS))), str(server.static))
     return {path: item.sha256 for path, item in files.items()}
 
 
@@ -118,7 +119,7 @@ def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_pat
         files=[],
         codings=CODINGS,
         name="localhost",
-        backends=[backend("http://127.0.0.1:9")],
+        backends=[Backend.from_url("http://127.0.0.1:9")],
         port=server.port,
         script=str(server.conf) + ".lua" if server.name == "lighttpd" else "",
     )

@@ -64,12 +64,12 @@ def test_a_missing_file_that_a_page_needs_is_told_with_the_page(
         from kallithea_tune.static_export.crawl import Crawl
 
         crawl = Crawl(Client(server.url + kallithea.prefix))
-        crawl.walk("")
+        crawl.run("")
     finally:
         away.rename(sheet)
         variant.write_bytes(content)
     assert ("/css/style.css?ver=0.7.0", "is needed by /_admin/login and answered with 404") in {
-        (problem.path, problem.said) for problem in crawl.problems
+        (problem.path, problem.message) for problem in crawl.problems
     }
 
 
@@ -118,10 +118,10 @@ def test_an_asset_is_judged_by_its_answer():
     def said(status=200, versioned=False, **headers):
         return list(judge_asset(Answer(status, headers, b""), versioned))
 
-    assert said(404) == ["answered with 404"]
+    assert said(404) == ["is answered with 404"]
     assert said(etag='"1700000000.5-12"') == ["comes from the application, not from the web server"]
     assert said(versioned=True, **{"cache-control": "max-age=31536000"}) == said() == []
-    assert "may not be kept for a month" in said(versioned=True)[0]
+    assert "may not be cached for a month" in said(versioned=True)[0]
 
 
 def test_repositories_are_known_by_their_changesets():

@@ -13,14 +13,9 @@ from servers.web import WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export import verify
-from kallithea_tune.static_export.webservers import (
-    SERVERS,
-    Site,
-    backend,
-    header_name,
-    render,
-    syntax,
-)
+from kallithea_tune.static_export.options import ServerOptions
+from kallithea_tune.static_export.webservers import SERVERS, render, syntax
+from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 POOLS = ("apache", "caddy", "haproxy", "nginx")
@@ -46,7 +41,7 @@ def web(request, public, application):
 
 def test_every_file_comes_as_published_and_nothing_else_comes(web):
     problems = list(
-        verify.verify(web.url + web.prefix, os.path.realpath(str(web.static)), web.release, CODINGS)
+        verify.verify(web.url + web.prefix, os.path.realpath(str(web.static)), web.release)
     )
     assert problems == []
 
@@ -150,7 +145,7 @@ def test_a_push_of_any_size_passes_with_headers_as_long_as_hg_sends(web):
 @pytest.mark.parametrize("name", POOLS)
 def test_hg_and_git_go_to_their_own_pool(name, public, application, second):
     server, _ = started(
-        name, public, application, vcs=[backend("http://127.0.0.1:%d" % second.port)]
+        name, public, application, vcs=[Backend.from_url("http://127.0.0.1:%d" % second.port)]
     )
     try:
         for path, headers, expected in (
@@ -173,7 +168,9 @@ def test_hg_and_git_go_to_their_own_pool(name, public, application, second):
 @pytest.mark.parametrize("name", POOLS)
 @pytest.mark.parametrize("sticky", [False, True])
 def test_pages_are_shared_out_or_stay_with_one_backend(name, sticky, public, application, second):
-    backends = [backend("http://127.0.0.1:%d" % item.port) for item in (application, second)]
+    backends = [
+        Backend.from_url("http://127.0.0.1:%d" % item.port) for item in (application, second)
+    ]
     server = WebServer(name)
     try:
         release = export(server, public)
@@ -204,34 +201,30 @@ def test_what_is_written_passes_the_servers_own_check_and_is_deterministic(
         ["css", "js"],
         ["LICENSES.txt"],
         CODINGS if SERVERS[name].statics else [],
-        [backend("http://127.0.0.1:5000")],
+        [Backend.from_url("http://127.0.0.1:5000")],
         port=61080,
         prefix="/x",
     )
     text = render(name, site, snippet)
     assert text == render(name, site, snippet)
-    assert syntax.complaint(name, text, snippet) == ""
-    assert syntax.complaint(name, text + "\nno such word {\n", snippet)
+    assert syntax.complaint(SERVERS[name].syntax, text, snippet) == ""
+    assert syntax.complaint(SERVERS[name].syntax, text + "\nno such word {\n", snippet)
 
 
 def test_the_naive_alias_lets_a_file_out_and_verify_tells(public, application):
     server, release = started("nginx", public, application)
     try:
-        assert not list(
-            verify.verify(server.url, os.path.realpath(str(server.static)), release, CODINGS)
-        )
+        assert not list(verify.verify(server.url, os.path.realpath(str(server.static)), release))
         text = server.conf.read_text()
         assert "location ^~ /css/ {" in text
         server.stop()
         server.conf.write_text(text.replace("location ^~ /css/ {", "location ^~ /css {"))
         server.start()
         said = [
-            problem.said
-            for problem in verify.verify(
-                server.url, os.path.realpath(str(server.static)), release, CODINGS
-            )
+            problem.message
+            for problem in verify.verify(server.url, os.path.realpath(str(server.static)), release)
         ]
-        assert "lets a file outside of what is exported out" in said
+        assert "serves a file that is not exported" in said
     finally:
         server.remove()
 
@@ -242,8 +235,8 @@ def test_what_a_server_cannot_do_is_refused():
         ["css"],
         [],
         [],
-        [backend("http://127.0.0.1:5000")],
-        vcs=[backend("http://127.0.0.1:5001")],
+        [Backend.from_url("http://127.0.0.1:5000")],
+        vcs=[Backend.from_url("http://127.0.0.1:5001")],
     )
     with pytest.raises(ConfigError, match="lighttpd"):
         render("lighttpd", site, False)
@@ -251,7 +244,7 @@ def test_what_a_server_cannot_do_is_refused():
         render("nginx", site, True)
     for text in ("ftp://x", "http://", "http://u@h:1", "http://h:99999", "x"):
         with pytest.raises(ConfigError, match="--backend"):
-            backend(text)
+            Backend.from_url(text)
 
 
 def test_header_names_follow_the_wsgi_variables():
@@ -266,9 +259,9 @@ def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, insta
 
     (tmp_path / "toy.j2").write_text("serve {{ site.root }} for {{ site.name }}\n")
     monkeypatch.setattr(webservers, "TEMPLATES", [*webservers.TEMPLATES, str(tmp_path)])
-    monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2", frozenset()))
-    site = Site("/srv/static", ["css"], [], [], [backend("http://127.0.0.1:5000")])
-    made = configure.configure(load(str(instance)), site, "toy", False, "")
+    monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2"))
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("http://127.0.0.1:5000")])
+    made = configure.configure(load(str(instance)), site, ServerOptions(name="toy"))
     assert made.text == "serve /srv/static for kallithea.example.com\n" and made.script is None
     assert any("toy is not installed here" in note for note in made.notes)
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")

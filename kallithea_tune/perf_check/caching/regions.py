@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
 
-from kallithea_tune.app import beaker_config
+from kallithea_tune.app import beaker_config, package
 from kallithea_tune.app.beaker_config import Use
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
@@ -101,8 +101,8 @@ def cache_regions(context: Context) -> Regions:
 @measurement()
 def cache_uses(context: Context) -> Uses:
     """Find ``cache_region(...)`` in the application's source, which is parsed and not imported."""
-    package = beaker_config.package_directory(context.instance.use)
-    return Uses(tuple(beaker_config.uses(package)))
+    directory = package.package_directory(context.instance.use)
+    return Uses(tuple(beaker_config.uses(directory)))
 
 
 @dataclass(frozen=True)

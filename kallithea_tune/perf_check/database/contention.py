@@ -12,7 +12,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional
 
-from kallithea_tune.db.engine import create_engine, sqlite_file
+from kallithea_tune.db.engine import create_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, TextLengths
 from kallithea_tune.perf_check.database.failures import failure_reason
@@ -99,7 +100,7 @@ def comparison(context: Context) -> Comparison:
     """
     if not context.compare_db:
         return Comparison()
-    own_server = not context.instance.sqlite_path
+    own_server = not sqlite_file(context.instance.database_url)
     if own_server and _is_same(context.compare_db, context.instance.database_url):
         raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")
     here = {} if own_server else context.measure(sqlite_contention).loads

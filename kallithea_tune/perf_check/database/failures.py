@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from kallithea_tune.db.engine import sqlite_file
+from kallithea_tune.db.url import sqlite_file
 
 
 def failure_reason(error: Exception, url: str) -> str:

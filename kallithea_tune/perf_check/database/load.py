@@ -15,7 +15,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Iterator, Mapping, Optional
 
-from kallithea_tune.db.engine import create_engine, sqlite_file
+from kallithea_tune.db.engine import create_engine
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.engines import name_and_version
 from kallithea_tune.perf_check.database.facts import TextLengths

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, Mapping
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system.files import entries

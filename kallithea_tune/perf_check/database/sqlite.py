@@ -10,6 +10,7 @@ from typing import Optional
 
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.db.engine import open_sqlite
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
@@ -48,7 +49,7 @@ class SqliteSettings:
 def sqlite_settings(context: Context) -> SqliteSettings:
     """Read the path and the busy timeout in ``sqlalchemy.url``, and the processes that share it."""
     instance = context.instance
-    path = instance.sqlite_path or ""
+    path = sqlite_file(instance.database_url) or ""
     timeout_s = busy_timeout(instance.database_url) if path else None
     return SqliteSettings(path, timeout_s, server_of(instance).processes)
 

@@ -34,7 +34,7 @@ def repositories_root(context: Context) -> RepositoriesRoot:
     The query runs in a child process, since a database may hang. Raises NotMeasured in one sentence
     when it fails or there is no such row, ConfigError when the URL of the database is unusable.
     """
-    context.instance.engine()
+    read_only_engine(context.instance.database_url)
     return RepositoriesRoot(
         child.call(root_in_database, QUERY_SECONDS, url=context.instance.database_url)
     )

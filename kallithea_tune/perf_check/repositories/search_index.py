@@ -141,7 +141,7 @@ def recent_pushes(context: Context) -> RecentPushes:
     if not index.indexes:
         return RecentPushes()
     try:
-        context.instance.engine()
+        read_only_engine(context.instance.database_url)
         url = context.instance.database_url
         return child.call(pushes_since, context.deadline.left + 8, url=url, since=index.built)
     except (NotMeasured, TuneError):

@@ -136,7 +136,7 @@ def survey_within(instance: Instance, seconds: float) -> Survey:
 
     Raises NotMeasured when the database does not say where they are, or a file system hangs.
     """
-    instance.engine()
+    read_only_engine(instance.database_url)
     return child.call(survey_here, seconds + 8, url=instance.database_url, within=seconds)
 
 

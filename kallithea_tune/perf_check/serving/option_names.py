@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Iterable, Iterator, Sequence
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 

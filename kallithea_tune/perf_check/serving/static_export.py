@@ -7,7 +7,7 @@ from typing import Optional
 
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.static_export.freshness import State, named, renewal, state
+from kallithea_tune.static_export.freshness import State, configured_export, renewal_command, state
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ def published_export(context: Context) -> PublishedExport:
     Raises NotMeasured where files cannot be read, or the manifest is damaged.
     """
     instance = context.instance
-    directory = named(instance)
+    directory = configured_export(instance)
     if not directory:
         return PublishedExport("")
     try:
         found = state(instance.use, directory)
     except TuneError as error:
         raise NotMeasured(str(error)) from None
-    command = renewal(instance, directory, found.recipe if found else None)
+    command = renewal_command(instance, directory, found.recipe if found else None)
     return PublishedExport(directory, found, command)

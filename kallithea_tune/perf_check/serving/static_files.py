@@ -12,7 +12,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.serving import web_address
 from kallithea_tune.perf_check.serving.page_times import ServedFile, visits
-from kallithea_tune.static_export.freshness import named
+from kallithea_tune.static_export.freshness import configured_export
 from kallithea_tune.system import child
 
 DOCUMENTED = "static_files"
@@ -87,7 +87,7 @@ def _outside(context: Context, paths: Sequence[str]) -> Optional[OutsideFiles]:
 
 
 def _exported(instance: Instance, paths: Sequence[str]) -> Optional[OutsideFiles]:
-    directory = named(instance)
+    directory = configured_export(instance)
     if not directory:
         return None
     below = f"{instance.prefix}/"

@@ -1,31 +1,152 @@
-"""The directories that Kallithea works in: where the settings put them, and what is found there."""
+"""The directories that Kallithea works in: where the settings put them, and their state."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import getpass
 import os
 import tempfile
-from typing import Any, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import NotMeasured
+from kallithea_tune.db.url import sqlite_file
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.system import child, mounts
+from kallithea_tune.system.mounts import Mount
 from kallithea_tune.system.scratch import PREFIX
 
-Place = Mapping[str, Any]
-# Without these Kallithea cannot work; all others it makes when it first needs them.
-ESSENTIAL = ("repositories", "database")
+# A disk under heavy load may delay one operation this long; beyond it, whatever is served from
+# there has stopped.
+ANSWER_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a directory is, and the space there that users other than root may take.
+
+    `size` and `free` are in bytes; `inodes` is 0 where the file system does not count them.
+    """
+
+    real: str
+    device: int
+    mount: Optional[Mount]
+    rotational: Optional[bool]
+    size: int
+    free: int
+    inodes: int
+    free_inodes: int
+
+
+@dataclass(frozen=True)
+class Directory:
+    """One directory; where it does not exist, `location` is that of its nearest ancestor.
+
+    `error` is why it cannot be used at all and `write_error` why nothing can be written, both names
+    of errno(3), empty when all is well. `no_answer` is the reason why nothing is known of it: the
+    file system at `hung_mount` does not answer.
+    """
+
+    path: str
+    exists: bool = True
+    location: Optional[Location] = None
+    error: str = ""
+    write_error: str = ""
+    no_answer: str = ""
+    hung_mount: str = ""
+
+    @property
+    def usable(self) -> Optional[str]:
+        """The real path of a directory that exists and answers, else None."""
+        return self.location.real if self.location and self.exists else None
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """Directories on the same file system: what is measured in one is true for all.
+
+    `mount` and `location` are those of the most important of them; bind mounts and subvolumes of
+    btrfs are the same file system.
+    """
+
+    mount: Mount
+    location: Location
+    directories: dict[str, Directory]
+
+    @property
+    def full(self) -> bool:
+        """Whether no file could be made for lack of space."""
+        return next(iter(self.directories.values())).write_error == "ENOSPC"
+
+    @property
+    def writable(self) -> str:
+        """The path of the most important directory that takes files.
+
+        Raises NotMeasured where none does.
+        """
+        for directory in self.directories.values():
+            if directory.location and not directory.write_error:
+                return directory.location.real
+        raise NotMeasured(f"nothing can be written on {self.mount.point}")
+
+
+@dataclass(frozen=True)
+class Directories:
+    """All directories by name, the most important first, as `user` can use them.
+
+    `unknown_root` is the reason why that of the repositories is not known and not among them.
+    """
+
+    by_name: Mapping[str, Directory]
+    user: str
+    unknown_root: str = ""
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the directories answered."""
+        answered = sum(not directory.no_answer for directory in self.by_name.values())
+        return Examined(answered, len(self.by_name) + bool(self.unknown_root), "directories")
+
+    @property
+    def file_systems(self) -> tuple[FileSystem, ...]:
+        """The directories that answered, by the device in the table of mounts."""
+        found: dict[str, FileSystem] = {}
+        for name, directory in self.by_name.items():
+            location = directory.location
+            if location and location.mount:
+                new = FileSystem(location.mount, location, {})
+                found.setdefault(location.mount.device, new).directories[name] = directory
+        return tuple(found.values())
+
+
+@measurement(
+    seconds=0.5, writes="a file without a name in each directory", uses=(repositories_root,)
+)
+def directories(context: Context) -> Directories:
+    """Examine the directory of the repositories and those in the settings, in child processes."""
+    paths: dict[str, str] = {}
+    unknown_root = ""
+    try:
+        paths["repositories"] = context.measure(repositories_root).path
+    except (NotMeasured, TuneError) as error:
+        unknown_root = str(error)
+    paths.update(configured(context.instance))
+    user = getpass.getuser() if os.geteuid() else "root"
+    return Directories(survey(paths, ANSWER_SECONDS), user, unknown_root)
 
 
 def configured(instance: Instance) -> dict[str, str]:
-    """Return the directories that the settings name, the most important first; without that of the
-    repositories.
+    """Return the directories in the settings by name, the most important first.
+
+    The directory of the repositories is not among them.
     """
     settings = instance.settings
-    found = {
-        "database": os.path.dirname(instance.sqlite_path) if instance.sqlite_path else "",
+    paths = {
+        "database": os.path.dirname(sqlite_file(instance.database_url) or ""),
         "cache_dir": instance.directory("cache_dir") or "",
         "index_dir": instance.directory("index_dir") or "",
         "sessions": beaker_config.session_directory(settings) or "",
@@ -34,39 +155,35 @@ def configured(instance: Instance) -> dict[str, str]:
     with contextlib.suppress(ValueError):
         for region in beaker_config.regions(settings).values():
             if region.get("type") in ("file", "dbm"):
-                found["file cache"] = region.get("data_dir") or ""
-                found["cache locks"] = region.get("lock_dir") or ""
-    return {name: os.path.abspath(path) for name, path in found.items() if path}
+                paths["file cache"] = region.get("data_dir") or ""
+                paths["cache locks"] = region.get("lock_dir") or ""
+    return {name: os.path.abspath(path) for name, path in paths.items() if path}
 
 
-def look(places: Mapping[str, str], seconds: float) -> dict[str, Place]:
-    """Return what `examine` says of each directory, by name; one that does not answer within
-    `seconds` has ``silent``.
+def survey(paths: Mapping[str, str], seconds: float) -> dict[str, Directory]:
+    """Return the directories of `paths` by name; one that hangs for `seconds` has `no_answer`.
 
-    One child looks at all; where it does not come back, each directory gets a child of its own, and
+    One child examines all. Where it does not return, each directory gets a child of its own, and
     those on the mount of one that hangs are not waited for.
     """
-    function = "kallithea_tune.perf_check.storage.directories:examine_all"
-    try:
-        answers: list[Place] = child.call(function, seconds, paths=list(places.values()))
-        return dict(zip(places, answers))
-    except NotMeasured:
-        pass
-    found: dict[str, Place] = {}
+    with contextlib.suppress(NotMeasured):
+        return dict(zip(paths, child.call(examine_all, seconds, paths=list(paths.values()))))
+    found: dict[str, Directory] = {}
     hung: dict[str, str] = {}
-    for name, path in places.items():
+    for name, path in paths.items():
         point = _mount_point(path)
-        try:
-            found[name] = {} if point in hung else child.call(function, seconds, paths=[path])[0]
-        except NotMeasured as error:
-            hung[point] = str(error)
-        if point in hung:
-            found[name] = {"path": path, "silent": hung[point], "point": point}
+        if point not in hung:
+            try:
+                (found[name],) = child.call(examine_all, seconds, paths=[path])
+                continue
+            except NotMeasured as error:
+                hung[point] = str(error)
+        found[name] = Directory(path, no_answer=hung[point], hung_mount=point)
     return found
 
 
 def _mount_point(path: str) -> str:
-    """Return the mount point that `path` is below by its name alone, which asks no file system."""
+    """Return the mount point above `path` by its name alone, without a call to the file system."""
     points = [
         mount.point
         for mount in mounts.table()
@@ -75,52 +192,46 @@ def _mount_point(path: str) -> str:
     return max(points, key=len)
 
 
-def examine_all(paths: Sequence[str]) -> list[dict[str, Any]]:
-    """Return what `examine` says of each of `paths`; for a child."""
+def examine_all(paths: Sequence[str]) -> tuple[Directory, ...]:
+    """Examine each of `paths`; for a child, since a file system may hang."""
     table = mounts.table()
-    return [examine(path, table) for path in paths]
+    return tuple(examine(path, table) for path in paths)
 
 
-def examine(path: str, table: Sequence[mounts.Mount]) -> dict[str, Any]:
-    """Return where `path` leads, on which mount it is, what is free there, and whether it can be
-    written.
-
-    Where it does not exist its nearest ancestor is looked at. ``error`` is why it cannot be used at
-    all, and ``write_error`` why nothing can be written; both are names of errno(3), empty when all
-    is well.
-    """
-    found: dict[str, Any] = {"path": path, "exists": True, "error": "", "write_error": ""}
+def examine(path: str, table: Sequence[Mount]) -> Directory:
+    """Find where `path` leads and whether a file can be made there."""
+    exists = True
     try:
         try:
             os.lstat(path)
         except FileNotFoundError:
-            found["exists"] = False
-        place = path
-        while not found["exists"] and not os.path.lexists(place):
-            place = os.path.dirname(place)
-        found.update(_facts(place, table))
+            exists = False
+        nearest = path
+        while not exists and not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        location = _location(nearest, table)
     except OSError as error:
-        return dict(found, error=_name(error))
+        return Directory(path, exists, error=_name(error))
     try:
-        try_writing(place)
+        try_writing(nearest)
     except OSError as error:
-        found["write_error"] = _name(error)
-    return found
+        return Directory(path, exists, location, write_error=_name(error))
+    return Directory(path, exists, location)
 
 
-def _facts(place: str, table: Sequence[mounts.Mount]) -> dict[str, Any]:
-    mount = mounts.holding(place, table)
-    space = os.statvfs(place)
-    return {
-        "real": os.path.realpath(place),
-        "device": os.stat(place).st_dev,
-        "mount": vars(mount) if mount else None,
-        "rotational": mounts.rotational(mount) if mount else None,
-        "size": space.f_blocks * space.f_frsize,
-        "free": space.f_bavail * space.f_frsize,
-        "inodes": space.f_files,
-        "free_inodes": space.f_favail,
-    }
+def _location(directory: str, table: Sequence[Mount]) -> Location:
+    mount = mounts.holding(directory, table)
+    space = os.statvfs(directory)
+    return Location(
+        real=os.path.realpath(directory),
+        device=os.stat(directory).st_dev,
+        mount=mount,
+        rotational=mounts.rotational(mount) if mount else None,
+        size=space.f_blocks * space.f_frsize,
+        free=space.f_bavail * space.f_frsize,
+        inodes=space.f_files,
+        free_inodes=space.f_favail,
+    )
 
 
 def _name(error: OSError) -> str:
@@ -128,10 +239,10 @@ def _name(error: OSError) -> str:
 
 
 def try_writing(directory: str) -> None:
-    """Make a file in `directory` that never has a name, or a named one where the file system knows
-    no other way.
+    """Make a file in `directory` that never has a name. Raises OSError.
 
-    Raises OSError. A file without a name cannot be left behind, whenever this is killed.
+    It cannot be left behind, whenever this is killed. Where the file system knows no such files the
+    file has a name for a moment.
     """
     try:
         os.close(os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600))

@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import tempfile
-from typing import Callable, Mapping, Optional
+from dataclasses import dataclass
+from typing import Callable, Optional
 
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 APACHE_MODULES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules")
@@ -37,15 +38,28 @@ MIME_TYPES = ("/etc/nginx/mime.types", "/etc/mime.types")
 
 
 def program(*names: str) -> Optional[str]:
-    """Return the path of the first program that is installed, in ``sbin`` directories, too."""
+    """Return the path of the first installed program, from ``sbin`` directories, too."""
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])
     return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
 
-def nginx(directory: str, conf: str, snippet: bool) -> str:
-    """Return a whole nginx configuration around the file `conf`, everything it writes being in
-    `directory`.
+@dataclass(frozen=True)
+class Check:
+    """How a web server checks a configuration.
+
+    `programs` are its possible names; `arguments` those of the check, with ``{main}`` for the
+    configuration and ``{directory}`` for a temporary directory. `wrap` returns a complete
+    configuration that includes the file `conf`, or a snippet inside a site, and writes to
+    `directory` only.
     """
+
+    programs: tuple[str, ...]
+    arguments: tuple[str, ...]
+    wrap: Callable[[str, str, bool], str]
+
+
+def _nginx(directory: str, conf: str, snippet: bool) -> str:
+    """Return a complete nginx configuration around the file `conf`."""
     modules = "".join(f"load_module {path};\n" for path in sorted(glob.glob(NGINX_BROTLI)))
     temporary = "".join(
         f"{name}_temp_path {directory}/{name};\n"
@@ -53,11 +67,14 @@ def nginx(directory: str, conf: str, snippet: bool) -> str:
     )
     types = f"include {MIME_TYPES[0]};\n" if os.path.exists(MIME_TYPES[0]) else ""
     inner = f"server {{ include {conf}; }}" if snippet else f"include {conf};"
-    return f"{modules}pid {directory}/pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{types}{temporary}access_log off;\n{inner}\n}}\n"
+    return (
+        f"{modules}pid {directory}/pid;\nerror_log stderr;\nevents {{}}\n"
+        f"http {{\n{types}{temporary}access_log off;\n{inner}\n}}\n"
+    )
 
 
-def apache(directory: str, conf: str, snippet: bool) -> str:
-    """Return a whole Apache configuration around the file `conf`."""
+def _apache(directory: str, conf: str, snippet: bool) -> str:
+    """Return a complete Apache configuration around the file `conf`."""
     modules = next(filter(os.path.isdir, APACHE_MODULES), "modules")
     loads = "".join(
         f"LoadModule {name}_module {modules}/mod_{name}.so\n"
@@ -67,90 +84,70 @@ def apache(directory: str, conf: str, snippet: bool) -> str:
     types = next(filter(os.path.exists, MIME_TYPES[1:]), "/dev/null")
     inner = f"<VirtualHost *:80>\nInclude {conf}\n</VirtualHost>" if snippet else f"Include {conf}"
     return (
-        f"ServerRoot {directory}\nServerName localhost\nDefaultRuntimeDir {directory}\nPidFile {directory}/pid\nErrorLog {directory}/error.log\n{loads}"
-        f"TypesConfig {types}\n<Directory />\nOptions FollowSymLinks\nRequire all denied\n</Directory>\n{inner}\n"
+        f"ServerRoot {directory}\nServerName localhost\nDefaultRuntimeDir {directory}\n"
+        f"PidFile {directory}/pid\nErrorLog {directory}/error.log\n{loads}TypesConfig {types}\n"
+        "<Directory />\nOptions FollowSymLinks\nRequire all denied\n</Directory>\n"
+        f"{inner}\n"
     )
 
 
-def caddy(_directory: str, conf: str, snippet: bool) -> str:
-    """Return a whole Caddyfile around the file `conf`."""
+def _caddy(_directory: str, conf: str, snippet: bool) -> str:
+    """Return a complete Caddyfile around the file `conf`."""
     inner = f":80 {{\nimport {conf}\n}}" if snippet else f"import {conf}"
     return f"{{\nadmin off\nauto_https off\n}}\n{inner}\n"
 
 
-def lighttpd(directory: str, conf: str, snippet: bool) -> str:
-    """Return a whole lighttpd configuration around the file `conf`."""
+def _lighttpd(directory: str, conf: str, snippet: bool) -> str:
+    """Return a complete lighttpd configuration around the file `conf`."""
     modules = (
         'server.modules = ( "mod_access", "mod_alias", "mod_proxy", "mod_setenv", "mod_magnet" )\n'
     )
     root = f'server.document-root = "{directory}"\n'
-    return '{}include "{}"\n'.format(modules + root if snippet else "", conf)
+    return (modules + root if snippet else "") + f'include "{conf}"\n'
 
 
-def haproxy(_directory: str, conf: str, snippet: bool) -> str:
-    """Return a whole HAProxy configuration with the text of `conf`."""
+def _haproxy(_directory: str, conf: str, snippet: bool) -> str:
+    """Return a complete HAProxy configuration with the text of `conf`."""
     with open(conf, encoding="utf-8") as file:
         text = file.read()
-    return (
-        "defaults\nmode http\ntimeout connect 10s\ntimeout client 10s\ntimeout server 10s\n"
-        * snippet
-        + text
-    )
+    defaults = "defaults\nmode http\ntimeout connect 10s\ntimeout client 10s\ntimeout server 10s\n"
+    return (defaults if snippet else "") + text
 
 
-AROUND: Mapping[str, Callable[[str, str, bool], str]] = {
-    "nginx": nginx,
-    "apache": apache,
-    "caddy": caddy,
-    "lighttpd": lighttpd,
-    "haproxy": haproxy,
-}
-PROGRAMS: Mapping[str, tuple[str, ...]] = {
-    "nginx": ("nginx",),
-    "apache": ("apache2", "httpd"),
-    "caddy": ("caddy",),
-    "lighttpd": ("lighttpd",),
-    "haproxy": ("haproxy",),
-}
-ARGUMENTS: Mapping[str, tuple[str, ...]] = {
-    "nginx": ("-t", "-q", "-p", "{directory}", "-c", "{main}"),
-    "apache": ("-t", "-f", "{main}"),
-    "caddy": ("validate", "--adapter", "caddyfile", "--config", "{main}"),
-    "lighttpd": ("-t", "-f", "{main}"),
-    "haproxy": ("-c", "-q", "-f", "{main}"),
-}
+NGINX = Check(("nginx",), ("-t", "-q", "-p", "{directory}", "-c", "{main}"), _nginx)
+APACHE = Check(("apache2", "httpd"), ("-t", "-f", "{main}"), _apache)
+CADDY = Check(("caddy",), ("validate", "--adapter", "caddyfile", "--config", "{main}"), _caddy)
+LIGHTTPD = Check(("lighttpd",), ("-t", "-f", "{main}"), _lighttpd)
+HAPROXY = Check(("haproxy",), ("-c", "-q", "-f", "{main}"), _haproxy)
 
 
-def complaint(name: str, text: str, snippet: bool) -> Optional[str]:
-    """Return what server `name` has against the configuration `text`, empty for nothing; None where
-    it is not here.
+def complaint(check: Optional[Check], text: str, snippet: bool) -> Optional[str]:
+    """Return the server's error message for the configuration `text`, empty when it accepts it.
+
+    None where the server is not installed, or has no check.
     """
-    found = program(*PROGRAMS.get(name, (name,)))
-    if found is None or name not in AROUND:
+    installed = program(*check.programs) if check else None
+    if check is None or installed is None:
         return None
     with tempfile.TemporaryDirectory(prefix="kallithea-tune-") as directory:
         conf, main = os.path.join(directory, "site.conf"), os.path.join(directory, "main.conf")
         with open(conf, "w", encoding="utf-8") as file:
             file.write(text)
         with open(main, "w", encoding="utf-8") as file:
-            file.write(AROUND[name](directory, conf, snippet))
-        words = [word.format(directory=directory, main=main) for word in ARGUMENTS[name]]
+            file.write(check.wrap(directory, conf, snippet))
+        arguments = [arg.format(directory=directory, main=main) for arg in check.arguments]
+        home = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), directory)
         result = subprocess.run(
-            [found, *words],
+            [installed, *arguments],
             cwd=directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             timeout=60,
-            env={
-                **os.environ,
-                "HOME": directory,
-                "XDG_DATA_HOME": directory,
-                "XDG_CONFIG_HOME": directory,
-            },
+            env={**os.environ, **home},
         )
-    said = result.stdout.decode("utf-8", "replace").strip()
     if result.returncode == 0:
         return ""
-    lines = said.splitlines() or ["status %d" % result.returncode]
-    # What stands in front of the last line's "test failed" says why.
+    lines = result.stdout.decode("utf-8", "replace").strip().splitlines()
+    lines = lines or [f"status {result.returncode}"]
+    # The last line is only "test failed"; an earlier one gives the reason.
     return next((line for line in lines if re.search("emerg|rror|ALERT", line)), lines[-1])

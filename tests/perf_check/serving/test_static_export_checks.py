@@ -8,6 +8,7 @@ from typing import Callable, Optional
 
 import pytest
 
+from kallithea_tune.app.package import distribution
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
@@ -15,7 +16,7 @@ from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving.static_export import PublishedExport
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
 from kallithea_tune.static_export import publish
-from kallithea_tune.static_export.collect import collect, distribution
+from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.freshness import Differences, State
 from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.plan import Served, make
@@ -72,7 +73,7 @@ def exported(
     place = tmp_path / "static"
     app, version = distribution("egg:kallithea")
     recipe = Recipe(codings=("gzip", "br"))
-    publish.carry_out(
+    publish.publish(
         make(None, Served(app, version, (str(public),), collect([str(public)], {})), recipe),
         str(place),
     )

@@ -12,7 +12,7 @@ from typing import Callable, Iterator, Mapping
 
 import pytest
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.app.page_assets import files_of
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured

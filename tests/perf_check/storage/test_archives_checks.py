@@ -6,20 +6,23 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import mounted
 import pytest
 
+from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.storage.archives_checks import judge_archives, judge_moving
+from kallithea_tune.perf_check.storage.archives import Archives, KeptArchives, Move
+from kallithea_tune.perf_check.storage.archives_checks import judge_kept, judge_move, kept_archives
 
-NONE = {"files": 0, "bytes": 0, "old_files": 0, "old_bytes": 0, "complete": True}
+NONE = KeptArchives(files=0, bytes=0, old_files=0, old_bytes=0, complete=True)
 
 
 @pytest.mark.parametrize(
-    "change, severity, said",
+    "change, severity, words",
     [
         ({}, Severity.ok, "0 MB"),
         ({"bytes": 999_000_000}, Severity.ok, "999 MB"),
@@ -31,17 +34,26 @@ NONE = {"files": 0, "bytes": 0, "old_files": 0, "old_bytes": 0, "complete": True
         ({"bytes": 5_000_000_000, "complete": False}, Severity.advice, "take at least 5 GB"),
     ],
 )
-def test_what_the_archives_take(change: Mapping[str, Any], severity: Severity, said: str) -> None:
-    found = judge_archives(dict(NONE, **change), "/srv/with blank")
-    assert found.severity is severity and said in found.diagnosis
+def test_the_space_that_archives_take(
+    change: Mapping[str, Any], severity: Severity, words: str
+) -> None:
+    found = judge_kept(replace(NONE, **change), "/srv/with blank")
+    assert found.severity is severity and words in found.diagnosis
     assert ("'/srv/with blank'" in found.remedy) is (severity is Severity.advice)
 
 
 def test_a_copy_costs_and_a_rename_does_not() -> None:
-    sample = {"ms": 16.0, "bytes": 8_000_000}
-    assert judge_moving(dict(sample, copied=False), "/tmp", "/srv").severity is Severity.ok
-    found = judge_moving(dict(sample, copied=True), "/tmp", "/srv")
+    renamed = Move(ms=16.0, bytes=8_000_000, copied=False)
+    assert judge_move(renamed, "/tmp", "/srv").severity is Severity.ok
+    found = judge_move(replace(renamed, copied=True), "/tmp", "/srv")
     assert found.severity is Severity.advice and found.impact == "+200 ms per new archive of 100 MB"
+
+
+def test_archives_are_judged_although_none_could_be_moved() -> None:
+    findings = kept_archives.judge(Archives("/srv", NONE, "/tmp", not_moved="/tmp: No space left"))
+    assert next(iter(findings)).subject == "kept"
+    with pytest.raises(NotMeasured, match="No space left"):
+        list(kept_archives.judge(Archives("/srv", NONE, "/tmp", not_moved="/tmp: No space left")))
 
 
 @pytest.fixture

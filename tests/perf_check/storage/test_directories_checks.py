@@ -1,47 +1,53 @@
-"""Judgements of file systems by tables, and the report of instances whose directories are in
-trouble.
-"""
+"""File systems judged by tables, and the report on instances whose directories are broken."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import mounted
 import pytest
 
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.storage.directories import (
+    Directories,
+    Directory,
+    FileSystem,
+    Location,
+)
 from kallithea_tune.perf_check.storage.directories_checks import (
+    judge_directory,
+    judge_hung,
     judge_mount,
-    judge_place,
-    judge_silent,
     judge_space,
 )
 from kallithea_tune.system.mounts import Mount
 
-OK: Mapping[str, Any] = {
-    "path": "/srv/repos",
-    "exists": True,
-    "error": "",
-    "write_error": "",
-    "real": "/srv/repos",
-    "size": 1e12,
-    "free": 5e11,
-    "inodes": 10_000_000,
-    "free_inodes": 9_000_000,
-}
+EXT4 = Mount(1, "8:1", "/", "/srv", "ext4", "/dev/sda1", ("rw",))
+LOCATION = Location(
+    real="/srv/repos",
+    device=2049,
+    mount=EXT4,
+    rotational=False,
+    size=10**12,
+    free=5 * 10**11,
+    inodes=10_000_000,
+    free_inodes=9_000_000,
+)
+OK = Directory("/srv/repos", location=LOCATION)
 
 
 @pytest.mark.parametrize(
-    "name, change, severity, said",
+    "name, change, severity, words",
     [
         ("repositories", {}, None, ""),
         ("repositories", {"exists": False}, Severity.error, "does not exist"),
         ("index_dir", {"exists": False}, None, ""),
         ("index_dir", {"exists": False, "write_error": "EROFS"}, Severity.error, "read-only"),
-        ("cache_dir", {"error": "ELOOP"}, Severity.error, "round in a circle"),
+        ("cache_dir", {"error": "ELOOP"}, Severity.error, "form a loop"),
         ("cache_dir", {"error": "ENXIO"}, Severity.error, "ENXIO"),
         ("cache_dir", {"write_error": "EACCES"}, Severity.warning, "kallithea may not write"),
         ("cache_dir", {"write_error": "EDQUOT"}, Severity.error, "quota of kallithea"),
@@ -49,24 +55,29 @@ OK: Mapping[str, Any] = {
     ],
 )
 def test_a_directory_that_cannot_be_used(
-    name: str, change: Mapping[str, Any], severity: Optional[Severity], said: str
+    name: str, change: Mapping[str, Any], severity: Optional[Severity], words: str
 ) -> None:
-    found = judge_place(name, dict(OK, **change), "kallithea")
-    assert [one.severity for one in found] == ([] if severity is None else [severity])
-    assert all(said in one.diagnosis for one in found)
+    finding = judge_directory(name, replace(OK, **change), "kallithea")
+    assert (finding.severity if finding else None) is severity
+    assert not finding or words in finding.diagnosis
 
 
-def test_a_mount_that_hangs_is_named_once() -> None:
-    silent = {"silent": "it did not answer within 1 s", "point": "/srv"}
-    found = judge_silent(
+def test_a_mount_that_hangs_is_reported_once() -> None:
+    def hung(path: str, mount: str) -> Directory:
+        return Directory(path, no_answer="it did not answer within 1 s", hung_mount=mount)
+
+    directories = Directories(
         {
-            "repositories": dict(silent, path="/srv/repos"),
+            "repositories": hung("/srv/repos", "/srv"),
             "database": OK,
-            "index_dir": dict(silent, path="/srv/index"),
-            "sessions": dict(silent, point="/var"),
-        }
+            "index_dir": hung("/srv/index", "/srv"),
+            "sessions": hung("/var/sessions", "/var"),
+        },
+        "kallithea",
     )
-    assert [(one.subject, one.severity) for one in found] == [
+    assert (directories.examined.count, directories.examined.total) == (1, 4)
+    found = list(judge_hung(directories))
+    assert [(finding.subject, finding.severity) for finding in found] == [
         ("/srv", Severity.error),
         ("/var", Severity.error),
     ]
@@ -106,24 +117,23 @@ GOOD_NFS = "rw,hard,vers=4.1,local_lock=none,lookupcache=pos"
     ],
 )
 def test_file_systems_by_type_and_options(
-    type: str, options: str, names: Any, severities: Any
+    type: str, options: str, names: Sequence[str], severities: Sequence[Severity]
 ) -> None:
     mount = Mount(1, "0:45", "/", "/srv", type, "files:/export", tuple(options.split(",")))
-    found = judge_mount(mount, names, None)
-    assert [one.severity for one in found] == severities
-    assert all(
-        bool(one.remedy) is (one.severity is not Severity.ok) and one.source for one in found
-    )
+    found = list(judge_mount(mount, names, None))
+    assert [finding.severity for finding in found] == severities
+    for finding in found:
+        assert bool(finding.remedy) is (finding.severity is not Severity.ok) and finding.source
 
 
 @pytest.mark.parametrize(
-    "change, severity, said",
+    "change, severity, words",
     [
         ({}, Severity.ok, "50 % of /srv"),
-        ({"free": 9e10}, Severity.ok, "9 %"),
-        ({"size": 1e11, "free": 9e9}, Severity.warning, "9 % of /srv is free: 9 GB"),
-        ({"size": 1e11, "free": 1.9e9}, Severity.error, "1.9 GB"),
-        ({"size": 1e8, "free": 9e7}, Severity.ok, "90 %"),
+        ({"free": 90 * 10**9}, Severity.ok, "9 %"),
+        ({"size": 10**11, "free": 9 * 10**9}, Severity.warning, "9 % of /srv is free: 9 GB"),
+        ({"size": 10**11, "free": 19 * 10**8}, Severity.error, "1.9 GB"),
+        ({"size": 10**8, "free": 9 * 10**7}, Severity.ok, "90 %"),
         ({"inodes": 0, "free_inodes": 0}, Severity.ok, "50 %"),
         ({"free_inodes": 600_000}, Severity.ok, "50 %"),
         (
@@ -133,21 +143,27 @@ def test_file_systems_by_type_and_options(
         ),
         ({"free_inodes": 0}, Severity.error, "0 files"),
         ({"free": 0}, Severity.error, "0 % of /srv"),
-        ({"write_error": "ENOSPC"}, Severity.error, "50 % of /srv"),
-        ({"size": 0, "free": 0, "inodes": 0}, Severity.ok, "does not say"),
+        ({"size": 0, "free": 0, "inodes": 0}, Severity.ok, "does not report"),
     ],
 )
-def test_free_space_and_inodes(change: Mapping[str, Any], severity: Severity, said: str) -> None:
-    found = judge_space(dict(OK, **change), "/srv")
-    assert found.severity is severity and said in found.diagnosis
+def test_free_space_and_inodes(change: Mapping[str, Any], severity: Severity, words: str) -> None:
+    location = replace(LOCATION, **change)
+    finding = judge_space(FileSystem(EXT4, location, {"repositories": OK}))
+    assert finding.severity is severity and words in finding.diagnosis
+
+
+def test_no_room_for_a_file_is_an_error_whatever_is_free() -> None:
+    full = replace(OK, write_error="ENOSPC")
+    finding = judge_space(FileSystem(EXT4, LOCATION, {"repositories": full}))
+    assert finding.severity is Severity.error and "50 % of /srv" in finding.diagnosis
 
 
 @pytest.fixture
 def report(gearbox: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Run checks on an ini file; return their findings."""
 
-    def run(ini: Path, *words: object) -> Any:
-        done = gearbox("perf-check", "-c", ini, "-f", "json", *words, cwd=str(tmp_path))
+    def run(ini: Path, *arguments: object) -> Any:
+        done = gearbox("perf-check", "-c", ini, "-f", "json", *arguments, cwd=str(tmp_path))
         return json.loads(done.stdout)
 
     return run
@@ -171,7 +187,7 @@ def test_a_healthy_instance(pristine: Path, report: Callable[..., Any]) -> None:
     )
 
 
-def test_one_directory_in_each_kind_of_trouble_and_the_others_are_looked_at(
+def test_each_broken_directory_is_reported_and_the_others_are_examined(
     instance: Path, report: Callable[..., Any]
 ) -> None:
     here = instance.parent
@@ -190,7 +206,7 @@ def test_one_directory_in_each_kind_of_trouble_and_the_others_are_looked_at(
     }
     assert len(bad) == 4
     assert "does not exist" in bad["STO003", "repositories"]["diagnosis"]
-    assert "round in a circle" in bad["STO003", "index_dir"]["diagnosis"]
+    assert "form a loop" in bad["STO003", "index_dir"]["diagnosis"]
     assert "read-only" in bad["STO003", "sessions"]["diagnosis"]
     assert "tarballcache is free: 0 MB" in bad["STO004", "tarballcache"]["diagnosis"]
     others = [
@@ -201,7 +217,7 @@ def test_one_directory_in_each_kind_of_trouble_and_the_others_are_looked_at(
     assert others and "cache_dir" in others[0]["evidence"]["holds"]
 
 
-def test_where_the_repositories_are_is_not_known_without_a_database(
+def test_the_directory_of_the_repositories_is_unknown_without_a_database(
     instance: Path, report: Callable[..., Any]
 ) -> None:
     (instance.parent / "kallithea.db").unlink()
@@ -220,7 +236,7 @@ def test_repositories_in_memory_are_an_error(instance: Path, report: Callable[..
     assert "gone after a restart" in found["diagnosis"]
 
 
-def test_a_container_s_layer_is_named(
+def test_a_container_s_layer_is_reported(
     instance: Path, report: Callable[..., Any], tmp_path: Path
 ) -> None:
     here = instance.parent

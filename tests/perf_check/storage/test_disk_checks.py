@@ -1,6 +1,4 @@
-"""Judgements of the disk's figures by tables, and the report of an instance on disks of several
-kinds.
-"""
+"""Figures of disks judged by tables, and the report on an instance on disks of several kinds."""
 
 from __future__ import annotations
 
@@ -16,7 +14,17 @@ import pytest
 from environment import BIN
 from waiting import until
 
+from kallithea_tune.config.instance import load
+from kallithea_tune.db.url import sqlite_file
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.storage.disk import (
+    Reading,
+    SmallFiles,
+    Step,
+    journal_mode,
+    sync_latency,
+)
 from kallithea_tune.perf_check.storage.disk_checks import judge_files, judge_reading, judge_syncs
 from kallithea_tune.system.mounts import Mount
 from kallithea_tune.system.scratch import PREFIX
@@ -96,15 +104,13 @@ def test_the_number_of_fdatasyncs_in_a_commit_is_that_of_sqlite(
     assert len([call for call in calls[calls.index("sync") + 1 :] if "sync" in call]) == 10 * syncs
 
 
-def files(each: float, count: int = 1000) -> Any:
-    found: dict[str, Any] = {}
-    for step in ("create", "stat", "read", "unlink"):
-        found.update({step: count, step + "_s": each * count})
-    return found
+def files(each: float, count: int = 1000) -> SmallFiles:
+    step = Step(count, each * count)
+    return SmallFiles(step, step, step, step)
 
 
 @pytest.mark.parametrize(
-    "found, severity, said",
+    "found, severity, words",
     [
         (files(0.00001), Severity.ok, "take 0.04 s"),
         (files(0.00049), Severity.ok, "1.96 s"),
@@ -114,16 +120,16 @@ def files(each: float, count: int = 1000) -> Any:
         (files(0.0), Severity.ok, "0 s"),
     ],
 )
-def test_small_files(found: Any, severity: Severity, said: str) -> None:
+def test_small_files(found: SmallFiles, severity: Severity, words: str) -> None:
     judged = judge_files(found, "/srv")
-    assert judged.severity is severity and said in judged.diagnosis
+    assert judged.severity is severity and words in judged.diagnosis
 
 
 @pytest.mark.parametrize(
     "seconds, severity", [(0.1, Severity.ok), (1.5, Severity.ok), (1.7, Severity.warning)]
 )
 def test_reading(seconds: float, severity: Severity) -> None:
-    judged = judge_reading({"bytes": 32 << 20, "seconds": seconds, "own": True}, "/srv")
+    judged = judge_reading(Reading(32 << 20, seconds, own=True), "/srv")
     assert judged.severity is severity
     assert bool(judged.impact) is (severity is Severity.warning)
 
@@ -166,24 +172,25 @@ def test_one_measurement_for_each_file_system(instance: Path, report: Callable[.
     assert all(one["severity"] != "unknown" for one in found)
 
 
-def test_wal_is_seen_in_the_file(
-    instance: Path, report: Callable[..., Any], monkeypatch: Any
-) -> None:
-    from kallithea_tune.config.instance import load
-    from kallithea_tune.perf_check.measurement import Context, Deadline
-    from kallithea_tune.perf_check.storage import disk_checks
-    from kallithea_tune.perf_check.storage.directories_checks import groups
-
-    def mode() -> str:
-        context = Context(load(str(instance)), Deadline(5))
-        (group,) = groups(context)
-        return disk_checks._journal_mode(context, group)
-
-    assert mode() == "delete"
+def test_wal_is_read_from_the_file(instance: Path) -> None:
+    path = sqlite_file(load(str(instance)).database_url)
+    assert journal_mode(path) == "delete"
     connection = sqlite3.connect(str(instance.parent / "kallithea.db"))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.close()
-    assert mode() == "wal"
+    assert journal_mode(path) == "wal"
+
+
+def test_without_a_sqlite_file_the_mode_is_the_default() -> None:
+    assert journal_mode(None) == journal_mode("/no/such/file") == "delete"
+
+
+def test_the_measurement_has_the_file_system_and_the_mode_of_the_database(instance: Path) -> None:
+    context = Context(load(str(instance)), Deadline(5))
+    measured = context.measure(sync_latency)
+    assert measured.journal_mode == "delete" and measured.examined.complete
+    (result,) = measured.results
+    assert "database" in result.file_system.directories and result.value
 
 
 def test_a_full_disk_is_not_measured_and_the_other_is(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
 
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.storage.memory import Limit, Memory, Pressure
 from kallithea_tune.perf_check.storage.memory_checks import (
     judge_limit,
     judge_pressure,
@@ -16,48 +18,42 @@ from kallithea_tune.perf_check.storage.memory_checks import (
     judge_working_set,
 )
 
-GB = 1e9
-FACTS: Mapping[str, Any] = {
-    "sizes": {"repositories": 3 * GB, "index_dir": 0.5 * GB, "database": 0.5 * GB},
-    "unfinished": [],
-    "total": 16 * GB,
-    "available": 10 * GB,
-    "page_cache": 6 * GB,
-    "resident": 0.5 * GB,
-    "processes": 4,
-    "limit": None,
-    "swap_total": 2 * GB,
-    "swap_used": 0,
-    "swapped_in_per_s": 0.0,
-    "swapped_out_per_s": 0.0,
-}
-LIMIT = {
-    "version": 2,
-    "group": "/sys/fs/cgroup/kallithea",
-    "bytes": 2 * GB,
-    "used": 1 * GB,
-    "killed": 0,
-}
+GB = 10**9
+MEMORY = Memory(
+    sizes={"repositories": 3 * GB, "index_dir": GB // 2, "database": GB // 2},
+    unfinished=(),
+    total=16 * GB,
+    available=10 * GB,
+    page_cache=6 * GB,
+    resident=GB // 2,
+    processes=4,
+    limit=None,
+    swap_total=2 * GB,
+    swap_used=0,
+    swapped_in_per_s=0.0,
+    swapped_out_per_s=0.0,
+)
+LIMIT = Limit(version=2, group="/sys/fs/cgroup/kallithea", bytes=2 * GB, used=1 * GB, killed=0)
 
 
 @pytest.mark.parametrize(
-    "change, severity, said",
+    "change, severity, words",
     [
         ({}, Severity.ok, "4 GB (repositories, index_dir, database) fits into the 10 GB"),
         ({"available": 3 * GB}, Severity.advice, "does not fit into the 3 GB"),
         ({"limit": LIMIT}, Severity.advice, "does not fit into the 2 GB"),
-        ({"limit": dict(LIMIT, bytes=64 * GB)}, Severity.ok, "the 10 GB"),
-        ({"unfinished": ["repositories"]}, Severity.ok, "at least 4 GB"),
+        ({"limit": replace(LIMIT, bytes=64 * GB)}, Severity.ok, "the 10 GB"),
+        ({"unfinished": ("repositories",)}, Severity.ok, "at least 4 GB"),
         ({"sizes": {}}, Severity.ok, "0 MB (nothing)"),
     ],
 )
-def test_the_working_set(change: Mapping[str, Any], severity: Severity, said: str) -> None:
-    found = judge_working_set(dict(FACTS, **change))
-    assert found.severity is severity and said in found.diagnosis
+def test_the_working_set(change: Mapping[str, Any], severity: Severity, words: str) -> None:
+    found = judge_working_set(replace(MEMORY, **change))
+    assert found.severity is severity and words in found.diagnosis
 
 
 @pytest.mark.parametrize(
-    "change, severity, said",
+    "change, severity, words",
     [
         ({}, Severity.ok, "0 MB of swap in use"),
         ({"swap_total": 0}, Severity.ok, "no swap"),
@@ -66,23 +62,24 @@ def test_the_working_set(change: Mapping[str, Any], severity: Severity, said: st
         ({"swap_used": 2 * GB, "swapped_in_per_s": 2.5e6}, Severity.warning, "2.5 MB a second"),
     ],
 )
-def test_swap(change: Mapping[str, Any], severity: Severity, said: str) -> None:
-    found = judge_swap(dict(FACTS, **change))
-    assert found.severity is severity and said in found.diagnosis
+def test_swap(change: Mapping[str, Any], severity: Severity, words: str) -> None:
+    found = judge_swap(replace(MEMORY, **change))
+    assert found.severity is severity and words in found.diagnosis
 
 
 def test_a_process_killed_at_the_limit_is_an_error() -> None:
     assert judge_limit(LIMIT).severity is Severity.ok
-    found = judge_limit(dict(LIMIT, killed=3))
+    found = judge_limit(replace(LIMIT, killed=3))
     assert found.severity is Severity.error and "3 processes were killed" in found.diagnosis
 
 
 @pytest.mark.parametrize(
     "some, severity", [(0.0, Severity.ok), (9.9, Severity.ok), (10.0, Severity.warning)]
 )
-@pytest.mark.parametrize("resource", ["io", "memory"])
-def test_pressure(resource: str, some: float, severity: Severity) -> None:
-    assert judge_pressure(resource, {"some": some}).severity is severity
+@pytest.mark.parametrize("name", ["disks", "memory"])
+def test_pressure(name: str, some: float, severity: Severity) -> None:
+    found = judge_pressure(name, Pressure(some, 0.0), "a remedy")
+    assert found.severity is severity and f"waited for {name}" in found.diagnosis
 
 
 def measured(gearbox: Callable[..., Any], ini: Path, tmp_path: Path) -> Any:

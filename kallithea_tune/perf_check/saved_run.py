@@ -1,0 +1,147 @@
+"""Runs that are saved, and what has changed since one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import Iterable, Mapping, Optional, Sequence, TextIO
+
+from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.report import COLUMNS, rows
+from kallithea_tune.perf_check.runner import Run
+from kallithea_tune.system import atomic
+from kallithea_tune.text import figure, wrapped
+
+
+def require_writable(path: str) -> None:
+    """Raise ConfigError when `save` could not write to `path`, before anything is measured."""
+    directory = os.path.dirname(os.path.realpath(path))
+    if (
+        os.path.exists(path)
+        and not os.path.isfile(path)
+        and os.access(path, os.W_OK)
+        and not os.path.isdir(path)
+    ):
+        return
+    if os.path.isdir(path):
+        raise ConfigError(f"--save {path} is a directory; give a file in it")
+    if not os.path.isdir(directory):
+        raise ConfigError(f"--save {path}: the directory {directory} does not exist")
+    if not os.access(directory, os.W_OK):
+        raise ConfigError(f"--save {path}: the directory {directory} is not writable")
+
+
+def save(run: Run, path: str) -> None:
+    """Write a run to `path` as JSON, for a later `compare`: completely, or nothing.
+
+    Raises TuneError where it cannot be written.
+    """
+    document = {
+        "format": 1,
+        "checks": list(run.checks),
+        "findings": [dict(zip(COLUMNS, row)) for row in rows(run.findings)],
+    }
+    try:
+        _write(os.path.realpath(path), json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        raise TuneError(f"--save {path} cannot be written: {error.strerror}") from None
+
+
+def _write(path: str, text: str) -> None:
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A pipe or a device is written to; replacing it would be worse than a partial document.
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    mask = os.umask(0)
+    os.umask(mask)
+    atomic.replace(path, text, lambda handle: os.fchmod(handle, 0o666 & ~mask))
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A saved run: the ids of its checks, and its findings by check and subject."""
+
+    checks: frozenset[str]
+    findings: Mapping[tuple[str, str], Finding]
+
+    def get(self, key: tuple[str, str]) -> Optional[Finding]:
+        """Return the finding of a check about a subject, or why the check measured nothing."""
+        unmeasured = self.findings.get((key[0], ""))
+        if unmeasured and unmeasured.severity is not Severity.unknown:
+            unmeasured = None
+        return self.findings.get(key, unmeasured)
+
+
+def read(path: str) -> SavedRun:
+    """Read what `save` wrote. Raises ConfigError for any other file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+        findings = [
+            Finding(**{**item, "severity": Severity[item["severity"]]})
+            for item in document["findings"]
+        ]
+        return saved(document["checks"], findings)
+    except OSError as error:
+        raise ConfigError(f"--compare {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ConfigError(f"--compare {path} was not written by --save") from None
+
+
+def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:
+    """Return a run as `read` does; of two findings about one subject, the worse."""
+    ordered = sorted(findings, key=lambda found: found.severity)
+    return SavedRun(frozenset(checks), {(found.check, found.subject): found for found in ordered})
+
+
+def compare(before: SavedRun, run: Run) -> list[str]:
+    """Return a line for each finding that got better or worse, of the checks that both ran."""
+    after = saved(run.checks, run.findings)
+    lines = (change_of(old, new) for old, new in pairs(before, after))
+    return list(filter(None, dict.fromkeys(lines)))
+
+
+def pairs(before: SavedRun, after: SavedRun) -> list[tuple[Optional[Finding], Optional[Finding]]]:
+    """Pair the findings of the checks that both ran; None where one run does not have it."""
+    both = before.checks & after.checks
+    # A new subject that is fine is no change.
+    news = {key for key, found in after.findings.items() if found.severity > Severity.ok}
+    keys = sorted(key for key in {*before.findings, *news} if key[0] in both)
+    return [(before.get(key), after.get(key)) for key in keys]
+
+
+def write_changes(name: str, changes: Sequence[str], stream: TextIO) -> None:
+    """Write the result of `compare` with the run of the file `name`."""
+    lines = [line for change in changes or ["nothing changed"] for line in wrapped("  ", change, 2)]
+    print("", *wrapped("", f"Since {name}:"), *lines, sep="\n", file=stream)
+
+
+def change_of(before: Optional[Finding], after: Optional[Finding]) -> str:
+    """Return a line that says how a finding changed, empty where it did not."""
+    shown = after or before
+    if shown is None:
+        return ""
+    old, new = (finding.severity if finding else Severity.ok for finding in (before, after))
+    change = f"{old.name} -> {new.name}"
+    if old is not new:
+        measured = {old: "now measured", new: "no longer measured"}.get(Severity.unknown)
+        word = measured or ("worse" if new > old else "better")
+    else:
+        then, now = ((item.impact_ms if item else None) or 0.0 for item in (before, after))
+        if not _differ(then, now):
+            return ""
+        word = "worse" if now > then else "better"
+        change = f"{figure(then)} -> {figure(now)} ms per {shown.impact_per}"
+    new_subject = shown.subject and shown.subject not in shown.diagnosis
+    subject = f" ({shown.subject})" if new_subject else ""
+    outdated = shown.severity is Severity.unknown and shown is before
+    diagnosis = "" if outdated else ": " + shown.diagnosis
+    return f"{word}: {shown.check} {change}{subject}{diagnosis}"
+
+
+def _differ(before: float, after: float) -> bool:
+    """Whether two costs differ by half or more: our judgement of the noise between two runs."""
+    return abs(after - before) >= max(1.0, 0.5 * min(abs(before), abs(after)))

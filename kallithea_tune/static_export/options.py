@@ -1,0 +1,87 @@
+"""What can be chosen for an export, and which choices contradict one another."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Optional, Sequence
+
+from kallithea_tune.db.url import given_url
+from kallithea_tune.errors import ConfigError
+from kallithea_tune.static_export.client import Client
+from kallithea_tune.static_export.manifest import RecipeChanges
+from kallithea_tune.static_export.webservers.site import Backend
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """The options about a web server's configuration; `name` is ``--server``."""
+
+    name: str = ""
+    output: str = ""
+    snippet_only: bool = False
+    prefix: Optional[str] = None
+    server_name: str = "kallithea.example.com"
+    port: int = 80
+    backends: Sequence[str] = ()
+    vcs_backends: Sequence[str] = ()
+    balance: str = "round-robin"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen; each field means what the command's option of the same name does."""
+
+    dest: str
+    recipe: RecipeChanges = field(default_factory=RecipeChanges)
+    web_user: str = ""
+    dry_run: bool = False
+    check: bool = False
+    server: ServerOptions = field(default_factory=ServerOptions)
+    switch: bool = False
+    verify: str = ""
+    verify_login: str = ""
+
+
+def validate(options: Options) -> None:
+    """Raise ConfigError for whatever could otherwise only fail at the end of a run."""
+    if options.check and (options.server.name or options.switch or options.verify):
+        raise ConfigError("--check only compares; give it without --server, --switch and --verify")
+    if options.dry_run and options.verify:
+        raise ConfigError("--dry-run publishes nothing to --verify; give one of the two")
+    _validate_server(options.server)
+    if options.verify:
+        Client(options.verify)
+        login(options.verify_login)
+    elif options.verify_login:
+        raise ConfigError("--verify-login is for --verify URL; give both")
+
+
+def _validate_server(server: ServerOptions) -> None:
+    if not server.name and (server.output or server.backends or server.vcs_backends):
+        raise ConfigError(
+            "--output and --backend are for a web server's configuration; choose it with --server"
+        )
+    if server.output:
+        directory = os.path.dirname(os.path.abspath(server.output))
+        if os.path.isdir(server.output) or not os.path.isdir(directory):
+            raise ConfigError(f"--output {server.output} is not a file in an existing directory")
+    for url in server.backends:
+        Backend.from_url(url)
+    for url in server.vcs_backends:
+        Backend.from_url(url, "--vcs-backend")
+
+
+def login(argument: str) -> str:
+    """Return ``user:password`` from the place that ``--verify-login`` says, empty without one.
+
+    It is never an argument itself, which every process could see. Raises ConfigError.
+    """
+    if not argument:
+        return ""
+    if not argument.startswith(("env:", "file:")):
+        raise ConfigError("--verify-login takes env:NAME or file:PATH, with user:password there")
+    credentials = given_url(argument, "--verify-login")
+    if ":" not in credentials:
+        raise ConfigError(f"--verify-login: {argument} does not contain user:password")
+    return credentials

@@ -1,0 +1,80 @@
+"""The description of a site, from which every template is filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Sequence
+from urllib.parse import urlsplit
+
+from kallithea_tune.errors import ConfigError
+
+# Responds without a session, of which a health check would otherwise make a new one each time.
+HEALTH = "/_admin/api"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Where the application listens."""
+
+    host: str
+    port: int
+    scheme: str = "http"
+
+    @classmethod
+    def from_url(cls, url: str, option: str = "--backend") -> Backend:
+        """Read ``http://127.0.0.1:5000``. Raises ConfigError with `option` for any other form."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+            if not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
+                raise ValueError
+        except (KeyError, ValueError):
+            raise ConfigError(
+                f"{option} {url} is not an application's address; give http://127.0.0.1:5000"
+            ) from None
+        return cls(parts.hostname, port, parts.scheme)
+
+    @property
+    def address(self) -> str:
+        """``host:port``, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """``http://host:port``."""
+        return f"{self.scheme}://{self.address}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a template needs to know.
+
+    `root` is the published directory, `directories` and `files` its entries; `codings` are those
+    with variants on disk; `prefix` is the path in front of all URLs, empty for none. `vcs` is a
+    pool for hg and git where they have their own. Only URLs with ``?ver=`` and this `version` may
+    be cached for long: between an upgrade and the next export, pages request the new version of a
+    file and get the old one. Without a version, any ``?ver=`` will do.
+    """
+
+    root: str
+    directories: Sequence[str]
+    files: Sequence[str]
+    codings: Sequence[str]
+    backends: Sequence[Backend]
+    vcs: Sequence[Backend] = ()
+    prefix: str = ""
+    name: str = "kallithea.example.com"
+    port: int = 80
+    sticky: bool = False
+    scheme_header: str = "X-Forwarded-Proto"
+    address_header: str = "X-Forwarded-For"
+    version: str = ""
+    script: str = ""
+
+
+def header_name(variable: str, default: str) -> str:
+    """Return the header behind a WSGI variable: ``HTTP_X_REAL_IP`` is ``X-Real-Ip``."""
+    if not variable.startswith("HTTP_"):
+        return default
+    return "-".join(word.capitalize() for word in variable[len("HTTP_") :].split("_"))
