@@ -9,15 +9,12 @@ from typing import Iterator, Sequence
 
 from kallithea_tune.app.visit import Answer, DoesNotLoad
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.page_times import INSIDE as INSIDE
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
 from kallithea_tune.text import figure
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
-SECONDS, SHARED = visits.seconds, "application"  # TRANSITION
 
 _REMEDIES = (
     (
@@ -33,21 +30,6 @@ _REMEDIES = (
         "install what is missing with pip in Kallithea's own environment, or correct 'use'",
     ),
 )
-
-
-# TRANSITION: goes with the last check that is not written for measurements.
-def visited(context: Context) -> dict[str, list[Answer]]:
-    """Return the answers of the pages inside repositories, by path and page."""
-    return {
-        f"/{repository.name} {page}": [answer]
-        for repository in context.measure(visits).application.repositories
-        for page, answer in repository.inside.items()
-    }
-
-
-def pages_of(context: Context) -> dict[str, str]:
-    """Return the paths of the pages by name."""
-    return {page.name: page.path for page in context.measure(visits).application.pages}
 
 
 @check(
@@ -78,14 +60,13 @@ def page_times(visited: Visits) -> Iterator[Finding]:
 def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
     """An application that does not load serves nobody after the next restart."""
     message = failure.message or "it gives no reason"
-    exits = failure.kind == "SystemExit"
-    cause = f"it calls sys.exit: {message}" if exits else f"{failure.kind}: {message}"
+    cause = "it calls sys.exit" if failure.kind == "SystemExit" else failure.kind
     remedies = (
         remedy for pattern, remedy in _REMEDIES if re.search(pattern, f"{failure.kind} {message}")
     )
     return Finding(
         Severity.error,
-        f"the application does not start{',' if exits else ':'} {cause}",
+        f"the application does not start: {cause}: {message}",
         evidence={"exception": failure.kind},
         threshold="it starts",
         remedy=next(

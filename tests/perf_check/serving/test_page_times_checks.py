@@ -1,12 +1,11 @@
-"""Start and requests of the application, judged by tables; and the ways in which parts of the real
-one break.
-"""
+"""Start and pages of the application in tables, and with a real one whose parts break."""
 
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Callable, Sequence
 
 import pytest
 
@@ -21,9 +20,12 @@ from kallithea_tune.perf_check.serving.page_times_checks import (
     page_times,
 )
 
+Edit = Callable[[Path, str, str], None]
+Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
+
 
 @pytest.mark.parametrize(
-    "kind, said, remedy",
+    "kind, message, remedy",
     [
         ("SystemExit", "The database version does not match the Kallithea version.", "see DB014"),
         ("OperationalError", "(sqlite3.OperationalError) no such table: users", "see DB000"),
@@ -33,10 +35,11 @@ from kallithea_tune.perf_check.serving.page_times_checks import (
         ("KeyError", "'toy'", "gearbox --debug serve -c my.ini"),
     ],
 )
-def test_failures(kind: str, said: str, remedy: str) -> None:
-    found = judge_failure(DoesNotLoad(kind, said), "my.ini")
+def test_failures(kind: str, message: str, remedy: str) -> None:
+    found = judge_failure(DoesNotLoad(kind, message), "my.ini")
     assert found.severity is Severity.error and remedy in found.remedy
-    assert found.diagnosis.startswith("the application does not start") and said in found.diagnosis
+    assert found.diagnosis.startswith("the application does not start")
+    assert message in found.diagnosis
 
 
 def test_start() -> None:
@@ -94,15 +97,15 @@ def test_the_real_application_answers(instance: Path) -> None:
     assert page["requests"] == 5 and page["first_ms"] > 0 and 0 < page["sql_ms"] < page["warm_ms"]
 
 
-def no_database(instance: Path, edit: Any) -> None:
+def no_database(instance: Path, edit: Edit) -> None:
     (instance.parent / "kallithea.db").unlink()
 
 
-def empty_database(instance: Path, edit: Any) -> None:
+def empty_database(instance: Path, edit: Edit) -> None:
     (instance.parent / "kallithea.db").write_bytes(b"")
 
 
-def database_server_down(instance: Path, edit: Any) -> None:
+def database_server_down(instance: Path, edit: Edit) -> None:
     edit(
         instance,
         "sqlalchemy.url = sqlite:///%(here)s/kallithea.db?timeout=60",
@@ -110,11 +113,11 @@ def database_server_down(instance: Path, edit: Any) -> None:
     )
 
 
-def broken_extensions(instance: Path, edit: Any) -> None:
+def broken_extensions(instance: Path, edit: Edit) -> None:
     (instance.parent / "extensions.py").write_text("import no_such_module\n")
 
 
-def exits(instance: Path, edit: Any) -> None:
+def exits(instance: Path, edit: Edit) -> None:
     (instance.parent / "extensions.py").write_text("import sys\nsys.exit('no licence')\n")
 
 
@@ -133,13 +136,11 @@ BROKEN = {
 
 @pytest.mark.parametrize("kind", BROKEN)
 def test_a_broken_part_is_a_finding_and_the_other_checks_run(
-    gearbox: Any, instance: Path, edit: Any, kind: str
+    gearbox: Gearbox, instance: Path, edit: Edit, kind: str
 ) -> None:
     spoil, check, exception = BROKEN[kind]
     spoil(instance, edit)
-    areas = [
-        word for area in ("serving", "database", "caching", "logging") for word in ("--only", area)
-    ]
+    areas = ["--only", "serving", "--only", "database", "--only", "caching", "--only", "logging"]
     result = gearbox(
         "perf-check",
         "-c",
@@ -158,8 +159,8 @@ def test_a_broken_part_is_a_finding_and_the_other_checks_run(
     for item in errors.values():
         assert item["remedy"] and "\n" not in item["diagnosis"]
     assert exception in errors["WEB008"]["diagnosis"]
-    asked = {item["check"] for item in found}
-    assert {"WEB001", "WEB002", "WEB003", "WEB005", "CFG001", "CFG003", "CAC001", "CAC002"} <= asked
+    ran = {item["check"] for item in found}
+    assert {"WEB001", "WEB002", "WEB003", "WEB005", "CFG001", "CFG003", "CAC001", "CAC002"} <= ran
     assert {
         item["severity"] for item in found if item["check"] in ("WEB001", "CFG001", "CFG003")
     } == {"ok"}

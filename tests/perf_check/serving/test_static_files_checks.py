@@ -19,7 +19,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving.page_times import ServedFile
-from kallithea_tune.perf_check.serving.static_files import OutsideFiles, addresses_of
+from kallithea_tune.perf_check.serving.static_files import OutsideFiles, StaticFiles, addresses_of
 from kallithea_tune.perf_check.serving.static_files_checks import (
     judge_built,
     judge_outside,
@@ -64,6 +64,14 @@ def test_serving_by_somebody_else() -> None:
     assert unasked.severity is Severity.ok and unasked.confidence == "low"
     found = judge_outside(outside(GONE, "http://x", True))
     assert found.severity is Severity.error and "http://x/js/jquery.min.js" in found.diagnosis
+
+
+def test_a_web_server_that_does_not_answer_is_reported_after_what_is_known() -> None:
+    off = {"/css/style.css": ServedFile(404, 0.5, exists=True)}
+    findings = iter(served_files.judge(StaticFiles(off, False, failure="x.org does not answer")))
+    assert next(findings).subject == "front-end"
+    with pytest.raises(NotMeasured, match="x.org does not answer"):
+        next(findings)
 
 
 @pytest.mark.parametrize(

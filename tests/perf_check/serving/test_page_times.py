@@ -1,0 +1,60 @@
+"""The visit of the application as a result: one for all checks, whether it loads or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.config.instance import load
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
+from kallithea_tune.perf_check.model import all_checks
+from kallithea_tune.perf_check.serving.page_times import (
+    Application,
+    Page,
+    RepositoryVisit,
+    Visits,
+    visits,
+)
+from kallithea_tune.perf_check.serving.page_times_checks import page_times
+from kallithea_tune.perf_check.serving.transfers_checks import transfers
+
+FRONT_PAGE = Page("front page", "/", (Answer("/", 200, ms=(80.0,)),))
+# Its summary page was not requested in time.
+LATE = RepositoryVisit("hg", "one", Page("hg repository", "/one", ()), {}, (), None)
+VISITED = Visits("my.ini", Application(900.0, (), FRONT_PAGE, (LATE,), {}))
+
+
+def test_the_checks_that_need_the_application_share_one_visit() -> None:
+    sharing = {check.id for check in all_checks() if visits in check.measurements}
+    assert sharing == {"REPO004", "WEB003", "WEB005", "WEB008", "WEB010"}
+
+
+def test_an_application_that_does_not_load_is_a_result_that_others_cannot_judge(
+    instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    edit(instance, "kallithea.db", "gone.db")
+    context = Context(load(str(instance)), Deadline(60))
+    visited = context.measure(visits)
+    assert visited.failure and visited.failure.kind == "OperationalError"
+    assert visited.examined == Examined(0, 1, "pages")
+    with pytest.raises(NotMeasured, match="does not load"):
+        list(transfers.findings(context))
+    with pytest.raises(DoesNotLoad):
+        visited.application  # noqa: B018
+
+
+def test_pages_that_there_was_no_time_for_are_reported_after_the_others() -> None:
+    assert VISITED.examined == Examined(1, 2, "pages")
+    findings = iter(page_times.judge(VISITED))
+    assert [next(findings).subject, next(findings).subject] == ["start", "front page"]
+    with pytest.raises(NotMeasured, match="no time for the hg repository"):
+        next(findings)
+
+
+def test_without_a_pull_there_is_nothing_to_judge() -> None:
+    with pytest.raises(NotMeasured, match="no repository to clone, or no time"):
+        list(transfers.judge(VISITED))
