@@ -45,7 +45,7 @@ def explained(work: Work) -> Iterator[None]:
     except Exception as error:
         if not of_driver(error):
             raise
-        sentence = f"the migration stopped while {work.doing}: {said(_cause(error))}; {work.stands}"
+        sentence = f"the migration stopped while {work.doing}: {message_of(_cause(error))}; {work.stands}"
         # Its own text and what it wraps may hold whole rows; where it came from is enough for
         # --debug.
         raise TuneError(sentence).with_traceback(error.__traceback__) from None
@@ -70,7 +70,7 @@ def of_driver(error: BaseException) -> bool:
     )
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the first line of what the server or driver says, without values of rows."""
     origin: Any = getattr(error, "orig", None) or error
     words = [word for word in origin.args if isinstance(word, str)]

@@ -71,7 +71,7 @@ def require_able(target: End) -> None:
         if not driver_errors.of_driver(error):
             raise
         raise ConfigError(
-            f"the target {place} does not let its user do what is needed: {driver_errors.said(error)}"
+            f"the target {place} does not let its user do what is needed: {driver_errors.message_of(error)}"
         ) from None
 
 
