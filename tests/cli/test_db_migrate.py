@@ -80,11 +80,11 @@ def test_replace_names_each_table_and_wants_a_yes(
     assert (
         done.returncode == 3
         and "\n  precious\n  users\n" in done.stderr
-        and "-y says yes" in done.stderr
+        and "-y answers yes" in done.stderr
     )
     assert tables(postgresql, "replaced") == ["precious", "users"]
     done = migrate(instance, url, "--replace", "--dry-run")
-    assert done.returncode == 0 and "Dropped in the target first: precious, users" in done.stdout
+    assert done.returncode == 0 and "Dropped from the target first: precious, users" in done.stdout
     assert tables(postgresql, "replaced") == ["precious", "users"]
     done = migrate(instance, url, "--replace", "-y")
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_replace_names_each_table_and_wants_a_yes(
         "precious" not in tables(postgresql, "replaced")
         and len(tables(postgresql, "replaced")) == 31
     )
-    assert f"{instance} names the source still.\nTo change over, " in done.stderr
+    assert f"{instance} still points at the source database.\nTo switch, " in done.stderr
 
 
 @pytest.mark.parametrize("answer, status", [("n\n", 3), ("\n", 3), ("y\n", 0)])
@@ -175,10 +175,10 @@ def test_a_dry_run_shows_the_edit_and_what_would_be_refused(
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--verify", "--switch"], "--verify and --switch do not go together"),
+        (["--verify", "--switch"], "--verify and --switch cannot be combined"),
         (["--verify", "-n"], "--verify and --dry-run"),
         (["--catch-up", "--replace"], "--catch-up and --replace"),
-        (["--catch-up", "-n"], "--verify shows what --catch-up would bring over"),
+        (["--catch-up", "-n"], "--verify shows what --catch-up would transfer"),
     ],
 )
 def test_options_that_contradict_one_another_are_wrong_usage(

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kallithea_tune.config import instance as instances
-from kallithea_tune.db_migrate import Migration, application, switch
+from kallithea_tune.db_migrate import Migration, switch
+from kallithea_tune.db_migrate.verify import application
 from kallithea_tune.errors import TuneError
 
 DATE = '<span title="2026-11-24 18:28:43">%s</span>'
@@ -54,15 +55,19 @@ DATE = '<span title="2026-11-24 18:28:43">%s</span>'
 def test_what_is_the_same_in_both_answers_of_the_source_must_be_in_the_target(
     before: str, other: str, after: str, found: Any
 ) -> None:
-    seen = application.difference(before, other, after)
+    seen = application.first_difference(before, other, after)
     assert seen == (
-        found and (found[0], application._short(found[1]), application._short(found[2]))
+        found and (found[0], application.shortened(found[1]), application.shortened(found[2]))
     )
 
 
 def test_secrets_of_pages_are_not_shown() -> None:
     shown = '<a href="/rss?api_key=***">'
-    assert application.difference("x", shown.replace("***", "abcdefgh"), "x") == (1, "x", shown)
+    assert application.first_difference("x", shown.replace("***", "abcdefgh"), "x") == (
+        1,
+        "x",
+        shown,
+    )
 
 
 @pytest.fixture
@@ -75,17 +80,17 @@ def moving(instance: Path, tmp_path: Path) -> Any:
 
 
 def spoil(migration: Any, statement: str) -> None:
-    with sqlite3.connect(migration.target.connection.engine.url.database) as connection:
+    with sqlite3.connect(migration.target.endpoint.connection.engine.url.database) as connection:
         connection.execute(statement)
     connection.close()
 
 
 def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
-    pages = moving.ask_application().pages
+    pages = moving.compare_pages().pages
     assert {page.path for page in pages} >= set(application.PAGES) and len(pages) == len(
         application.PAGES
     ) + 2
-    assert all(page.statuses == (200, 200) and not page.unlike for page in pages)
+    assert all(page.statuses == (200, 200) and not page.difference for page in pages)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
 def test_what_it_answers_otherwise_is_named(moving: Any, statement: str, said: str) -> None:
     spoil(moving, statement)
     with pytest.raises(TuneError) as raised:
-        moving.ask_application()
+        moving.compare_pages()
     assert said in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -115,10 +120,10 @@ def test_a_source_that_goes_on_is_no_measure_but_for_its_status(
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("UPDATE user_logs SET action = 'pull' WHERE action LIKE 'push%'")
-    assert any(page.unlike for page in moving.ask_application().pages)
+    assert any(page.difference for page in moving.compare_pages().pages)
     spoil(moving, "DELETE FROM repositories WHERE repo_name LIKE 'git%'")
     with pytest.raises(TuneError, match="status 200, the target with"):
-        moving.ask_application()
+        moving.compare_pages()
 
 
 def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
@@ -126,9 +131,11 @@ def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
         return {str(path) for path in instance.parent.rglob("*")}
 
     before, content = files(), (instance.parent / "kallithea.db").read_bytes()
-    moving.ask_application()
+    moving.compare_pages()
     assert files() == before and (instance.parent / "kallithea.db").read_bytes() == content
-    assert switch.moved(moving.instance, moving.url).database_url != moving.instance.database_url
+    assert (
+        switch.on_target(moving.instance, moving.url).database_url != moving.instance.database_url
+    )
 
 
 @pytest.fixture
@@ -157,7 +164,7 @@ def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
         migration.run()
     for starts in (3, 7):
         with again() as migration:
-            migration.ask_ahead()
+            migration.visit_source_early()
             if starts > 3:
                 with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
                     connection.execute(
@@ -165,12 +172,12 @@ def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
                     )
                 connection.close()
             migration.catch_up()
-            assert not any(page.unlike for page in migration.ask_application().pages)
+            assert not any(page.difference for page in migration.compare_pages().pages)
         assert len(visits) == starts and visits.count("target") == starts // 3, visits
 
 
 def test_what_differs_is_asked_for_once_more(moving: Any, visits: list[str]) -> None:
     spoil(moving, "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'")
     with pytest.raises(TuneError, match="/_admin/journal: line"):
-        moving.ask_application()
+        moving.compare_pages()
     assert visits.count("source") == 3 and visits.count("target") == 1

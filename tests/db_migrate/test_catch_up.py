@@ -19,6 +19,7 @@ from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration, Options, catch_up, connect, driver_errors, schema
 from kallithea_tune.db_migrate.copy import End
 from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.plan import Transfer
 from kallithea_tune.db_migrate.verify.fingerprint import Side
 from kallithea_tune.errors import Refused, TuneError
 
@@ -152,12 +153,12 @@ def test_what_does_not_fit_leaves_the_target_as_it_was(
         " WHERE user_log_id = 100;",
     )
     with migration(instance, url) as moving:
-        with pytest.raises(Refused, match="no chosen fix mends"):
+        with pytest.raises(Refused, match="no --fix covers"):
             moving.catch_up()
         assert [finding.rule for finding in moving.report.findings] == ["orphans"]
         # Where preflight overlooks it.
-        monkeypatch.setattr(moving, "look", lambda: None)
-        moving.found.findings.clear()
+        monkeypatch.setattr(moving, "run_preflight", lambda: None)
+        moving.preflight.findings.clear()
         with pytest.raises(TuneError, match="foreign key.*as it was before"):
             moving.catch_up()
     assert read(url) == before
@@ -178,7 +179,9 @@ def test_rows_that_do_not_fit_are_named_and_the_target_is_as_it_was(
     before = read(target)
     change(instance, script)
     with migration(instance, target) as moving:
-        with pytest.raises(Refused, match="(as it was before|nothing was changed).* no chosen fix"):
+        with pytest.raises(
+            Refused, match="(as it was before|nothing was changed).* no --fix covers"
+        ):
             moving.catch_up()
         assert {finding.rule for finding in moving.report.findings} == {rule}
     assert read(target) == before
@@ -195,11 +198,13 @@ def arrives(source: Any, url: str) -> bool:
     with engine.connect() as connection:
         trial = connection.begin()
         try:
-            _, checked = catch_up.bring(
-                End(source.connection, dialect_of(source.connection)),
-                End(connection, dialect),
-                tables,
-                [copies.tables[table.name] for table in tables],
+            _, checked = catch_up.apply_changes(
+                Transfer(
+                    End(source.connection, dialect_of(source.connection)),
+                    End(connection, dialect),
+                    tables,
+                    [copies.tables[table.name] for table in tables],
+                ),
                 {},
             )
             return not any(item.differences for item in checked)
@@ -323,16 +328,16 @@ def test_a_writer_hammers_the_source_all_the_time(
             # One moment was copied and verified, and the writer was not held up meanwhile.
             assert report.differences == [] and len(written) > before
             with pytest.raises(Refused, match="after the snapshot.*--catch-up"):
-                moving.require_quiet_source()
+                moving.require_unchanged_source()
         with migration(instance, url) as moving:
             assert [item.table for item in moving.catch_up().changes or ()] == ["user_logs"]
             with pytest.raises(Refused):
-                moving.require_quiet_source()
+                moving.require_unchanged_source()
     finally:
         writer.terminate()
         writer.wait()
         reader.join()
     with migration(instance, url) as moving:
         moving.catch_up()
-        moving.require_quiet_source()
+        moving.require_unchanged_source()
     assert read(url) == read("sqlite:///" + file)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from faults import At, clear, moved, source, standing
+from faults import At, clear, moved, source, target_state
 from mounted import tmpfs
 from servers.proxy import Proxy
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration
-from kallithea_tune.db_migrate.journal import State
+from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
 KILLS = 17  # for each engine, so 51 in all
@@ -26,17 +26,17 @@ KILLS = 17  # for each engine, so 51 in all
 TALKING = """
 import os, sys
 from kallithea_tune.config import instance
-from kallithea_tune.db_migrate import Report, Migration
+from kallithea_tune.db_migrate import Migration
 
-class Told:
+class Events:
     def begin(self, step, total):
         os.write(1, b"+")
-    def advance(self, number, what="", of=0):
+    def advance(self, count, table="", table_rows=0):
         os.write(1, b".")
     def end(self):
         pass
 
-with run.Migration(instance.load(sys.argv[1]), os.environ["TARGET"], progress=Told()) as migration:
+with Migration(instance.load(sys.argv[1]), os.environ["TARGET"], progress=Events()) as migration:
     migration.check()
     migration.run()
 """
@@ -69,17 +69,17 @@ def test_killed_at_any_instant_it_ends_with_the_same_verified_result(
     for _ in range(KILLS):
         seen = killed_after(large, target, chance.randrange(1, events), chance.random() / 20)
         events = max(50, min(events, seen + 20))
-        state, stamped = standing(target)
-        assert state is not State.foreign and (not stamped or state is State.whole), (
-            "seed %d" % seed
-        )
-        ended += state is State.whole
-        if state is State.whole and ended % 2:
+        state, stamped = target_state(target)
+        assert state is not TargetState.FOREIGN and (
+            not stamped or state is TargetState.COMPLETE
+        ), "seed %d" % seed
+        ended += state is TargetState.COMPLETE
+        if state is TargetState.COMPLETE and ended % 2:
             clear(target)
     assert ended < KILLS
     report = moved(large, target)
     assert report.differences == [] and len(report.verified) == 29
-    assert standing(target) == (State.whole, True)
+    assert target_state(target) == (TargetState.COMPLETE, True)
     assert source(large).read_bytes() == before
     assert read(target) == read(f"sqlite:///{source(large)}")
     left = {
@@ -115,13 +115,13 @@ def end_by_restart(server: Any, ini: Path, url: str, when: str) -> None:
 
 
 @servers
-@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
+@pytest.mark.parametrize("when", ["copying user_logs", "adding keys and indexes", "verifying"])
 def test_a_server_that_restarts_in_the_middle_is_one_sentence(
     server: Any, target: str, large: Path, read: Any, when: str
 ) -> None:
     end_by_restart(server, large, target, when)
-    state, stamped = standing(target)
-    assert not stamped and state is not State.whole
+    state, stamped = target_state(target)
+    assert not stamped and state is not TargetState.COMPLETE
     assert moved(large, target).differences == []
     assert read(target) == read(f"sqlite:///{source(large)}")
 
@@ -152,7 +152,7 @@ def test_a_dropped_connection_is_one_sentence(
         proxy.close()
     said = str(raised.value)
     assert "\n" not in said and server.password not in said
-    assert standing(target)[1] is False
+    assert target_state(target)[1] is False
     assert moved(large, target).differences == []
 
 
@@ -176,7 +176,7 @@ def test_a_target_that_may_not_be_written_is_left_alone(postgresql: Any, instanc
     with pytest.raises(TuneError, match="read-only transaction") as raised:
         moved(instance, url)
     assert "\n" not in str(raised.value)
-    assert standing(url) == (State.empty, False)
+    assert target_state(url) == (TargetState.EMPTY, False)
 
 
 def test_a_file_that_cannot_be_made_is_wrong_configuration(instance: Path, tmp_path: Path) -> None:
@@ -233,12 +233,12 @@ def test_ctrl_c_says_what_stands_where(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("gearbox db-migrate: interrupted while ") and "; the target " in last
     assert "Traceback" not in done.stderr
-    assert standing(target)[1] is False
+    assert target_state(target)[1] is False
     assert moved(large, target).differences == []
 
 
 @pytest.mark.parametrize("target", ["mariadb"], indirect=True)
-@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
+@pytest.mark.parametrize("when", ["copying user_logs", "adding keys and indexes", "verifying"])
 def test_what_is_whole_is_kept_and_brought_up_to_date(
     target: str, large: Path, read: Any, when: str
 ) -> None:
@@ -249,8 +249,8 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(
         instances.load(str(large)), target, progress=At(when, stop)
     ) as migration:
         migration.run()
-    assert "the target holds a part, and the same command goes on with it" in str(raised.value)
-    assert standing(target) == (State.unfinished, False)
+    assert "the target is partly filled; run the same command to resume" in str(raised.value)
+    assert target_state(target) == (TargetState.PARTLY_FILLED, False)
     with contextlib.closing(sqlite3.connect(str(source(large)))) as connection, connection:
         connection.execute("UPDATE users SET firstname = 'Meanwhile' WHERE username = 'user1'")
         connection.execute("DELETE FROM user_followings")
@@ -259,7 +259,7 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(
     assert {"users", "user_followings"} <= set(report.kept)
     assert ("user_logs" in report.kept) is (when != "copying user_logs")
     assert {"users", "user_followings"} <= {item.table for item in report.changes or ()}
-    assert report.differences == [] and standing(target) == (State.whole, True)
+    assert report.differences == [] and target_state(target) == (TargetState.COMPLETE, True)
     assert read(target) == read(f"sqlite:///{source(large)}")
 
 
@@ -275,7 +275,7 @@ def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -
         instances.load(str(large)), target, progress=At("copying user_logs", another)
     ) as migration:
         assert migration.run().differences == []
-    assert said == [3] and standing(target) == (State.whole, True)
+    assert said == [3] and target_state(target) == (TargetState.COMPLETE, True)
 
 
 DYING = """

@@ -88,7 +88,7 @@ def test_the_line_that_counts_is_changed_and_nothing_else(
     assert loaded.database_url == "old"
     assert locate.place(loaded, "sqlalchemy.url") == (str(tmp_path / where), section)
     edit = switch.plan(loaded, NEW)
-    backup = switch.carry_out(edit, loaded, NEW)
+    backup = switch.apply(edit, loaded, NEW)
     assert instances.load(str(tmp_path / "my.ini")).database_url == NEW
     assert Path(backup).read_text() == files[where]
     assert Path(backup).parent == tmp_path
@@ -116,7 +116,7 @@ def test_an_edit_without_effect_is_taken_back(tmp_path: Path) -> None:
     ini.write_text(APP + "sqlalchemy.url = old\n\n[app:other]\nuse = egg:kallithea\n")
     loaded = instances.load(str(ini))
     with pytest.raises(TuneError, match="no effect"):
-        switch.carry_out(inifile.plan(str(ini), "app:other", {"sqlalchemy.url": NEW}), loaded, NEW)
+        switch.apply(inifile.plan(str(ini), "app:other", {"sqlalchemy.url": NEW}), loaded, NEW)
     assert "secret-word" not in ini.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["my.ini"]
 

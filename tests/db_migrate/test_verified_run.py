@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from kallithea_tune.config import instance as instances
-from kallithea_tune.db_migrate import Migration, Report, initial_copy, job
+from kallithea_tune.db_migrate import Migration, MigrationResult
+from kallithea_tune.db_migrate.initial_copy import InitialCopy
 from kallithea_tune.errors import TuneError
 
 
-def moved(ini: Path, url: str) -> Report:
+def moved(ini: Path, url: str) -> MigrationResult:
     with Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
@@ -45,13 +46,13 @@ def test_what_does_not_arrive_whole_is_rolled_back(
 ) -> None:
     import sqlalchemy
 
-    finish = initial_copy._finish
+    add_keys = InitialCopy.add_keys
 
-    def spoiled(job: job.Job) -> None:
-        finish(job)
-        job.target.connection.execute(sqlalchemy.text(spoil))
+    def spoiled(copy: InitialCopy) -> None:
+        add_keys(copy)
+        copy._connection.execute(sqlalchemy.text(spoil))
 
-    monkeypatch.setattr(initial_copy, "_finish", spoiled)
+    monkeypatch.setattr(InitialCopy, "add_keys", spoiled)
     url = postgresql.url("spoiled")
     with pytest.raises(TuneError, match="rolled back") as raised:
         moved(instance, url)
@@ -66,7 +67,7 @@ def test_verify_alone_says_what_differs(postgresql: Any, instance: Path, migrate
     assert migrate(instance, url, "--verify").returncode == 3
     assert migrate(instance, url).returncode == 0
     same = migrate(instance, url, "--verify")
-    assert (same.returncode, "all the same" in same.stdout) == (0, True), same.stderr
+    assert (same.returncode, "no differences" in same.stdout) == (0, True), same.stderr
     postgresql.connect("alone").cursor().execute(
         "UPDATE user_logs SET action = 'x' WHERE user_log_id IN (7, 8)"
     )
