@@ -141,9 +141,7 @@ def _apply(
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
-    """Return the tables whose references may be broken now: `touched` ones and those referring to
-    them.
-    """
+    """Return the tables whose references may be broken: `touched` ones and those referring to them."""
     return [
         copy
         for copy in copies
