@@ -141,7 +141,7 @@ def _apply(
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
-    """Return the tables whose references may be broken: `touched` ones and those referring to them."""
+    """Return the `touched` tables and those that refer to them: references may be broken in these."""
     return [
         copy
         for copy in copies
