@@ -141,7 +141,7 @@ def _apply(
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
-    """Return the `touched` tables and those that refer to them: references may be broken in these."""
+    """Return the `touched` tables and those that refer to them: their references may be broken."""
     return [
         copy
         for copy in copies
