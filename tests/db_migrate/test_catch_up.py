@@ -160,7 +160,7 @@ def test_what_does_not_fit_leaves_the_target_as_it_was(
     with migration(instance, url) as moving:
         with pytest.raises(Refused, match="no --fix covers"):
             moving.catch_up()
-        assert [finding.rule for finding in moving.report.findings] == ["orphans"]
+        assert [finding.rule for finding in moving.result.findings] == ["orphans"]
         # Where preflight overlooks it.
         monkeypatch.setattr(moving, "run_preflight", lambda: None)
         moving.preflight.findings.clear()
@@ -188,7 +188,7 @@ def test_rows_that_do_not_fit_are_named_and_the_target_is_as_it_was(
             Refused, match="(as it was before|nothing was changed).* no --fix covers"
         ):
             moving.catch_up()
-        assert {finding.rule for finding in moving.report.findings} == {rule}
+        assert {finding.rule for finding in moving.result.findings} == {rule}
     assert read(target) == before
 
 
