@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Iterator, List, Sequence, Tuple
 
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.copy import End, copy_table
-from kallithea_tune.db_migrate.driver_errors import said
+from kallithea_tune.db_migrate.driver_errors import message_of
 from kallithea_tune.db_migrate.preflight.finding import NAMED, Finding, shown_key
 from kallithea_tune.db_migrate.preflight.rules import RULES, Chosen
 from kallithea_tune.db_migrate.preflight.scan import Scan
@@ -229,7 +229,7 @@ class Uniqueness:
             yield made
         except self._target.connection.dialect.dbapi.Error as error:
             raise Refused(
-                f"the target {connect.label(self._target.connection.engine.url)} cannot compare keys in a temporary table: {said(error)}"
+                f"the target {connect.label(self._target.connection.engine.url)} cannot compare keys in a temporary table: {message_of(error)}"
             ) from None
         finally:
             self._target.connection.connection.rollback()

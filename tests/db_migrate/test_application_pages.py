@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from kallithea_tune.config import instance as instances
-from kallithea_tune.db_migrate import Migration, application, switch
+from kallithea_tune.db_migrate import Migration, switch
+from kallithea_tune.db_migrate.verify import application
 from kallithea_tune.errors import TuneError
 
 DATE = '<span title="2026-11-24 18:28:43">%s</span>'
@@ -51,45 +52,49 @@ DATE = '<span title="2026-11-24 18:28:43">%s</span>'
         ("<b>", "<i>", "<b>", (1, "<b>", "<i>")),
     ],
 )
-def test_what_is_the_same_in_both_answers_of_the_source_must_be_in_the_target(
+def test_what_is_the_same_in_both_answers_of_the_source_must_be_on_the_target(
     before: str, other: str, after: str, found: Any
 ) -> None:
-    seen = application.difference(before, other, after)
+    seen = application.first_difference(before, other, after)
     assert seen == (
-        found and (found[0], application._short(found[1]), application._short(found[2]))
+        found and (found[0], application.shortened(found[1]), application.shortened(found[2]))
     )
 
 
 def test_secrets_of_pages_are_not_shown() -> None:
     shown = '<a href="/rss?api_key=***">'
-    assert application.difference("x", shown.replace("***", "abcdefgh"), "x") == (1, "x", shown)
+    assert application.first_difference("x", shown.replace("***", "abcdefgh"), "x") == (
+        1,
+        "x",
+        shown,
+    )
 
 
 @pytest.fixture
 def moving(instance: Path, tmp_path: Path) -> Any:
     with Migration(
-        instances.load(str(instance)), "sqlite:///{}".format(tmp_path / "moved.db")
+        instances.load(str(instance)), f"sqlite:///{tmp_path / 'moved.db'}"
     ) as migration:
         migration.run()
         yield migration
 
 
 def spoil(migration: Any, statement: str) -> None:
-    with sqlite3.connect(migration.target.connection.engine.url.database) as connection:
+    with sqlite3.connect(migration.target.endpoint.connection.engine.url.database) as connection:
         connection.execute(statement)
     connection.close()
 
 
 def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
-    pages = moving.ask_application().pages
+    pages = moving.compare_pages().pages
     assert {page.path for page in pages} >= set(application.PAGES) and len(pages) == len(
         application.PAGES
     ) + 2
-    assert all(page.statuses == (200, 200) and not page.unlike for page in pages)
+    assert all(page.statuses == (200, 200) and not page.difference for page in pages)
 
 
 @pytest.mark.parametrize(
-    "statement, said",
+    "statement, message",
     [
         (
             "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'",
@@ -103,61 +108,61 @@ def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
         ("DELETE FROM alembic_version", "does not start on the target: SystemExit"),
     ],
 )
-def test_what_it_answers_otherwise_is_named(moving: Any, statement: str, said: str) -> None:
+def test_a_different_answer_is_reported(moving: Any, statement: str, message: str) -> None:
     spoil(moving, statement)
     with pytest.raises(TuneError) as raised:
-        moving.ask_application()
-    assert said in str(raised.value) and "\n" not in str(raised.value)
+        moving.compare_pages()
+    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_a_source_that_goes_on_is_no_measure_but_for_its_status(
+def test_of_a_source_being_written_to_only_the_status_is_compared(
     moving: Any, instance: Path
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("UPDATE user_logs SET action = 'pull' WHERE action LIKE 'push%'")
-    assert any(page.unlike for page in moving.ask_application().pages)
+    assert any(page.difference for page in moving.compare_pages().pages)
     spoil(moving, "DELETE FROM repositories WHERE repo_name LIKE 'git%'")
     with pytest.raises(TuneError, match="status 200, the target with"):
-        moving.ask_application()
+        moving.compare_pages()
 
 
-def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
+def test_comparing_pages_leaves_nothing_behind(moving: Any, instance: Path) -> None:
     def files() -> set[str]:
         return {str(path) for path in instance.parent.rglob("*")}
 
     before, content = files(), (instance.parent / "kallithea.db").read_bytes()
-    moving.ask_application()
+    moving.compare_pages()
     assert files() == before and (instance.parent / "kallithea.db").read_bytes() == content
-    assert switch.moved(moving.instance, moving.url).database_url != moving.instance.database_url
+    assert (
+        switch.on_target(moving.instance, moving.url).database_url != moving.instance.database_url
+    )
 
 
 @pytest.fixture
 def visits(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The names of the sides that were asked, one for each start of the application."""
+    """The names of the sides that were visited, one for each start of the application."""
     seen: list[str] = []
     visit = application._visit
 
-    def noted(instance: Any, name: str, *words: Any) -> Any:
+    def noted(instance: Any, name: str, *args: Any) -> Any:
         seen.append(name)
-        return visit(instance, name, *words)
+        return visit(instance, name, *args)
 
     monkeypatch.setattr(application, "_visit", noted)
     return seen
 
 
-def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
+def test_the_source_is_visited_early_unless_it_was_written_to_since(
     instance: Path, tmp_path: Path, visits: list[str]
 ) -> None:
     def again() -> Any:
-        return Migration(
-            instances.load(str(instance)), "sqlite:///{}".format(tmp_path / "moved.db")
-        )
+        return Migration(instances.load(str(instance)), f"sqlite:///{tmp_path / 'moved.db'}")
 
     with again() as migration:
         migration.run()
     for starts in (3, 7):
         with again() as migration:
-            migration.ask_ahead()
+            migration.visit_source_early()
             if starts > 3:
                 with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
                     connection.execute(
@@ -165,12 +170,12 @@ def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
                     )
                 connection.close()
             migration.catch_up()
-            assert not any(page.unlike for page in migration.ask_application().pages)
+            assert not any(page.difference for page in migration.compare_pages().pages)
         assert len(visits) == starts and visits.count("target") == starts // 3, visits
 
 
-def test_what_differs_is_asked_for_once_more(moving: Any, visits: list[str]) -> None:
+def test_pages_that_differ_are_requested_once_more(moving: Any, visits: list[str]) -> None:
     spoil(moving, "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'")
     with pytest.raises(TuneError, match="/_admin/journal: line"):
-        moving.ask_application()
+        moving.compare_pages()
     assert visits.count("source") == 3 and visits.count("target") == 1

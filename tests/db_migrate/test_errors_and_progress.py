@@ -17,11 +17,11 @@ from kallithea_tune.errors import Refused, TuneError
 
 
 class Working:
-    doing, stands = "copying users", "the target is as it was before"
+    current_step, if_stopped = "copying users", driver_errors.IfStopped.AS_BEFORE
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    "error, message",
     [
         (
             pymysql.err.IntegrityError(1062, "Duplicate entry 'hush' for key 'users.api_key'"),
@@ -39,7 +39,8 @@ class Working:
         ),
         (
             psycopg2.errors.UniqueViolation(
-                'duplicate key value violates unique constraint "uq_users"\nDETAIL:  Key (api_key)=(hush) already exists.\n'
+                'duplicate key value violates unique constraint "uq_users"\n'
+                "DETAIL:  Key (api_key)=(hush) already exists.\n"
                 'CONTEXT:  COPY users, line 3: "hush"'
             ),
             'duplicate key value violates unique constraint "uq_users"',
@@ -62,40 +63,40 @@ class Working:
         ),
     ],
 )
-def test_what_drivers_say_comes_without_rows_and_traceback_too(error: Any, said: str) -> None:
-    with pytest.raises(TuneError) as raised, driver_errors.explained(Working()):
+def test_messages_and_tracebacks_of_drivers_come_without_rows(error: Any, message: str) -> None:
+    with pytest.raises(TuneError) as raised, driver_errors.translated(Working()):
         raise error
     assert str(raised.value) == (
-        f"the migration stopped while copying users: {said}; the target is as it was before"
+        f"the migration stopped while copying users: {message}; the target is as it was before"
     )
     shown = "".join(
         traceback.format_exception(type(raised.value), raised.value, raised.value.__traceback__)
     )
-    assert "hush" not in shown and "test_what_drivers_say" in shown
+    assert "hush" not in shown and "test_messages_and_tracebacks" in shown
 
 
-def test_the_first_of_several_errors_is_told() -> None:
-    with pytest.raises(TuneError, match="connection lost"), driver_errors.explained(Working()):
+def test_the_first_of_several_errors_is_reported() -> None:
+    with pytest.raises(TuneError, match="connection lost"), driver_errors.translated(Working()):
         try:
             raise psycopg2.OperationalError("connection lost")
         finally:
             raise psycopg2.InterfaceError("connection already closed")
 
 
-def test_other_errors_are_left_alone_and_ctrl_c_says_what_stands() -> None:
-    with pytest.raises(Refused, match="^no$"), driver_errors.explained(Working()):
+def test_other_errors_are_left_alone_and_ctrl_c_says_what_is_left() -> None:
+    with pytest.raises(Refused, match="^no$"), driver_errors.translated(Working()):
         raise Refused("no")
-    with pytest.raises(KeyError), driver_errors.explained(Working()):
+    with pytest.raises(KeyError), driver_errors.translated(Working()):
         raise KeyError("ours")
     with pytest.raises(
         KeyboardInterrupt, match="while copying users; the target is"
-    ), driver_errors.explained(Working()):
+    ), driver_errors.translated(Working()):
         raise KeyboardInterrupt
 
 
 def test_cron_gets_a_line_for_each_step_and_quiet_nothing() -> None:
     stream = io.StringIO()
-    for shown in (progress.shown_on(stream), progress.shown_on(stream, quiet=True)):
+    for shown in (progress.for_stream(stream), progress.for_stream(stream, quiet=True)):
         shown.begin("copying", 100)
         shown.advance(50, "users", 100)
         shown.end()
@@ -107,8 +108,8 @@ import sys, time
 from kallithea_tune.db_migrate import progress
 if sys.argv[1] == "plain":
     progress.importlib.util.find_spec = lambda name: None
-shown = progress.Watched(progress.shown_on(sys.stderr))
-shown.rows = {"users": 100, "user_logs": 1000}
+shown = progress.ProgressTracker(progress.for_stream(sys.stderr))
+shown.table_rows = {"users": 100, "user_logs": 1000}
 shown.begin("copying", 1100)
 for table, number in (("users", 100), ("user_logs", 400), ("user_logs", 600)):
     time.sleep(0.15)
