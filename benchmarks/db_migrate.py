@@ -30,12 +30,13 @@ MILLION = 10**6
 OURS = """
 import json, sys
 from kallithea_tune.config import instance
-from kallithea_tune.db_migrate import migration
-with run.Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
+from kallithea_tune.db_migrate import Migration
+with Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
     migration.check()
     report = migration.run()
 assert not report.differences
-print(json.dumps({"seconds": report.seconds, "rows": sum(report.rows.values())}))
+seconds = {step.value: seconds for step, seconds in report.seconds.items()}
+print(json.dumps({"seconds": seconds, "rows": sum(report.rows.values())}))
 """
 
 

@@ -137,9 +137,7 @@ def _apply(
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
-    """Return the tables whose references may be broken now: `touched` ones and those referring to
-    them.
-    """
+    """Return the `touched` tables and those that refer to them: their references may be broken."""
     return [
         copy
         for copy in copies

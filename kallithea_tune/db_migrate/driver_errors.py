@@ -26,7 +26,7 @@ _VALUES = (
 
 
 class IfStopped(enum.Enum):
-    """What a migration leaves when it stops now: the end of the message about an error or Ctrl-C."""
+    """What is left when a migration stops now: the end of the message about an error or Ctrl-C."""
 
     UNTOUCHED = "nothing was changed"
     AS_BEFORE = "the target is as it was before"

@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.estimate import Estimate
     from kallithea_tune.db_migrate.verify.application import SourcePages
 
-SERVER_ERROR = 500  # HTTP statuses from here on are the server's fault
-
 
 class Migration:
     """The steps of a migration; use it in a ``with`` statement, which closes both databases.
@@ -353,14 +351,11 @@ class Migration:
             before = self._source_pages.result() if self._source_pages else None
             on_target = switch.on_target(self.instance, self.url)
             self.result.pages = application.compare_pages(self.instance, on_target, before)
-        differing = [page for page in self.result.pages if page.difference]
-        if self.preflight.fixes.needed:
-            # Rows that were changed or left out are visible, and may have made the source fail.
-            differing = [page for page in differing if page.statuses[1] >= SERVER_ERROR]
-        elif self.source.maybe_written():
-            differing = [page for page in differing if page.statuses[0] != page.statuses[1]]
-        if differing:
-            sentences = "; ".join(page.sentence for page in differing)
+        rows_fixed = self.preflight.fixes.needed
+        written = not rows_fixed and self.source.maybe_written()
+        unexpected = application.unexpected(self.result.pages, rows_fixed, written)
+        if unexpected:
+            sentences = "; ".join(page.sentence for page in unexpected)
             raise TuneError(
                 "the target is complete, but the application does not answer there as on the "
                 f"source: {sentences}"

@@ -35,7 +35,7 @@ class Source:
         self.take_snapshot()
 
     def take_snapshot(self) -> None:
-        """Replace the snapshot by one of this moment; raises Refused as `_abandoned_refused` does."""
+        """Take a snapshot in place of the old one; raises Refused as `_abandoned_refused` does."""
         with _abandoned_refused():
             self._take_snapshot()
 

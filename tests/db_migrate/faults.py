@@ -1,6 +1,4 @@
-"""What tests of migrations that fail share: how far the target is, and something that happens in
-the middle.
-"""
+"""Shared by tests of failing migrations: the state of the target, and events in the middle."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ def source(ini: Path) -> Path:
 
 
 def target_state(url: str) -> tuple[TargetState, bool]:
-    """How far the target is, and whether it has a revision, with which Kallithea would start."""
+    """The state of the target, and whether it has a revision, with which Kallithea would start."""
     if url.startswith("sqlite") and not os.path.exists(url[len("sqlite:///") :]):
         return TargetState.EMPTY, False
     engine = sqlalchemy.create_engine(url)
@@ -52,7 +50,7 @@ def clear(url: str) -> None:
 
 
 class At:
-    """Progress that does something, once, when a step or a table has come so far."""
+    """Progress that does something, once, when a step or a table is reached."""
 
     def __init__(self, what: str, act: Callable[[], None]) -> None:
         self._what, self._act, self._step, self.done = what, act, "", False

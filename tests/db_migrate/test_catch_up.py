@@ -25,22 +25,27 @@ from kallithea_tune.errors import Refused, TuneError
 # Everything at once: new rows that refer to new rows, unique values that change hands, rows that
 # others refer to gone with them, a row whose key was used before by nobody.
 CHANGES = """
-    INSERT INTO users (
-            user_id, username, password, active, admin, firstname, lastname, extern_type, api_key, created_on)
-        VALUES (900, 'new-comer', 'x', 1, 0, 'Ann', 'Ö', 'internal', 'key', '2024-01-01 00:00:00.000001');
+    INSERT INTO users (user_id, username, password, active, admin, firstname, lastname,
+                       extern_type, api_key, created_on)
+        VALUES (900, 'new-comer', 'x', 1, 0, 'Ann', 'Ö',
+                'internal', 'key', '2024-01-01 00:00:00.000001');
     INSERT INTO user_logs (user_id, username, repository_name, action, action_date)
         VALUES (900, 'new-comer', 'größe', 'it''s\n"new"\t\\', '2024-01-01 00:00:00.000002');
     UPDATE users SET username = 'aside' WHERE username = 'user0';
     UPDATE users SET username = 'user0' WHERE username = 'user1';
     UPDATE users SET username = 'user1' WHERE username = 'aside';
     UPDATE user_logs SET action = 'changed', user_ip = NULL WHERE user_log_id % 50 = 0;
-    DELETE FROM user_logs WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4') OR user_log_id < 20;
+    DELETE FROM user_logs
+        WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4') OR user_log_id < 20;
     DELETE FROM user_followings;
-    DELETE FROM users_groups_members WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
+    DELETE FROM users_groups_members
+        WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
     DELETE FROM user_to_perm WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
     DELETE FROM users WHERE username = 'user4';
-    UPDATE repositories SET description = 'other', changeset_cache = x'00ff' WHERE repo_name = 'hg-one';
-    INSERT INTO settings (app_settings_name, app_settings_value, app_settings_type) VALUES ('new', 'one', 'unicode');
+    UPDATE repositories SET description = 'other', changeset_cache = x'00ff'
+        WHERE repo_name = 'hg-one';
+    INSERT INTO settings (app_settings_name, app_settings_value, app_settings_type)
+        VALUES ('new', 'one', 'unicode');
 """
 
 
@@ -60,7 +65,7 @@ def copied(ini: Path, url: str) -> None:
         moving.run()
 
 
-def test_new_changed_and_deleted_rows_are_brought_over(
+def test_new_changed_and_deleted_rows_are_transferred(
     target: str, instance: Path, read: Any
 ) -> None:
     copied(instance, target)
@@ -77,7 +82,7 @@ def test_new_changed_and_deleted_rows_are_brought_over(
     )
     assert min(changes["user_logs"]) > 0
     assert report.differences == [] and len(report.verified) == 29
-    assert read(target) == read("sqlite:///{}".format(instance.parent / "kallithea.db"))
+    assert read(target) == read(f"sqlite:///{instance.parent / 'kallithea.db'}")
     with migration(instance, target) as moving:
         assert moving.catch_up().changes == []
 
@@ -238,7 +243,8 @@ def test_rows_that_others_wrote_are_not_undone(target: str, instance: Path, read
     with engine.begin() as connection:
         connection.execute(
             sqlalchemy.text(
-                "INSERT INTO settings (app_settings_id, app_settings_name, app_settings_value, app_settings_type)"
+                "INSERT INTO settings"
+                " (app_settings_id, app_settings_name, app_settings_value, app_settings_type)"
                 " VALUES (500, 'written', 'there', 'unicode')"
             )
         )
@@ -264,7 +270,7 @@ def test_only_a_target_of_ours_is_caught_up_with(
         assert catalog(postgresql, name) == before
 
 
-def test_tables_that_no_model_describes_are_replaced_whole(postgresql: Any, instance: Path) -> None:
+def test_tables_without_a_model_are_replaced_entirely(postgresql: Any, instance: Path) -> None:
     url = postgresql.url("leftovers")
     change(
         instance,
@@ -298,7 +304,8 @@ while not ended:
     with connection:
         connection.execute("INSERT INTO user_logs (username, repository_name, action, action_date)"
                            " VALUES ('writer', '', ?, '2024-01-01 00:00:00.000000')", [str(number)])
-        connection.execute("UPDATE user_logs SET user_ip = ? WHERE user_log_id % 97 = ?", [str(number), number % 97])
+        connection.execute("UPDATE user_logs SET user_ip = ? WHERE user_log_id % 97 = ?",
+                           [str(number), number % 97])
         connection.execute("DELETE FROM user_logs WHERE user_log_id = ?", [number * 2])
     print(number, flush=True)
 """

@@ -22,8 +22,8 @@ from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
 KILLS = 17  # for each engine, so 51 in all
-# Runs a migration, telling of each step and each piece that went over.
-TALKING = """
+# Runs a migration that prints a character for each step and each batch of rows.
+EVENTS = """
 import os, sys
 from kallithea_tune.config import instance
 from kallithea_tune.db_migrate import Migration
@@ -43,9 +43,9 @@ with Migration(instance.load(sys.argv[1]), os.environ["TARGET"], progress=Events
 
 
 def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
-    """Kill a migration when so many things have happened; return how many there were."""
+    """Kill a migration after so many events and seconds; return how many events there were."""
     process = subprocess.Popen(
-        [sys.executable, "-c", TALKING, str(ini)],
+        [sys.executable, "-c", EVENTS, str(ini)],
         env=dict(os.environ, TARGET=url),
         stdout=subprocess.PIPE,
     )
@@ -68,6 +68,7 @@ def test_killed_at_any_instant_it_ends_with_the_same_verified_result(
     chance = random.Random(seed)
     for _ in range(KILLS):
         seen = killed_after(large, target, chance.randrange(1, events), chance.random() / 20)
+        assert seen, "the migration did not start"
         events = max(50, min(events, seen + 20))
         state, stamped = target_state(target)
         assert state is not TargetState.FOREIGN and (
@@ -105,12 +106,12 @@ def end_by_restart(server: Any, ini: Path, url: str, when: str) -> None:
         instances.load(str(ini)), url, progress=at
     ) as migration:
         migration.run()
-    said = str(raised.value)
+    message = str(raised.value)
     assert at.done and raised.value.exit_status == 4
     assert (
-        said.startswith("the migration stopped while ")
-        and "\n" not in said
-        and server.password not in said
+        message.startswith("the migration stopped while ")
+        and "\n" not in message
+        and server.password not in message
     )
 
 
@@ -132,7 +133,7 @@ def test_a_source_that_restarts_in_the_middle_is_one_sentence(
     server: Any, target: str, large: Path, with_url: Any, read: Any, tmp_path: Path, when: str
 ) -> None:
     assert moved(large, target).differences == []
-    ini, url = with_url(large, target), "sqlite:///{}".format(tmp_path / "moved.db")
+    ini, url = with_url(large, target), f"sqlite:///{tmp_path / 'moved.db'}"
     end_by_restart(server, ini, url, when)
     assert list(tmp_path.glob("moved*")) == []
     assert moved(ini, url).differences == []
@@ -150,8 +151,8 @@ def test_a_dropped_connection_is_one_sentence(
             moved(large, target.replace(":%d/" % server.port, ":%d/" % proxy.port))
     finally:
         proxy.close()
-    said = str(raised.value)
-    assert "\n" not in said and server.password not in said
+    message = str(raised.value)
+    assert "\n" not in message and server.password not in message
     assert target_state(target)[1] is False
     assert moved(large, target).differences == []
 
@@ -187,10 +188,10 @@ def test_a_file_that_cannot_be_made_is_wrong_configuration(instance: Path, tmp_p
 
 def test_a_full_disk_leaves_nothing_behind(large: Path, migrate: Any, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "size=2m") as small:
-        done = migrate(large, "sqlite:///{}".format(small / "moved.db"))
+        done = migrate(large, f"sqlite:///{small / 'moved.db'}")
         assert done.returncode == 4, done.stderr
-        said = done.stderr.splitlines()[-1]
-        assert "database or disk is full; the target is as it was before" in said
+        message = done.stderr.splitlines()[-1]
+        assert "database or disk is full; the target is as it was before" in message
         assert list(small.iterdir()) == []
 
 
@@ -214,18 +215,18 @@ def stopped_in_the_middle(
             universal_newlines=True,
         )
         assert process.stderr
-        said = ""
-        while "copying" not in said:
-            said += process.stderr.readline()
+        printed = ""
+        while "copying" not in printed:
+            printed += process.stderr.readline()
         process.send_signal(number)
         out, more = process.communicate(timeout=120)
-        return subprocess.CompletedProcess([], process.returncode, out, said + more)
+        return subprocess.CompletedProcess([], process.returncode, out, printed + more)
 
     yield stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_says_what_stands_where(
+def test_ctrl_c_says_what_is_left(
     target: str, large: Path, stopped_in_the_middle: Any, number: int
 ) -> None:
     done = stopped_in_the_middle(target, number)
@@ -239,7 +240,7 @@ def test_ctrl_c_says_what_stands_where(
 
 @pytest.mark.parametrize("target", ["mariadb"], indirect=True)
 @pytest.mark.parametrize("when", ["copying user_logs", "adding keys and indexes", "verifying"])
-def test_what_is_whole_is_kept_and_brought_up_to_date(
+def test_complete_tables_are_kept_and_brought_up_to_date(
     target: str, large: Path, read: Any, when: str
 ) -> None:
     def stop() -> None:
@@ -264,18 +265,18 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(
 
 
 def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -> None:
-    said = []
+    statuses = []
 
     def another() -> None:
         with pytest.raises(Refused, match="another db-migrate") as raised:
             moved(large, target)
-        said.append(raised.value.exit_status)
+        statuses.append(raised.value.exit_status)
 
     with Migration(
         instances.load(str(large)), target, progress=At("copying user_logs", another)
     ) as migration:
         assert migration.run().differences == []
-    assert said == [3] and target_state(target) == (TargetState.COMPLETE, True)
+    assert statuses == [3] and target_state(target) == (TargetState.COMPLETE, True)
 
 
 DYING = """
@@ -293,7 +294,7 @@ def test_a_source_in_the_middle_of_a_transaction_is_left_to_kallithea(
     subprocess.run([sys.executable, "-c", DYING, str(source(large))])
     left, before = source(large).with_name("kallithea.db-journal"), source(large).read_bytes()
     assert left.exists()
-    done = migrate(large, "sqlite:///{}".format(tmp_path / "moved.db"))
+    done = migrate(large, f"sqlite:///{tmp_path / 'moved.db'}")
     assert done.returncode == 3 and "start the application once" in done.stderr.splitlines()[-1], (
         done.stderr
     )

@@ -33,7 +33,7 @@ def test_lines_end_before_the_81st_column_but_for_a_path_that_is_longer_itself()
     lines = text.splitlines()
     assert [line for line in lines if len(line) > 80] == [f"    {FILE}."]
     assert (
-        "user_logs: 21 rows missing from the target (key {}, ...)".format(", ".join(map(str, keys)))
+        f"user_logs: 21 rows missing from the target (key {', '.join(map(str, keys))}, ...)"
     ) in " ".join(line.strip() for line in lines)
 
 
@@ -44,7 +44,8 @@ def test_lines_end_before_the_81st_column_but_for_a_path_that_is_longer_itself()
         (
             (1000, 999),
             {"user_logs": {"left out": 1}},
-            "no differences except for what the fixes changed: 1,000 rows in the source and 999 in the target, 1 columns",
+            "no differences except for what the fixes changed: 1,000 rows in the source and 999 in "
+            "the target, 1 columns",
         ),
     ],
 )

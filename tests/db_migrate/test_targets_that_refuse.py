@@ -1,6 +1,4 @@
-"""Targets that run out of room, that are or become read-only, and servers that cannot hold
-Kallithea's tables.
-"""
+"""Targets that run out of space, are or become read-only, or lack room for Kallithea's keys."""
 
 from __future__ import annotations
 
@@ -76,25 +74,25 @@ def cramped_mariadb(server: Any) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize(
-    "engine, stands, state",
+    "engine, left, state",
     [
         ("postgresql", "is as it was before", TargetState.EMPTY),
         ("mariadb", "is partly filled; run the same command to resume", TargetState.PARTLY_FILLED),
     ],
 )
 def test_a_full_disk_of_a_server_is_one_sentence_and_it_goes_on_when_there_is_room(
-    request: Any, engine: str, stands: str, state: TargetState, large: Path, migrate: Any, read: Any
+    request: Any, engine: str, left: str, state: TargetState, large: Path, migrate: Any, read: Any
 ) -> None:
     server, before = request.getfixturevalue(engine), source(large).read_bytes()
     cramped = {"postgresql": cramped_postgresql, "mariadb": cramped_mariadb}[engine]
     with cramped(server) as (url, room):
         leave(room, LEFT[engine])
         done = migrate(large, url)
-        said = done.stderr.splitlines()[-1]
+        message = done.stderr.splitlines()[-1]
         assert done.returncode == 4 and "Traceback" not in done.stderr, done.stderr
-        assert said.startswith(
+        assert message.startswith(
             "gearbox db-migrate: the migration stopped while copying"
-        ) and said.endswith("; the target " + stands), said
+        ) and message.endswith("; the target " + left), message
         assert target_state(url) == (state, False)
         leave(room, 100 << 20)
         done = migrate(large, url)
@@ -129,12 +127,12 @@ def test_a_mariadb_that_is_only_read_is_wrong_configuration(
 ) -> None:
     url, before = read_only(True), source(instance).read_bytes()
     done = migrate(instance, url)
-    said = done.stderr.splitlines()[-1]
+    message = done.stderr.splitlines()[-1]
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert (
-        "does not let its user do what is needed" in said
-        and "--read-only" in said
-        and "replica-word" not in said
+        "does not let its user do what is needed" in message
+        and "--read-only" in message
+        and "replica-word" not in message
     )
     assert target_state(url) == (TargetState.EMPTY, False)
     read_only(False)
@@ -185,7 +183,7 @@ def test_a_file_system_that_is_only_read_is_wrong_configuration(
 
 
 @pytest.mark.parametrize(
-    "engine, module, oldest, said",
+    "engine, module, oldest, message",
     [
         ("postgresql", postgresql, 990000, r"PostgreSQL \d+\.\d+.* is too old"),
         ("mariadb", mysql, {"MariaDB": (99, 0)}, r"MariaDB \d+\.\d+.* is too old, 99\.0 is needed"),
@@ -198,11 +196,11 @@ def test_a_server_that_is_too_old_is_wrong_configuration(
     engine: str,
     module: Any,
     oldest: Any,
-    said: str,
+    message: str,
 ) -> None:
     url = request.getfixturevalue(engine).url("old")
     monkeypatch.setattr(module, "OLDEST", oldest)
-    with pytest.raises(ConfigError, match="cannot take the database: " + said):
+    with pytest.raises(ConfigError, match="cannot take the database: " + message):
         moved(instance, url)
     assert target_state(url) == (TargetState.EMPTY, False)
 

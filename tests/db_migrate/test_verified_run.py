@@ -29,7 +29,7 @@ def test_every_column_is_verified(postgresql: Any, instance: Path, migrate: Any)
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, message",
     [
         (
             "UPDATE user_logs SET user_ip = '127.0.0.2' WHERE user_log_id = 321",
@@ -41,8 +41,8 @@ def test_every_column_is_verified(postgresql: Any, instance: Path, migrate: Any)
         ),
     ],
 )
-def test_what_does_not_arrive_whole_is_rolled_back(
-    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, said: str
+def test_an_incomplete_copy_is_rolled_back(
+    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, message: str
 ) -> None:
     import sqlalchemy
 
@@ -56,13 +56,13 @@ def test_what_does_not_arrive_whole_is_rolled_back(
     url = postgresql.url("spoiled")
     with pytest.raises(TuneError, match="rolled back") as raised:
         moved(instance, url)
-    assert said in str(raised.value) and raised.value.exit_status == 4
+    assert message in str(raised.value) and raised.value.exit_status == 4
     cursor = postgresql.connect("spoiled").cursor()
     cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     assert cursor.fetchone() == (0,)
 
 
-def test_verify_alone_says_what_differs(postgresql: Any, instance: Path, migrate: Any) -> None:
+def test_verify_alone_reports_what_differs(postgresql: Any, instance: Path, migrate: Any) -> None:
     url = postgresql.url("alone")
     assert migrate(instance, url, "--verify").returncode == 3
     assert migrate(instance, url).returncode == 0

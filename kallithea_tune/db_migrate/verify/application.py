@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Besides the summary of a repository of each type.
 PAGES = ("/_admin/login", "/_admin/journal", "/_admin/public_journal")
 SECONDS = 120.0  # for one start of the application and all pages
+SERVER_ERROR = 500  # HTTP statuses from here on are the server's fault
 SHOWN = 60  # characters of a line that are shown
 _PIECES = re.compile(r"<[^>]*>|[^<]+|<")
 _WORDS = re.compile(r"\w+|\W")
@@ -84,6 +85,22 @@ def compare_pages(
         # The source may have been faster, so that an age on the target exceeds both of its own.
         pages = _compared(before, answers, _visit(source, "source", before.paths, seconds))
     return pages
+
+
+def unexpected(
+    pages: Sequence[PageComparison], rows_fixed: bool, source_written: bool
+) -> list[PageComparison]:
+    """Return the pages that must not differ as they do.
+
+    Rows that were fixed or left out are visible, and may have made the source fail; of a source
+    that may have been written to meanwhile only the statuses are comparable.
+    """
+    differing = [page for page in pages if page.difference]
+    if rows_fixed:
+        return [page for page in differing if page.statuses[1] >= SERVER_ERROR]
+    if source_written:
+        return [page for page in differing if page.statuses[0] != page.statuses[1]]
+    return differing
 
 
 def _compared(

@@ -52,7 +52,7 @@ DATE = '<span title="2026-11-24 18:28:43">%s</span>'
         ("<b>", "<i>", "<b>", (1, "<b>", "<i>")),
     ],
 )
-def test_what_is_the_same_in_both_answers_of_the_source_must_be_in_the_target(
+def test_what_is_the_same_in_both_answers_of_the_source_must_be_on_the_target(
     before: str, other: str, after: str, found: Any
 ) -> None:
     seen = application.first_difference(before, other, after)
@@ -73,7 +73,7 @@ def test_secrets_of_pages_are_not_shown() -> None:
 @pytest.fixture
 def moving(instance: Path, tmp_path: Path) -> Any:
     with Migration(
-        instances.load(str(instance)), "sqlite:///{}".format(tmp_path / "moved.db")
+        instances.load(str(instance)), f"sqlite:///{tmp_path / 'moved.db'}"
     ) as migration:
         migration.run()
         yield migration
@@ -94,7 +94,7 @@ def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement, said",
+    "statement, message",
     [
         (
             "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'",
@@ -108,14 +108,14 @@ def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
         ("DELETE FROM alembic_version", "does not start on the target: SystemExit"),
     ],
 )
-def test_what_it_answers_otherwise_is_named(moving: Any, statement: str, said: str) -> None:
+def test_a_different_answer_is_reported(moving: Any, statement: str, message: str) -> None:
     spoil(moving, statement)
     with pytest.raises(TuneError) as raised:
         moving.compare_pages()
-    assert said in str(raised.value) and "\n" not in str(raised.value)
+    assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_a_source_that_goes_on_is_no_measure_but_for_its_status(
+def test_of_a_source_being_written_to_only_the_status_is_compared(
     moving: Any, instance: Path
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
@@ -126,7 +126,7 @@ def test_a_source_that_goes_on_is_no_measure_but_for_its_status(
         moving.compare_pages()
 
 
-def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
+def test_comparing_pages_leaves_nothing_behind(moving: Any, instance: Path) -> None:
     def files() -> set[str]:
         return {str(path) for path in instance.parent.rglob("*")}
 
@@ -140,25 +140,23 @@ def test_asking_leaves_nothing_behind(moving: Any, instance: Path) -> None:
 
 @pytest.fixture
 def visits(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The names of the sides that were asked, one for each start of the application."""
+    """The names of the sides that were visited, one for each start of the application."""
     seen: list[str] = []
     visit = application._visit
 
-    def noted(instance: Any, name: str, *words: Any) -> Any:
+    def noted(instance: Any, name: str, *args: Any) -> Any:
         seen.append(name)
-        return visit(instance, name, *words)
+        return visit(instance, name, *args)
 
     monkeypatch.setattr(application, "_visit", noted)
     return seen
 
 
-def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
+def test_the_source_is_visited_early_unless_it_was_written_to_since(
     instance: Path, tmp_path: Path, visits: list[str]
 ) -> None:
     def again() -> Any:
-        return Migration(
-            instances.load(str(instance)), "sqlite:///{}".format(tmp_path / "moved.db")
-        )
+        return Migration(instances.load(str(instance)), f"sqlite:///{tmp_path / 'moved.db'}")
 
     with again() as migration:
         migration.run()
@@ -176,7 +174,7 @@ def test_the_source_is_asked_ahead_unless_it_was_written_to_since(
         assert len(visits) == starts and visits.count("target") == starts // 3, visits
 
 
-def test_what_differs_is_asked_for_once_more(moving: Any, visits: list[str]) -> None:
+def test_pages_that_differ_are_requested_once_more(moving: Any, visits: list[str]) -> None:
     spoil(moving, "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'")
     with pytest.raises(TuneError, match="/_admin/journal: line"):
         moving.compare_pages()

@@ -21,7 +21,7 @@ class Working:
 
 
 @pytest.mark.parametrize(
-    "error, said",
+    "error, message",
     [
         (
             pymysql.err.IntegrityError(1062, "Duplicate entry 'hush' for key 'users.api_key'"),
@@ -39,7 +39,8 @@ class Working:
         ),
         (
             psycopg2.errors.UniqueViolation(
-                'duplicate key value violates unique constraint "uq_users"\nDETAIL:  Key (api_key)=(hush) already exists.\n'
+                'duplicate key value violates unique constraint "uq_users"\n'
+                "DETAIL:  Key (api_key)=(hush) already exists.\n"
                 'CONTEXT:  COPY users, line 3: "hush"'
             ),
             'duplicate key value violates unique constraint "uq_users"',
@@ -62,19 +63,19 @@ class Working:
         ),
     ],
 )
-def test_what_drivers_say_comes_without_rows_and_traceback_too(error: Any, said: str) -> None:
+def test_messages_and_tracebacks_of_drivers_come_without_rows(error: Any, message: str) -> None:
     with pytest.raises(TuneError) as raised, driver_errors.translated(Working()):
         raise error
     assert str(raised.value) == (
-        f"the migration stopped while copying users: {said}; the target is as it was before"
+        f"the migration stopped while copying users: {message}; the target is as it was before"
     )
     shown = "".join(
         traceback.format_exception(type(raised.value), raised.value, raised.value.__traceback__)
     )
-    assert "hush" not in shown and "test_what_drivers_say" in shown
+    assert "hush" not in shown and "test_messages_and_tracebacks" in shown
 
 
-def test_the_first_of_several_errors_is_told() -> None:
+def test_the_first_of_several_errors_is_reported() -> None:
     with pytest.raises(TuneError, match="connection lost"), driver_errors.translated(Working()):
         try:
             raise psycopg2.OperationalError("connection lost")
@@ -82,7 +83,7 @@ def test_the_first_of_several_errors_is_told() -> None:
             raise psycopg2.InterfaceError("connection already closed")
 
 
-def test_other_errors_are_left_alone_and_ctrl_c_says_what_stands() -> None:
+def test_other_errors_are_left_alone_and_ctrl_c_says_what_is_left() -> None:
     with pytest.raises(Refused, match="^no$"), driver_errors.translated(Working()):
         raise Refused("no")
     with pytest.raises(KeyError), driver_errors.translated(Working()):
