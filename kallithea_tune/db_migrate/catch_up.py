@@ -10,20 +10,18 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.db_migrate.copy import Amend, End, copy_table
-from kallithea_tune.db_migrate.engines import Dialect
+from kallithea_tune.db_migrate.copy import Amend, copy_table
+from kallithea_tune.db_migrate.engines import Engine, base
 from kallithea_tune.db_migrate.plan import Transfer
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify import compare
-from kallithea_tune.db_migrate.verify.fingerprint import Side, integer_key
+from kallithea_tune.db_migrate.verify.fingerprint import Fingerprinter, integer_key
 from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection
 
-    from kallithea_tune.db_migrate.verify.compare import Checked
-    from kallithea_tune.db_migrate.verify.difference import Wanted
+    from kallithea_tune.db_migrate.verify.difference import ExpectedRows, TableComparison
 
 BATCH = 500  # rows that one statement fetches or deletes
 
@@ -42,7 +40,7 @@ class CaughtUp(NamedTuple):
     """The tables that changed, and the verification of all tables after that."""
 
     changes: list[Change]
-    verified: list[Checked]
+    verified: list[TableComparison]
 
 
 @dataclass
@@ -64,28 +62,25 @@ class _DifferingKeys:
                 self.in_target.append(key)
 
 
-class _ByKey(Dialect):
+class _ByKey(base.Reader):
     """Reads the rows with certain keys, as if there were no others."""
 
-    __dialect__ = "rows by key"
+    def __init__(self, source: Engine, keys: Sequence[int]) -> None:
+        super().__init__(source.connection)
+        self._fingerprinter, self._keys = Fingerprinter(source), keys
 
-    def __init__(self, keys: Sequence[int]) -> None:
-        self._keys = keys
-
-    def rows(
-        self, connection: Connection, table: Table, where: str = ""
-    ) -> Iterator[Sequence[Row]]:
+    def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield the rows in storage form."""
-        side = Side(connection)
         for start in range(0, len(self._keys), BATCH):
-            yield side.stored_rows(table, self._keys[start : start + BATCH])
+            keys = self._keys[start : start + BATCH]
+            yield self._fingerprinter.stored_rows(table, keys)
 
 
 def apply_changes(
     transfer: Transfer,
     last_keys: Mapping[str, int],
     progress: Optional[compare.Progress] = None,
-    fixes: Optional[Wanted] = None,
+    fixes: Optional[ExpectedRows] = None,
     amend: Callable[[str], Optional[Amend]] = lambda table: None,
 ) -> CaughtUp:
     """Make the target contain what the source does, as `fixes` and `amend` change its rows.
@@ -105,17 +100,18 @@ def apply_changes(
 
     # The snapshot does not change between the two comparisons, so the second one reads only the
     # target again.
-    side = Side(transfer.source.connection, unchanging=True)
+    source = Fingerprinter(transfer.source, unchanging=True)
     target = transfer.target
-    verified = list(compare.check(side, target.connection, transfer.tables, progress, fixes, note))
+    compared = compare.compare_tables(source, target, transfer.tables, progress, fixes, note)
+    verified = list(compared)
     differing = {item.table for item in verified if item.differences}
     if differing:
         touched = transfer.only(differing)
         _apply(touched, keys, amend)
         # Rows that others refer to may have been deleted.
-        target.dialect.end_changes(target.connection, _referring(transfer.copies, differing))
+        target.writer.end_changes(_referring(transfer.copies, differing))
         # The other tables were equal a moment ago, in the same two transactions.
-        again = compare.check(side, target.connection, touched.tables, fixes=fixes)
+        again = compare.compare_tables(source, target, touched.tables, fixes=fixes)
         later = {item.table: item for item in again}
         verified = [later.get(item.table, item) for item in verified]
     return CaughtUp([keys[table].change for table in keys if table in differing], verified)
@@ -127,17 +123,17 @@ def _apply(
     amend: Callable[[str], Optional[Amend]],
 ) -> None:
     source, target = touched.source, touched.target
-    target.dialect.begin_changes(target.connection)
+    target.writer.begin_changes()
     # Changed rows are deleted and inserted again, so that two of them can swap unique values;
     # foreign keys are checked at the end.
     for copy in reversed(touched.copies):
         _delete(target, copy, keys[copy.name].in_target)
     for table, copy in touched.pairs:
-        rows = source
+        reader = source.reader
         if integer_key(table) is not None:
-            rows = End(source.connection, _ByKey(keys[table.name].in_source))
+            reader = _ByKey(source, keys[table.name].in_source)
         changes = amend(table.name) or (lambda batch: batch)
-        copy_table(rows, target, table, copy, lambda count: None, changes)
+        copy_table(reader, target.writer, table, copy, amend=changes)
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
@@ -150,14 +146,14 @@ def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
     ]
 
 
-def _delete(target: End, table: Table, keys: Sequence[int]) -> None:
+def _delete(target: Engine, table: Table, keys: Sequence[int]) -> None:
     import sqlalchemy
 
-    name, key = target.dialect.quoted(target.connection, table.name), integer_key(table)
+    name, key = target.quoted_in_text(table.name), integer_key(table)
     if key is None:
         target.connection.execute(sqlalchemy.text(f"DELETE FROM {name}"))
         return
-    column = target.dialect.quoted(target.connection, key.name)
+    column = target.quoted_in_text(key.name)
     for start in range(0, len(keys), BATCH):
         batch = ", ".join(map(str, keys[start : start + BATCH]))
         target.connection.execute(

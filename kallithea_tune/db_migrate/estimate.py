@@ -6,15 +6,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence, TypeVar
 
-from kallithea_tune.db_migrate.copy import Amend, End, copy_table
-from kallithea_tune.db_migrate.engines.base import Dialect, Lines
+from kallithea_tune.db_migrate.copy import Amend, copy_table
+from kallithea_tune.db_migrate.engines import Engine, base
+from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.plan import Plan, Transfer
 from kallithea_tune.db_migrate.values import Row
-from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Range, Side, integer_key
+from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Fingerprinter, KeyRange, integer_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection
 
 NAME = "kallithea_tune_sample"
 SAMPLE = 20000  # rows at most
@@ -51,23 +51,20 @@ class Estimate:
         )
 
 
-class _Sampled(Dialect):
-    """Another dialect that stops reading early."""
+class _Sampled(base.Reader):
+    """Another reader that stops early."""
 
-    __dialect__ = "sample"
+    def __init__(self, reader: base.Reader) -> None:
+        super().__init__(reader.connection)
+        self._reader = reader
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-
-    def rows(
-        self, connection: Connection, table: Table, where: str = ""
-    ) -> Iterator[Sequence[Row]]:
+    def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield the first rows."""
-        yield from _first(self._dialect.rows(connection, table, where), len)
+        yield from _first(self._reader.rows(table, where), len)
 
-    def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
+    def lines(self, table: Table, keep_nul: bool) -> Lines:
         """Yield the text of the first rows."""
-        yield from _first(self._dialect.lines(connection, table, keep_nul), lambda piece: piece[0])
+        yield from _first(self._reader.lines(table, keep_nul), lambda piece: piece[0])
 
 
 def _first(pieces: Iterator[T], count: Callable[[T], int]) -> Iterator[T]:
@@ -92,13 +89,13 @@ def measure(transfer: Transfer, plan: Plan, amend: Callable[[str], Optional[Amen
     verify_rate = _rate(lambda: _verify_sample(transfer.source, table))
     temporary = _temporary(copy)
     temporary.create(transfer.target.connection)
-    sampled = End(transfer.source.connection, _Sampled(transfer.source.dialect))
+    sampled = _Sampled(transfer.source.reader)
     rows = 0
 
     def copy_sample() -> int:
         nonlocal rows
-        target, changes = transfer.target, amend(table.name)
-        rows = copy_table(sampled, target, table, temporary, lambda count: None, changes)
+        writer, changes = transfer.target.writer, amend(table.name)
+        rows = copy_table(sampled, writer, table, temporary, amend=changes)
         return rows
 
     copy_rate = _rate(copy_sample)
@@ -118,13 +115,13 @@ def _rate(work: Callable[[], int]) -> float:
     return done / max(time.perf_counter() - started, 0.001)
 
 
-def _verify_sample(source: End, table: Table) -> int:
+def _verify_sample(source: Engine, table: Table) -> int:
     if integer_key(table) is None:
         return 0
-    side, low, done = Side(source.connection), None, 0
+    fingerprinter, low, done = Fingerprinter(source), None, 0
     for _ in range(RANGES):
-        high = side.next_key(table, low, ROWS)
-        done += side.print(table, Range(low, high)).rows
+        high = fingerprinter.next_key(table, low, ROWS)
+        done += fingerprinter.fingerprint(table, KeyRange(low, high)).rows
         if high is None:
             break
         low = high

@@ -33,7 +33,7 @@ class InitialCopy:
     ) -> None:
         self._target, self._transfer, self._amend = target, transfer, amend
         self._progress, self._result = progress, result
-        self._connection, self._dialect = transfer.target.connection, transfer.target.dialect
+        self._connection, self._writer = transfer.target.connection, transfer.target.writer
 
     def prepare(self, replace: bool) -> set[str]:
         """Drop what is in the way, and return the names of the tables that are complete already."""
@@ -55,9 +55,9 @@ class InitialCopy:
         missing = {table.name for table in self._transfer.tables} - kept
         transfer = self._transfer.only(missing)
         planned = [table.rows for table in self._result.plan.tables if table.name in missing]
-        self._dialect.begin_load(self._connection)
+        self._writer.begin_load()
         self._progress.begin("copying", sum(planned))
-        schema.create_tables(self._connection, transfer.copies, self._dialect)
+        schema.create_tables(self._writer, transfer.copies)
         with self._result.timed(Step.COPY):
             for table, copy in transfer.pairs:
                 self._copy_table(table, copy)
@@ -66,8 +66,8 @@ class InitialCopy:
         self._progress.current_step = f"copying {table.name}"
         with self._target.step_transaction():
             rows = self._result.rows[table.name] = copy_table(
-                self._transfer.source,
-                self._transfer.target,
+                self._transfer.source.reader,
+                self._writer,
                 table,
                 copy,
                 lambda count: self._progress.advance(count, table.name),
@@ -99,14 +99,14 @@ class InitialCopy:
         keys = sequences.last_keys(self._transfer.source, self._transfer.tables)
         self._result.last_keys = keys
         step = "adding keys and indexes"
-        self._progress.begin(step, len(schema.additions(copies, self._dialect)))
+        self._progress.begin(step, len(schema.additions(copies, self._writer)))
         with self._result.timed(Step.KEYS):
-            for addition in schema.complete_tables(self._connection, copies, self._dialect):
+            for addition in schema.complete_tables(self._writer, copies):
                 self._progress.advance(1, addition.table.name)
                 self._progress.current_step = addition.sentence
             self._progress.current_step = step
             sequences.set_last_keys(target, copies, keys)
-            self._dialect.analyze(self._connection, copies)
+            self._writer.analyze(copies)
         with self._result.timed(Step.SCHEMA_CHECK):
             mismatches = schema_check.mismatches(target, copies)
             if mismatches:

@@ -23,8 +23,9 @@ from kallithea_tune.db_migrate.initial_copy import InitialCopy
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.db_migrate.options import Options
 from kallithea_tune.db_migrate.plan import Transfer
-from kallithea_tune.db_migrate.preflight import rules
-from kallithea_tune.db_migrate.preflight.look import Look, Preflight
+from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
+from kallithea_tune.db_migrate.preflight.preflight import Preflight
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.progress import Progress, ProgressTracker
 from kallithea_tune.db_migrate.quarantine import Quarantine
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
@@ -60,7 +61,7 @@ class Migration:
         self.instance, self.url, self.options = instance, url, options or Options()
         self.progress = ProgressTracker(progress)
         self.if_stopped = IfStopped.UNTOUCHED
-        self._chosen_fixes = rules.chosen(self.options.fixes)
+        self._chosen_fixes = parse_fixes(self.options.fixes)
         self._source_pages: Optional[Future[SourcePages]] = None
         metadata: MetaData = application.metadata(instance, self.options.metadata)
         self._heads = application.schema_heads(instance)
@@ -72,16 +73,16 @@ class Migration:
             self._choose_tables(metadata)
             self._opened = opened.pop_all()
         self.progress.table_rows = {table.name: table.rows for table in self.plan.tables}
-        self.preflight, self.result = Preflight(), MigrationResult(self.plan)
+        self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
         self.quarantine = Quarantine(
             self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
         )
         self._opened.callback(self.quarantine.close)
 
     def _choose_tables(self, metadata: MetaData) -> None:
-        source, dialect = self.source.endpoint, self.target.endpoint.dialect
+        source, writer = self.source.endpoint, self.target.endpoint.writer
         self.tables, unknown = plan.tables_of(source, metadata, self.options.extra_tables)
-        copies = schema.for_target(self.tables, dialect, metadata)
+        copies = schema.for_target(self.tables, writer, metadata)
         self.copies: list[Table] = [copies.tables[table.name] for table in self.tables]
         self.plan = plan.make(self.transfer, unknown)
 
@@ -125,17 +126,17 @@ class Migration:
         if self.target.state is TargetState.FOREIGN and not self.options.replace:
             targets.require_empty(self.target.endpoint.connection)
 
-    def run_preflight(self) -> Preflight:
+    def run_preflight(self) -> PreflightResult:
         """Find every row that the target would refuse or change; nothing is written."""
         self.progress.begin("running preflight", self.plan.rows)
         rows = {table.name: table.rows for table in self.plan.tables}
         transfer = self.transfer
         with translated(self), self.result.timed(Step.PREFLIGHT):
-            self.preflight = Look(
+            self.preflight = Preflight(
                 transfer.source, transfer.target, transfer.tables, transfer.copies
-            ).around(self._chosen_fixes, lambda table: self.progress.advance(rows[table], table))
-        self.result.findings = self.preflight.findings
-        self.result.unchecked = self.preflight.unseen
+            ).run(self._chosen_fixes, lambda table: self.progress.advance(rows[table], table))
+        self.result.violations = self.preflight.violations
+        self.result.unchecked = self.preflight.unchecked
         return self.preflight
 
     def require_no_problems(self) -> None:
@@ -224,7 +225,7 @@ class Migration:
                     "this source, so there is nothing to catch up with"
                 )
             self._renew_snapshot()
-            if self._chosen_fixes or not self.target.endpoint.dialect.strict:
+            if self._chosen_fixes or not self.target.endpoint.writer.strict:
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
@@ -292,10 +293,12 @@ class Migration:
 
     def _verify_tables(self) -> None:
         self.progress.begin("verifying", self.plan.rows)
-        source, target = self.source.endpoint.connection, self.target.endpoint.connection
+        source, target = self.source.endpoint, self.target.endpoint
         with self.result.timed(Step.VERIFY):
             self.result.verified = list(
-                compare.check(source, target, self.tables, self._verified, self.preflight.fixes)
+                compare.compare_tables(
+                    source, target, self.tables, self._verified, self.preflight.fixes
+                )
             )
 
     def _require_no_differences(self, consequence: str) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Container, Sequence
 
 from kallithea_tune.db_migrate import connect, journal, schema
-from kallithea_tune.db_migrate.copy import End
+from kallithea_tune.db_migrate.engines import Engine
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Transfer:
     """The tables to copy from the source, and the corresponding tables of the target."""
 
-    source: End
-    target: End
+    source: Engine
+    target: Engine
     tables: Sequence[Table]
     copies: Sequence[Table]
 
@@ -85,7 +85,7 @@ class Plan:
         return sum(table.bytes for table in self.tables)
 
 
-def tables_of(source: End, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:
+def tables_of(source: Engine, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:
     """Return the tables to copy, in order, and the names of the source's tables without a model.
 
     With `extra` the latter are among the tables to copy.
@@ -118,28 +118,28 @@ def make(transfer: Transfer, unknown: Sequence[str]) -> Plan:
     )
 
 
-def _table_plan(source: End, target: End, table: Table, copy: Table) -> TablePlan:
+def _table_plan(source: Engine, target: Engine, table: Table, copy: Table) -> TablePlan:
     import sqlalchemy
 
-    quoted = source.dialect.quoted(source.connection, table.name)
+    quoted = source.quoted_in_text(table.name)
     rows = source.connection.execute(sqlalchemy.text(f"SELECT count(*) FROM {quoted}")).scalar()
     columns = tuple(
         ColumnPlan(
             column.name,
             _type_of(column, source),
             _type_of(copy.columns[column.name], target),
-            target.dialect.risk(copy.columns[column.name]),
+            target.writer.risk(copy.columns[column.name]),
         )
         for column in table.columns
     )
     return TablePlan(
         table.name,
         int(rows or 0),
-        source.dialect.data_bytes(source.connection, table),
+        source.reader.data_bytes(table),
         columns,
         tuple(sorted({key.column.table.name for key in table.foreign_keys})),
     )
 
 
-def _type_of(column: Column, end: End) -> str:
-    return str(column.type.compile(dialect=end.connection.dialect))
+def _type_of(column: Column, engine: Engine) -> str:
+    return str(column.type.compile(dialect=engine.connection.dialect))

@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.db_migrate.preflight import summary
+from kallithea_tune.db_migrate.preflight import report as preflight_report
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.text import WIDTH
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.catch_up import Change
     from kallithea_tune.db_migrate.estimate import Estimate
     from kallithea_tune.db_migrate.plan import ColumnPlan, Plan
-    from kallithea_tune.db_migrate.verify.compare import Checked
+    from kallithea_tune.db_migrate.verify.difference import TableComparison
 
 LISTED = 12  # columns of one kind that are listed in a plan
 
@@ -54,7 +54,7 @@ class ResultDocument:
     kept: Sequence[str]
     last_keys: Mapping[str, int]
     inserts_tried: int
-    verified: Sequence[Checked]
+    verified: Sequence[TableComparison]
     changes: Optional[Sequence[Change]]
     pages: Sequence[PageDocument]
     differences: Sequence[str]
@@ -64,8 +64,8 @@ def plan_document(dry_run: DryRun) -> PlanDocument:
     """Return the JSON of a dry run."""
     return PlanDocument(
         plan=dry_run.plan,
-        findings=summary.plain(dry_run.preflight.findings),
-        unseen=dry_run.preflight.unseen,
+        findings=preflight_report.as_json(dry_run.preflight.violations),
+        unseen=dry_run.preflight.unchecked,
         estimate=dry_run.estimate,
         dropped=list(dry_run.dropped),
     )
@@ -77,7 +77,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
         plan=result.plan,
         seconds={step.value: seconds for step, seconds in result.seconds.items()},
         rows=result.rows,
-        findings=summary.plain(result.findings),
+        findings=preflight_report.as_json(result.violations),
         unseen=result.unchecked,
         mended=result.fixed,
         quarantine=result.quarantine,
@@ -108,7 +108,7 @@ def plan_lines(dry_run: DryRun) -> Iterator[str]:
     estimate = dry_run.estimate
     yield estimate.sentence if estimate else "Time: measured once preflight finds no more problems."
     yield ""
-    yield summary.text(dry_run.preflight.findings, dry_run.preflight.unseen)
+    yield preflight_report.text(dry_run.preflight.violations, dry_run.preflight.unchecked)
     yield from _type_lines(plan)
     if plan.left_out:
         yield f"\nIn no model, so not copied without --extra-tables: {', '.join(plan.left_out)}"
@@ -157,8 +157,8 @@ def _wrapped(text: str) -> list[str]:
 
 def result_lines(result: MigrationResult) -> Iterator[str]:
     """Yield the lines that show what was done, as far as it came."""
-    if result.findings:
-        yield summary.text(result.findings, result.unchecked)
+    if result.violations:
+        yield preflight_report.text(result.violations, result.unchecked)
     if Step.SCHEMA_CHECK in result.seconds:
         yield from _copied_lines(result)
     if result.fixed:

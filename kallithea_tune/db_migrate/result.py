@@ -8,15 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
-from kallithea_tune.db_migrate.preflight.finding import Finding
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
 
 if TYPE_CHECKING:
     from kallithea_tune.db_migrate.catch_up import Change
     from kallithea_tune.db_migrate.estimate import Estimate
     from kallithea_tune.db_migrate.plan import Plan
-    from kallithea_tune.db_migrate.preflight.look import Preflight
     from kallithea_tune.db_migrate.verify.application import PageComparison
-    from kallithea_tune.db_migrate.verify.compare import Checked
+    from kallithea_tune.db_migrate.verify.difference import TableComparison
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class DryRun:
     """
 
     plan: Plan
-    preflight: Preflight
+    preflight: PreflightResult
     estimate: Optional[Estimate]
     dropped: Sequence[str]
 
@@ -48,7 +47,7 @@ class Step(enum.Enum):
 class MigrationResult:
     """What was done and measured so far: seconds by step, rows copied by table, what was verified.
 
-    `findings` are those of preflight, and `unchecked` says what it could not check. `kept` tables
+    `violations` are those of preflight, and `unchecked` says what it could not check. `kept` tables
     were complete already. `fixed` counts the rows that a fix changed or left out, by table and
     effect; all of them are kept in the file `quarantine`. `last_keys` are the highest keys
     transferred, `inserts_tried` the tables that accepted a new row, `changes` what catching up
@@ -58,14 +57,14 @@ class MigrationResult:
     plan: Plan
     seconds: dict[Step, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
+    violations: list[Violation] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     fixed: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantine: str = ""
     kept: tuple[str, ...] = ()
     last_keys: dict[str, int] = field(default_factory=dict)
     inserts_tried: int = 0
-    verified: list[Checked] = field(default_factory=list)
+    verified: list[TableComparison] = field(default_factory=list)
     changes: Optional[list[Change]] = None
     pages: list[PageComparison] = field(default_factory=list)
 

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Iterator, Optional
 from kallithea_tune.db.sqlite_reader import looks_abandoned
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
-from kallithea_tune.db_migrate.copy import End
 from kallithea_tune.db_migrate.driver_errors import open_connection
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
@@ -27,11 +26,10 @@ OPTION = "sqlalchemy.url"
 class Source:
     """The database that is migrated: `endpoint` is a snapshot of it. It is never written to."""
 
-    endpoint: End
+    endpoint: Engine
 
     def __init__(self, url: str) -> None:
         self._url, self._engine = url, connect.source_engine(url)
-        self._dialect = dialect_of(self._engine)
         # A second connection, outside the snapshot, sees later writes.
         self._live = open_connection(self._engine, OPTION)
         self.take_snapshot()
@@ -47,8 +45,8 @@ class Source:
         # snapshot.
         self._marker = self._read_marker()
         connection = self._copied() or open_connection(self._engine, OPTION)
-        self.endpoint = End(connection, self._dialect)
-        self._dialect.begin_snapshot(connection)
+        self.endpoint = engine_for(connection)
+        self.endpoint.reader.begin_snapshot()
 
     def maybe_written(self) -> bool:
         """Tell whether anything may have been written since the snapshot; False is certain."""
@@ -66,7 +64,7 @@ class Source:
             self.endpoint.connection.close()
 
     def _read_marker(self) -> str:
-        marker = self._dialect.marker(self._live)
+        marker = engine_for(self._live).reader.change_marker()
         # Within this transaction PostgreSQL would keep answering from the same snapshot.
         self._live.connection.rollback()
         return marker

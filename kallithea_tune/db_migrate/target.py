@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class Target:
     @property
     def atomic(self) -> bool:
         """Whether one transaction can fill the target, tables included."""
-        return self.endpoint.dialect.transactional_ddl
+        return self.endpoint.writer.transactional_ddl
 
     def transaction(self) -> ContextManager[object]:
         """Return the transaction for the entire migration, which does nothing unless `atomic`."""
@@ -62,7 +61,7 @@ class Target:
         """Return a transaction for one step, which does nothing inside that of an `atomic` one."""
         return contextlib.nullcontext() if self.atomic else self.endpoint.connection.begin()
 
-    def _opened(self, path: Optional[str]) -> End:
+    def _opened(self, path: Optional[str]) -> Engine:
         """Connect to the database, or to another SQLite file in its place."""
         import sqlalchemy
         from sqlalchemy.pool import NullPool
@@ -74,11 +73,11 @@ class Target:
                 poolclass=NullPool,
                 creator=lambda: sqlite3.connect(path, check_same_thread=False),
             )
-        return End(driver_errors.open_connection(engine, OPTION), dialect_of(engine))
+        return engine_for(driver_errors.open_connection(engine, OPTION))
 
     def reserve(self) -> None:
         """Raise Refused where another migration is writing to the target."""
-        if not self.endpoint.dialect.lock(self.endpoint.connection, LOCK):
+        if not self.endpoint.writer.lock(LOCK):
             label = connect.label(self.endpoint.connection.engine.url)
             raise Refused(f"another db-migrate is writing to the target {label}")
 
@@ -169,15 +168,15 @@ def require_empty(connection: Connection) -> None:
         )
 
 
-def require_usable(target: End) -> None:
+def require_usable(target: Engine) -> None:
     """Raise ConfigError when the target is too old, loses characters, or its user lacks privileges.
 
     Privileges are not read from grants but tried out, with two small tables that are dropped again.
     """
     label = connect.label(target.connection.engine.url)
-    unfit = target.dialect.unfit(target.connection)
-    if unfit:
-        raise ConfigError(f"the target {label} cannot take the database: {unfit}")
+    reason = target.writer.why_unsuitable()
+    if reason:
+        raise ConfigError(f"the target {label} cannot take the database: {reason}")
     try:
         _try_tables(target)
     except Exception as error:
@@ -189,7 +188,7 @@ def require_usable(target: End) -> None:
         ) from None
 
 
-def _try_tables(target: End) -> None:
+def _try_tables(target: Engine) -> None:
     """Create, fill, complete and drop two tables, one of which refers to the other."""
     from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Unicode
 
@@ -212,22 +211,22 @@ def _try_tables(target: End) -> None:
     try:
         # First, since a user who may not drop tables must not create any that would stay.
         _drop_trial(target, referring, referred)
-        target.dialect.begin_load(target.connection)
-        schema.create_tables(target.connection, tables, target.dialect)
+        target.writer.begin_load()
+        schema.create_tables(target.writer, tables)
         target.connection.execute(referred.insert().values(id=1, name=""))
-        list(schema.complete_tables(target.connection, tables, target.dialect))
+        list(schema.complete_tables(target.writer, tables))
     finally:
-        if not target.dialect.transactional_ddl:
+        if not target.writer.transactional_ddl:
             with contextlib.suppress(Exception):
                 _drop_trial(target, referring, referred)
         trial.rollback()
 
 
-def _drop_trial(target: End, *tables: Table) -> None:
+def _drop_trial(target: Engine, *tables: Table) -> None:
     import sqlalchemy
 
     for table in tables:
-        name = target.dialect.quoted(target.connection, table.name)
+        name = target.quoted_in_text(table.name)
         target.connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {name}"))
 
 

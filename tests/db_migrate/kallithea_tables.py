@@ -11,6 +11,7 @@ import sqlalchemy
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql
 
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.values import Kind, kind_of
 
 # What lets rows in that refer to nothing, and 0 be a key in MariaDB.
@@ -75,6 +76,10 @@ class Database:
     @property
     def dialect(self) -> str:
         return str(self.connection.dialect.name)
+
+    @property
+    def engine(self) -> Engine:
+        return engine_for(self.connection)
 
     def table(self, name: str) -> Any:
         return next(table for table in self.tables if table.name == name)

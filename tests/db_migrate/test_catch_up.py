@@ -11,16 +11,15 @@ from typing import Any
 import pytest
 import sqlalchemy
 from catalogs import catalog
-from dirt import Dirt, a_row, look, put, remove
+from dirt import Dirt, a_row, put, remove, run_preflight
 from kallithea_tables import Database, models
 from test_preflight_rules import CASES
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration, Options, catch_up, connect, driver_errors, schema
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.engines import engine_for
 from kallithea_tune.db_migrate.plan import Transfer
-from kallithea_tune.db_migrate.verify.fingerprint import Side
+from kallithea_tune.db_migrate.verify.fingerprint import Fingerprinter, KeyRange, RangeFingerprint
 from kallithea_tune.errors import Refused, TuneError
 
 # Everything at once: new rows that refer to new rows, unique values that change hands, rows that
@@ -94,14 +93,14 @@ def test_no_range_of_the_source_is_read_twice(
     url = postgresql.url("once")
     copied(instance, url)
     change(instance, CHANGES)
-    requests: list[Any] = []
-    printed = Side._printed
+    requests: list[tuple[str, str, KeyRange]] = []
+    fingerprint = Fingerprinter._fingerprint
 
-    def noted(self: Side, table: Any, limits: Any) -> Any:
-        requests.append((self.connection.dialect.name, table.name, limits))
-        return printed(self, table, limits)
+    def noted(self: Fingerprinter, table: Any, keys: KeyRange) -> RangeFingerprint:
+        requests.append((self.engine.connection.dialect.name, table.name, keys))
+        return fingerprint(self, table, keys)
 
-    monkeypatch.setattr(Side, "_printed", noted)
+    monkeypatch.setattr(Fingerprinter, "_fingerprint", noted)
     with migration(instance, url) as moving:
         assert moving.catch_up().differences == []
     source = [item for item in requests if item[0] == "sqlite"]
@@ -160,10 +159,10 @@ def test_what_does_not_fit_leaves_the_target_as_it_was(
     with migration(instance, url) as moving:
         with pytest.raises(Refused, match="no --fix covers"):
             moving.catch_up()
-        assert [finding.rule for finding in moving.result.findings] == ["orphans"]
+        assert [item.rule.name for item in moving.result.violations] == ["orphans"]
         # Where preflight overlooks it.
         monkeypatch.setattr(moving, "run_preflight", lambda: None)
-        moving.preflight.findings.clear()
+        moving.preflight.violations.clear()
         with pytest.raises(TuneError, match="foreign key.*as it was before"):
             moving.catch_up()
     assert read(url) == before
@@ -188,7 +187,7 @@ def test_rows_that_do_not_fit_are_named_and_the_target_is_as_it_was(
             Refused, match="(as it was before|nothing was changed).* no --fix covers"
         ):
             moving.catch_up()
-        assert {finding.rule for finding in moving.result.findings} == {rule}
+        assert {violation.rule.name for violation in moving.result.violations} == {rule}
     assert read(target) == before
 
 
@@ -197,16 +196,16 @@ def arrives(source: Any, url: str) -> bool:
     stays.
     """
     engine = connect.target_engine(url)
-    dialect = dialect_of(engine)
     tables = schema.ordered(models())
-    copies = schema.for_target(tables, dialect, models())
     with engine.connect() as connection:
+        target = engine_for(connection)
+        copies = schema.for_target(tables, target.writer, models())
         trial = connection.begin()
         try:
             _, checked = catch_up.apply_changes(
                 Transfer(
-                    End(source.connection, dialect_of(source.connection)),
-                    End(connection, dialect),
+                    engine_for(source.connection),
+                    target,
                     tables,
                     [copies.tables[table.name] for table in tables],
                 ),
@@ -226,10 +225,10 @@ def test_without_preflight_a_strict_target_lets_nothing_pass_that_it_would_find(
     spoilable: dict[str, Database], dirt: Dirt, target: str
 ) -> None:
     source, other = spoilable["sqlite"], spoilable[target]
-    assert dialect_of(other.connection).strict
+    assert other.engine.writer.strict
     put(source, dirt.table, a_row(dirt.table, 2, **{dirt.column: dirt.value}))
     try:
-        blocking = look(source, other).blocking
+        blocking = run_preflight(source, other).blocking
         url = other.connection.engine.url
         assert arrives(
             source, getattr(url, "render_as_string", lambda **_: str(url))(hide_password=False)

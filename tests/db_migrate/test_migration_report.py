@@ -5,8 +5,7 @@ import pytest
 from kallithea_tune.db_migrate import MigrationResult, report
 from kallithea_tune.db_migrate.plan import Plan
 from kallithea_tune.db_migrate.result import Step
-from kallithea_tune.db_migrate.verify.compare import Checked
-from kallithea_tune.db_migrate.verify.difference import Difference
+from kallithea_tune.db_migrate.verify.difference import Difference, TableComparison
 
 SOURCE = "postgresql database-server.example.com/kallithea_of_the_whole_company"
 FILE = "/srv/" + "kallithea/" * 9 + "my.db"
@@ -19,7 +18,9 @@ def made(rows: tuple[int, int], *differences: Difference, **changed: object) -> 
         rows={"user_logs": rows[1]},
         inserts_tried=29,
         seconds={Step.COPY: 1000.0, Step.KEYS: 100.0, Step.SCHEMA_CHECK: 10.0, Step.VERIFY: 1000.0},
-        verified=[Checked("user_logs", rows, {"user_log_id": ("1", "1")}, list(differences))],
+        verified=[
+            TableComparison("user_logs", rows, {"user_log_id": ("1", "1")}, list(differences))
+        ],
     )
     for name, value in changed.items():
         setattr(done, name, value)

@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
+from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.fixes import Fixes, Step, TableFixes
-from kallithea_tune.db_migrate.preflight.limits import Limits
+from kallithea_tune.db_migrate.preflight.actions import STRIP_NUL
+from kallithea_tune.db_migrate.preflight.rules import NUL
 from kallithea_tune.db_migrate.quarantine import Quarantine
 from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import ConfigError
 
-NUL = Limits(Kind.text, nul=False)
+WITHOUT_NUL = Limits(Kind.text, nul=False)
 FIXES = Fixes(
     {
         "logs": TableFixes(
-            ["id", "text"], [Kind.integer, Kind.text], [0], [Step(1, "nul", "strip", NUL)]
+            ["id", "text"], [Kind.integer, Kind.text], [0], [Step(1, NUL, STRIP_NUL, WITHOUT_NUL)]
         )
     }
 )

@@ -59,8 +59,8 @@ def _become(
         os.environ.update(env)
         # pytest's, with which gearbox would have no need for its own.
         logging.getLogger().handlers.clear()
-        migration.Migration.ask_ahead = lambda self: None  # type: ignore[method-assign]
-        migration.Migration.ask_application = lambda self: self.report  # type: ignore[method-assign]
+        migration.Migration.visit_source_early = lambda self: None  # type: ignore[method-assign]
+        migration.Migration.compare_pages = lambda self: self.result  # type: ignore[method-assign]
         sys.argv = ["gearbox", *map(str, words)]
         from gearbox.main import main
 

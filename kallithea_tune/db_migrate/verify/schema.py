@@ -7,8 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, AbstractSet, Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.db_migrate import sequences, values
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines.base import key_column
+from kallithea_tune.db_migrate.engines import Engine
+from kallithea_tune.db_migrate.schema import key_column
 from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import TuneError
 
@@ -32,7 +32,7 @@ SAMPLES: Mapping[Kind, object] = {
 _Keys = Mapping[str, Mapping[str, object]]
 
 
-def try_inserts(target: End, tables: Sequence[Table], keys: Mapping[str, int]) -> int:
+def try_inserts(target: Engine, tables: Sequence[Table], keys: Mapping[str, int]) -> int:
     """Insert one row into each table, referring to those inserted before, and roll all of it back.
 
     The engine generates the keys, so this proves its sequences as well. Returns the number of
@@ -50,7 +50,7 @@ def try_inserts(target: End, tables: Sequence[Table], keys: Mapping[str, int]) -
     return len(tables)
 
 
-def _insert(target: End, table: Table, inserted: _Keys, last_key: int) -> Mapping[str, object]:
+def _insert(target: Engine, table: Table, inserted: _Keys, last_key: int) -> Mapping[str, object]:
     from sqlalchemy.exc import SQLAlchemyError
 
     statement = table.insert().values(**_sample_row(table, inserted))
@@ -104,7 +104,7 @@ class Mismatch(NamedTuple):
         return f"{self.aspect} of {self.table} do not match the models: {'; '.join(self.missing)}"
 
 
-def mismatches(target: End, tables: Sequence[Table]) -> list[Mismatch]:
+def mismatches(target: Engine, tables: Sequence[Table]) -> list[Mismatch]:
     """Compare the schema that the target reports with the metadata of `tables`."""
     import sqlalchemy
 
@@ -148,12 +148,8 @@ class _Shape(NamedTuple):
     nullable: bool
 
 
-class _Typed(NamedTuple):
-    type: TypeEngine
-
-
 def _shape(name: str, type_: TypeEngine, nullable: bool) -> _Shape:
-    kind = values.kind_of(_Typed(type_))
+    kind = values.kind_of_type(type_)
     length = getattr(type_, "length", None) if kind is Kind.text else None
     return _Shape(name, _EQUIVALENT.get(kind, kind).value, length, bool(nullable))
 

@@ -27,7 +27,6 @@ from kallithea_tune.system import child
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Inspector
 
-explained = failure_reason  # TRANSITION: until every other area imports it from `failures`
 
 ROUND_TRIPS = 50
 NEWEST_ROWS = 1000

@@ -1,8 +1,8 @@
-"""What each engine finds by SQL is just what the pure rules say of the same values."""
+"""The SQL of each engine finds exactly the values that violate a rule."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator, Mapping
 
 import pytest
 import sqlalchemy
@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database
 
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
-from kallithea_tune.db_migrate.preflight.finders import finder_of
-from kallithea_tune.db_migrate.preflight.limits import Limits, breaks
-from kallithea_tune.db_migrate.values import Kind
+from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
+from kallithea_tune.db_migrate.preflight.rules import FOUR_BYTE, rules_of
+from kallithea_tune.db_migrate.values import Kind, Value
 
 TIGHT = [
     Limits(Kind.integer, nullable=False, integers=(-(2**31), 2**31 - 1)),
@@ -59,20 +59,22 @@ values = st.none() | numbers | texts | broken | moments | nearly() | st.binary(m
 
 
 @pytest.fixture(scope="module")
-def anything(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def anything(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Engine, ViolationSql]]:
     """A SQLite table whose one column has no type."""
     engine = sqlalchemy.create_engine(
         "sqlite:///{}".format(tmp_path_factory.mktemp("any") / "any.db")
     )
     connection = engine.connect()
     connection.execute(sqlalchemy.text("CREATE TABLE t (id INTEGER PRIMARY KEY, v)"))
-    end = End(connection, dialect_of(connection))
-    yield end, finder_of(end)
+    engine = engine_for(connection)
+    yield engine, engine.violation_sql()
     connection.close()
 
 
-def found(end: End, condition: str) -> list[int]:
-    cursor = end.dialect.cursor(end.connection)
+def found(engine: Engine, condition: str) -> list[int]:
+    cursor = engine.cursor()
     cursor.execute(f"SELECT id FROM t WHERE {condition} ORDER BY id")
     return [row[0] for row in cursor.fetchall()]
 
@@ -105,35 +107,38 @@ def found(end: End, condition: str) -> list[int]:
         b"aaaaaaaa",
     ]
 )
-def test_sqlite_finds_just_that(anything: Any, limits: Limits, given_values: list[Any]) -> None:
-    end, finder = anything
+def test_sqlite_finds_exactly_those(
+    anything: tuple[Engine, ViolationSql], limits: Limits, given_values: list[Value]
+) -> None:
+    engine, sql = anything
     given_values = [
         value for value in given_values if not isinstance(value, str) or "\ud800" not in value
     ]
-    cursor = end.dialect.cursor(end.connection)
+    cursor = engine.cursor()
     cursor.execute("DELETE FROM t")
     for number, value in enumerate(given_values):
         cursor.execute(
             "INSERT INTO t VALUES (%d, %s)"
             % (number, literal("sqlite", value, limits.kind).decode())
         )
-    for rule, _ in limits.rules():
-        wanted = [
-            number for number, value in enumerate(given_values) if breaks(rule, value, limits)
+    for rule, _ in rules_of(limits):
+        expected = [
+            number for number, value in enumerate(given_values) if rule.violated_by(value, limits)
         ]
-        condition = finder.condition(rule, "v", limits)
-        assert (rule, found(end, condition or "0")) == (rule, wanted)
-        if rule in finder.screened and wanted:
-            assert set(wanted) <= set(found(end, finder.screen(["v", "id"], {rule})))
+        condition = rule.condition(sql, "v", limits)
+        assert (rule.name, found(engine, condition or "0")) == (rule.name, expected)
+        if rule.in_text and expected:
+            screen = sql.screen(["v", "id"], rule is FOUR_BYTE)
+            assert set(expected) <= set(found(engine, screen))
 
 
-def column(database: Database, type_: str, written: list[str]) -> End:
-    end = End(database.connection, dialect_of(database.connection))
-    cursor = end.dialect.cursor(database.connection)
+def column(database: Database, type_: str, written: list[str]) -> Engine:
+    engine = engine_for(database.connection)
+    cursor = engine.cursor()
     cursor.execute(f"CREATE TEMPORARY TABLE t (id INTEGER PRIMARY KEY, v {type_})")
     for number, value in enumerate(written):
         cursor.execute("INSERT INTO t VALUES (%d, %s)" % (number, value))
-    return end
+    return engine
 
 
 SERVERS = [
@@ -269,23 +274,23 @@ SERVERS = [
 @pytest.mark.parametrize(
     "engine, type_, limits, cases", SERVERS, ids=["{}-{}".format(*case[:2]) for case in SERVERS]
 )
-def test_servers_find_just_that(
+def test_servers_find_exactly_those(
     databases: dict[str, Database],
     engine: str,
     type_: str,
     limits: Limits,
-    cases: dict[str, set[str]],
+    cases: Mapping[str, set[str]],
 ) -> None:
     if engine == "mysql":
         databases[engine].run("SET SESSION sql_mode = ''")
     end = column(databases[engine], type_, list(cases))
     try:
-        finder = finder_of(end)
+        sql = end.violation_sql()
         seen: dict[str, set[str]] = {value: set() for value in cases}
-        for rule, _ in limits.rules():
-            condition = finder.condition(rule, "v", limits)
+        for rule, _ in rules_of(limits):
+            condition = rule.condition(sql, "v", limits)
             for number in found(end, condition) if condition else ():
-                seen[list(cases)[number]].add(rule)
+                seen[list(cases)[number]].add(rule.name)
         assert seen == cases
     finally:
         end.connection.connection.rollback()

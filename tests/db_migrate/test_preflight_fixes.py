@@ -1,20 +1,19 @@
-"""Whatever is in the source: what the fixes make of it is taken by the target, and verified; what
-is left is said.
-"""
+"""The target accepts whatever is in the source when the fixes have changed it, and verifies."""
 
 from __future__ import annotations
 
 from typing import Any, Iterator
 
 import pytest
-from dirt import a_row, empty, look, put
+from dirt import a_row, empty, put, run_preflight
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database, models
 
 from kallithea_tune.db_migrate import schema
-from kallithea_tune.db_migrate.copy import End, copy_table
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.copy import copy_table
+from kallithea_tune.db_migrate.fixes import Fixes
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.verify import compare
 
 TABLES = [
@@ -125,27 +124,23 @@ def filled(postgresql: Any, mariadb: Any) -> Iterator[dict[str, Database]]:
         database.close()
 
 
-def carried(source: Database, target: Database, fixes: Any) -> list[str]:
-    """Copy everything with the fixes, add every constraint, and compare. Raises what the target
-    says.
-    """
-    ends = [
-        End(database.connection, dialect_of(database.connection)) for database in (source, target)
-    ]
+def copied(source: Database, target: Database, fixes: Fixes) -> list[str]:
+    """Copy everything with the fixes, add every constraint, and compare."""
+    reader, writer = source.engine.reader, target.engine.writer
     target.tables[0].metadata.drop_all(target.connection)
     tables = list(models().sorted_tables)
-    copies = schema.for_target(tables, ends[1].dialect, models())
+    copies = schema.for_target(tables, writer, models())
     made = [copies.tables[table.name] for table in tables]
-    ends[1].dialect.begin_load(target.connection)
-    schema.create_tables(target.connection, made, ends[1].dialect)
+    writer.begin_load()
+    schema.create_tables(writer, made)
     for table, copy in zip(tables, made):
-        copy_table(ends[0], ends[1], table, copy, lambda number: None, fixes.amend(table.name))
-    ends[1].dialect.end_load(target.connection, made)
-    list(schema.complete_tables(target.connection, made, ends[1].dialect))
+        copy_table(reader, writer, table, copy, amend=fixes.amend(table.name))
+    writer.end_load(made)
+    list(schema.complete_tables(writer, made))
     target.commit()
     return [
         item.sentence
-        for item in compare.compare(source.connection, target.connection, tables, fixes=fixes)
+        for item in compare.differences(source.engine, target.engine, tables, fixes=fixes)
     ]
 
 
@@ -157,15 +152,15 @@ def carried(source: Database, target: Database, fixes: Any) -> list[str]:
     suppress_health_check=list(HealthCheck),
 )
 @given(given_rows=rows())
-def test_what_fixes_make_of_anything_is_taken(
+def test_whatever_was_fixed_is_accepted(
     spoiled: Database, filled: dict[str, Database], target: str, given_rows: list[Any]
 ) -> None:
     clear(spoiled)
     for name, row in given_rows:
         put(spoiled, name, row)
-    found = look(spoiled, filled[target], *EVERYTHING)
-    assert found.blocking == [] and found.unseen == []
-    assert carried(spoiled, filled[target], found.fixes) == []
+    result = run_preflight(spoiled, filled[target], *EVERYTHING)
+    assert result.blocking == [] and result.unchecked == []
+    assert copied(spoiled, filled[target], result.fixes) == []
 
 
 # What servers take as the source that the other one does not take as the target.
@@ -192,30 +187,31 @@ SERVER_DIRT = {
 
 
 @pytest.mark.parametrize("source, target", sorted(SERVER_DIRT))
-def test_what_servers_hold_is_mended_as_well(
+def test_values_of_servers_are_fixed_as_well(
     databases: dict[str, Database], filled: dict[str, Database], source: str, target: str
 ) -> None:
     here, there = databases[source], filled[target]
     if source == "mysql":
         here.run("SET SESSION check_constraint_checks = 0")
     empty(here)
-    wanted = []
+    expected = []
     for key, (rule, table, column, value) in enumerate(SERVER_DIRT[source, target], 2):
         put(here, table, a_row(table, key, **{column: value}))
-        wanted.append((rule, table, column, key))
-    found = look(here, there, *EVERYTHING)
+        expected.append((rule, table, column, key))
+    result = run_preflight(here, there, *EVERYTHING)
     assert sorted(
-        (item.rule, item.table, item.columns[0], key)
-        for item in found.findings
+        (item.rule.name, item.table, item.columns[0], key)
+        for item in result.violations
         for key in item.keys
-    ) == (sorted(wanted))
-    assert found.blocking == [] and carried(here, there, found.fixes) == []
+    ) == (sorted(expected))
+    assert result.blocking == [] and copied(here, there, result.fixes) == []
     here.run("DELETE FROM gists")
 
 
-def findings(found: Any) -> list[tuple[str, str, str, int, int]]:
+def violations(result: PreflightResult) -> list[tuple[str, str, str, int, int]]:
     return [
-        (item.rule, item.table, item.columns[0], item.count, item.left) for item in found.findings
+        (item.rule.name, item.table, item.columns[0], item.count, item.left)
+        for item in result.violations
     ]
 
 
@@ -229,11 +225,13 @@ def test_what_refers_to_rows_that_are_left_out_needs_an_action_too(
     put(spoiled, "changeset_statuses", a_row("changeset_statuses", 2, changeset_comment_id=2))
     target = spoilable["postgresql"]
     twice = ("duplicates", "users", "username", 1, 0)
-    assert findings(look(spoiled, target, "duplicates=keep-first")) == [
+    assert violations(run_preflight(spoiled, target, "duplicates=keep-first")) == [
         twice,
         ("orphans", "repositories", "user_id", 1, 1),
     ]
-    assert findings(look(spoiled, target, "duplicates=keep-first", "orphans=delete")) == [
+    assert violations(
+        run_preflight(spoiled, target, "duplicates=keep-first", "orphans=delete")
+    ) == [
         twice,
         ("orphans", "repositories", "user_id", 1, 0),
         ("orphans", "changeset_comments", "repo_id", 1, 0),
@@ -247,12 +245,14 @@ def test_fixes_that_would_lose_all_rows_with_a_key_are_refused(
     """The one that is kept refers to one that is not."""
     for key, name, fork in ((2, "n", 5), (3, "n", None), (4, "m", None), (5, "m", None)):
         put(spoiled, "repositories", a_row("repositories", key, repo_name=name, fork_id=fork))
-    found = look(spoiled, spoilable["postgresql"], "duplicates=keep-first", "orphans=delete")
-    assert findings(found) == [
+    result = run_preflight(
+        spoiled, spoilable["postgresql"], "duplicates=keep-first", "orphans=delete"
+    )
+    assert violations(result) == [
         ("duplicates", "repositories", "repo_name", 2, 1),
         ("orphans", "repositories", "fork_id", 1, 0),
     ]
     assert (
-        found.blocking[0].remedy
-        == "duplicates=keep-first leaves 1 of them; mend them in the source"
+        result.blocking[0].remedy
+        == "duplicates=keep-first does not fix 1 of them; fix those in the source"
     )
