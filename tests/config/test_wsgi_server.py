@@ -162,6 +162,7 @@ def test_settings_and_the_servers_own_defaults(
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
     tmp_path: Path, serve: str, section: str
 ) -> None:
@@ -182,6 +183,7 @@ def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
 
 
 @pytest.mark.parametrize("option", ["", "buffer-size = 20000"])
+@pytest.mark.slow
 def test_uwsgi_takes_the_headers_that_are_said_to_fit_and_hangs_up_on_more(
     tmp_path: Path, option: str
 ) -> None:
@@ -228,6 +230,7 @@ def asked(port: int, headers: int) -> int:
 
 
 @pytest.mark.parametrize("timeout, whole", [("timeout = 2", False), ("timeout = 60", True)])
+@pytest.mark.slow
 def test_gunicorn_cuts_off_what_takes_longer_than_its_timeout(
     tmp_path: Path, timeout: str, whole: bool
 ) -> None:

@@ -53,7 +53,7 @@ def _become(
             os.dup2(file if isinstance(file, int) else file.fileno(), number)
         sys.stdin, sys.stdout, sys.stderr = (
             open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
-        )
+        )  # noqa: SIM115
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)

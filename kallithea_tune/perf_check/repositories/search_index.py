@@ -15,7 +15,7 @@ from typing import Container, Optional
 
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 from kallithea_tune.system.files import entries, size, text
@@ -167,7 +167,7 @@ def pushes_since(url: str, since: float) -> RecentPushes:
         with read_only_engine(url).connect() as connection:
             rows = connection.execute(statement).fetchall()
     except SQLAlchemyError as error:
-        raise NotMeasured(explained(error, url)) from None
+        raise NotMeasured(failure_reason(error, url)) from None
     # Kallithea writes the local time, without a zone (kallithea/model/userlog.py).
     begin = datetime.datetime.fromtimestamp(since)
     pushed = [

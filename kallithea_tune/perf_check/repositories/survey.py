@@ -15,7 +15,7 @@ from typing import Mapping, Optional, Sequence
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
 from kallithea_tune.perf_check.repositories.git import GitRepository
@@ -247,7 +247,7 @@ def read_database(url: str) -> DatabaseContent:
                 if active:
                     sections[section][key] = value or ""
     except SQLAlchemyError as error:
-        raise NotMeasured(f"the repositories are unknown: {explained(error, url)}") from None
+        raise NotMeasured(f"the repositories are unknown: {failure_reason(error, url)}") from None
     return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
 
 

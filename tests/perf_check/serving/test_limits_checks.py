@@ -141,6 +141,7 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("option", ["http-socket", "http11-socket"])
 @pytest.mark.parametrize("buffering", [[], ["--post-buffering", "4096"]])
+@pytest.mark.slow
 def test_uwsgi_gives_the_application_no_chunks(
     tmp_path: Path, option: str, buffering: list[str]
 ) -> None:
