@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app import page_assets, vcs_transfer
+from kallithea_tune.app.page_assets import Asset
+from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.app.visit import Answer, DoesNotLoad, Request, repositories, visit
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import typed_json
 
 # How often each page is requested after its first time.
 ROUNDS = 5
 # The pages of a repository besides its summary: most views are of these, and they are the first to
 # break with a Mercurial that Kallithea does not know.
-INSIDE = {"changelog": "%s/changelog", "files": "%s/files/tip/"}
+INSIDE = {"changelog": "/changelog", "files": "/files/tip/"}
 
 
 @dataclass(frozen=True)
@@ -29,42 +30,6 @@ class Page:
     name: str
     path: str
     answers: tuple[Answer, ...]
-
-
-@dataclass(frozen=True)
-class ServedFile:
-    """The answer to the request for a static file, with its milliseconds.
-
-    `exists` tells whether the file is in the directory that TurboGears2 serves by default, None
-    where that directory is unknown.
-    """
-
-    status: int
-    ms: float
-    exists: Optional[bool]
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """What the filters around the application did to the answer of a pull.
-
-    `made` is the encoding that the application chose and `came` the one that arrived. Of `size`
-    bytes, `held` had been made when the first one arrived, and `whole` tells whether that was all.
-    `read` bytes of the request had been read before the application was called.
-    """
-
-    status: int
-    made: str
-    came: str
-    held: int
-    whole: bool
-    read: int
-    size: int
-
-    @property
-    def answered(self) -> bool:
-        """Whether the client got a clone at all."""
-        return self.status == 200 and self.size > 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +60,7 @@ class Application:
     filters: tuple[str, ...]
     front_page: Page
     repositories: tuple[RepositoryVisit, ...]
-    files: Mapping[str, ServedFile]
+    files: Mapping[str, Asset]
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -131,36 +96,30 @@ class Visits:
 def visits(context: Context) -> Visits:
     """Load the application in a child process, and request its pages, static files and pulls.
 
-    That is the front page, and a repository of each kind. An application that does not load is a
-    result, too. Raises NotMeasured when the child process dies or does not answer.
+    That is the front page, and the newest repository of each kind. An application that does not
+    load is a result, too. Raises NotMeasured when the child process dies or does not answer.
     """
     instance = context.instance
-    pages = {"front page": "/"}
     newest = _newest_repositories(instance)
-    pages.update({f"{kind} repository": f"/{name}" for kind, name in newest.items()})
-    plan = _plan(pages)
+    plan = _plan(newest)
+    seconds = max(1.0, context.deadline.left - 0.5)
     try:
-        visited = visit(
-            instance,
-            [request for _, request in plan],
-            max(1.0, context.deadline.left - 0.5),
-        )
+        visited = visit(instance, [request for _, request in plan], seconds)
     except DoesNotLoad as failure:
         return Visits(instance.path, failure=failure)
     answers: dict[str, tuple[Answer, ...]] = {}
     for (key, _), answer in zip(plan, visited.answers):
         if answer.ms:
             answers[key] = (*answers.get(key, ()), answer)
-    return Visits(
-        instance.path,
-        Application(
-            start_ms=visited.start_ms,
-            filters=tuple(str(item["use"]) for item in instance.filters),
-            front_page=Page("front page", "/", answers.get("front page", ())),
-            repositories=tuple(_repository(kind, newest[kind], answers) for kind in newest),
-            files=_files(answers.get("files", ())),
-        ),
+    files = answers.get("static files", ())
+    application = Application(
+        start_ms=visited.start_ms,
+        filters=tuple(str(options["use"]) for options in instance.filters),
+        front_page=Page("front page", "/", answers.get("front page", ())),
+        repositories=tuple(_repository(kind, name, answers) for kind, name in newest.items()),
+        files=files[0].result_of(page_assets.ask) if files else {},
     )
+    return Visits(instance.path, application)
 
 
 def _newest_repositories(instance: Instance) -> Mapping[str, str]:
@@ -173,24 +132,22 @@ def _newest_repositories(instance: Instance) -> Mapping[str, str]:
         return {}
 
 
-def _plan(pages: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
+def _plan(newest: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
     """Return the requests in their order, each with the key of its answer."""
-    front_page, *summaries = [(name, Request(path)) for name, path in pages.items()]
-    clones, inside = [], []
-    for name, path in pages.items():
-        if path == "/":
-            continue
-        kind = name.split()[0]
-        clones.append(
-            (f"clone {kind}", Request(path, walk=vcs_transfer.ask, arguments={"kind": kind}))
-        )
-        inside += [(f"{name} {page}", Request(form % path)) for page, form in INSIDE.items()]
+    front_page = ("front page", Request("/"))
+    summaries, pulls, inside = [], [], []
+    for kind, name in newest.items():
+        path = f"/{name}"
+        pull = Request(path, walk=vcs_transfer.ask, arguments={"kind": kind})
+        summaries.append((f"{kind} repository", Request(path)))
+        pulls.append((f"{kind} pull", pull))
+        inside += [(f"{kind} {page}", Request(path + suffix)) for page, suffix in INSIDE.items()]
     # What is requested once and is quick comes first: a slow page leaves less time behind it.
     return [
         front_page,
-        ("files", Request("/", walk=page_assets.ask)),
-        *clones,
-        *clones,
+        ("static files", Request("/", walk=page_assets.ask)),
+        *pulls,
+        *pulls,
         *summaries,
         *inside,
         *[front_page, *summaries] * ROUNDS,
@@ -199,23 +156,14 @@ def _plan(pages: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
 
 def _repository(kind: str, name: str, answers: Mapping[str, tuple[Answer, ...]]) -> RepositoryVisit:
     title = f"{kind} repository"
-    pulls = answers.get(f"clone {kind}", ())
+    pulls = answers.get(f"{kind} pull", ())
     return RepositoryVisit(
         kind=kind,
         name=name,
         summary=Page(title, f"/{name}", answers.get(title, ())),
         inside={
-            page: answers[f"{title} {page}"][0] for page in INSIDE if f"{title} {page}" in answers
+            page: answers[f"{kind} {page}"][0] for page in INSIDE if f"{kind} {page}" in answers
         },
         pull_ms=tuple(pull.ms[0] for pull in pulls),
-        transfer=_typed(Transfer, pulls[0]) if pulls else None,
+        transfer=pulls[0].result_of(vcs_transfer.ask) if pulls else None,
     )
-
-
-def _files(answers: Sequence[Answer]) -> Mapping[str, ServedFile]:
-    return _typed(Mapping[str, ServedFile], answers[0]) if answers else {}
-
-
-def _typed(kind: Any, answer: Answer) -> Any:
-    # TRANSITION: goes when vcs_transfer and page_assets return these types.
-    return typed_json.load(kind, typed_json.dump(answer.prepared))

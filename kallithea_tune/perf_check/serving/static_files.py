@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
+from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.serving import web_address
-from kallithea_tune.perf_check.serving.page_times import ServedFile, visits
+from kallithea_tune.perf_check.serving.page_times import visits
 from kallithea_tune.static_export.freshness import configured_export
 from kallithea_tune.system import child
 
@@ -39,7 +40,7 @@ class StaticFiles:
     `documented_off` is Kallithea's documented switch, ``static_files = false``.
     """
 
-    files: Mapping[str, ServedFile]
+    files: Mapping[str, Asset]
     documented_off: bool
     outside: Optional[OutsideFiles] = None
     failure: str = ""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Iterator, Mapping, Sequence
 
+from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.page_times import ServedFile
 from kallithea_tune.perf_check.serving.static_files import (
     DOCUMENTED,
     OutsideFiles,
@@ -56,7 +56,7 @@ def served_files(found: StaticFiles) -> Iterator[Finding]:
     )
 
 
-def missing(files: Mapping[str, ServedFile]) -> list[str]:
+def missing(files: Mapping[str, Asset]) -> list[str]:
     """Return the paths that were not answered with 200."""
     return [path for path, file in files.items() if file.status != 200]
 
@@ -80,7 +80,7 @@ def judge_built(count: int, absent: Sequence[str]) -> Finding:
     )
 
 
-def judge_serving(files: Mapping[str, ServedFile], documented_off: bool) -> Finding:
+def judge_serving(files: Mapping[str, Asset], documented_off: bool) -> Finding:
     """The application can serve static files at some cost; the documented switch has no effect."""
     total_ms = sum(file.ms for file in files.values())
     finding = functools.partial(

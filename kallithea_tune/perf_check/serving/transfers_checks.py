@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 from typing import Iterator, Sequence
 
+from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.page_times import Transfer, Visits, visits
+from kallithea_tune.perf_check.serving.page_times import Visits, visits
 
 SOURCE = (
     "PEP 3333, 'Middleware Handling of Block Boundaries'; "
@@ -45,7 +46,7 @@ def transfers(visited: Visits) -> Iterator[Finding]:
 
 def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Finding:
     """A filter that needs the last byte before it passes on the first keeps clones in memory."""
-    if not transfer.answered:
+    if not _is_clone(transfer):
         return Finding(
             Severity.unknown,
             f"not measured: a {kind} client is answered with status {transfer.status}",
@@ -81,9 +82,13 @@ def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Findin
     return finding(Severity.ok, f"{kind} clones are passed on unchanged, as they are made")
 
 
+def _is_clone(transfer: Transfer) -> bool:
+    return transfer.status == 200 and transfer.size > 0
+
+
 def judge_push(transfer: Transfer, filters: Sequence[str]) -> Iterator[Finding]:
     """A filter that reads the body of a request before Kallithea does keeps pushes in memory."""
-    if not (transfer.answered and transfer.read):
+    if not (_is_clone(transfer) and transfer.read):
         return
     names = ", ".join(filters) or "none"
     yield Finding(

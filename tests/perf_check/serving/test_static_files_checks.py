@@ -13,12 +13,11 @@ from typing import Callable, Iterator, Mapping
 import pytest
 
 from kallithea_tune.app.package import package_directory
-from kallithea_tune.app.page_assets import files_of
+from kallithea_tune.app.page_assets import Asset, files_of
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.serving.page_times import ServedFile
 from kallithea_tune.perf_check.serving.static_files import OutsideFiles, StaticFiles, addresses_of
 from kallithea_tune.perf_check.serving.static_files_checks import (
     judge_built,
@@ -28,11 +27,11 @@ from kallithea_tune.perf_check.serving.static_files_checks import (
     served_files,
 )
 
-HERE = {"/css/style.css": ServedFile(200, 0.5, None), "/js/base.js": ServedFile(200, 0.3, None)}
-GONE = {**HERE, "/js/jquery.min.js": ServedFile(404, 9.0, None)}
+HERE = {"/css/style.css": Asset(200, 0.5, None), "/js/base.js": Asset(200, 0.3, None)}
+GONE = {**HERE, "/js/jquery.min.js": Asset(404, 9.0, None)}
 
 
-def outside(files: Mapping[str, ServedFile], place: str, requested: bool) -> OutsideFiles:
+def outside(files: Mapping[str, Asset], place: str, requested: bool) -> OutsideFiles:
     return OutsideFiles(place, requested, {path: file.status for path, file in files.items()})
 
 
@@ -54,7 +53,7 @@ def test_what_is_missing_is_counted() -> None:
     ],
 )
 def test_serving_by_the_application(ms: float, off: bool, severity: Severity, words: str) -> None:
-    found = judge_serving({"/css/style.css": ServedFile(200, ms, None)}, off)
+    found = judge_serving({"/css/style.css": Asset(200, ms, None)}, off)
     assert found.severity is severity and words in found.remedy
 
 
@@ -67,7 +66,7 @@ def test_serving_by_somebody_else() -> None:
 
 
 def test_a_web_server_that_does_not_answer_is_reported_after_what_is_known() -> None:
-    off = {"/css/style.css": ServedFile(404, 0.5, exists=True)}
+    off = {"/css/style.css": Asset(404, 0.5, exists=True)}
     findings = iter(served_files.judge(StaticFiles(off, False, failure="x.org does not answer")))
     assert next(findings).subject == "front-end"
     with pytest.raises(NotMeasured, match="x.org does not answer"):

@@ -11,10 +11,10 @@ from typing import Callable, Mapping, Optional
 import pytest
 
 from kallithea_tune.app import vcs_transfer
+from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.serving.page_times import Transfer
 from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, judge_push, transfers
 
 STREAMED = Transfer(status=200, made="", came="", held=1, whole=False, read=0, size=1 << 20)
