@@ -27,8 +27,10 @@ def set_options(ini: Path, options: str) -> Path:
     "options",
     [
         "",
-        "cache.data_dir = %(here)s/elsewhere\nbeaker.cache.long_term_file.lock_dir = %(here)s/locks\n"
-        "cache.enabled = false\nbeaker.cache.expire = 60\nbeaker.cache.long_term_file.enabled = true",
+        "cache.data_dir = %(here)s/elsewhere\n"
+        "beaker.cache.long_term_file.lock_dir = %(here)s/locks\n"
+        "cache.enabled = false\nbeaker.cache.expire = 60\n"
+        "beaker.cache.long_term_file.enabled = true",
     ],
 )
 def test_the_regions_are_those_that_the_application_has(instance: Path, options: str) -> None:

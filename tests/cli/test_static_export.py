@@ -141,7 +141,7 @@ def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_pat
     result = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
     assert (
         result.returncode == 3
-        and "nothing was switched off" in result.stderr
+        and "was not changed" in result.stderr
         and instance.read_text() == before
     )
 

@@ -51,7 +51,10 @@ def test_settings_are_what_pastedeploy_gives(tmp_path: Path, form: str) -> None:
 
 def test_sections_behind_a_name_a_filter_and_a_pipeline_are_followed(tmp_path: Path) -> None:
     ini = tmp_path / "my.ini"
-    filters = "[filter:prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /x\n[pipeline:line]\npipeline = prefix main\n"
+    filters = (
+        "[filter:prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /x\n"
+        "[pipeline:line]\npipeline = prefix main\n"
+    )
     ini.write_text(BASE + "filter-with = prefix\n" + filters)
     for name in ("main", "line"):
         loaded = load(f"config:{ini}#{name}")

@@ -35,7 +35,8 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = (
         "import kallithea.lib.inifile as inifile\n"
         "for name in inifile.variable_options['http_server']:\n"
-        "    values = dict(inifile.default_variables, http_server=name, here='.', uuid=lambda: 'secret')\n"
+        "    values = dict(inifile.default_variables, http_server=name, here='.')\n"
+        "    values['uuid'] = lambda: 'secret'\n"
         "    inifile.create(name + '.ini', values, {})\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=str(directory), check=True)
@@ -149,7 +150,8 @@ def test_settings_and_the_servers_own_defaults(
             "[server:main]\nuse = egg:Paste#http",
         ),
         (
-            "from wsgiref.simple_server import make_server; make_server('127.0.0.1', port, app).serve_forever()",
+            "from wsgiref.simple_server import make_server\n"
+            "make_server('127.0.0.1', port, app).serve_forever()",
             "[server:main]\nuse = egg:gearbox#wsgiref",
         ),
         (

@@ -70,12 +70,14 @@ def test_every_page_comes_whole_and_styled(name, browser, kallithea, web_server,
     browser.type("#username", "admin")
     browser.type("#password", "demo-password\n")
     browser.wait(
-        "return document.readyState == 'complete' && document.body.innerHTML.indexOf('/_admin/logout') > 0"
+        "return document.readyState == 'complete' && "
+        "document.body.innerHTML.indexOf('/_admin/logout') > 0"
     )
     for path in (*PAGES, kallithea.pull_request):
         looked_at(browser, url, path, tmp_path)
         assert "Sign In" not in browser.title, path
     kinds = browser.run(
-        "return performance.getEntriesByType('resource').map(function (e) { return new URL(e.name).pathname })"
+        "return performance.getEntriesByType('resource')"
+        ".map(function (e) { return new URL(e.name).pathname })"
     )
     assert any(path.startswith(kallithea.prefix + "/js/") for path in kinds)

@@ -103,7 +103,7 @@ def test_a_wrong_prefix_and_the_application_itself_are_told(verified, web_server
         (("--verify-login", "admin:demo-passwort"), "env:NAME or file:PATH"),
         (("--verify-login", "env:NOT_SET"), "NOT_SET is not set"),
         (("--verify-login", "env:WRONG"), "was not logged in"),
-        (("--verify-login", "env:NO_COLON"), "does not read user:password"),
+        (("--verify-login", "env:NO_COLON"), "does not contain user:password"),
     ],
 )
 def test_a_login_that_is_none_is_told_in_one_sentence(
@@ -123,7 +123,7 @@ def test_an_asset_is_judged_by_its_answer():
     def judged(status=200, versioned=False, **headers):
         return list(judge_asset(Answer(status, headers, b""), versioned))
 
-    assert judged(404) == ["is answered with 404"]
+    assert judged(404) == ["answered with 404"]
     assert judged(etag='"1700000000.5-12"') == [
         "comes from the application, not from the web server"
     ]

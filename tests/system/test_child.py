@@ -23,7 +23,8 @@ def fail() -> None: raise ValueError("no luck")
 def leave() -> None: sys.exit("gone")
 def die() -> None: os.kill(os.getpid(), 9)
 def talk() -> int:
-    print("to stdout"); os.write(1, b"below it"); subprocess.run(["echo", "from a grandchild"]); return 7
+    print("to stdout"); os.write(1, b"below it"); subprocess.run(["echo", "from a grandchild"])
+    return 7
 def hang(path: str) -> None:
     process = subprocess.Popen(["sleep", "600"])
     with open(path, "w") as file: file.write("%d %d" % (os.getpid(), process.pid))

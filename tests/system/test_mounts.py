@@ -8,12 +8,17 @@ import pytest
 
 from kallithea_tune.system import mounts
 
-LINES = r"""27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
-42 27 0:45 / /srv/with\040blank rw,noatime shared:7 master:2 - nfs4 files:/export rw,vers=4.1,hard,local_lock=none
+LINES = (
+    r"""27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
+"""
+    r"42 27 0:45 / /srv/with\040blank rw,noatime shared:7 master:2 "
+    "- nfs4 files:/export rw,vers=4.1,hard,local_lock=none"
+    r"""
 43 27 0:46 /deep /mnt rw - tmpfs  rw,size=4k
 44 27 0:47 / /odd rw - fuse.x none
 not a mount
 """
+)
 
 
 def test_a_line_is_split_at_the_dash_after_any_number_of_optional_fields() -> None:
