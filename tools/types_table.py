@@ -27,9 +27,9 @@ HEAD = """\
 What becomes of the types
 =========================
 
-Every table is made from the application's own models, so that a column has the type that ``kallithea-cli db-create``
-would give it, but where MariaDB would lose something. Preflight looks for the rows that the last column speaks of,
-before anything is written.
+Every table is made from the application's own models, so that a column has the type that
+``kallithea-cli db-create`` would give it, except where MariaDB would lose something. Preflight
+searches for the rows that the last column describes, before anything is written.
 
 Kallithea 0.7.0 has these {count} columns:
 
