@@ -18,7 +18,8 @@ from kallithea_tune.db_migrate.values import Kind, kind_of
 UNBOUND = {
     "sqlite": "PRAGMA foreign_keys = OFF",
     "postgresql": "SET session_replication_role = replica",
-    "mysql": "SET SESSION foreign_key_checks = 0, sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
+    "mysql": "SET SESSION foreign_key_checks = 0,"
+    " sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
 }
 
 

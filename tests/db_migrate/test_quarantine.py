@@ -96,7 +96,8 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     path, sent, chance = tmp_path / "rows.jsonl", tmp_path / "sent", random.Random(11)
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_quarantine as t; q = t.Quarantine({str(path)!r}); q.prepare(True)\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import test_quarantine as t; q = t.Quarantine({str(path)!r}); q.prepare(True)\n"
         "for start in range(0, 2000, 10):\n"
         "    rows = q.amend(t.FIXES, 'logs')(t.ROWS[start:start + 10])\n"
         f"    open({str(sent)!r}, 'a').write(''.join('%d ' % row[0] for row in rows))\n"

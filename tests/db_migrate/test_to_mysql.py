@@ -225,7 +225,8 @@ def test_keys_go_on_beyond_the_greatest_ever_used(
     connection = mariadb.connect("keys")
     cursor = connection.cursor()
     cursor.execute(
-        "INSERT INTO user_logs (username, repository_name, action, action_date) VALUES ('', '', '', now())"
+        "INSERT INTO user_logs (username, repository_name, action, action_date)"
+        " VALUES ('', '', '', now())"
     )
     assert cursor.lastrowid == 7001
     connection.close()

@@ -260,11 +260,7 @@ def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
     for value, severity, works in ((too_little, "error", False), (enough, "advice", True)):
         edit(instance, f"{option} = {before}", f"{option} = {value}")
         before = str(value)
-<<<<<<< main
         result = gearbox(
-            "perf-check", "-c", instance, "--only", "WEB006", "-f", "json", cwd=str(tmp_path)
-=======
-        said = gearbox(
             "perf-check",
             "-c",
             instance,
@@ -275,7 +271,6 @@ def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
             "--budget",
             "60",
             cwd=str(tmp_path),
->>>>>>> suite
         )
         found = {item["subject"]: item for item in json.loads(result.stdout)}["headers"]
         assert found["severity"] == severity and found["evidence"]["most_heads"] == HEADS + 1
