@@ -51,9 +51,8 @@ def _become(
     try:
         for number, file in enumerate((given, out, err)):
             os.dup2(file if isinstance(file, int) else file.fileno(), number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
-        )  # noqa: SIM115
+        sys.stdin = os.fdopen(0, "r", closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
