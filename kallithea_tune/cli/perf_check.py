@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
-    """Measure a Kallithea installation and say what to change, with the evidence. Nothing is
-    changed.
+    """Measure a Kallithea installation and say what to change, with the evidence.
+
+    Nothing is changed.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
