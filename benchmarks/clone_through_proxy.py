@@ -80,8 +80,8 @@ def cloned(
             words = ["git", "clone", "-q", server.url + "/git-large", str(scratch / name)]
             passed = tap.passed_beyond("down", 2_000_000, words, env=QUIET)
         print(
-            "%-12s %6.1f of %6.1f MB left Kallithea while the client stood still; %6.1f MB of temporary files"
-            % (name, passed / 1e6, tap.down / 1e6, disk.most / 1e6)
+            f"{name:<12} {passed / 1e6:6.1f} of {tap.down / 1e6:6.1f} MB left Kallithea while the "
+            f"client was stopped; {disk.most / 1e6:6.1f} MB of temporary files"
         )
     finally:
         tap.close()

@@ -30,12 +30,13 @@ MILLION = 10**6
 OURS = """
 import json, sys
 from kallithea_tune.config import instance
-from kallithea_tune.db_migrate import migration
-with run.Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
+from kallithea_tune.db_migrate import Migration
+with Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
     migration.check()
     report = migration.run()
 assert not report.differences
-print(json.dumps({"seconds": report.seconds, "rows": sum(report.rows.values())}))
+seconds = {step.value: seconds for step, seconds in report.seconds.items()}
+print(json.dumps({"seconds": seconds, "rows": sum(report.rows.values())}))
 """
 
 
@@ -180,18 +181,17 @@ def show_ours(name: str, done: dict[str, Any], peer: float = 0, floor: float = 0
 def ready_files(source: Path, directory: Path) -> dict[str, Path]:
     """Write every table as text, as it would go over, for the floor."""
     from kallithea_tune.db_migrate import connect, plan
-    from kallithea_tune.db_migrate.copy import End
-    from kallithea_tune.db_migrate.engines import dialect_of
+    from kallithea_tune.db_migrate.engines import engine_for
 
     engine = connect.source_engine(f"sqlite:///{source}")
     files = {}
     directory.chmod(0o755)
     with engine.connect() as connection:
-        end = End(connection, dialect_of(engine))
-        for table in plan.tables_of(end, metadata(), False)[0]:
+        source = engine_for(connection)
+        for table in plan.tables_of(source, metadata(), False)[0]:
             files[table.name] = directory / (table.name + ".txt")
             with open(str(files[table.name]), "wb") as file:
-                for _, text in end.dialect.lines(connection, table, True):
+                for _, text in source.reader.lines(table, True):
                     file.write(text)
     return files
 
@@ -207,14 +207,14 @@ def metadata() -> Any:
 def floor(url: str, files: dict[str, Path], command: Any, name: str) -> Taken:
     """Load the ready files by the engine's own program into tables as db-migrate makes them."""
     from kallithea_tune.db_migrate import connect, schema
-    from kallithea_tune.db_migrate.engines import dialect_of
+    from kallithea_tune.db_migrate.engines import engine_for
 
     engine = connect.target_engine(url)
-    dialect = dialect_of(engine)
-    copies = schema.for_target(schema.ordered(metadata()), dialect, metadata())
     with engine.begin() as connection:
-        dialect.begin_load(connection)
-        schema.create_tables(connection, list(schema.ordered(copies)), dialect)
+        writer = engine_for(connection).writer
+        copies = schema.for_target(schema.ordered(metadata()), writer, metadata())
+        writer.begin_load()
+        schema.create_tables(writer, list(schema.ordered(copies)))
     return command(
         "".join(statement + "\n" for statement in statements(engine, copies, files, name))
     )
@@ -222,8 +222,8 @@ def floor(url: str, files: dict[str, Path], command: Any, name: str) -> Taken:
 
 def statements(engine: Any, copies: Any, files: dict[str, Path], name: str) -> Any:
     """Yield what the engine's own program is given."""
-    from kallithea_tune.db_migrate.engines.mysql import MySQL
-    from kallithea_tune.db_migrate.engines.postgresql import FORMAT
+    from kallithea_tune.db_migrate.engines.mysql.load_data import LoadData
+    from kallithea_tune.db_migrate.engines.postgresql.reading import COPY_FORMAT
 
     with engine.connect() as connection:
         if name == "mysql":
@@ -231,12 +231,12 @@ def statements(engine: Any, copies: Any, files: dict[str, Path], name: str) -> A
         for table, path in files.items():
             quoted = connection.dialect.identifier_preparer.quote
             if name == "mysql":
-                yield MySQL()._load_statement(connection, copies.tables[table], str(path)) + ";"
+                yield LoadData(connection, copies.tables[table]).statement(str(path)) + ";"
             else:
                 columns = ", ".join(quoted(column.name) for column in copies.tables[table].columns)
                 # Read by the server itself: psql's \\copy takes a line with \\. in a text for the
                 # end.
-                yield f"COPY {quoted(table)} ({columns}) FROM '{path}' ({FORMAT});"
+                yield f"COPY {quoted(table)} ({columns}) FROM '{path}' ({COPY_FORMAT});"
 
 
 def against_postgresql(directory: Path, rows: int) -> None:

@@ -66,7 +66,6 @@ def run_here(ini: str, budget: float) -> None:
         {
             "check": titles[title].id,
             "may": titles[title].seconds,
-            "shares": titles[title].shares,
             "took": end - moment,
         }
         for (title, moment), end in zip(began, ends)
@@ -74,7 +73,16 @@ def run_here(ini: str, budget: float) -> None:
     unknown = sum(found.severity is model.Severity.unknown for found in report.findings)
     print(
         json.dumps(
-            {"seconds": report.seconds, "checks": taken, "notes": report.notes, "unknown": unknown}
+            {
+                "seconds": report.seconds,
+                "checks": taken,
+                "notes": report.notes,
+                "unknown": unknown,
+                "may": sum(
+                    measurement.seconds
+                    for measurement in {one for item in checks for one in item.measurements}
+                ),
+            }
         )
     )
 
@@ -86,10 +94,10 @@ def main() -> int:
     for budget in map(float, budgets or ["30"]):
         seen, together, alone = sampled([sys.executable, __file__, "--here", ini, str(budget)])
         late |= seen["seconds"] > budget + SPARE_S
-        may = {item["shares"] or item["check"]: item["may"] for item in seen["checks"]}
         print(
-            "budget %g s: %.1f s, %d checks, %d findings not measured; probes may take %.1f s together"
-            % (budget, seen["seconds"], len(seen["checks"]), seen["unknown"], sum(may.values()))
+            f"budget {budget:g} s: {seen['seconds']:.1f} s, {len(seen['checks'])} checks, "
+            f"{seen['unknown']} findings not measured; "
+            f"measurements may take {seen['may']:.1f} s together"
         )
         print(f"memory: {together:.0f} MB at most, {alone:.0f} MB of them the command itself")
         for note in seen["notes"]:

@@ -27,22 +27,21 @@ def look(path: str) -> dict[str, float]:
     from kallithea.model import db, meta
 
     from kallithea_tune.db_migrate import connect, plan, schema
-    from kallithea_tune.db_migrate.copy import End
-    from kallithea_tune.db_migrate.engines import dialect_of
-    from kallithea_tune.db_migrate.preflight import holders
-    from kallithea_tune.db_migrate.preflight.look import Look
+    from kallithea_tune.db_migrate.engines import engine_class, engine_for
+    from kallithea_tune.db_migrate.preflight.preflight import Preflight
 
     assert db.User
     engine = connect.source_engine("sqlite:///" + path)
-    source, target = (End(engine.connect(), dialect_of(engine)) for _ in range(2))
-    source.dialect.begin_snapshot(source.connection)
+    source, target = (engine_for(engine.connect()) for _ in range(2))
+    source.reader.begin_snapshot()
     tables, _ = plan.tables_of(source, meta.Base.metadata, False)
-    copies = schema.for_target(tables, target.dialect, meta.Base.metadata)
-    holders.Holder.known["sqlite"] = holders.PostgreSQL
+    copies = schema.for_target(tables, target.writer, meta.Base.metadata)
+    target.column_limits_class = engine_class("postgresql").column_limits_class
     begun = time.perf_counter()
-    found = Look(source, target, tables, [copies.tables[table.name] for table in tables]).around({})
+    targets = [copies.tables[table.name] for table in tables]
+    result = Preflight(source, target, tables, targets).run({})
     seconds = time.perf_counter() - begun
-    assert not found.findings, found.findings
+    assert not result.violations, result.violations
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "seconds": seconds,

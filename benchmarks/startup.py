@@ -50,8 +50,11 @@ def taken(command: list, environment: dict) -> tuple:
 
 
 def versions(gearbox: str) -> str:
-    """Name gearbox and its Python with their versions."""
-    code = "import sys; from importlib.metadata import version; print(version('gearbox'), sys.version.split()[0])"
+    """Return the versions of gearbox and of its Python."""
+    code = (
+        "import sys; from importlib.metadata import version; "
+        "print(version('gearbox'), sys.version.split()[0])"
+    )
     said = subprocess.run(
         [str(Path(gearbox).with_name("python")), "-c", code],
         check=True,
@@ -88,7 +91,8 @@ def measure(gearbox: str) -> float:
         print("  gearbox %-30s %6.1f ms wall, %6.1f ms CPU" % (name, wall, cpu))
     first, *_, last = medians.values()
     print(
-        f"  ratio of the last to the first: {last[0] / first[0]:.2f} wall, {last[1] / first[1]:.2f} CPU (at most {MOST:.1f})"
+        f"  ratio of the last to the first: {last[0] / first[0]:.2f} wall, "
+        f"{last[1] / first[1]:.2f} CPU (at most {MOST:.1f})"
     )
     return last[1] / first[1]
 

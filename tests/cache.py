@@ -30,8 +30,8 @@ def copied(
     place: Path,
     kept_in: Path = DIRECTORY,
 ) -> Path:
-    """Copy what `make` makes, given the path of a directory that is not there, to `place`; make it
-    where it is not kept.
+    """Copy to `place` what `make` makes at the path that it is given; have it made where it is not
+    kept.
 
     `made_by` are the files of its sources, `versions` what else decides about it. Only the newest
     of a name is kept.

@@ -16,7 +16,7 @@ from environment import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a unit test does without; `target` and `server` choose a database server only when they are
-# set up.
+# set up, `mysql` is what some tests call MariaDB.
 HEAVY = frozenset(
     {
         "pristine",
@@ -25,6 +25,7 @@ HEAVY = frozenset(
         "rabbitmq",
         "target",
         "server",
+        "mysql",
         "built",
         "application",
         "second",
@@ -38,14 +39,21 @@ def pytest_configure() -> None:
     it.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        # The same with nohup, which stays so for pytest itself: what is started gets the default
+        # for what is handled.
+        signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     """Mark the tests that use none of what takes long to have: `unit`."""
     for item in items:
         used = set(getattr(item, "fixturenames", ()))
+        if "request" in used and hasattr(item, "callspec"):
+            # It asks for fixtures by name.
+            used.update(value for value in item.callspec.params.values() if isinstance(value, str))
         if not used & HEAVY and not any(
-            item.get_closest_marker(name) for name in ("once", "alone")
+            item.get_closest_marker(name) for name in ("once", "alone", "slow")
         ):
             item.add_marker("unit")
 

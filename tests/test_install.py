@@ -79,6 +79,7 @@ def test_ours_has_moved_nothing_where_the_tests_run() -> None:
 
 
 @pytest.mark.parametrize("extras", [(), ("postgresql", "mysql", "compress", "progress")])
+@pytest.mark.slow
 def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path, extras: "tuple[str, ...]") -> None:
     kallithea = {**required("kallithea", {}), **required("setuptools", {})}
     venv.create(str(tmp_path / "venv"), symlinks=True)

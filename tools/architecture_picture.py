@@ -86,7 +86,7 @@ def places() -> dict[str, tuple[float, float]]:
     """Return the upper left corner of each room's box."""
     widest = max(map(len, LAYERS))
     total = widest * WIDTH + (widest - 1) * GAP_X
-    corners = {}
+    corners: dict[str, tuple[float, float]] = {}
     for row, layer in enumerate(LAYERS):
         left = MARGIN + (total - len(layer) * WIDTH - (len(layer) - 1) * GAP_X) / 2
         for column, room in enumerate(layer):

@@ -11,6 +11,7 @@ of all parts.
 from __future__ import annotations
 
 import collections
+import os
 import re
 import subprocess
 import sys
@@ -35,15 +36,15 @@ class Parts:
         begun = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             assert process.stdout
-            closing = b""
-            for line in process.stdout:
-                sys.stdout.buffer.write(line)
+            end = b""
+            for piece in iter(lambda: os.read(process.stdout.fileno(), 65536), b""):
+                sys.stdout.buffer.write(piece)
                 sys.stdout.buffer.flush()
-                closing = line if re.match(rb"=+ .* in [\d.]+s", line) else closing
+                end = (end + piece)[-1000:]
         self.seconds[name] = time.monotonic() - begun
+        closing = re.findall(r"(?m)^=+ (.*) in [\d.]+s", end.decode("utf-8", "replace"))
         counts = {
-            what: int(number)
-            for number, what in re.findall(r"(\d+) (\w+)", closing.decode().partition(" in ")[0])
+            what: int(number) for number, what in re.findall(r"(\d+) (\w+)", "".join(closing))
         }
         self.counted.update(counts)
         if process.returncode or set(counts) - RIGHT:

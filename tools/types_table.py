@@ -14,7 +14,7 @@ from typing import Any, Iterator
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from kallithea_tune.db_migrate import schema
-from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines import engine_class
 from kallithea_tune.db_migrate.values import kind_of
 
 ENGINES = {
@@ -27,9 +27,9 @@ HEAD = """\
 What becomes of the types
 =========================
 
-Every table is made from the application's own models, so that a column has the type that ``kallithea-cli db-create``
-would give it, but where MariaDB would lose something. Preflight looks for the rows that the last column speaks of,
-before anything is written.
+Every table is made from the application's own models, so that a column has the type that
+``kallithea-cli db-create`` would give it, except where MariaDB would lose something. Preflight
+searches for the rows that the last column describes, before anything is written.
 
 Kallithea 0.7.0 has these {count} columns:
 
@@ -44,20 +44,19 @@ def columns() -> Iterator[tuple[Any, ...]]:
 
     assert db.User
     tables = schema.ordered(meta.Base.metadata)
-    made = {}
+    targets = {}
     for name, dialect in ENGINES.items():
-        known: Any = type("Engine", (), {"dialect": dialect})
-        ours = base.dialect_of(known)
-        made[name] = ours, schema.for_target(tables, ours, meta.Base.metadata)
+        writer = engine_class(dialect.name).writer_class(connection=None)
+        targets[name] = writer, schema.for_target(tables, writer, meta.Base.metadata)
     for table in tables:
         for column in table.columns:
             seen = []
             for name, dialect in ENGINES.items():
-                ours, copies = made[name]
+                writer, copies = targets[name]
                 copy = copies.tables[table.name].columns[column.name]
                 usual, chosen = (item.type.compile(dialect=dialect) for item in (column, copy))
                 said = chosen if usual == chosen else f"{chosen} instead of {usual}"
-                seen.append((said, ours.risk(copy)))
+                seen.append((said, writer.risk(copy)))
             yield f"{table.name}.{column.name}", kind_of(column), seen
 
 

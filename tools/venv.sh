@@ -19,11 +19,16 @@ newest_python() {
     return 1
 }
 
+# usage: made_from VERSION EXTRAS; prints what decides about an environment.
+made_from() {
+    # What configures tools is no part of what is installed.
+    echo "$1 $2 $(sed '/^\[tool\./,$d' pyproject.toml | cat - constraints/*.txt tools/venv.sh | cksum)"
+}
+
 # usage: fresh_venv PYTHON DIRECTORY WHAT; fails, having done nothing, when the directory was made from the same.
 fresh_venv() {
     stamp=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    # What configures tools is no part of what is installed.
-    wanted="$stamp $3 $(sed '/^\[tool\./,$d' pyproject.toml | cat - constraints/*.txt tools/venv.sh | cksum)"
+    wanted=$(made_from "$stamp" "$3")
     [ "$(cat "$2/.made-from" 2>/dev/null)" != "$wanted" ] || return 1
     echo "Making $2 with Python $stamp (a few minutes) ..."
     rm -rf "$2"
@@ -62,7 +67,7 @@ kallithea_venv() {
 # usage: each_python; prints the version of every Python here that the tests are meant for.
 each_python() {
     for version in 3.8 3.11; do
-        if [ -n "$(find_python "$version")" ]; then
+        if [ -x ".venv-test-$version/bin/python" ] || [ -n "$(find_python "$version")" ]; then
             echo "$version"
         else
             echo "Python $version is not here: nothing is run on it." >&2
@@ -74,6 +79,7 @@ each_python() {
 test_venvs() {
     makers=""
     for version in "$@"; do
+        [ "$(cat ".venv-test-$version/.made-from" 2>/dev/null)" != "$(made_from "$version" test)" ] || continue
         (kallithea_venv "$(find_python "$version")" ".venv-test-$version" test) &
         makers="$makers $!"
     done

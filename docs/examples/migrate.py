@@ -1,4 +1,4 @@
-"""Moves the database of an ini file to a URL, and switches when all is proven.
+"""Moves the database of an ini file to a URL, and switches once everything is proven.
 
 usage: migrate.py INI URL
 """
@@ -6,24 +6,20 @@ usage: migrate.py INI URL
 import sys
 
 from kallithea_tune.config import instance
-from kallithea_tune.db_migrate import Migration, Options, switch
+from kallithea_tune.db_migrate import Migration, Options
 from kallithea_tune.errors import TuneError
 
 
-def main(ini, url):
-    """Do it."""
-    loaded = instance.load(ini)
-    with Migration(loaded, url, Options(extra_tables=True)) as migration:
-        print("%d rows in %d tables" % (migration.plan.rows, len(migration.plan.tables)))
+def main(ini: str, url: str) -> None:
+    """Migrate and switch."""
+    with Migration(instance.load(ini), url, Options(extra_tables=True)) as migration:
+        print(f"{migration.plan.rows} rows in {len(migration.plan.tables)} tables")
         migration.check()
-        report = migration.run()
-        print(
-            "copied %d rows, %d differences" % (sum(report.rows.values()), len(report.differences))
-        )
-        migration.ask_application()
-        migration.require_quiet_source()
-        backup = switch.carry_out(switch.plan(loaded, url), loaded, url)
-        migration.forget()
+        result = migration.run()
+        print(f"copied {sum(result.rows.values())} rows, {len(result.differences)} differences")
+        migration.compare_pages()
+        migration.require_unchanged_source()
+        backup = migration.switch(migration.plan_switch())
         print(f"switched; the old ini file is {backup}")
 
 
@@ -31,4 +27,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except TuneError as error:
-        sys.exit("%s (exit status %d)" % (error, error.exit_status))
+        sys.exit(f"{error} (exit status {error.exit_status})")

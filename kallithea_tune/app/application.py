@@ -45,10 +45,10 @@ def metadata(instance: Instance, reference: str = "") -> MetaData:
     `reference` says where it is, as ``module:attribute``; without one, the usual places are tried.
     Raises ConfigError where there is none.
     """
-    name = package(instance) if not reference else ""
+    name = reference.partition(":")[0].partition(".")[0] if reference else package(instance)
     references = [reference] if reference else [name + place for place in USUAL_METADATA]
-    with contextlib.suppress(ImportError):
-        # Tables join the metadata when the models are imported.
+    with contextlib.suppress(ImportError, TypeError):
+        # Tables join the metadata when the models are imported. A TypeError is a relative name.
         importlib.import_module(name + ".model.db")
     for candidate in references:
         found = _attribute(candidate)
@@ -63,7 +63,8 @@ def metadata(instance: Instance, reference: str = "") -> MetaData:
 
 def _attribute(reference: str) -> Optional[MetaData]:
     module, _, attribute = reference.partition(":")
-    with contextlib.suppress(ImportError, AttributeError):
+    # A ValueError is an empty name, a TypeError a relative one.
+    with contextlib.suppress(ImportError, AttributeError, ValueError, TypeError):
         found: MetaData = operator.attrgetter(attribute)(importlib.import_module(module))
         return found
     return None

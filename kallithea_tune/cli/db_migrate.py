@@ -3,91 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import io
+import dataclasses
 import json
 import sys
-from typing import TYPE_CHECKING, Any, Callable, TextIO
+from typing import TYPE_CHECKING, Iterator, Union
 
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import TuneCommand
 
 if TYPE_CHECKING:
-    from kallithea_tune.db_migrate.migration import Migration
+    from kallithea_tune.config.instance import Instance
+    from kallithea_tune.db_migrate import Migration
+    from kallithea_tune.db_migrate.report import PlanDocument, ResultDocument
 
 
 class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
-    """Move Kallithea's database to PostgreSQL, MariaDB or SQLite, losing nothing. The source is
-    never changed.
+    """Move Kallithea's database to PostgreSQL, MariaDB or SQLite without changing the source.
 
     Without further options everything is copied into an empty database and verified, and the
-    application is asked for some pages there. --catch-up brings over later what was written since;
-    --switch changes the ini file.
+    application has to answer some pages there as before. Later, --catch-up transfers what was
+    written since, and --switch changes the ini file.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the command's options."""
+        """Return the parser of the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add = parser.add_argument
-        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
-        add(
-            "--to",
-            metavar="URL",
-            help="the target: env:NAME or file:PATH, which keep its password out of the list "
-            "of processes, or the URL itself",
-        )
-        add(
-            "-n",
-            "--dry-run",
-            action="store_true",
-            help="show what would be done and how long it takes",
-        )
-        add(
-            "--catch-up",
-            action="store_true",
-            help="bring over what was written since the target was filled",
-        )
-        add(
-            "--switch",
-            action="store_true",
-            help="have the ini file name the target, when all is proven",
-        )
-        add(
-            "--verify",
-            action="store_true",
-            help="compare source and target as they stand, and copy nothing",
-        )
-        add("--replace", action="store_true", help="drop the target's tables, after asking")
-        add("-y", "--yes", action="store_true", help="answer yes to every question")
-        add(
-            "--fix",
-            action="append",
-            default=[],
-            metavar="RULE=ACTION",
-            help="mend rows on their way that the target would refuse or change; may be given several times",
-        )
-        add(
-            "--quarantine",
-            default="",
-            metavar="FILE",
-            help="where rows are kept that a fix changes or leaves out (default: beside the ini file)",
-        )
-        add(
-            "--extra-tables",
-            action="store_true",
-            help="copy the tables that no model describes, too",
-        )
-        add(
-            "--metadata",
-            default="",
-            metavar="MODULE:ATTRIBUTE",
-            help="the application's SQLAlchemy metadata, where it is not found by itself",
-        )
-        add("-f", "--format", choices=("json",), help="report for machines, instead of text")
+        _add_steps(parser)
+        _add_settings(parser)
         return parser
 
-    def act(self, args: Any) -> int:
-        """Carry the command out and return its exit status."""
+    def act(self, args: argparse.Namespace) -> int:
+        """Run the command and return its exit status."""
         from kallithea_tune.config import instance
         from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
@@ -95,14 +42,14 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
         if not args.config or not args.to:
             raise ConfigError(
-                "name the ini file and the target: gearbox db-migrate -c my.ini --to file:URLFILE"
+                "give the ini file and the target: gearbox db-migrate -c my.ini --to file:URLFILE"
             )
         _require_compatible(args)
         url = given_url(args.to, "--to")
-        self.instance = instance.load(args.config, compare_db=url)
+        self.instance = loaded = instance.load(args.config, compare_db=url)
         self._warn_of_password(args.to)
-        if switch.same_database(self.instance.database_url, url):
-            self._say("the ini file names this database already; nothing to do")
+        if switch.same_database(loaded.database_url, url):
+            self._print_note("the ini file already points at this database; nothing to do")
             return EXIT_OK
         options = Options(
             extra_tables=args.extra_tables,
@@ -111,165 +58,208 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             fixes=args.fix,
             quarantine=args.quarantine,
         )
-        watched = progress.shown_on(sys.stderr, self.quiet)
-        with Migration(self.instance, url, options, watched) as migration:
+        shown = progress.for_stream(sys.stderr, self.quiet)
+        with Migration(loaded, url, options, shown) as migration:
             if args.dry_run:
-                return self._show(args, migration)
+                return self._show_plan(args, migration)
             if args.verify:
                 return self._verify(args, migration)
-            return self._move(args, migration)
+            return self._migrate(args, migration, loaded)
 
-    def _show(self, args: Any, migration: Migration) -> int:
-        from kallithea_tune.db_migrate import report, switch
+    def _show_plan(self, args: argparse.Namespace, migration: Migration) -> int:
+        from kallithea_tune.db_migrate import report
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK
 
-        assert self.instance
-        found = migration.look()
-        words = migration.plan, found, migration.estimate(), migration.dropped
-        self._print(
-            args,
-            migration,
-            report.plan_document(*words),
-            lambda stream: report.write_plan(*words, stream),
+        dry_run = migration.dry_run()
+        self._print_report(
+            args, migration, report.plan_document(dry_run), report.plan_lines(dry_run)
         )
         if args.switch:
-            self._say(switch.plan(self.instance, migration.url).diff.rstrip())
+            self._print_note(migration.plan_switch().diff.rstrip())
         migration.check()
-        return EXIT_FINDINGS if found.blocking else EXIT_OK
+        return EXIT_FINDINGS if dry_run.preflight.blocking else EXIT_OK
 
-    def _verify(self, args: Any, migration: Migration) -> int:
+    def _verify(self, args: argparse.Namespace, migration: Migration) -> int:
         from kallithea_tune.db_migrate import report
         from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK
 
         result = migration.verify()
-        self._print(
-            args,
-            migration,
-            report.document(result),
-            lambda stream: report.write_verified(result, stream),
+        self._print_report(
+            args, migration, report.result_document(result), report.verification_lines(result)
         )
         return EXIT_FINDINGS if result.differences else EXIT_OK
 
-    def _move(self, args: Any, migration: Migration) -> int:
+    def _migrate(self, args: argparse.Namespace, migration: Migration, instance: Instance) -> int:
         from kallithea_tune.db_migrate import report, switch
         from kallithea_tune.errors import EXIT_OK
 
-        assert self.instance
+        # What makes a switch impossible is reported before hours of copying.
         switch.application_url(migration.url)
         if args.switch:
-            # What cannot be written is said before hours of copying.
-            switch.plan(self.instance, migration.url)
+            migration.plan_switch()
         migration.check()
-        self._confirm(args, migration)
+        self._confirm_drops(args, migration)
         try:
-            self._prove(args, migration)
+            _run_steps(args, migration)
         finally:
-            done = migration.report
-            self._print(
-                args, migration, report.document(done), lambda stream: report.write(done, stream)
+            result = migration.result
+            self._print_report(
+                args, migration, report.result_document(result), report.result_lines(result)
             )
         if args.switch:
             self._switch(migration)
         else:
-            self._say(f"{self.instance.path} names the source still.")
-            self._say("To change over, stop Kallithea and run this again with --catch-up --switch.")
+            self._print_note(f"{instance.path} still points at the source database.")
+            self._print_note(
+                "To switch, stop Kallithea and run this again with --catch-up --switch."
+            )
         return EXIT_OK
 
-    def _prove(self, args: Any, migration: Migration) -> None:
-        if args.catch_up:
-            migration.ask_ahead()
-            migration.catch_up()
-        else:
-            migration.run()
-        migration.ask_application()
-        if args.switch:
-            migration.require_quiet_source()
-
-    def _confirm(self, args: Any, migration: Migration) -> None:
-        """Name every table that would be dropped, and ask. Raises Refused without a yes."""
+    def _confirm_drops(self, args: argparse.Namespace, migration: Migration) -> None:
+        """List the tables that would be dropped; raise Refused unless the answer is yes."""
         from kallithea_tune.errors import Refused
 
-        if not migration.dropped or args.yes:
+        tables = migration.tables_to_drop
+        if not tables or args.yes:
             return
-        print(
-            f"These tables of {migration.plan.target} would be dropped, with all that is in them:",
-            file=sys.stderr,
-        )
-        print("  " + "\n  ".join(migration.dropped), file=sys.stderr)
+        target = migration.plan.target
+        print(f"These tables of {target} would be dropped, with all their rows:", file=sys.stderr)
+        print("  " + "\n  ".join(tables), file=sys.stderr)
         if not sys.stdin or not sys.stdin.isatty():
             raise Refused(
-                "--replace asks before it drops %d tables, and there is no terminal to ask on; -y says yes"
-                % len(migration.dropped)
+                f"--replace asks before it drops {len(tables)} tables, and there is no terminal to "
+                "ask on; -y answers yes"
             )
         print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Refused("nothing was dropped")
 
     def _switch(self, migration: Migration) -> None:
-        from kallithea_tune.db_migrate import switch
-
-        edit = switch.plan(self.instance, migration.url)
-        self._say(edit.diff.rstrip())
-        backup = switch.carry_out(edit, self.instance, migration.url)
-        migration.forget()
-        self._say(f"{edit.path} names the new database now; restart Kallithea.")
-        self._say(
-            f"To go back: stop Kallithea, start it again after\n    cp -p {backup} {edit.path}\n"
-            "What was written until then is in the new database only."
+        edit = migration.plan_switch()
+        self._print_note(edit.diff.rstrip())
+        backup = migration.switch(edit)
+        self._print_note(f"{edit.path} now points at the new database; restart Kallithea.")
+        self._print_note(
+            f"To go back, stop Kallithea and start it again after\n    cp -p {backup} {edit.path}\n"
+            "What was written until then is only in the new database."
         )
 
-    def _print(
+    def _print_report(
         self,
-        args: Any,
+        args: argparse.Namespace,
         migration: Migration,
-        document: dict[str, Any],
-        write: Callable[[TextIO], None],
+        document: Union[PlanDocument, ResultDocument],
+        lines: Iterator[str],
     ) -> None:
-        """Print the document as JSON, or what `write` writes; redacted, when the progress is out of
-        the way.
-        """
+        """Print the document as JSON, or the lines, both redacted, and no progress below them."""
         from kallithea_tune.cli.base import reader_may_leave
 
         assert self.instance
         migration.progress.end()
         with reader_may_leave():
             if args.format:
-                json.dump(
-                    self.instance.redactor.value(document), sys.stdout, indent=2, ensure_ascii=False
-                )
-                print()
-                return
-            written = io.StringIO()
-            write(written)
-            sys.stdout.write(self._redacted(written.getvalue()))
+                values = self.instance.redactor.value(dataclasses.asdict(document))
+                print(json.dumps(values, indent=2, ensure_ascii=False))
+            else:
+                sys.stdout.write(self._redacted("".join(f"{line}\n" for line in lines)))
 
-    def _warn_of_password(self, given: str) -> None:
-        if "@" in given and given.partition(":")[0] not in ("env", "file"):
-            self._say(
-                "warning: everybody on this machine can read the password in --to; use env:NAME or file:PATH"
+    def _warn_of_password(self, target: str) -> None:
+        if "@" in target and target.partition(":")[0] not in ("env", "file"):
+            self._print_note(
+                "warning: everybody on this machine can read the password in --to; use env:NAME or "
+                "file:PATH"
             )
 
-    def _say(self, text: str) -> None:
+    def _print_note(self, text: str) -> None:
         if not self.quiet:
             print(self._redacted(text), file=sys.stderr)
 
 
-def _require_compatible(args: Any) -> None:
-    """Raise ConfigError for options that contradict one another."""
+def _add_steps(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose what is done."""
+    add = parser.add_argument
+    add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+    add(
+        "--to",
+        metavar="URL",
+        help="the target: env:NAME or file:PATH, which keep its password out of the list of "
+        "processes, or the URL itself",
+    )
+    add(
+        "-n",
+        "--dry-run",
+        action="store_true",
+        help="show what would be done and how long it would take",
+    )
+    add(
+        "--catch-up",
+        action="store_true",
+        help="transfer what was written since the target was filled",
+    )
+    add(
+        "--switch",
+        action="store_true",
+        help="make the ini file point at the target once everything is proven",
+    )
+    add(
+        "--verify",
+        action="store_true",
+        help="compare source and target as they are, and copy nothing",
+    )
+    add("--replace", action="store_true", help="drop the target's tables, after confirmation")
+    add("-y", "--yes", action="store_true", help="answer yes to every question")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose how it is done."""
+    add = parser.add_argument
+    add(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="RULE=ACTION",
+        help="fix rows that the target would refuse or change, while copying; repeatable",
+    )
+    add(
+        "--quarantine",
+        default="",
+        metavar="FILE",
+        help="where to keep the original rows that a fix changes or leaves out (default: beside "
+        "the ini file)",
+    )
+    add("--extra-tables", action="store_true", help="also copy the tables that have no model")
+    add(
+        "--metadata",
+        default="",
+        metavar="MODULE:ATTRIBUTE",
+        help="the application's SQLAlchemy metadata, if it is not found automatically",
+    )
+    add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
+
+
+def _run_steps(args: argparse.Namespace, migration: Migration) -> None:
+    if args.catch_up:
+        migration.visit_source_early()
+        migration.catch_up()
+    else:
+        migration.run()
+    migration.compare_pages()
+    if args.switch:
+        migration.require_unchanged_source()
+
+
+def _require_compatible(args: argparse.Namespace) -> None:
+    """Raise ConfigError for options that contradict each other."""
     from kallithea_tune.errors import ConfigError
 
-    for one, others in (
+    for given, conflicts in (
         ("verify", ("dry_run", "catch_up", "switch", "replace")),
         ("catch_up", ("dry_run", "replace")),
     ):
-        for other in others:
-            if getattr(args, one) and getattr(args, other):
+        for other in conflicts:
+            if getattr(args, given) and getattr(args, other):
+                options = f"--{given} and --{other}".replace("_", "-")
+                hint = "; --verify shows what --catch-up would transfer"
                 raise ConfigError(
-                    "--{} and --{} do not go together{}".format(
-                        one.replace("_", "-"),
-                        other.replace("_", "-"),
-                        "; --verify shows what --catch-up would bring over"
-                        if other == "dry_run"
-                        else "",
-                    )
+                    f"{options} cannot be combined{hint if other == 'dry_run' else ''}"
                 )

@@ -1,8 +1,9 @@
-"""db-migrate's domain, and what a program of one's own needs of it: see docs/db-migrate.rst."""
+"""Moves a database to another engine; docs/db-migrate.rst documents how to use it from Python."""
 
 from __future__ import annotations
 
 from kallithea_tune.db_migrate.migration import Migration
-from kallithea_tune.db_migrate.options import Options, Report
+from kallithea_tune.db_migrate.options import Options
+from kallithea_tune.db_migrate.result import DryRun, MigrationResult
 
-__all__ = ["Migration", "Options", "Report"]
+__all__ = ["DryRun", "Migration", "MigrationResult", "Options"]

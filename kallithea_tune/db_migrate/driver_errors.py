@@ -1,68 +1,87 @@
-"""What drivers raise and Ctrl-C, told to the admin: what was under way, what went wrong, what
-stands now.
-"""
+"""Turns what drivers raise, and Ctrl-C, into one sentence: during which step, why, what is left."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import re
-from typing import Any, Iterator, Protocol
+from typing import TYPE_CHECKING, Iterator, Protocol
 
 from kallithea_tune.config.redact import MASK
-from kallithea_tune.errors import TuneError
+from kallithea_tune.db_migrate import connect
+from kallithea_tune.errors import ConfigError, TuneError
 
-# Where servers put a value of a row into their messages: it may be a password's hash or an API key.
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, Engine
+
+# Where servers put the value of a row into a message: it may be a password hash or an API key.
 _VALUES = (
     re.compile(r"(?P<head>Duplicate entry )'.*'(?= for key)", re.DOTALL),
     re.compile(
-        r"(?P<head>(?:invalid input syntax|out of range|Incorrect \w+ value)[^:\n]*: )['\"].*?['\"](?=$|\s)",
+        r"(?P<head>(?:invalid input syntax|out of range|Incorrect \w+ value)[^:\n]*: )"
+        r"['\"].*?['\"](?=$|\s)",
         re.M,
     ),
 )
 
 
+class IfStopped(enum.Enum):
+    """What is left when a migration stops now: the end of the message about an error or Ctrl-C."""
+
+    UNTOUCHED = "nothing was changed"
+    AS_BEFORE = "the target is as it was before"
+    AS_BEFORE_CATCHING_UP = "the target is as it was before catching up"
+    PARTLY_FILLED = "the target is partly filled; run the same command to resume"
+    VERIFIED = "the target is complete and verified"
+    SWITCHED = "the target is complete and verified, and the ini file points at it"
+
+
 class Work(Protocol):
-    """Something under way."""
+    """What is being done, as `Migration` knows it."""
 
     @property
-    def doing(self) -> str:
-        """What is under way."""
+    def current_step(self) -> str:
+        """The step, as in "copying users"."""
 
     @property
-    def stands(self) -> str:
-        """What is where should it end now."""
+    def if_stopped(self) -> IfStopped:
+        """What is left when it stops now."""
 
 
 @contextlib.contextmanager
-def explained(work: Work) -> Iterator[None]:
-    """Turn what SQLAlchemy and the drivers raise inside into TuneError; have KeyboardInterrupt say
-    what stands.
+def translated(work: Work) -> Iterator[None]:
+    """Raise TuneError for what SQLAlchemy and drivers raise inside, without values of rows.
+
+    KeyboardInterrupt gets a message that says what is left.
     """
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"while {work.doing}; {work.stands}") from None
+        left = work.if_stopped.value
+        raise KeyboardInterrupt(f"while {work.current_step}; {left}") from None
     except Exception as error:
         if not of_driver(error):
             raise
-        sentence = f"the migration stopped while {work.doing}: {said(_cause(error))}; {work.stands}"
-        # Its own text and what it wraps may hold whole rows; where it came from is enough for
-        # --debug.
+        message = message_of(_first_cause(error))
+        left = work.if_stopped.value
+        sentence = f"the migration stopped while {work.current_step}: {message}; {left}"
+        # The text of the error and of its causes may contain entire rows; the traceback is enough
+        # for --debug.
         raise TuneError(sentence).with_traceback(error.__traceback__) from None
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return the first of the driver's exceptions: to roll back on a lost connection fails, too."""
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the driver's first exception: after a lost connection the rollback fails as well."""
     while error.__context__ is not None and of_driver(error.__context__):
         error = error.__context__
     return error
 
 
 def of_driver(error: BaseException) -> bool:
-    """Tell whether SQLAlchemy or a driver raised it."""
+    """Tell whether SQLAlchemy or a driver raised the exception."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    # PEP 249 has every driver call the root of its exceptions so.
+    # PEP 249 gives the base class of every driver's exceptions this name.
     return isinstance(error, SQLAlchemyError) or any(
         base.__name__ == "Error"
         and base.__module__.split(".")[0] in ("psycopg2", "pymysql", "MySQLdb", "sqlite3")
@@ -70,12 +89,25 @@ def of_driver(error: BaseException) -> bool:
     )
 
 
-def said(error: BaseException) -> str:
-    """Return the first line of what the server or driver says, without values of rows."""
-    origin: Any = getattr(error, "orig", None) or error
-    words = [word for word in origin.args if isinstance(word, str)]
-    lines = (words[-1] if words else str(origin)).strip().splitlines()
+def message_of(error: BaseException) -> str:
+    """Return the first line of the message of a server or driver, without values of rows."""
+    origin: BaseException = getattr(error, "orig", None) or error
+    texts = [argument for argument in origin.args if isinstance(argument, str)]
+    lines = (texts[-1] if texts else str(origin)).strip().splitlines()
     text = lines[0].rstrip(".") if lines else type(origin).__name__
     for pattern in _VALUES:
-        text = pattern.sub(lambda found: found["head"] + MASK, text)
+        text = pattern.sub(lambda match: match["head"] + MASK, text)
     return text
+
+
+def open_connection(engine: Engine, option: str) -> Connection:
+    """Connect to the database given by `option`. Raises ConfigError, without the password."""
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        lines = str(error.orig).strip().splitlines()
+        reason = lines[0] if lines else type(error.orig).__name__
+        label = connect.label(engine.url)
+        raise ConfigError(f"{option} ({label}) cannot be reached: {reason}") from None

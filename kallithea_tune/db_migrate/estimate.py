@@ -1,36 +1,32 @@
-"""How long a migration will take, from a sample that is really read, checked, and written into a
-temporary table.
-"""
+"""How long a migration takes, from a sample that is verified and copied into a temporary table."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, TypeVar
+from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence, TypeVar
 
-from kallithea_tune.db_migrate.copy import Amend, End, copy_table
-from kallithea_tune.db_migrate.engines.base import Dialect, Lines
+from kallithea_tune.db_migrate.copy import Amend, copy_table
+from kallithea_tune.db_migrate.engines import Engine, base
+from kallithea_tune.db_migrate.engines.base.reading import Lines
+from kallithea_tune.db_migrate.plan import Plan, Transfer
 from kallithea_tune.db_migrate.values import Row
-from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Range, Side, integer_key
+from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Fingerprinter, KeyRange, integer_key
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection
-
-    from kallithea_tune.db_migrate.plan import Plan
 
 NAME = "kallithea_tune_sample"
 SAMPLE = 20000  # rows at most
 SECONDS = 3.0  # of copying at most
 RANGES = 5  # whose fingerprints are computed
 
-_T = TypeVar("_T")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was measured of the table with the most rows, and what follows for all rows; keys and
-    indexes come on top.
+    """What was measured on the largest table, and what follows for all rows, without the keys.
 
     Rates are rows per second, times seconds; 0 where there is nothing to measure.
     """
@@ -44,36 +40,34 @@ class Estimate:
 
     @property
     def sentence(self) -> str:
-        """Say it to the admin, in lines of 80 columns."""
+        """Describe it to the admin, in lines of 80 columns."""
         if not self.rows:
             return "There are no rows, so this takes a second or two."
-        return "Time: about {} to copy and {} to verify, and the keys and indexes.\n{}".format(
-            _about(self.copy_seconds),
-            _about(self.verify_seconds),
-            f"Measured: {self.rows:,} rows of {self.table} into a temporary table, {self.copy_rate:,.0f} rows/s.",
+        copying, verifying = _about(self.copy_seconds), _about(self.verify_seconds)
+        return (
+            f"Time: about {copying} to copy and {verifying} to verify, plus keys and indexes.\n"
+            f"Measured: {self.rows:,} rows of {self.table} into a temporary table, "
+            f"{self.copy_rate:,.0f} rows/s."
         )
 
 
-class _Sampled(Dialect):
-    """Another dialect that ends early."""
+class _Sampled(base.Reader):
+    """Another reader that stops early."""
 
-    __dialect__ = "sample"
+    def __init__(self, reader: base.Reader) -> None:
+        super().__init__(reader.connection)
+        self._reader = reader
 
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-
-    def rows(
-        self, connection: Connection, table: Table, where: str = ""
-    ) -> Iterator[Sequence[Row]]:
+    def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield the first rows."""
-        yield from _first(self._dialect.rows(connection, table, where), len)
+        yield from _first(self._reader.rows(table, where), len)
 
-    def lines(self, connection: Connection, table: Table, keep_nul: bool) -> Lines:
+    def lines(self, table: Table, keep_nul: bool) -> Lines:
         """Yield the text of the first rows."""
-        yield from _first(self._dialect.lines(connection, table, keep_nul), lambda piece: piece[0])
+        yield from _first(self._reader.lines(table, keep_nul), lambda piece: piece[0])
 
 
-def _first(pieces: Iterator[_T], count: Callable[[_T], int]) -> Iterator[_T]:
+def _first(pieces: Iterator[T], count: Callable[[T], int]) -> Iterator[T]:
     done, end = 0, time.perf_counter() + SECONDS
     for piece in pieces:
         yield piece
@@ -82,43 +76,31 @@ def _first(pieces: Iterator[_T], count: Callable[[_T], int]) -> Iterator[_T]:
             return
 
 
-def measure(
-    source: End,
-    target: End,
-    tables: Sequence[Table],
-    copies: Sequence[Table],
-    plan: Plan,
-    amend: Callable[[str], Optional[Amend]],
-) -> Estimate:
-    """Measure it, with what `amend` does to rows of each table.
+def measure(transfer: Transfer, plan: Plan, amend: Callable[[str], Optional[Amend]]) -> Estimate:
+    """Measure a sample of the largest table, with what `amend` does to the rows of each table.
 
-    The temporary table goes with the connection; the source's snapshot is of no use afterwards.
+    The temporary table is dropped with the connection; the snapshot of the source is of no use
+    afterwards.
     """
-    most = max(plan.tables, key=lambda table: table.rows, default=None)
-    if most is None or not most.rows:
+    largest = max(plan.tables, key=lambda table: table.rows, default=None)
+    if largest is None or not largest.rows:
         return Estimate()
-    table = next(table for table in tables if table.name == most.name)
-    copy = next(table for table in copies if table.name == most.name)
-    verify_rate = _rate(lambda: _verified(source, table))
-    into = _temporary(copy)
-    into.create(target.connection)
+    ((table, copy),) = transfer.only({largest.name}).pairs
+    verify_rate = _rate(lambda: _verify_sample(transfer.source, table))
+    temporary = _temporary(copy)
+    temporary.create(transfer.target.connection)
+    sampled = _Sampled(transfer.source.reader)
     rows = 0
 
-    def copied() -> int:
+    def copy_sample() -> int:
         nonlocal rows
-        rows = copy_table(
-            End(source.connection, _Sampled(source.dialect)),
-            target,
-            table,
-            into,
-            lambda number: None,
-            amend(table.name),
-        )
+        writer, changes = transfer.target.writer, amend(table.name)
+        rows = copy_table(sampled, writer, table, temporary, amend=changes)
         return rows
 
-    copy_rate = _rate(copied)
+    copy_rate = _rate(copy_sample)
     return Estimate(
-        most.name,
+        largest.name,
         rows,
         copy_rate,
         verify_rate,
@@ -128,25 +110,25 @@ def measure(
 
 
 def _rate(work: Callable[[], int]) -> float:
-    begun = time.perf_counter()
+    started = time.perf_counter()
     done = work()
-    return done / max(time.perf_counter() - begun, 0.001)
+    return done / max(time.perf_counter() - started, 0.001)
 
 
-def _verified(source: End, table: Table) -> int:
+def _verify_sample(source: Engine, table: Table) -> int:
     if integer_key(table) is None:
         return 0
-    side, low, done = Side(source.connection), None, 0
+    fingerprinter, low, done = Fingerprinter(source), None, 0
     for _ in range(RANGES):
-        high = side.next_key(table, low, ROWS)
-        done += side.print(table, Range(low, high)).rows
+        high = fingerprinter.next_key(table, low, ROWS)
+        done += fingerprinter.fingerprint(table, KeyRange(low, high)).rows
         if high is None:
             break
         low = high
     return done
 
 
-def _temporary(copy: Table) -> Any:
+def _temporary(copy: Table) -> Table:
     import sqlalchemy
 
     columns = [
@@ -165,4 +147,4 @@ def _temporary(copy: Table) -> Any:
 def _about(seconds: float) -> str:
     if seconds < 2:
         return "a second"
-    return "%d s" % seconds if seconds < 120 else "%d min" % round(seconds / 60)
+    return f"{int(seconds)} s" if seconds < 120 else f"{round(seconds / 60)} min"

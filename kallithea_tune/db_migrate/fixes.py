@@ -1,121 +1,129 @@
-"""What is done to rows on their way: chosen by the admin, found to be needed by preflight, applied
-here.
+"""Fixes applied to rows while they are copied: chosen by the admin, planned by preflight.
 
 The source is never changed. What becomes of a row depends on the row alone and on what preflight
-found, so that the verification can ask for it again.
+found, so that the verification can compute it again.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.db_migrate import fixed_values
-from kallithea_tune.db_migrate.preflight.limits import Limits, breaks, octets
-from kallithea_tune.db_migrate.preflight.rules import DELETE
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate import values
+from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
+from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
+from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG
+from kallithea_tune.db_migrate.values import Key, Kind, Row, Value
+
+
+class Fix(NamedTuple):
+    """An action chosen for a rule."""
+
+    rule: Rule
+    action: Action
+
+    @property
+    def name(self) -> str:
+        """As in ``--fix``."""
+        return f"{self.rule.name}={self.action.name}"
 
 
 class Outcome(NamedTuple):
-    """What became of a row: None when it was left out; `fixes` are those that did it, as
-    ``rule=action``.
-    """
+    """What became of a row: None when it was left out; `fixes` are those that caused it."""
 
     row: Optional[Row]
-    fixes: tuple[str, ...]
+    fixes: tuple[Fix, ...]
 
 
 class Step(NamedTuple):
     """A fix of one column's values."""
 
     place: int
-    rule: str
-    action: str
+    rule: ValueRule
+    action: Action
     limits: Limits
 
     @property
-    def name(self) -> str:
-        """What ``--fix`` calls it."""
-        return f"{self.rule}={self.action}"
+    def fix(self) -> Fix:
+        """What is applied."""
+        return Fix(self.rule, self.action)
 
 
 @dataclass
 class Reference:
-    """A column that refers to rows that are not there, or will not be: `lost` are its values,
-    `action` the fix.
-    """
+    """A column that refers to rows that are not there, or will not be; `lost` are their keys."""
 
     place: int
-    action: str = ""
-    lost: set[Any] = field(default_factory=set)
+    action: Optional[Action] = None
+    lost: set[Value] = field(default_factory=set)
 
 
 @dataclass
 class TableFixes:
-    """What is done to the rows of one table. `places` are those of the primary key, `packet` what a
-    row may take.
+    """What is done to the rows of one table.
+
+    `key_places` are those of the primary key, `packet` is what a row may take, and `duplicates` are
+    the keys of rows to leave out.
     """
 
     columns: Sequence[str]
     kinds: Sequence[Kind]
-    places: Sequence[int]
+    key_places: Sequence[int]
     steps: list[Step] = field(default_factory=list)
     references: dict[str, Reference] = field(default_factory=dict)
-    doubles: dict[str, set[Any]] = field(default_factory=dict)
+    duplicates: dict[Fix, set[Key]] = field(default_factory=dict)
     packet: Optional[int] = None
 
     @property
-    def touches(self) -> bool:
+    def needed(self) -> bool:
         """Whether there is anything to do."""
         return bool(
             self.steps
-            or self.doubles
+            or self.duplicates
             or self.packet
             or any(item.action and item.lost for item in self.references.values())
         )
 
-    def key(self, row: Sequence[Any]) -> Any:
-        """Return the primary key of a row: the value, or a tuple of them; without one, the whole
-        row.
-        """
-        values = tuple(row[place] for place in self.places) if self.places else tuple(row)
-        return values[0] if len(values) == 1 else values
+    def key(self, row: Sequence[Value]) -> Key:
+        """Return the primary key of a row; without one, the complete row."""
+        key = tuple(row[place] for place in self.key_places) if self.key_places else tuple(row)
+        return key[0] if len(key) == 1 else key
 
-    def apply(self, row: Sequence[Any]) -> Outcome:
+    def apply(self, row: Row) -> Outcome:
         """Return what becomes of a row in storage form."""
-        values, applied = list(row), []
+        fixed: list[Value] = list(row)
+        applied: list[Fix] = []
         for step in self.steps:
-            if breaks(step.rule, values[step.place], step.limits):
-                applied.append(step.name)
-                if step.action == DELETE:
+            if step.rule.violated_by(fixed[step.place], step.limits):
+                applied.append(step.fix)
+                if step.action.fixed is None:
                     return Outcome(None, tuple(applied))
-                values[step.place] = fixed_values.mended(
-                    step.rule, step.action, values[step.place], step.limits
-                )
+                fixed[step.place] = step.action.fixed(fixed[step.place], step.limits)
         for reference in self.references.values():
-            if reference.action and values[reference.place] in reference.lost:
-                applied.append(f"orphans={reference.action}")
-                if reference.action == DELETE:
+            if reference.action and fixed[reference.place] in reference.lost:
+                applied.append(Fix(ORPHANS, reference.action))
+                if reference.action is DELETE:
                     return Outcome(None, tuple(applied))
-                values[reference.place] = None
-        if self.packet is not None and self.size(values) > self.packet:
-            return Outcome(None, (*applied, "too-big=delete"))
-        for name, keys in self.doubles.items():
+                fixed[reference.place] = None
+        if self.packet is not None and self.size(fixed) > self.packet:
+            return Outcome(None, (*applied, Fix(TOO_BIG, DELETE)))
+        for fix, keys in self.duplicates.items():
             if self.key(row) in keys:
-                return Outcome(None, (*applied, name))
-        return Outcome(tuple(values), tuple(applied))
+                return Outcome(None, (*applied, fix))
+        return Outcome(tuple(fixed), tuple(applied))
 
-    def size(self, row: Sequence[Any]) -> int:
+    def size(self, row: Sequence[Value]) -> int:
         """Return how many bytes of text and binary data there are in a row."""
         return sum(
-            octets(value)
+            values.size(value)
             for kind, value in zip(self.kinds, row)
             if kind in (Kind.text, Kind.binary) and value is not None
         )
 
 
 class Fixes:
-    """All of them, table by table."""
+    """The fixes of all tables."""
 
     def __init__(self, tables: Optional[Mapping[str, TableFixes]] = None) -> None:
         self.tables = dict(tables or {})
@@ -127,29 +135,26 @@ class Fixes:
 
     def touches(self, table: str) -> bool:
         """Tell whether rows of `table` may be changed or left out."""
-        return table in self.tables and self.tables[table].touches
+        return table in self.tables and self.tables[table].needed
 
     def amend(self, table: str) -> Optional[Callable[[Sequence[Row]], Sequence[Row]]]:
-        """Return what changes and leaves out rows of `table`, without keeping them; None where
-        nothing is to be done.
-        """
+        """Return what changes and leaves out rows of `table`; None where there is nothing to do."""
         if not self.touches(table):
             return None
         apply = self.tables[table].apply
         return lambda rows: [row for row in (apply(row).row for row in rows) if row is not None]
 
-    def expected(
-        self, table: str, columns: Sequence[str], row: Sequence[Any]
-    ) -> Optional[Sequence[Any]]:
-        """Return what a row in storage form, with `columns` in this order, becomes; None when it is
-        left out.
+    def expected(self, table: str, columns: Sequence[str], row: Row) -> Optional[Row]:
+        """Return what a row in storage form becomes; None when it is left out.
+
+        `columns` are in the order of the row.
         """
         if not self.touches(table):
             return row
         fixes = self.tables[table]
         given = dict(zip(columns, row))
-        became = fixes.apply([given[name] for name in fixes.columns]).row
-        if became is None:
+        outcome = fixes.apply(tuple(given[name] for name in fixes.columns)).row
+        if outcome is None:
             return None
-        made = dict(zip(fixes.columns, became))
-        return [made[name] for name in columns]
+        fixed = dict(zip(fixes.columns, outcome))
+        return tuple(fixed[name] for name in columns)

@@ -1,125 +1,127 @@
-"""The first round: an empty target, or what an earlier run left of it, made whole. The revision is
-written last.
-"""
+"""The steps that fill a target: an empty one, or one that an interrupted run left partly filled."""
 
 from __future__ import annotations
 
-import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable, Optional
 
-from kallithea_tune.db_migrate import finish, journal, schema, target
-from kallithea_tune.db_migrate.copy import copy_table
-from kallithea_tune.db_migrate.journal import State
+from kallithea_tune.db_migrate import journal, schema, sequences
+from kallithea_tune.db_migrate import target as targets
+from kallithea_tune.db_migrate.copy import Amend, copy_table
+from kallithea_tune.db_migrate.journal import TargetState
+from kallithea_tune.db_migrate.plan import Transfer
+from kallithea_tune.db_migrate.progress import ProgressTracker
+from kallithea_tune.db_migrate.result import MigrationResult, Step
+from kallithea_tune.db_migrate.target import Target
+from kallithea_tune.db_migrate.verify import schema as schema_check
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-    from kallithea_tune.db_migrate.job import Job
 
+class InitialCopy:
+    """The steps in their order; between `drop_keys` and `add_keys` the kept tables are updated."""
 
-def carry_out(job: Job) -> None:
-    """Do all of it; the target is whole and verified then."""
-    whole = job.target.dialect.transactional_ddl
-    job.open_quarantine()
-    job.destination.stage()
-    with job.target.connection.begin() if whole else contextlib.nullcontext():
-        kept = _prepare(job)
-        _transfer(job, kept)
-        _finish(job)
-        job.verify_tables(job.tables)
-        job.require_the_same("was rolled back" if whole else "was left without a revision")
-        _stamp(job)
-    job.destination.publish()
-    job.stands = "the target is whole and verified"
+    def __init__(
+        self,
+        target: Target,
+        transfer: Transfer,
+        amend: Callable[[str], Optional[Amend]],
+        progress: ProgressTracker,
+        result: MigrationResult,
+    ) -> None:
+        self._target, self._transfer, self._amend = target, transfer, amend
+        self._progress, self._result = progress, result
+        self._connection, self._writer = transfer.target.connection, transfer.target.writer
 
+    def prepare(self, replace: bool) -> set[str]:
+        """Drop what is in the way, and return the names of the tables that are complete already."""
+        existing = targets.existing_tables(self._connection)
+        if replace and self._target.state is not TargetState.PARTLY_FILLED:
+            targets.drop_tables(self._connection, existing)
+            existing = []
+        entries = journal.read(self._connection) if existing else None
+        if entries is None:
+            journal.create(self._connection)
+        copied = set(journal.numbers(entries or {}, journal.COPIED))
+        kept = {table.name for table in self._transfer.tables} & copied & set(existing)
+        targets.drop_tables(self._connection, sorted(set(existing) - kept - {journal.NAME}))
+        self._result.kept = tuple(sorted(kept))
+        return kept
 
-def _prepare(job: Job) -> set[str]:
-    """Make way for the tables, and return the names of those that are there already, whole."""
-    connection, existing = job.target.connection, target.existing_tables(job.target.connection)
-    if job.options.replace and job.destination.state is not State.unfinished:
-        target.drop_tables(connection, existing)
-        existing = []
-    entries = journal.read(connection) if existing else None
-    copied = journal.named(entries or {}, journal.COPIED)
-    if entries is None:
-        journal.create(connection)
-    kept = {table.name for table in job.tables} & set(copied) & set(existing)
-    target.drop_tables(connection, sorted(set(existing) - kept - {journal.NAME}))
-    if not job.target.dialect.transactional_ddl:
-        job.stands = "the target holds a part, and the same command goes on with it"
-    else:
-        job.stands = "the target is as it was before"
-    job.report.kept = tuple(sorted(kept))
-    return kept
+    def copy_rows(self, kept: set[str]) -> None:
+        """Create all tables but the kept ones, and copy their rows."""
+        missing = {table.name for table in self._transfer.tables} - kept
+        transfer = self._transfer.only(missing)
+        planned = [table.rows for table in self._result.plan.tables if table.name in missing]
+        self._writer.begin_load()
+        self._progress.begin("copying", sum(planned))
+        schema.create_tables(self._writer, transfer.copies)
+        with self._result.timed(Step.COPY):
+            for table, copy in transfer.pairs:
+                self._copy_table(table, copy)
 
-
-def _transfer(job: Job, kept: set[str]) -> None:
-    pairs = [(table, copy) for table, copy in zip(job.tables, job.copies) if table.name not in kept]
-    job.target.dialect.begin_load(job.target.connection)
-    job.progress.begin(
-        "copying", sum(table.rows for table in job.plan.tables if table.name not in kept)
-    )
-    schema.create_tables(job.target.connection, [copy for _, copy in pairs], job.target.dialect)
-    with job.report.timed("copy"):
-        for table, copy in pairs:
-            _copy(job, table, copy)
-    if kept:
-        tables = [table for table in job.tables if table.name in kept]
-        copies = [copy for copy in job.copies if copy.name in kept]
-        finish.strip(job.target, copies)
-        with job.unit():
-            job.bring(tables, copies, {})
-
-
-def _copy(job: Job, table: Table, copy: Table) -> None:
-    job.progress.doing = f"copying {table.name}"
-    with job.unit():
-        job.report.rows[table.name] = copy_table(
-            job.source,
-            job.target,
-            table,
-            copy,
-            lambda number: job.progress.advance(number, table.name),
-            job.quarantine.amend(job.found.fixes, table.name),
-        )
-        journal.note(
-            job.target.connection, journal.COPIED + table.name, job.report.rows[table.name]
-        )
-
-
-def _finish(job: Job) -> None:
-    keys = job.report.last_keys = finish.last_keys(job.source, job.tables)
-    job.progress.begin("keys and indexes", len(schema.additions(job.copies, job.target.dialect)))
-    with job.report.timed("keys and indexes"):
-        for addition in schema.complete_tables(
-            job.target.connection, job.copies, job.target.dialect
-        ):
-            job.progress.advance(1, addition.table.name)
-            job.progress.doing = addition.sentence
-        job.progress.doing = "keys and indexes"
-        finish.set_last_keys(job.target, job.copies, keys)
-        job.target.dialect.analyze(job.target.connection, job.copies)
-    with job.report.timed("proof"):
-        differing = finish.differences(job.target, job.copies)
-        if differing:
-            raise TuneError(
-                "the target's tables are not as the models say: {}".format("; ".join(differing))
+    def _copy_table(self, table: Table, copy: Table) -> None:
+        self._progress.current_step = f"copying {table.name}"
+        with self._target.step_transaction():
+            rows = self._result.rows[table.name] = copy_table(
+                self._transfer.source.reader,
+                self._writer,
+                table,
+                copy,
+                lambda count: self._progress.advance(count, table.name),
+                self._amend(table.name),
             )
-        job.report.inserts_tried = finish.try_inserts(job.target, job.copies, keys)
+            journal.note(self._connection, journal.COPIED + table.name, rows)
 
+    def drop_keys(self, kept: set[str]) -> None:
+        """Drop the foreign keys and indexes that an earlier run had begun to add to kept tables."""
+        import sqlalchemy
+        from sqlalchemy.schema import DropConstraint, DropIndex
 
-def _stamp(job: Job) -> None:
-    connection = job.target.connection
-    with job.unit():
-        job.note_keys()
-    stamp = schema.stamp_table()
-    if job.plan.revision:
-        stamp.create(connection)
-    with job.unit():
-        if job.plan.revision:
-            connection.execute(
-                stamp.insert(), [{"version_num": revision} for revision in job.plan.revision]
-            )
-        journal.note(connection, journal.WHOLE, time.strftime("%Y-%m-%d %H:%M:%S"))
+        metadata = sqlalchemy.MetaData()
+        names = [table.name for table in self._transfer.tables if table.name in kept]
+        metadata.reflect(self._connection, only=names)
+        for table in metadata.tables.values():
+            for constraint in table.foreign_key_constraints:
+                self._connection.execute(DropConstraint(constraint))
+        for table in metadata.tables.values():
+            for index in table.indexes:
+                self._connection.execute(DropIndex(index))
+
+    def add_keys(self) -> None:
+        """Add keys, indexes and statistics, and check the schema that came of it.
+
+        Raises TuneError where it does not match the models or does not accept a new row.
+        """
+        target, copies = self._transfer.target, self._transfer.copies
+        keys = sequences.last_keys(self._transfer.source, self._transfer.tables)
+        self._result.last_keys = keys
+        step = "adding keys and indexes"
+        self._progress.begin(step, len(schema.additions(copies, self._writer)))
+        with self._result.timed(Step.KEYS):
+            for addition in schema.complete_tables(self._writer, copies):
+                self._progress.advance(1, addition.table.name)
+                self._progress.current_step = addition.sentence
+            self._progress.current_step = step
+            sequences.set_last_keys(target, copies, keys)
+            self._writer.analyze(copies)
+        with self._result.timed(Step.SCHEMA_CHECK):
+            mismatches = schema_check.mismatches(target, copies)
+            if mismatches:
+                sentences = "; ".join(mismatch.sentence for mismatch in mismatches)
+                raise TuneError(f"the schema of the target is not that of the models: {sentences}")
+            self._result.inserts_tried = schema_check.try_inserts(target, copies, keys)
+
+    def stamp(self) -> None:
+        """Write the revision, and mark the target as complete."""
+        stamp, revisions = schema.stamp_table(), self._result.plan.revision
+        if revisions:
+            stamp.create(self._connection)
+        with self._target.step_transaction():
+            if revisions:
+                rows = [{"version_num": revision} for revision in revisions]
+                self._connection.execute(stamp.insert(), rows)
+            moment = time.strftime("%Y-%m-%d %H:%M:%S")
+            journal.note(self._connection, journal.COMPLETE, moment)

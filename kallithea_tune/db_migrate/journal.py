@@ -1,8 +1,7 @@
-"""The table in the target that tells a migration of ours from anything else, from its beginning
-until the switch.
+"""The journal: a table that marks a target as filled by db-migrate, from the start to the switch.
 
-Where the engine takes tables back with a transaction, it comes and goes with all the rest. In
-MariaDB it is made first, and says which tables are whole: each is noted in the transaction that
+Where the engine rolls back tables with a transaction, the journal comes and goes with the rest. In
+MariaDB it is created first and records which tables are complete, each in the transaction that
 filled it.
 """
 
@@ -16,16 +15,17 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 NAME = "kallithea_tune_journal"
-COPIED, LAST_KEY, WHOLE = "copied ", "last key ", "whole"
+# Entries: the first two end with the name of a table.
+COPIED, LAST_KEY, COMPLETE = "copied ", "last key ", "whole"
 
 
-class State(enum.Enum):
-    """What a database that is to be the target holds."""
+class TargetState(enum.Enum):
+    """What a target contains: nothing, what db-migrate filled in, or somebody else's tables."""
 
-    empty = "empty"
-    unfinished = "unfinished"
-    whole = "whole"
-    foreign = "foreign"
+    EMPTY = "empty"
+    PARTLY_FILLED = "partly filled"
+    COMPLETE = "complete"
+    FOREIGN = "foreign"
 
 
 def _table() -> Table:
@@ -40,7 +40,7 @@ def _table() -> Table:
 
 
 def create(connection: Connection) -> None:
-    """Make the table, before any other one."""
+    """Create the table, before any other one."""
     _table().create(connection)
 
 
@@ -52,7 +52,7 @@ def note(connection: Connection, entry: str, value: object = "") -> None:
 
 
 def read(connection: Connection) -> Optional[Mapping[str, str]]:
-    """Return all entries; None where there is no such table."""
+    """Return all entries; None where there is no journal."""
     import sqlalchemy
 
     if NAME not in sqlalchemy.inspect(connection).get_table_names():
@@ -61,20 +61,20 @@ def read(connection: Connection) -> Optional[Mapping[str, str]]:
 
 
 def drop(connection: Connection) -> None:
-    """Remove the table, if it is there."""
+    """Drop the table, if there is one."""
     if read(connection) is not None:
         _table().drop(connection)
 
 
-def state(entries: Optional[Mapping[str, str]], tables: int) -> State:
-    """Judge a database by the entries of its journal and the number of its tables."""
+def state(entries: Optional[Mapping[str, str]], table_count: int) -> TargetState:
+    """Return the state of a target from the entries of its journal and its number of tables."""
     if entries is None:
-        return State.foreign if tables else State.empty
-    return State.whole if WHOLE in entries else State.unfinished
+        return TargetState.FOREIGN if table_count else TargetState.EMPTY
+    return TargetState.COMPLETE if COMPLETE in entries else TargetState.PARTLY_FILLED
 
 
-def named(entries: Mapping[str, str], kind: str) -> dict[str, int]:
-    """Return the entries of one kind: for each table the number noted."""
+def numbers(entries: Mapping[str, str], kind: str) -> dict[str, int]:
+    """Return the numbers in the entries of one kind, `COPIED` or `LAST_KEY`, by table."""
     return {
         entry[len(kind) :]: int(value) for entry, value in entries.items() if entry.startswith(kind)
     }

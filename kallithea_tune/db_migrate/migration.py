@@ -1,6 +1,4 @@
-"""The whole migration, one step after the other; each step is a function that can be called
-alone.
-"""
+"""A migration, step by step; every step can be called on its own."""
 
 from __future__ import annotations
 
@@ -8,211 +6,393 @@ import contextlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Iterator, Optional
 
-from kallithea_tune.db_migrate import estimate, finish, initial_copy, journal, target
-from kallithea_tune.db_migrate.driver_errors import explained
-from kallithea_tune.db_migrate.job import Job
-from kallithea_tune.db_migrate.journal import State
-from kallithea_tune.db_migrate.options import Report
+from kallithea_tune.app import application
+from kallithea_tune.db_migrate import (
+    catch_up,
+    estimate,
+    journal,
+    plan,
+    quarantine,
+    schema,
+    sequences,
+    switch,
+)
+from kallithea_tune.db_migrate import target as targets
+from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
+from kallithea_tune.db_migrate.initial_copy import InitialCopy
+from kallithea_tune.db_migrate.journal import TargetState
+from kallithea_tune.db_migrate.options import Options
+from kallithea_tune.db_migrate.plan import Transfer
+from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
+from kallithea_tune.db_migrate.preflight.preflight import Preflight
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult
+from kallithea_tune.db_migrate.progress import Progress, ProgressTracker
+from kallithea_tune.db_migrate.quarantine import Quarantine
+from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
+from kallithea_tune.db_migrate.source import Source
+from kallithea_tune.db_migrate.target import Target
+from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.errors import Refused, TuneError
 
 if TYPE_CHECKING:
-    from kallithea_tune.db_migrate.application import Asked
+    from sqlalchemy import MetaData, Table
+
+    from kallithea_tune.config.inifile import Edit
+    from kallithea_tune.config.instance import Instance
+    from kallithea_tune.db_migrate.copy import Amend
     from kallithea_tune.db_migrate.estimate import Estimate
+    from kallithea_tune.db_migrate.verify.application import SourcePages
 
-SERVER_ERROR = 500  # the least status of HTTP that is the server's fault
 
+class Migration:
+    """The steps of a migration; use it in a ``with`` statement, which closes both databases.
 
-class Migration(Job):
-    """The steps. Use it in a ``with`` statement, which closes both ends.
-
-    `stands` says what is where should it end now.
+    `plan` says what there is to copy, `preflight` what was found that the target would refuse,
+    `result` what was done so far, and `if_stopped` what is left when it stops now.
     """
 
-    _ahead: Optional[Future[Asked]] = None
+    def __init__(
+        self,
+        instance: Instance,
+        url: str,
+        options: Optional[Options] = None,
+        progress: Optional[Progress] = None,
+    ) -> None:
+        self.instance, self.url, self.options = instance, url, options or Options()
+        self.progress = ProgressTracker(progress)
+        self.if_stopped = IfStopped.UNTOUCHED
+        self._chosen_fixes = parse_fixes(self.options.fixes)
+        self._source_pages: Optional[Future[SourcePages]] = None
+        metadata: MetaData = application.metadata(instance, self.options.metadata)
+        self._heads = application.schema_heads(instance)
+        with contextlib.ExitStack() as opened, translated(self):
+            self.target = Target(url)
+            opened.callback(lambda: self.target.close())
+            self.source = Source(instance.database_url)
+            opened.callback(lambda: self.source.close())
+            self._choose_tables(metadata)
+            self._opened = opened.pop_all()
+        self.progress.table_rows = {table.name: table.rows for table in self.plan.tables}
+        self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
+        self.quarantine = Quarantine(
+            self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
+        )
+        self._opened.callback(self.quarantine.close)
+
+    def _choose_tables(self, metadata: MetaData) -> None:
+        source, writer = self.source.endpoint, self.target.endpoint.writer
+        self.tables, unknown = plan.tables_of(source, metadata, self.options.extra_tables)
+        copies = schema.for_target(self.tables, writer, metadata)
+        self.copies: list[Table] = [copies.tables[table.name] for table in self.tables]
+        self.plan = plan.make(self.transfer, unknown)
+
+    def __enter__(self) -> Migration:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.progress.end()
+        self._opened.close()
+
+    @property
+    def current_step(self) -> str:
+        """What is being done, as in "copying users"."""
+        return self.progress.current_step
+
+    @property
+    def transfer(self) -> Transfer:
+        """Both databases, as they are connected now, and all tables."""
+        return Transfer(self.source.endpoint, self.target.endpoint, self.tables, self.copies)
+
+    @property
+    def tables_to_drop(self) -> list[str]:
+        """The tables of the target that `run` drops first."""
+        return self.target.tables if self.options.replace else []
+
+    @property
+    def _complete(self) -> bool:
+        """Whether an earlier run filled the target completely, and it is not to be replaced."""
+        return self.target.state is TargetState.COMPLETE and not self.options.replace
 
     def check(self) -> None:
-        """Raise Refused when source or target are not what they must be."""
+        """Raise Refused when the source or the target is not in a state to migrate."""
         if not self.tables:
             raise Refused(f"the source {self.plan.source} has none of the application's tables")
-        if self.heads and self.plan.revision != self.heads:
+        if self._heads and self.plan.revision != self._heads:
+            revision, required = ", ".join(self.plan.revision) or "none", ", ".join(self._heads)
             raise Refused(
-                "the source is at revision {}, this application wants {}; upgrade the database first".format(
-                    ", ".join(self.plan.revision) or "none", ", ".join(self.heads)
-                )
+                f"the source is at revision {revision}, but this application requires {required}; "
+                "upgrade the database first"
             )
-        if self.destination.state is State.foreign and not self.options.replace:
-            target.require_empty(self.target.connection)
+        if self.target.state is TargetState.FOREIGN and not self.options.replace:
+            targets.require_empty(self.target.endpoint.connection)
 
-    def run(self) -> Report:
-        """Carry everything over, or what an earlier run left, and prove that the target is whole.
+    def run_preflight(self) -> PreflightResult:
+        """Find every row that the target would refuse or change; nothing is written."""
+        self.progress.begin("running preflight", self.plan.rows)
+        rows = {table.name: table.rows for table in self.plan.tables}
+        transfer = self.transfer
+        with translated(self), self.result.timed(Step.PREFLIGHT):
+            self.preflight = Preflight(
+                transfer.source, transfer.target, transfer.tables, transfer.copies
+            ).run(self._chosen_fixes, lambda table: self.progress.advance(rows[table], table))
+        self.result.violations = self.preflight.violations
+        self.result.unchecked = self.preflight.unchecked
+        return self.preflight
 
-        Raises TuneError when it is not, and Refused when a whole target is not as the source is
-        now. The revision is written last, so that the application cannot start on less than the
-        whole.
+    def require_no_problems(self) -> None:
+        """Run preflight; raise Refused when it finds problems that no chosen fix covers."""
+        self.run_preflight()
+        self._refuse_problems()
+
+    def _refuse_problems(self) -> None:
+        count = len(self.preflight.blocking)
+        if count:
+            problems = "problem" if count == 1 else "problems"
+            raise Refused(
+                f"{self.if_stopped.value}: preflight found {count} {problems} that no --fix covers"
+            )
+
+    def dry_run(self) -> DryRun:
+        """Plan, run preflight and estimate the time, after which no other step is possible."""
+        self.run_preflight()
+        return DryRun(self.plan, self.preflight, self.estimate(), self.tables_to_drop)
+
+    def estimate(self) -> Optional[Estimate]:
+        """Measure a sample, after which no other step is possible.
+
+        Returns None where preflight found problems.
         """
-        with explained(self):
-            whole = self.destination.state is State.whole and not self.options.replace
-            if not whole and not self.destination.is_file:
-                target.require_able(self.target)
-            self.require_mended()
-            if whole:
-                self.verify_tables(self.tables)
-                if self.report.differences:
-                    raise Refused(
-                        f"the source was written to since it was copied ({self.report.first_difference}); --catch-up brings that over"
-                    )
-            else:
-                initial_copy.carry_out(self)
-        return self.report
+        if self.preflight.blocking:
+            return None
+        with translated(self):
+            return estimate.measure(self.transfer, self.plan, self.preflight.fixes.amend)
 
-    def catch_up(self) -> Report:
-        """Bring over what is new, changed and gone since the copy, and verify it.
+    def run(self) -> MigrationResult:
+        """Copy everything, or what an interrupted run left to do, and verify the target.
 
-        Raises Refused when the target is not whole or has rows that never were in the source.
+        A complete target is only verified: raises Refused when the source has changed since. Raises
+        TuneError when the target differs from the source. The revision is written last, so that the
+        application does not start on an incomplete database.
         """
-        with explained(self):
-            if self.destination.state is not State.whole:
+        with translated(self):
+            if not self._complete and not self.target.is_file:
+                targets.require_usable(self.target.endpoint)
+            self.require_no_problems()
+            if not self._complete:
+                self._fill()
+                return self.result
+            self._verify_tables()
+            if self.result.differences:
                 raise Refused(
-                    f"the target {self.plan.target} was not filled by db-migrate from this source, or not to its end, so there"
-                    " is nothing to catch up with"
+                    "the source was written to since it was copied "
+                    f"({self.result.first_difference}); --catch-up transfers the changes"
                 )
-            self._renew()
-            if self.chosen or not self.target.dialect.strict:
-                self.require_mended()
-            self.open_quarantine()
-            self.stands = "the target is as it was before catching up"
-            self.destination.reserve()
-            with self._preflight_if_refused(), self.target.connection.begin():
-                self.bring(
-                    self.tables,
-                    self.copies,
-                    journal.named(self.destination.entries or {}, journal.LAST_KEY),
-                )
-                self.require_the_same("is as it was before")
-                self.note_keys()
-            # In MariaDB this commits.
-            finish.set_last_keys(self.target, self.copies, self.report.last_keys)
-            self.target.connection.connection.commit()
-            self.stands = "the target is whole and verified"
-        return self.report
+        return self.result
 
-    def _renew(self) -> None:
-        """Have the source as it is now."""
-        if self.origin.maybe_written():
-            self.origin.begin()
-            self._ahead = None
+    def _fill(self) -> None:
+        self._open_quarantine()
+        self.target.stage()
+        atomic = self.target.atomic
+        self.if_stopped = IfStopped.AS_BEFORE if atomic else IfStopped.PARTLY_FILLED
+        with self.target.transaction():
+            copy = InitialCopy(self.target, self.transfer, self._amend, self.progress, self.result)
+            kept = copy.prepare(self.options.replace)
+            copy.copy_rows(kept)
+            if kept:
+                copy.drop_keys(kept)
+                with self.target.step_transaction():
+                    self._apply_changes(self.transfer.only(kept), {})
+            copy.add_keys()
+            self._verify_tables()
+            self._require_no_differences(
+                "was rolled back" if atomic else "was left without a revision"
+            )
+            with self.target.step_transaction():
+                self._note_last_keys()
+            copy.stamp()
+        self.target.publish()
+        self.if_stopped = IfStopped.VERIFIED
+
+    def catch_up(self) -> MigrationResult:
+        """Transfer what is new, changed and deleted since the copy, and verify it.
+
+        Raises Refused when the target is not complete or has rows that the source never had.
+        """
+        with translated(self):
+            if self.target.state is not TargetState.COMPLETE:
+                raise Refused(
+                    f"the target {self.plan.target} was not filled completely by db-migrate from "
+                    "this source, so there is nothing to catch up with"
+                )
+            self._renew_snapshot()
+            if self._chosen_fixes or not self.target.endpoint.writer.strict:
+                self.require_no_problems()
+            self._open_quarantine()
+            self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
+            self.target.reserve()
+            self._catch_up()
+            self.if_stopped = IfStopped.VERIFIED
+        return self.result
+
+    def _catch_up(self) -> None:
+        connection = self.target.endpoint.connection
+        last_keys = journal.numbers(self.target.entries or {}, journal.LAST_KEY)
+        with self._preflight_on_error(), connection.begin():
+            self._apply_changes(self.transfer, last_keys)
+            self._require_no_differences("is as it was before catching up")
+            self._note_last_keys()
+        # MariaDB commits here.
+        sequences.set_last_keys(self.target.endpoint, self.copies, self.result.last_keys)
+        connection.connection.commit()
 
     @contextlib.contextmanager
-    def _preflight_if_refused(self) -> Iterator[None]:
-        """Have preflight name the rows that a strict target does not take. Before, its time would
-        be downtime.
+    def _preflight_on_error(self) -> Iterator[None]:
+        """Run preflight when a strict target refuses a row, to report all of them.
+
+        Running it in any case would lengthen the downtime.
         """
         try:
             yield
         except Refused:
             raise
         except Exception:
-            doing = self.doing
+            step = self.current_step
             with contextlib.suppress(TuneError):
-                self.look()
-            self.progress.doing = doing
-            if self.found.blocking:
-                self.require_none_blocking()
+                self.run_preflight()
+            self.progress.current_step = step
+            self._refuse_problems()
             raise
 
-    def verify(self) -> Report:
-        """Compare rows and checksums of every column as both sides stand; `Report.differences` says
-        what differs.
+    def _renew_snapshot(self) -> None:
+        """Take a new snapshot of the source where it may have been written to."""
+        if self.source.maybe_written():
+            self.source.take_snapshot()
+            self._source_pages = None
 
-        What the chosen fixes make of a row is no difference. Raises Refused when the target lacks a
-        table.
-        """
-        missing = sorted({table.name for table in self.tables} - set(self.destination.tables))
-        if missing:
-            raise Refused(
-                "the target %s lacks %d of the tables (%s), so there is nothing to verify"
-                % (self.plan.target, len(missing), target.shortened(missing))
+    def _open_quarantine(self) -> None:
+        """Open the file for the rows that fixes change or leave out, when there are any."""
+        if self.preflight.fixes.needed:
+            resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
+            self.quarantine.prepare(resume)
+            self.result.quarantine = self.quarantine.path
+            self.result.fixed = self.quarantine.counts
+
+    def _amend(self, table: str) -> Optional[Amend]:
+        return self.quarantine.amend(self.preflight.fixes, table)
+
+    def _apply_changes(self, transfer: Transfer, last_keys: dict[str, int]) -> None:
+        self.progress.begin("catching up", self.plan.rows)
+        with self.result.timed(Step.CATCH_UP):
+            self.result.changes, self.result.verified = catch_up.apply_changes(
+                transfer, last_keys, self._verified, self.preflight.fixes, self._amend
             )
-        if self.chosen:
-            self.look()
-        with explained(self):
-            self.verify_tables(self.tables)
-        return self.report
+        self.result.last_keys = sequences.last_keys(self.source.endpoint, self.tables)
 
-    @property
-    def dropped(self) -> list[str]:
-        """The tables of the target that `run` drops first."""
-        return self.destination.tables if self.options.replace else []
+    def _verified(self, table: str, count: int) -> None:
+        self.progress.advance(count, table)
 
-    def estimate(self) -> Optional[Estimate]:
-        """Measure a sample, after which nothing else can be asked of this migration. None while
-        rows are to be mended.
-        """
-        if self.found.blocking:
-            return None
-        with explained(self):
-            return estimate.measure(
-                self.source,
-                self.target,
-                self.tables,
-                self.copies,
-                self.plan,
-                self.found.fixes.amend,
-            )
-
-    def forget(self) -> None:
-        """Drop the journal: from now on the target belongs to the application."""
-        with explained(self), self.target.connection.begin():
-            journal.drop(self.target.connection)
-
-    def ask_ahead(self) -> None:
-        """Begin to ask the application on the source, while `catch_up` works, for what
-        `ask_application` needs.
-        """
-        from kallithea_tune.db_migrate import application
-
-        with explained(self):
-            self._renew()
-        worker = ThreadPoolExecutor(1)
-        self._ahead = worker.submit(application.ask, self.instance)
-        worker.shutdown(wait=False)
-
-    def ask_application(self) -> Report:
-        """Have the application answer pages on both databases. Raises TuneError when it does not
-        answer the same.
-        """
-        from kallithea_tune.db_migrate import application, switch
-
-        self.progress.begin("asking the application")
-        with self.report.timed("application"):
-            before = self._ahead.result() if self._ahead else None
-            self.report.pages = application.compare(
-                self.instance, switch.moved(self.instance, self.url), before
-            )
-        unlike = [page for page in self.report.pages if page.unlike]
-        # Pages of a source that goes on being written to are no measure; their status is.
-        if self.found.fixes.needed:
-            # Rows that were mended or left out are seen, and may have been why the source fails.
-            unlike = [page for page in unlike if page.statuses[1] >= SERVER_ERROR]
-        elif self.origin.maybe_written():
-            unlike = [page for page in unlike if page.statuses[0] != page.statuses[1]]
-        if unlike:
-            raise TuneError(
-                "the target is whole, but the application does not answer there as it does here: {}".format(
-                    "; ".join(page.sentence for page in unlike)
+    def _verify_tables(self) -> None:
+        self.progress.begin("verifying", self.plan.rows)
+        source, target = self.source.endpoint, self.target.endpoint
+        with self.result.timed(Step.VERIFY):
+            self.result.verified = list(
+                compare.compare_tables(
+                    source, target, self.tables, self._verified, self.preflight.fixes
                 )
             )
-        return self.report
 
-    def require_quiet_source(self) -> None:
-        """Raise Refused when the source is not any more what was brought over."""
-        with explained(self):
-            if self.origin.maybe_written():
-                self.origin.begin()
-                self.require_mended()
-                self.verify_tables(self.tables)
-                if self.report.differences:
+    def _require_no_differences(self, consequence: str) -> None:
+        if self.result.differences:
+            raise TuneError(
+                f"the copy differs from the source, so the target {consequence}: "
+                f"{self.result.first_difference}"
+            )
+
+    def _note_last_keys(self) -> None:
+        for table, key in self.result.last_keys.items():
+            journal.note(self.target.endpoint.connection, journal.LAST_KEY + table, key)
+
+    def verify(self) -> MigrationResult:
+        """Compare rows and checksums of every column; `differences` of the result has what differs.
+
+        What the chosen fixes change does not count as a difference. Raises Refused when the target
+        lacks a table.
+        """
+        missing = sorted({table.name for table in self.tables} - set(self.target.tables))
+        if missing:
+            raise Refused(
+                f"the target {self.plan.target} lacks {len(missing)} of the tables "
+                f"({targets.shortened(missing)}), so there is nothing to verify"
+            )
+        if self._chosen_fixes:
+            self.run_preflight()
+        with translated(self):
+            self._verify_tables()
+        return self.result
+
+    def visit_source_early(self) -> None:
+        """Start requesting the source's pages for `compare_pages`, to go on during `catch_up`."""
+        from kallithea_tune.db_migrate.verify import application
+
+        with translated(self):
+            self._renew_snapshot()
+        worker = ThreadPoolExecutor(1)
+        self._source_pages = worker.submit(application.visit_source, self.instance)
+        worker.shutdown(wait=False)
+
+    def compare_pages(self) -> MigrationResult:
+        """Have the application answer pages on both databases; raise TuneError where they differ.
+
+        Of a source that is being written to, or whose rows were fixed, only statuses are compared.
+        """
+        from kallithea_tune.db_migrate.verify import application
+
+        self.progress.begin("comparing pages")
+        with self.result.timed(Step.PAGES):
+            before = self._source_pages.result() if self._source_pages else None
+            on_target = switch.on_target(self.instance, self.url)
+            self.result.pages = application.compare_pages(self.instance, on_target, before)
+        rows_fixed = self.preflight.fixes.needed
+        written = not rows_fixed and self.source.maybe_written()
+        unexpected = application.unexpected(self.result.pages, rows_fixed, written)
+        if unexpected:
+            sentences = "; ".join(page.sentence for page in unexpected)
+            raise TuneError(
+                "the target is complete, but the application does not answer there as on the "
+                f"source: {sentences}"
+            )
+        return self.result
+
+    def require_unchanged_source(self) -> None:
+        """Raise Refused when the source is no longer what was copied."""
+        with translated(self):
+            if self.source.maybe_written():
+                self.source.take_snapshot()
+                self.require_no_problems()
+                self._verify_tables()
+                if self.result.differences:
                     raise Refused(
-                        f"the source was written to after the snapshot ({self.report.first_difference}); stop the application, and run the command "
-                        "again with --catch-up"
+                        "the source was written to after the snapshot "
+                        f"({self.result.first_difference}); stop the application, and run the "
+                        "command again with --catch-up"
                     )
+
+    def plan_switch(self) -> Edit:
+        """Return the edit that makes the ini file point at the target.
+
+        Raises Refused or ConfigError where that is impossible.
+        """
+        return switch.plan(self.instance, self.url)
+
+    def switch(self, edit: Edit) -> str:
+        """Write the edit, drop the journal, and return the path of the backup of the ini file.
+
+        From then on the target belongs to the application. Raises TuneError, with the old file
+        restored, when the edit has no effect.
+        """
+        backup = switch.apply(edit, self.instance, self.url)
+        self.if_stopped = IfStopped.SWITCHED
+        connection = self.target.endpoint.connection
+        with translated(self), connection.begin():
+            journal.drop(connection)
+        return backup

@@ -1,23 +1,46 @@
-"""What a migration would do: which tables in which order, how much is in them, what becomes of
-every column.
-"""
+"""What a migration would do: the tables in their order, their sizes, the types of their columns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Container, Sequence
 
 from kallithea_tune.db_migrate import connect, journal, schema
-from kallithea_tune.db_migrate.copy import End
+from kallithea_tune.db_migrate.engines import Engine
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData, Table
+    from sqlalchemy import Column, MetaData, Table
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The tables to copy from the source, and the corresponding tables of the target."""
+
+    source: Engine
+    target: Engine
+    tables: Sequence[Table]
+    copies: Sequence[Table]
+
+    def only(self, names: Container[str]) -> Transfer:
+        """Return the part of it that concerns the tables with these names."""
+        return Transfer(
+            self.source,
+            self.target,
+            [table for table in self.tables if table.name in names],
+            [copy for copy in self.copies if copy.name in names],
+        )
+
+    @property
+    def pairs(self) -> list[tuple[Table, Table]]:
+        """Each table of the source with that of the target."""
+        return list(zip(self.tables, self.copies))
 
 
 @dataclass(frozen=True)
 class ColumnPlan:
-    """A column: its type here and there, and what the target would refuse or change; empty where
-    nothing.
+    """A column: its types in source and target, and what the target would refuse or change.
+
+    `loses` is empty where that is nothing.
     """
 
     name: str
@@ -28,8 +51,9 @@ class ColumnPlan:
 
 @dataclass(frozen=True)
 class TablePlan:
-    """A table: `bytes` of its rows as the source stores them (0 where it does not say), and what it
-    refers to.
+    """A table: its number of rows, their `bytes` in the source, and the tables it refers to.
+
+    `bytes` are 0 where the source does not know.
     """
 
     name: str
@@ -41,9 +65,7 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole, tables in the order of copying. `extra` tables are in no model; `left_out` are
-    those not copied.
-    """
+    """All tables in the order of copying; `extra` ones and those `left_out` belong to no model."""
 
     source: str
     target: str
@@ -54,71 +76,70 @@ class Plan:
 
     @property
     def rows(self) -> int:
-        """How many rows there are to copy."""
+        """The number of rows to copy."""
         return sum(table.rows for table in self.tables)
 
     @property
     def bytes(self) -> int:
-        """How many bytes they take in the source."""
+        """The number of bytes they take in the source."""
         return sum(table.bytes for table in self.tables)
 
 
-def tables_of(source: End, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:
-    """Return the tables to copy, in order, and the names of all tables of the source that no model
-    describes.
+def tables_of(source: Engine, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:
+    """Return the tables to copy, in order, and the names of the source's tables without a model.
+
+    With `extra` the latter are among the tables to copy.
     """
     import sqlalchemy
 
-    present = {
-        name
-        for name in sqlalchemy.inspect(source.connection).get_table_names()
-        if not name.startswith("sqlite_")
-    }  # SQLite's own
-    described = [table for table in schema.ordered(metadata) if table.name in present]
+    names = sqlalchemy.inspect(source.connection).get_table_names()
+    present = {name for name in names if not name.startswith("sqlite_")}  # SQLite's own
+    tables = [table for table in schema.ordered(metadata) if table.name in present]
     unknown = sorted(present - set(metadata.tables) - {schema.STAMP, journal.NAME})
-    return described + (
-        schema.ordered(schema.reflected(source.connection, unknown)) if extra else []
-    ), unknown
+    if extra:
+        tables += schema.ordered(schema.reflected(source.connection, unknown))
+    return tables, unknown
 
 
-def make(
-    source: End, target: End, tables: Sequence[Table], copies: MetaData, unknown: Sequence[str]
-) -> Plan:
-    """Look at every table of the source without reading its rows one by one."""
-    planned = tuple(_table(source, target, table, copies.tables[table.name]) for table in tables)
-    copied = {table.name for table in tables}
+def make(transfer: Transfer, unknown: Sequence[str]) -> Plan:
+    """Describe the transfer; `unknown` are the names of the source's tables without a model.
+
+    Rows are counted, but not read.
+    """
+    source, target = transfer.source, transfer.target
+    copied = {table.name for table in transfer.tables}
     return Plan(
         connect.label(source.connection.engine.url),
         connect.label(target.connection.engine.url),
         schema.revisions(source.connection),
-        planned,
+        tuple(_table_plan(source, target, table, copy) for table, copy in transfer.pairs),
         tuple(name for name in unknown if name in copied),
         tuple(name for name in unknown if name not in copied),
     )
 
 
-def _table(source: End, target: End, table: Table, copy: Table) -> TablePlan:
+def _table_plan(source: Engine, target: Engine, table: Table, copy: Table) -> TablePlan:
     import sqlalchemy
 
-    count = f"SELECT count(*) FROM {source.dialect.quoted(source.connection, table.name)}"
+    quoted = source.quoted_in_text(table.name)
+    rows = source.connection.execute(sqlalchemy.text(f"SELECT count(*) FROM {quoted}")).scalar()
     columns = tuple(
         ColumnPlan(
             column.name,
-            _written(column, source),
-            _written(copy.columns[column.name], target),
-            target.dialect.risk(copy.columns[column.name]),
+            _type_of(column, source),
+            _type_of(copy.columns[column.name], target),
+            target.writer.risk(copy.columns[column.name]),
         )
         for column in table.columns
     )
-    refers = sorted({key.column.table.name for key in table.foreign_keys})
     return TablePlan(
         table.name,
-        int(source.connection.execute(sqlalchemy.text(count)).scalar() or 0),
-        source.dialect.data_bytes(source.connection, table),
+        int(rows or 0),
+        source.reader.data_bytes(table),
         columns,
-        tuple(refers),
+        tuple(sorted({key.column.table.name for key in table.foreign_keys})),
     )
 
 
-def _written(column: Any, end: End) -> str:
-    return str(column.type.compile(dialect=end.connection.dialect))
+def _type_of(column: Column, engine: Engine) -> str:
+    return str(column.type.compile(dialect=engine.connection.dialect))

@@ -1,47 +1,46 @@
-"""How far a migration is: bars on a terminal, a line for each step elsewhere, nothing where nobody
-watches.
-"""
+"""Shows how far a migration is: bars on a terminal, one line per step elsewhere, or nothing."""
 
 from __future__ import annotations
 
 import importlib.util
 import shutil
 import time
-from typing import Any, Optional, Protocol, TextIO
+from typing import Callable, Optional, Protocol, TextIO
 
 from kallithea_tune.text import WIDTH
 
-EVERY = 0.1  # seconds between two pictures of a terminal
+INTERVAL = 0.1  # seconds between two updates of a terminal
+STEP_WIDTH = 24  # columns for the name of the step before a bar
 
 
 class Progress(Protocol):
-    """Told what is under way; `total` is the number of rows or steps, 0 where unknown."""
+    """Receives the progress of a migration."""
 
     def begin(self, step: str, total: int) -> None:
-        """Begin a step."""
+        """Begin a step of `total` rows or actions; 0 where that is unknown."""
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        """Say that `number` more are done, of the table `what`, which has `of` rows."""
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
+        """Report that `count` more are done, of `table`, which has `table_rows` rows."""
 
     def end(self) -> None:
-        """Clear away what is not to stay on the screen."""
+        """Remove from the screen what should not stay there."""
 
 
-class Silence:
-    """Progress that nobody watches."""
+class NoProgress:
+    """Shows nothing."""
 
     def begin(self, step: str, total: int) -> None:
         """Do nothing."""
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
         """Do nothing."""
 
     def end(self) -> None:
         """Do nothing."""
 
 
-class Lines(Silence):
-    """Plain lines, one for each step: for cron and logs."""
+class StepLines(NoProgress):
+    """Prints one plain line per step, for cron and logs."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,44 +50,41 @@ class Lines(Silence):
         print(f"{step} ...", file=self._stream, flush=True)
 
 
-class Line:
-    """One line of a terminal, written over again: step, table, rows per second, time left."""
+class StatusLine:
+    """One line of a terminal, overwritten in place: step, table, rows per second, time left."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._step, self._total, self._done, self._begun, self._shown = "", 0, 0, 0.0, 0.0
+        self._step, self._total, self._done = "", 0, 0
+        self._started, self._updated = 0.0, 0.0
 
     def begin(self, step: str, total: int) -> None:
-        """Begin a new line of the same place."""
-        self._step, self._total, self._done, self._begun, self._shown = (
-            step,
-            total,
-            0,
-            time.monotonic(),
-            0.0,
-        )
+        """Show the step in place of the previous one."""
+        self._step, self._total, self._done = step, total, 0
+        self._started = time.monotonic()
         self._show("")
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        """Show how far it is, ten times a second at most."""
-        self._done += number
-        if time.monotonic() - self._shown > EVERY:
-            self._show(what)
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
+        """Update the line, at most ten times a second."""
+        self._done += count
+        if time.monotonic() - self._updated > INTERVAL:
+            self._show(table)
 
     def end(self) -> None:
         """Clear the line."""
         self._write("")
 
-    def _show(self, what: str) -> None:
-        self._shown = time.monotonic()
-        taken = self._shown - self._begun
-        parts = [self._step, what]
+    def _show(self, table: str) -> None:
+        self._updated = time.monotonic()
+        elapsed = self._updated - self._started
+        parts = [self._step, table]
         if self._total and self._done:
-            left = max(0, self._total - self._done) * taken / self._done
+            seconds_left = max(0, self._total - self._done) * elapsed / self._done
+            minutes, seconds = divmod(round(seconds_left), 60)
             parts += [
-                "%d %%" % ((100 * self._done // self._total,)),
-                f"{self._done / max(taken, 0.001):,.0f}/s",
-                "%d:%02d left" % divmod(round(left), 60),
+                f"{100 * self._done // self._total} %",
+                f"{self._done / max(elapsed, 0.001):,.0f}/s",
+                f"{minutes}:{seconds:02} left",
             ]
         self._write("  ".join(filter(None, parts)))
 
@@ -97,50 +93,60 @@ class Line:
         self._stream.flush()
 
 
-class Bars:
-    """Two bars drawn by tqdm: the whole step, and below it the table that is under way."""
+class _Bar(Protocol):
+    """What is used of tqdm's class."""
+
+    def update(self, n: float) -> object:
+        """Advance the bar."""
+
+    def close(self) -> None:
+        """Remove the bar."""
+
+
+class ProgressBars:
+    """Two bars drawn by tqdm: the entire step, and below it the current table."""
 
     def __init__(self, stream: TextIO) -> None:
         from tqdm import tqdm
 
-        self._make = tqdm
+        self._tqdm: Callable[..., _Bar] = tqdm
         self._stream = stream
-        self._whole: Any = None
-        self._part: Any = None
-        self._what = ""
+        self._step_bar: Optional[_Bar] = None
+        self._table_bar: Optional[_Bar] = None
+        self._table = ""
 
     def begin(self, step: str, total: int) -> None:
         """Draw a new bar for the step."""
         self.end()
-        self._whole = self._bar(step, total, 0)
+        self._step_bar = self._bar(step, total, 0)
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        """Move the bars on."""
-        if what != self._what:
-            self._close_part()
-            self._what = what
-            self._part = self._bar("  " + what, of, 1) if of else None
-        for bar in (self._part, self._whole):
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
+        """Advance both bars."""
+        if table != self._table:
+            self._close_table_bar()
+            self._table = table
+            self._table_bar = self._bar("  " + table, table_rows, 1) if table_rows else None
+        for bar in (self._table_bar, self._step_bar):
             if bar is not None:
-                bar.update(number)
+                bar.update(count)
 
     def end(self) -> None:
         """Remove the bars."""
-        self._close_part()
-        if self._whole is not None:
-            self._whole.close()
-            self._whole = None
+        self._close_table_bar()
+        if self._step_bar is not None:
+            self._step_bar.close()
+            self._step_bar = None
 
-    def _close_part(self) -> None:
-        if self._part is not None:
-            self._part.close()
-        self._part, self._what = None, ""
+    def _close_table_bar(self) -> None:
+        if self._table_bar is not None:
+            self._table_bar.close()
+        self._table_bar, self._table = None, ""
 
-    def _bar(self, name: str, total: int, position: int) -> Any:
+    def _bar(self, title: str, total: int, position: int) -> _Bar:
         size = shutil.get_terminal_size()
-        return self._make(
+        return self._tqdm(
             total=total or None,
-            desc="%-22s" % name[:22],
+            desc=title[:STEP_WIDTH].ljust(STEP_WIDTH),
             file=self._stream,
             position=position,
             leave=False,
@@ -148,38 +154,36 @@ class Bars:
             unit_scale=True,
             ncols=min(WIDTH, size.columns),
             nrows=size.lines,
-            mininterval=EVERY,
+            mininterval=INTERVAL,
         )
 
 
-def shown_on(stream: TextIO, quiet: bool = False) -> Progress:
-    """Return what suits the stream."""
+def for_stream(stream: TextIO, quiet: bool = False) -> Progress:
+    """Return the kind of progress that suits the stream; without tqdm the bars become one line."""
     if quiet:
-        return Silence()
+        return NoProgress()
     if not stream.isatty():
-        return Lines(stream)
-    return Bars(stream) if importlib.util.find_spec("tqdm") else Line(stream)
+        return StepLines(stream)
+    return ProgressBars(stream) if importlib.util.find_spec("tqdm") else StatusLine(stream)
 
 
-class Watched:
-    """Progress that knows the number of rows of each table, and what is under way, for the sentence
-    of an error.
-    """
+class ProgressTracker:
+    """Passes progress on, adding the size of each table, and remembers the current step."""
 
     def __init__(self, progress: Optional[Progress]) -> None:
-        self._progress = progress or Silence()
-        self.rows: dict[str, int] = {}
-        self.doing = "connecting"
+        self._progress = progress or NoProgress()
+        self.table_rows: dict[str, int] = {}
+        self.current_step = "connecting"
 
     def begin(self, step: str, total: int = 0) -> None:
         """Begin a step."""
-        self.doing = step
+        self.current_step = step
         self._progress.begin(step, total)
 
-    def advance(self, number: int, what: str = "") -> None:
-        """Say that `number` more are done, of the table `what`."""
-        self._progress.advance(number, what, self.rows.get(what, 0))
+    def advance(self, count: int, table: str = "") -> None:
+        """Report that `count` more are done, of `table`."""
+        self._progress.advance(count, table, self.table_rows.get(table, 0))
 
     def end(self) -> None:
-        """Say that nothing is under way any more."""
+        """Report that no step is under way."""
         self._progress.end()

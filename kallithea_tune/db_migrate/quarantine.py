@@ -1,9 +1,8 @@
-"""Rows as they were in the source, of which a fix changed something or that it left out: one JSON
-object on each line.
+"""Rows as they were in the source that a fix changed or left out: one JSON object on each line.
 
-A line is on the disk before its row goes over. Read again by `json.loads`; what JSON has no word
-for is an object with one entry: ``{"base64": ...}`` for binary data, ``{"text-base64": ...}`` for
-text that is not valid UTF-8, and ``{"float": "inf"}``.
+A line is on the disk before its row is copied. It is read again by `json.loads`; what JSON cannot
+represent is an object with one entry: ``{"base64": ...}`` for binary data, ``{"text-base64": ...}``
+for text that is not valid UTF-8, and ``{"float": "inf"}``.
 """
 
 from __future__ import annotations
@@ -14,44 +13,42 @@ import json
 import math
 import os
 import re
-from typing import TYPE_CHECKING, Any, Callable, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Optional, Sequence
 
+from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.fixes import Fixes, Outcome, TableFixes
-from kallithea_tune.db_migrate.preflight.limits import is_utf8
-from kallithea_tune.db_migrate.values import Row
+from kallithea_tune.db_migrate.values import Row, Value
 from kallithea_tune.errors import ConfigError
 
 if TYPE_CHECKING:
-    from kallithea_tune.db_migrate.copy import End
+    from kallithea_tune.db_migrate.engines import Engine
 
 CHANGED, LEFT_OUT = "changed", "left out"
 
 
 class Quarantine:
-    """The file at `path`, which is made with the first row, for its owner's eyes only.
+    """The file at `path`, created with the first row and readable only by its owner.
 
-    `counts` says for each table how many rows were ``changed`` and ``left out`` in this run.
+    `counts` has for each table how many rows were ``changed`` and ``left out`` in this run.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.counts: dict[str, dict[str, int]] = {}
         self._handle: Optional[int] = None
-        self._known: set[bytes] = set()
+        self._written: set[bytes] = set()
 
     def amend(self, fixes: Fixes, table: str) -> Optional[Callable[[Sequence[Row]], Sequence[Row]]]:
-        """Return what changes and leaves out rows of `table` on their way; None where nothing is to
-        be done.
-        """
+        """Return what changes and leaves out rows of `table`; None where there is nothing to do."""
         if not fixes.touches(table):
             return None
-        made = fixes.tables[table]
+        table_fixes = fixes.tables[table]
 
         def amended(rows: Sequence[Row]) -> Sequence[Row]:
-            outcomes = [made.apply(row) for row in rows]
-            self._keep(
+            outcomes = [table_fixes.apply(row) for row in rows]
+            self._append(
                 [
-                    self._line(table, made, row, outcome)
+                    self._line(table, table_fixes, row, outcome)
                     for row, outcome in zip(rows, outcomes)
                     if outcome.fixes
                 ]
@@ -60,18 +57,18 @@ class Quarantine:
 
         return amended
 
-    def prepare(self, go_on: bool) -> None:
-        """Open the file, before anything depends on it: to `go_on` with that of an earlier run, or
-        set that aside.
+    def prepare(self, resume: bool) -> None:
+        """Open the file before anything depends on it.
 
-        Raises ConfigError when it cannot be written.
+        With `resume` that of an earlier run is continued, otherwise it is renamed. Raises
+        ConfigError when it cannot be written.
         """
         try:
-            if not go_on and os.path.exists(self.path) and os.path.getsize(self.path):
+            if not resume and os.path.exists(self.path) and os.path.getsize(self.path):
                 os.rename(self.path, _free_name(self.path))
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
             os.fchmod(self._handle, 0o600)
-            self._read_known()
+            self._read_written()
             _sync_directory(self.path)
         except OSError as error:
             raise ConfigError(
@@ -79,43 +76,41 @@ class Quarantine:
             ) from None
 
     def close(self) -> None:
-        """Close the file, which goes when nothing was kept in it."""
+        """Close the file, and remove it when it is empty."""
         if self._handle is not None:
             if not os.fstat(self._handle).st_size:
                 os.unlink(self.path)
             os.close(self._handle)
             self._handle = None
 
-    def _read_known(self) -> None:
-        """Learn what an earlier run wrote, so that nothing is there twice; half a line is what a
-        kill left.
-        """
+    def _read_written(self) -> None:
+        """Read what an earlier run wrote, to write nothing twice, and remove an unfinished line."""
         assert self._handle is not None
         end = 0
         with open(self.path, "rb") as file:
             for line in file:
                 if line.endswith(b"\n"):
                     end += len(line)
-                    self._known.add(_digest(line))
+                    self._written.add(_digest(line))
         os.ftruncate(self._handle, end)
 
     def _line(self, table: str, fixes: TableFixes, row: Row, outcome: Outcome) -> bytes:
         became = LEFT_OUT if outcome.row is None else CHANGED
         counts = self.counts.setdefault(table, {CHANGED: 0, LEFT_OUT: 0})
         counts[became] += 1
-        key = {fixes.columns[place]: _plain(row[place]) for place in fixes.places}
+        key = {fixes.columns[place]: _json_value(row[place]) for place in fixes.key_places}
         entry = {
             "table": table,
             "key": key,
-            "fixes": list(outcome.fixes),
+            "fixes": [fix.name for fix in outcome.fixes],
             "became": became,
-            "row": {name: _plain(value) for name, value in zip(fixes.columns, row)},
+            "row": {name: _json_value(value) for name, value in zip(fixes.columns, row)},
         }
         return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
 
-    def _keep(self, lines: Sequence[bytes]) -> None:
+    def _append(self, lines: Sequence[bytes]) -> None:
         new = b"".join(
-            line for line in lines if not self._known or _digest(line) not in self._known
+            line for line in lines if not self._written or _digest(line) not in self._written
         )
         if not new:
             return
@@ -125,8 +120,8 @@ class Quarantine:
         os.fsync(self._handle)
 
 
-def usual_path(ini: str, target: End) -> str:
-    """Return the path of the file beside the ini file, where the admin has named none."""
+def usual_path(ini: str, target: Engine) -> str:
+    """Return the path of the file beside the ini file, where the admin gave none."""
     url = target.connection.engine.url
     name = re.sub(r"[^\w.]+", "-", os.path.basename(str(url.database or "")))
     return f"{ini}.quarantine-{url.get_backend_name()}-{name}.jsonl"
@@ -136,21 +131,21 @@ def _digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=16).digest()
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Value) -> object:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, float) and not math.isfinite(value):
         return {"float": repr(value)}
-    if isinstance(value, str) and not is_utf8(value):
-        return {"text-base64": base64.b64encode(value.encode("utf-8", "surrogateescape")).decode()}
+    if isinstance(value, str) and not values.is_utf8(value):
+        return {"text-base64": base64.b64encode(values.utf8(value)).decode()}
     return value
 
 
 def _free_name(path: str) -> str:
     number = 1
-    while os.path.exists("%s.%d" % (path, number)):
+    while os.path.exists(f"{path}.{number}"):
         number += 1
-    return "%s.%d" % (path, number)
+    return f"{path}.{number}"
 
 
 def _sync_directory(path: str) -> None:

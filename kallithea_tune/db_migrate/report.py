@@ -1,259 +1,249 @@
-"""What the admin sees of a migration: the plan, what was done, what differs, how to go back."""
+"""A migration as the admin reads it and as machines do: the plan, and what was done."""
 
 from __future__ import annotations
 
-import dataclasses
 import textwrap
-from typing import TYPE_CHECKING, Any, Optional, Sequence, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.db_migrate.preflight import summary
+from kallithea_tune.db_migrate.preflight import report as preflight_report
+from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
+from kallithea_tune.text import WIDTH
 
 if TYPE_CHECKING:
+    from kallithea_tune.db_migrate.catch_up import Change
     from kallithea_tune.db_migrate.estimate import Estimate
-    from kallithea_tune.db_migrate.options import Report
-    from kallithea_tune.db_migrate.plan import Plan
-    from kallithea_tune.db_migrate.preflight.look import Preflight
+    from kallithea_tune.db_migrate.plan import ColumnPlan, Plan
+    from kallithea_tune.db_migrate.verify.difference import TableComparison
 
-NAMED = 12  # columns of one kind that are named in a plan
-
-
-def plan_document(
-    plan: Plan, found: Preflight, estimate: Optional[Estimate], dropped: Sequence[str]
-) -> dict[str, Any]:
-    """Return what would be done, for machines."""
-    return {
-        "plan": dataclasses.asdict(plan),
-        "findings": summary.plain(found.findings),
-        "unseen": found.unseen,
-        "estimate": estimate and dataclasses.asdict(estimate),
-        "dropped": list(dropped),
-    }
+LISTED = 12  # columns of one kind that are listed in a plan
 
 
-def document(report: Report) -> dict[str, Any]:
-    """Return everything that was done and measured, for machines."""
-    return dict(
-        dataclasses.asdict(report),
-        differences=report.differences,
-        findings=summary.plain(report.findings),
+@dataclass(frozen=True)
+class PlanDocument:
+    """The JSON of a dry run; the names of the fields are its keys."""
+
+    plan: Plan
+    findings: Sequence[Mapping[str, object]]
+    unseen: Sequence[str]
+    estimate: Optional[Estimate]
+    dropped: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PageDocument:
+    """The JSON of a page that was compared."""
+
+    path: str
+    statuses: tuple[int, int]
+    bytes: tuple[int, int]
+    unlike: str
+
+
+@dataclass(frozen=True)
+class ResultDocument:
+    """The JSON of a migration; the names of the fields are its keys."""
+
+    plan: Plan
+    seconds: Mapping[str, float]
+    rows: Mapping[str, int]
+    findings: Sequence[Mapping[str, object]]
+    unseen: Sequence[str]
+    mended: Mapping[str, Mapping[str, int]]
+    quarantine: str
+    kept: Sequence[str]
+    last_keys: Mapping[str, int]
+    inserts_tried: int
+    verified: Sequence[TableComparison]
+    changes: Optional[Sequence[Change]]
+    pages: Sequence[PageDocument]
+    differences: Sequence[str]
+
+
+def plan_document(dry_run: DryRun) -> PlanDocument:
+    """Return the JSON of a dry run."""
+    return PlanDocument(
+        plan=dry_run.plan,
+        findings=preflight_report.as_json(dry_run.preflight.violations),
+        unseen=dry_run.preflight.unchecked,
+        estimate=dry_run.estimate,
+        dropped=list(dry_run.dropped),
     )
 
 
-def write_plan(
-    plan: Plan,
-    found: Preflight,
-    estimate: Optional[Estimate],
-    dropped: Sequence[str],
-    stream: TextIO,
-) -> None:
-    """Print what would be done."""
-    print(
-        "Source:  {}{}".format(
-            plan.source, ", revision " + ", ".join(plan.revision) if plan.revision else ""
-        ),
-        f"Target:  {plan.target}",
-        "",
-        sep="\n",
-        file=stream,
+def result_document(result: MigrationResult) -> ResultDocument:
+    """Return the JSON of a migration, as far as it came."""
+    return ResultDocument(
+        plan=result.plan,
+        seconds={step.value: seconds for step, seconds in result.seconds.items()},
+        rows=result.rows,
+        findings=preflight_report.as_json(result.violations),
+        unseen=result.unchecked,
+        mended=result.fixed,
+        quarantine=result.quarantine,
+        kept=result.kept,
+        last_keys=result.last_keys,
+        inserts_tried=result.inserts_tried,
+        verified=result.verified,
+        changes=result.changes,
+        pages=[
+            PageDocument(page.path, page.statuses, page.bytes, page.difference)
+            for page in result.pages
+        ],
+        differences=result.differences,
     )
+
+
+def plan_lines(dry_run: DryRun) -> Iterator[str]:
+    """Yield the lines that show what would be done."""
+    plan = dry_run.plan
+    revision = f", revision {', '.join(plan.revision)}" if plan.revision else ""
+    yield f"Source:  {plan.source}{revision}"
+    yield f"Target:  {plan.target}"
+    yield ""
     for table in plan.tables:
-        print(
-            "%-34s %12s rows %10s" % (table.name, f"{table.rows:,}", size(table.bytes)), file=stream
-        )
-    print(
-        "%-34s %12s rows %10s"
-        % ("%d tables" % len(plan.tables), f"{plan.rows:,}", size(plan.bytes)),
-        file=stream,
-    )
-    print(
-        "\n{}".format(
-            estimate.sentence
-            if estimate
-            else "How long it takes is measured when all rows can go over."
-        ),
-        file=stream,
-    )
-    print(f"\n{summary.text(found.findings, found.unseen)}", file=stream)
-    _write_types(plan, stream)
+        yield _table_line(table.name, table.rows, table.bytes)
+    yield _table_line(f"{len(plan.tables)} tables", plan.rows, plan.bytes)
+    yield ""
+    estimate = dry_run.estimate
+    yield estimate.sentence if estimate else "Time: measured once preflight finds no more problems."
+    yield ""
+    yield preflight_report.text(dry_run.preflight.violations, dry_run.preflight.unchecked)
+    yield from _type_lines(plan)
     if plan.left_out:
-        print(
-            "\nIn no model, so left out unless --extra-tables: {}".format(", ".join(plan.left_out)),
-            file=stream,
-        )
+        yield f"\nIn no model, so not copied without --extra-tables: {', '.join(plan.left_out)}"
     if plan.extra:
-        print("\nIn no model, copied as they are: {}".format(", ".join(plan.extra)), file=stream)
-    if dropped:
-        print("\nDropped in the target first: {}".format(", ".join(dropped)), file=stream)
+        yield f"\nIn no model, copied as they are: {', '.join(plan.extra)}"
+    if dry_run.dropped:
+        yield f"\nDropped from the target first: {', '.join(dry_run.dropped)}"
 
 
-def _write_types(plan: Plan, stream: TextIO) -> None:
-    for title, word in (
-        (
-            "Types that change",
-            lambda column: (
-                f"{column.source_type} becomes {column.target_type}"
-                if column.source_type != column.target_type
-                else ""
-            ),
-        ),
-        (
-            "What the target would refuse or change (preflight looks for such rows)",
-            lambda column: column.loses,
-        ),
-    ):
-        groups: dict[str, list[str]] = {}
-        for table in plan.tables:
-            for column in table.columns:
-                if word(column):
-                    groups.setdefault(word(column), []).append(f"{table.name}.{column.name}")
-        if groups:
-            print(f"\n{title}:", file=stream)
-        for said, names in groups.items():
-            more = "" if len(names) <= NAMED else ", and %d more" % ((len(names) - NAMED,))
-            print(*_lines(f"  {said}: ", ", ".join(names[:NAMED]) + more), sep="\n", file=stream)
+def _table_line(name: str, rows: int, size_in_bytes: int) -> str:
+    return f"{name:<34} {rows:>12,} rows {size(size_in_bytes):>10}"
 
 
-def _lines(label: str, text: str) -> list[str]:
-    from kallithea_tune.text import WIDTH
+def _type_lines(plan: Plan) -> Iterator[str]:
+    yield from _column_lines(plan, "Types that change", _type_change)
+    title = "What the target would refuse or change (preflight finds such rows)"
+    yield from _column_lines(plan, title, lambda column: column.loses)
 
-    # A path is longer rather than in two pieces.
+
+def _type_change(column: ColumnPlan) -> str:
+    if column.source_type == column.target_type:
+        return ""
+    return f"{column.source_type} becomes {column.target_type}"
+
+
+def _column_lines(plan: Plan, title: str, text_of: Callable[[ColumnPlan], str]) -> Iterator[str]:
+    """Yield a title and a paragraph for each text, with the columns that have it."""
+    groups: dict[str, list[str]] = {}
+    for table in plan.tables:
+        for column in table.columns:
+            if text_of(column):
+                groups.setdefault(text_of(column), []).append(f"{table.name}.{column.name}")
+    if groups:
+        yield f"\n{title}:"
+    for text, names in groups.items():
+        more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        yield from _wrapped(f"  {text}: {', '.join(names[:LISTED])}{more}")
+
+
+def _wrapped(text: str) -> list[str]:
+    # A path is too long rather than in two pieces.
     return textwrap.wrap(
-        label + text,
-        WIDTH,
-        subsequent_indent="    ",
-        break_on_hyphens=False,
-        break_long_words=False,
+        text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
     )
 
 
-def write(report: Report, stream: TextIO) -> None:
-    """Print what was done, to wherever it came."""
-    if report.findings:
-        print(summary.text(report.findings, report.unseen), file=stream)
-    if "proof" in report.seconds:
-        _write_copied(report, stream)
-    if report.mended:
-        _write_mended(report, stream)
-    if report.kept:
-        print(
-            "%d tables were there already, whole, from the run before." % len(report.kept),
-            file=stream,
-        )
-    if report.changes is not None:
-        _write_changes(report, stream)
-    if report.verified:
-        write_verified(report, stream)
-    if report.pages:
-        unlike = [page.path for page in report.pages if page.unlike]
-        print(
-            "The application answers %d pages as it does on the source (%.1f s)."
-            % (len(report.pages) - len(unlike), report.seconds["application"]),
-            file=stream,
-        )
-        for path in unlike:
-            print(
-                "Not compared, since {}: {}".format(
-                    "rows were mended"
-                    if report.quarantine
-                    else "the source was written to meanwhile",
-                    path,
-                ),
-                file=stream,
-            )
+def result_lines(result: MigrationResult) -> Iterator[str]:
+    """Yield the lines that show what was done, as far as it came."""
+    if result.violations:
+        yield preflight_report.text(result.violations, result.unchecked)
+    if Step.SCHEMA_CHECK in result.seconds:
+        yield from _copied_lines(result)
+    if result.fixed:
+        yield from _fixed_lines(result)
+    if result.kept:
+        yield f"{len(result.kept)} tables were already complete after the previous run."
+    if result.changes is not None:
+        yield from _change_lines(result.changes, result.seconds[Step.CATCH_UP])
+    if result.verified:
+        yield from verification_lines(result)
+    if result.pages:
+        yield from _page_lines(result)
 
 
-def _write_copied(report: Report, stream: TextIO) -> None:
-    rows, seconds = sum(report.rows.values()), report.seconds.get("copy", 0)
-    print(
-        "Copied %s rows in %d tables in %.1f s (%s rows/s)"
-        % (f"{rows:,}", len(report.rows), seconds, f"{rows / seconds if seconds else 0:,.0f}"),
-        *_lines("  from ", report.plan.source),
-        *_lines("  to ", report.plan.target + "."),
-        sep="\n",
-        file=stream,
-    )
-    print(
-        "Keys and indexes took %.1f s, the proof of the schema %.1f s with %d inserts."
-        % (report.seconds["keys and indexes"], report.seconds["proof"], report.inserts_tried),
-        file=stream,
+def _copied_lines(result: MigrationResult) -> Iterator[str]:
+    rows, seconds = sum(result.rows.values()), result.seconds.get(Step.COPY, 0)
+    rate = rows / seconds if seconds else 0
+    tables = len(result.rows)
+    yield f"Copied {rows:,} rows in {tables} tables in {seconds:.1f} s ({rate:,.0f} rows/s)"
+    yield from _wrapped(f"  from {result.plan.source}")
+    yield from _wrapped(f"  to {result.plan.target}.")
+    keys, check = result.seconds[Step.KEYS], result.seconds[Step.SCHEMA_CHECK]
+    yield (
+        f"Keys and indexes took {keys:.1f} s, checking the schema {check:.1f} s with "
+        f"{result.inserts_tried} inserts."
     )
 
 
-def _write_mended(report: Report, stream: TextIO) -> None:
-    for name, counts in report.mended.items():
-        print(
-            "{}: {} by fixes".format(
-                name,
-                ", ".join(
-                    "%d %s %s" % (count, "row" if count == 1 else "rows", what)
-                    for what, count in counts.items()
-                    if count
-                ),
-            ),
-            file=stream,
-        )
-    print(
-        *_lines("As they were in the source they are in ", report.quarantine + "."),
-        sep="\n",
-        file=stream,
+def _fixed_lines(result: MigrationResult) -> Iterator[str]:
+    for table, counts in result.fixed.items():
+        effects = [
+            f"{count} {'row' if count == 1 else 'rows'} {effect}"
+            for effect, count in counts.items()
+            if count
+        ]
+        yield f"{table}: {', '.join(effects)} by fixes"
+    yield from _wrapped(f"The original rows are kept in {result.quarantine}.")
+
+
+def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
+    for change in changes:
+        counts = f"{change.new} new, {change.changed} changed, {change.deleted} deleted"
+        yield f"{change.table}: {counts}"
+    yield f"Caught up {len(changes)} tables in {seconds:.1f} s."
+
+
+def _page_lines(result: MigrationResult) -> Iterator[str]:
+    differing = [page.path for page in result.pages if page.difference]
+    same, seconds = len(result.pages) - len(differing), result.seconds[Step.PAGES]
+    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
+    reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
+    for path in differing:
+        yield f"Not compared, because {reason}: {path}"
+
+
+def verification_lines(result: MigrationResult) -> Iterator[str]:
+    """Yield the lines that show what verification found."""
+    for sentence in result.differences:
+        yield from _wrapped(sentence)
+    source, target = (sum(checked.rows[side] for checked in result.verified) for side in (0, 1))
+    columns = sum(len(checked.checksums) for checked in result.verified)
+    seconds = result.seconds.get(Step.VERIFY)
+    time = f" in {seconds:.1f} s" if seconds is not None else ""
+    rows = f"{source:,} rows in the source and {target:,} in the target"
+    if source == target:
+        rows = f"{source:,} rows on both sides"
+    yield from _wrapped(
+        f"Verified{time}, {_outcome(result, source == target)}: {rows}, {columns} columns in "
+        f"{len(result.verified)} tables."
     )
 
 
-def _write_changes(report: Report, stream: TextIO) -> None:
-    for change in report.changes or ():
-        print(
-            "%s: %d new, %d changed, %d gone"
-            % (change.table, change.new, change.changed, change.deleted),
-            file=stream,
-        )
-    print(
-        "Caught up with %d tables in %.1f s."
-        % (len(report.changes or ()), report.seconds["catch up"]),
-        file=stream,
-    )
-
-
-def write_verified(report: Report, stream: TextIO) -> None:
-    """Print what verification found."""
-    for sentence in report.differences:
-        print(*_lines("", sentence), sep="\n", file=stream)
-    here, there = (sum(checked.rows[side] for checked in report.verified) for side in (0, 1))
-    columns = sum(len(checked.checksums) for checked in report.verified)
-    seconds = report.seconds.get("verify")
-    print(
-        *_lines(
-            "Verified{}, {}: ".format(
-                f" in {seconds:.1f} s" if seconds is not None else "",
-                _outcome(report, here == there),
-            ),
-            "%s, %d columns in %d tables." % (_counted(here, there), columns, len(report.verified)),
-        ),
-        sep="\n",
-        file=stream,
-    )
-
-
-def _counted(here: int, there: int) -> str:
-    if here == there:
-        return f"{here:,} rows on both sides"
-    return f"{here:,} rows in the source and {there:,} in the target"
-
-
-def _outcome(report: Report, level: bool) -> str:
-    number = len(report.differences)
-    if number:
-        return "%d %s" % (number, "difference" if number == 1 else "differences")
-    return (
-        "all the same"
-        if level and not report.mended
-        else "all the same but for what the fixes made of them"
-    )
+def _outcome(result: MigrationResult, same_count: bool) -> str:
+    count = len(result.differences)
+    if count:
+        return f"{count} {'difference' if count == 1 else 'differences'}"
+    if same_count and not result.fixed:
+        return "no differences"
+    return "no differences except for what the fixes changed"
 
 
 def size(number: int) -> str:
-    """Write a number of bytes as people do; empty for none."""
+    """Write a number of bytes with a fitting unit; empty for none."""
     for unit in ("bytes", "KB", "MB"):
         if number < 10000:
-            return "%d %s" % (number, unit) if number else ""
+            return f"{number} {unit}" if number else ""
         number //= 1024
-    return "%d GB" % number
+    return f"{number} GB"

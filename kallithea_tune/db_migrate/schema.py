@@ -1,28 +1,29 @@
-"""The tables of the target, made from the application's own metadata, in two goes: before the rows
-and after them.
+"""The tables of the target, made from the application's own metadata in two steps.
+
+The first comes before the rows, the second after them.
 """
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Iterable, Iterator, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
 
-from kallithea_tune.db_migrate.engines.base import Dialect
 from kallithea_tune.db_migrate.values import Kind, kind_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import MetaData, Table
+    from sqlalchemy import Column, Constraint, Index, MetaData, Table
     from sqlalchemy.engine import Connection
+    from sqlalchemy.types import TypeEngine
+
+    from kallithea_tune.db_migrate.engines import base
 
 STAMP = "alembic_version"
 
 
 def ordered(metadata: MetaData) -> list[Table]:
-    """Return the tables so that each comes after those it refers to, wherever there is such an
-    order.
-    """
+    """Return the tables, each after those it refers to, as far as there is such an order."""
     with warnings.catch_warnings():
-        # Of cycles SQLAlchemy warns and takes any order, which is as good: foreign keys are added
+        # SQLAlchemy warns of cycles and takes any order, which is as good: foreign keys are added
         # last.
         warnings.simplefilter("ignore")
         return list(metadata.sorted_tables)
@@ -37,23 +38,20 @@ def reflected(connection: Connection, names: Iterable[str]) -> MetaData:
         metadata.reflect(connection, only=list(names), resolve_fks=False)
     for table in metadata.tables.values():
         for column in table.columns:
-            column.type = _generic(column)
+            column.type = _generic_type(column)
             column.server_default = None
     return metadata
 
 
-def _generic(column: Any) -> Any:
+def _generic_type(column: Column) -> TypeEngine:
     from sqlalchemy import types
 
     kind = kind_of(column)
     if kind is Kind.text:
         length = getattr(column.type, "length", None)
         return types.Unicode(length) if length else types.UnicodeText()
-    if (
-        kind is Kind.number
-        and isinstance(column.type, types.Numeric)
-        and not isinstance(column.type, types.Float)
-    ):
+    is_decimal = isinstance(column.type, types.Numeric) and not isinstance(column.type, types.Float)
+    if kind is Kind.number and is_decimal:
         return types.Numeric(column.type.precision, column.type.scale)
     return {
         Kind.integer: types.BigInteger,
@@ -66,53 +64,53 @@ def _generic(column: Any) -> Any:
     }[kind]()
 
 
-def for_target(tables: Iterable[Table], dialect: Dialect, named_as_in: MetaData) -> MetaData:
-    """Copy the tables, with the types that the target needs to lose nothing and the naming of
-    `named_as_in`.
+def for_target(tables: Iterable[Table], writer: base.Writer, metadata: MetaData) -> MetaData:
+    """Copy the tables, with the types that the target needs to lose nothing.
+
+    Constraints are named as in `metadata`.
     """
     import sqlalchemy
 
-    copies = sqlalchemy.MetaData(naming_convention=named_as_in.naming_convention)
+    copies = sqlalchemy.MetaData(naming_convention=metadata.naming_convention)
     for table in tables:
         copy = getattr(table, "to_metadata", None) or table.tometadata
         for column in copy(copies).columns:
-            column.type = dialect.column_type(column) or column.type
+            column.type = writer.column_type(column) or column.type
     return copies
 
 
-def create_tables(connection: Connection, tables: Sequence[Table], dialect: Dialect) -> None:
-    """Create the tables, without what is quicker made or only possible when the rows are there."""
+def create_tables(writer: base.Writer, tables: Sequence[Table]) -> None:
+    """Create the tables, without what `complete_tables` adds when the rows are there."""
     from sqlalchemy.schema import AddConstraint, CreateTable
 
-    later = list(_later(tables, dialect))
-    for constraint in later:
+    for constraint in list(_later(tables, writer)):
         # Making this statement takes the constraint out of CREATE TABLE.
         AddConstraint(constraint)
     for table in tables:
-        connection.execute(CreateTable(table))
+        writer.connection.execute(CreateTable(table))
 
 
 class Addition(NamedTuple):
     """Unique keys, indexes and foreign keys that one statement adds to a table."""
 
     table: Table
-    keys: Sequence[Any]
+    keys: Sequence[Union[Constraint, Index]]
 
     @property
     def sentence(self) -> str:
-        """Say what is being done."""
-        return "adding {} to {}".format(
-            ", ".join(str(key.name or "a key") for key in self.keys), self.table.name
-        )
+        """What is being done."""
+        names = ", ".join(str(key.name or "a key") for key in self.keys)
+        return f"adding {names} to {self.table.name}"
 
 
-def additions(tables: Sequence[Table], dialect: Dialect) -> list[Addition]:
-    """Return what the tables lack when their rows are there: keys and indexes, then foreign keys,
-    in this order.
+def additions(tables: Sequence[Table], writer: base.Writer) -> list[Addition]:
+    """Return what the tables still need when their rows are there.
+
+    Keys and indexes come first, then foreign keys.
     """
     from sqlalchemy import ForeignKeyConstraint
 
-    later = list(_later(tables, dialect))
+    later = list(_later(tables, writer))
     keys, references = [], []
     for table in tables:
         own = [item for item in later if item.table is table]
@@ -120,42 +118,46 @@ def additions(tables: Sequence[Table], dialect: Dialect) -> list[Addition]:
         keys += [item for item in own if not isinstance(item, ForeignKeyConstraint)]
         keys += sorted(table.indexes, key=lambda index: str(index.name))
     every = keys + references
-    if not dialect.keys_together:
+    if not writer.keys_together:
         return [Addition(item.table, [item]) for item in every]
     grouped = (Addition(table, [item for item in every if item.table is table]) for table in tables)
     return [addition for addition in grouped if addition.keys]
 
 
-def complete_tables(
-    connection: Connection, tables: Sequence[Table], dialect: Dialect
-) -> Iterator[Addition]:
-    """Carry out all `additions` and have foreign keys validated; yields each addition when it is
-    begun.
-    """
+def complete_tables(writer: base.Writer, tables: Sequence[Table]) -> Iterator[Addition]:
+    """Run all `additions` and have foreign keys checked; yields each addition before it is run."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    for addition in additions(tables, dialect):
+    for addition in additions(tables, writer):
         yield addition
         try:
-            dialect.add_keys(connection, addition.table, addition.keys)
+            writer.add_keys(addition.table, addition.keys)
         except SQLAlchemyError:
             if len(addition.keys) == 1:
                 raise
-            # The server does not always say which of them it does not take.
+            # The server does not always say which of them it refuses.
             for key in addition.keys:
                 yield Addition(addition.table, [key])
-                dialect.add_keys(connection, addition.table, [key])
-    dialect.end_load(connection, tables)
+                writer.add_keys(addition.table, [key])
+    writer.end_load(tables)
 
 
-def _later(tables: Iterable[Table], dialect: Dialect) -> Iterator[Any]:
+def _later(tables: Iterable[Table], writer: base.Writer) -> Iterator[Constraint]:
     from sqlalchemy import ForeignKeyConstraint, PrimaryKeyConstraint, UniqueConstraint
 
-    kinds: Any = (UniqueConstraint, ForeignKeyConstraint) if dialect.constraints_later else ()
-    kinds += (PrimaryKeyConstraint,) if dialect.primary_key_later else ()
+    kinds = (UniqueConstraint, ForeignKeyConstraint) if writer.constraints_later else ()
+    kinds += (PrimaryKeyConstraint,) if writer.primary_key_later else ()
     for table in tables:
-        constraints: list[Any] = sorted(table.constraints, key=lambda item: str(item.name or ""))
+        constraints = sorted(table.constraints, key=lambda item: str(item.name or ""))
         yield from (item for item in constraints if isinstance(item, kinds) and len(item.columns))
+
+
+def key_column(table: Table) -> Optional[Column]:
+    """Return the column whose values the engine generates, if the table has one."""
+    columns = list(table.primary_key.columns)
+    if len(columns) != 1 or columns[0].foreign_keys or kind_of(columns[0]) is not Kind.integer:
+        return None
+    return columns[0] if columns[0].autoincrement in (True, "auto") else None
 
 
 def stamp_table() -> Table:

@@ -1,6 +1,4 @@
-"""The source as it was at one moment, while the application may go on writing, and whether it
-did.
-"""
+"""The source as of one moment, while the application may keep writing, and whether it did."""
 
 from __future__ import annotations
 
@@ -9,85 +7,79 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from typing import TYPE_CHECKING, Any, Iterator, Optional
+from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.db.sqlite_reader import looks_abandoned
 from kallithea_tune.db.url import sqlite_file
-from kallithea_tune.db_migrate import connect, target
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate import connect
+from kallithea_tune.db_migrate.driver_errors import open_connection
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 SPARE = 1.2  # times the size of the database that must be free for a copy of it
+OPTION = "sqlalchemy.url"
 
 
 class Source:
-    """The database that is moved: `end` sees one moment, whatever happens meanwhile. Nothing is
-    ever written to it.
-    """
+    """The database that is migrated: `endpoint` is a snapshot of it. It is never written to."""
 
-    end: End
+    endpoint: Engine
 
     def __init__(self, url: str) -> None:
         self._url, self._engine = url, connect.source_engine(url)
-        self._dialect = dialect_of(self._engine)
-        # A second connection, outside of the snapshot, sees what happens meanwhile.
-        self._live = target.reach(self._engine, "sqlalchemy.url")
-        self.begin()
+        # A second connection, outside the snapshot, sees later writes.
+        self._live = open_connection(self._engine, OPTION)
+        self.take_snapshot()
 
-    def begin(self) -> None:
-        """Take a snapshot of this moment, in place of the one before. Raises Refused as `_refused`
-        does.
-        """
-        with _refused():
-            self._begin()
+    def take_snapshot(self) -> None:
+        """Take a snapshot in place of the old one; raises Refused as `_abandoned_refused` does."""
+        with _abandoned_refused():
+            self._take_snapshot()
 
-    def _begin(self) -> None:
-        self._end()
-        # The marker comes first: a write between the two is seen as one after the snapshot, never
-        # as none.
+    def _take_snapshot(self) -> None:
+        self._end_snapshot()
+        # The marker is read first, so that a write between the two counts as one after the
+        # snapshot.
         self._marker = self._read_marker()
-        self.end = End(
-            self._copied() or target.reach(self._engine, "sqlalchemy.url"), self._dialect
-        )
-        self._dialect.begin_snapshot(self.end.connection)
+        connection = self._copied() or open_connection(self._engine, OPTION)
+        self.endpoint = engine_for(connection)
+        self.endpoint.reader.begin_snapshot()
 
     def maybe_written(self) -> bool:
-        """Tell whether anyone may have written since the snapshot; False is certain."""
-        with _refused():
+        """Tell whether anything may have been written since the snapshot; False is certain."""
+        with _abandoned_refused():
             marker = self._read_marker()
         return not marker or marker != self._marker
 
     def close(self) -> None:
         """Close all connections."""
-        self._end()
+        self._end_snapshot()
         self._live.close()
 
-    def _end(self) -> None:
+    def _end_snapshot(self) -> None:
         with contextlib.suppress(AttributeError):
-            self.end.connection.close()
+            self.endpoint.connection.close()
 
     def _read_marker(self) -> str:
-        marker = self._dialect.marker(self._live)
-        # PostgreSQL would go on answering with the snapshot of this transaction.
+        marker = engine_for(self._live).reader.change_marker()
+        # Within this transaction PostgreSQL would keep answering from the same snapshot.
         self._live.connection.rollback()
         return marker
 
     def _copied(self) -> Optional[Connection]:
-        """Copy a SQLite file whose readers hold up its writers, so that the application can go on
-        writing.
+        """Copy a SQLite file whose readers block its writers, so that the application can write on.
 
-        None where that is not so (WAL, another engine), or where there is no room: then writers
-        wait.
+        Returns None for another engine, in WAL mode, where readers block nobody, and where there is
+        no room; then writers wait.
         """
         path = sqlite_file(self._url)
-        if (
-            not path
-            or self._live.connection.cursor().execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-        ):
+        if not path:
+            return None
+        mode = self._live.connection.cursor().execute("PRAGMA journal_mode").fetchone()[0]
+        if mode == "wal":
             return None
         for directory in (os.path.dirname(path), tempfile.gettempdir()):
             with contextlib.suppress(OSError):
@@ -103,10 +95,10 @@ class Source:
         os.close(handle)
         copy = sqlite3.connect(path, check_same_thread=False)
         copy.execute("PRAGMA journal_mode = OFF").fetchall()
-        # Gone from the directory at once, so that nothing is left of it however this process ends.
+        # Unlinked at once, so that nothing is left however this process ends.
         os.unlink(path)
-        raw: Any = self._live.connection
-        raw.backup(copy)
+        live: sqlite3.Connection = self._live.connection
+        live.backup(copy)
         copy.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: copy, poolclass=NullPool
@@ -116,16 +108,14 @@ class Source:
 
 
 @contextlib.contextmanager
-def _refused() -> Iterator[None]:
-    """Raise Refused where a process died in the middle of writing: who only reads cannot roll back
-    what it left.
-    """
+def _abandoned_refused() -> Iterator[None]:
+    """Raise Refused where a process died while writing, which only a writer can roll back."""
     try:
         yield
     except sqlite3.OperationalError as error:
         if not looks_abandoned(error):
             raise
         raise Refused(
-            "in the source a process died in the middle of writing; start the application once, so that "
-            "SQLite takes back what it left"
+            "a process died while writing to the source; start the application once, so that "
+            "SQLite rolls back what it left"
         ) from None

@@ -1,9 +1,9 @@
-"""The last step: the new URL written into the ini file, where the old one really stands."""
+"""The last step: writing the new URL into the ini file, in the place where the old one is set."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from kallithea_tune.config import inifile, locate
 from kallithea_tune.config.instance import load
@@ -15,100 +15,101 @@ if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
 
 OPTION = "sqlalchemy.url"
-SQLITE_TIMEOUT = "timeout=60"  # as Kallithea's own ini file has it
+SQLITE_TIMEOUT = "timeout=60"  # as in Kallithea's own template of the ini file
 CHARSET = "charset=utf8mb4"
+_DEFAULT_PORTS = {"postgresql": 5432, "mysql": 3306}
+_LOCAL = ("localhost", "::1", None)
 
 
 def application_url(url: str) -> str:
-    """Return `url` as the application needs it: a driver that is here, a whole path, all of
-    Unicode.
+    """Return `url` as the application needs it: with driver, absolute path, all of Unicode.
 
-    Raises Refused for an encoded character, with which Kallithea 0.7.0 ends when it starts.
+    Raises Refused for an encoded character, with which Kallithea 0.7.0 does not start.
     """
     if "%" in url:
         raise Refused(
-            "the URL of the target has an encoded character (%), with which Kallithea 0.7.0 does not start: Alembic "
-            "takes it for a reference; write it as it is (@ : and / excepted), choose another password, or leave the "
-            "password out of the URL and keep it in ~/.pgpass (PostgreSQL) or an option file named by "
-            "?read_default_file= (MariaDB)"
+            "the URL of the target contains an encoded character (%), with which Kallithea 0.7.0 "
+            "does not start, because Alembic interpolates it; write the character as it is (unless "
+            "it is @, : or /), choose another password, or leave the password out of the URL and "
+            "keep it in ~/.pgpass (PostgreSQL) or in an option file given by ?read_default_file= "
+            "(MariaDB)"
         )
     url = connect.with_driver(url)
     path = sqlite_file(url)
     if path:
-        _, _, parameters = url.partition("?")
-        return _with(
-            "sqlite:///" + os.path.abspath(path) + ("?" + parameters if parameters else ""),
-            SQLITE_TIMEOUT,
-        )
-    return _with(url, CHARSET) if url.startswith("mysql") else url
+        _, separator, parameters = url.partition("?")
+        absolute = f"sqlite:///{os.path.abspath(path)}{separator if parameters else ''}{parameters}"
+        return _with_parameter(absolute, SQLITE_TIMEOUT)
+    return _with_parameter(url, CHARSET) if url.startswith("mysql") else url
 
 
-def _with(url: str, parameter: str) -> str:
+def _with_parameter(url: str, parameter: str) -> str:
     if parameter.partition("=")[0] + "=" in url.partition("?")[2]:
         return url
     return url + ("&" if "?" in url else "?") + parameter
 
 
-def moved(instance: Instance, url: str) -> Instance:
+def on_target(instance: Instance, url: str) -> Instance:
     """Return the same application on another database, in memory only."""
     return instance.with_settings({OPTION: application_url(url)})
 
 
-def same_database(one: str, other: str) -> bool:
-    """Tell whether two URLs name the same database; users, passwords and options do not count."""
-    return _identity(one) == _identity(other)
+def same_database(first: str, second: str) -> bool:
+    """Tell whether two URLs refer to the same database, whatever their users and options."""
+    return _identity(first) == _identity(second)
 
 
-def _identity(url: str) -> tuple[object, ...]:
+class _Identity(NamedTuple):
+    """What distinguishes a database from others; of a URL that cannot be parsed, all of it."""
+
+    backend: str
+    host: str
+    port: Optional[int]
+    name: Optional[str]
+
+
+def _identity(url: str) -> _Identity:
     from sqlalchemy.engine.url import make_url
     from sqlalchemy.exc import ArgumentError
 
     path = sqlite_file(url)
     if path:
-        return ("sqlite", os.path.realpath(path))
+        return _Identity("sqlite", "", None, os.path.realpath(path))
     try:
-        made = make_url(connect.with_driver(url))
+        parsed = make_url(connect.with_driver(url))
     except (ArgumentError, ValueError):
-        # Whoever connects says what is wrong with it.
-        return (url,)
-    host = {"localhost": "127.0.0.1", "::1": "127.0.0.1", None: "127.0.0.1"}.get(
-        made.host, made.host
-    )
-    backend = made.get_backend_name()
-    return (
-        backend,
-        host,
-        made.port or {"postgresql": 5432, "mysql": 3306}.get(backend),
-        made.database,
-    )
+        # The error is reported on connecting.
+        return _Identity("", url, None, None)
+    backend = parsed.get_backend_name()
+    host = "127.0.0.1" if parsed.host in _LOCAL else parsed.host
+    return _Identity(backend, host, parsed.port or _DEFAULT_PORTS.get(backend), parsed.database)
 
 
 def plan(instance: Instance, url: str) -> inifile.Edit:
-    """Return the edit after which the application uses `url`. Raises Refused and ConfigError where
-    there is none.
-    """
-    found = locate.find(instance, OPTION)
-    if found is None:
+    """Return the edit after which the application uses `url`. Raises Refused or ConfigError."""
+    location = locate.find(instance, OPTION)
+    if location is None:
         raise ConfigError(
-            f"where {OPTION} is set was not found in {instance.path}; name the file that holds the application with -c"
+            f"{instance.path} sets no {OPTION}, nor do the files it includes; give the file that "
+            "defines the application with -c"
         )
-    path, section = found
+    path, section = location
     return inifile.plan(path, section, {OPTION: application_url(url)})
 
 
-def carry_out(edit: inifile.Edit, instance: Instance, url: str) -> str:
-    """Write the edit, see by loading the file that it means what it should, and return the path of
-    the backup.
+def apply(edit: inifile.Edit, instance: Instance, url: str) -> str:
+    """Write the edit, check by loading the file that it has its effect, return the backup's path.
 
-    Raises TuneError, with the old file back in place, when it does not.
+    Raises TuneError, with the old file restored, when it has not.
     """
 
-    def works() -> bool:
+    def has_effect() -> bool:
         return load(f"{instance.path}#{instance.name}").database_url == application_url(url)
 
-    backups = locate.apply([edit], works)
+    backups = locate.apply([edit], has_effect)
     if not backups:
         raise TuneError(
-            f"the new {OPTION} in {edit.path} had no effect, so that the old file was put back; change it by hand"
+            f"the new {OPTION} in {edit.path} had no effect, so the old file was restored; change "
+            "it by hand"
         )
     return backups[0]

@@ -1,43 +1,156 @@
-"""Whether the target can take the database: reachable, empty, in the right encoding, tables
-allowed.
-"""
+"""The target: what it contains, whether it is usable, and how a new SQLite file is published."""
 
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Sequence
+import fcntl
+import os
+import sqlite3
+from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
 
-from kallithea_tune.db_migrate import connect, driver_errors, schema
+from kallithea_tune.db.url import sqlite_file
+from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import ConfigError, Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Connection
 
-    from kallithea_tune.db_migrate.copy import End
-
+PART = ".kallithea-tune-part"
+LOCK = "kallithea_tune"
 TRIAL = "kallithea_tune_trial"
+OPTION = "--to"
 
 
-def reach(engine: Engine, name: str) -> Connection:
-    """Connect to the database given as `name`. Raises ConfigError in one sentence, without the
-    password.
+class Target:
+    """The database that is filled; `endpoint` is the connection to write to.
+
+    `tables`, the `entries` of the journal and `state` are those from before this migration. A new
+    SQLite file is filled under another name, and gets its own when it is complete.
     """
-    from sqlalchemy.exc import DBAPIError
 
-    try:
-        return engine.connect()
-    except DBAPIError as error:
-        said = str(error.orig).strip().splitlines()
-        raise ConfigError(
-            f"{name} ({connect.label(engine.url)}) cannot be reached: {said[0] if said else type(error.orig).__name__}"
-        ) from None
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._path = sqlite_file(url)
+        self._locked: Optional[int] = None
+        if self._path and not os.path.isdir(_parent(self._path)):
+            raise ConfigError(f"{OPTION}: there is no directory {_parent(self._path)}")
+        # Nothing is created before the migration begins, not even an empty file.
+        exists = not self._path or os.path.exists(self._path)
+        self.endpoint = self._opened(None if exists else ":memory:")
+        self.tables = existing_tables(self.endpoint.connection)
+        self.entries = journal.read(self.endpoint.connection) if self.tables else None
+        self.state = journal.state(self.entries, len(self.tables))
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a SQLite file: a new one is filled, and replaces the old one at the end."""
+        return bool(self._path)
+
+    @property
+    def atomic(self) -> bool:
+        """Whether one transaction can fill the target, tables included."""
+        return self.endpoint.writer.transactional_ddl
+
+    def transaction(self) -> ContextManager[object]:
+        """Return the transaction for the entire migration, which does nothing unless `atomic`."""
+        return self.endpoint.connection.begin() if self.atomic else contextlib.nullcontext()
+
+    def step_transaction(self) -> ContextManager[object]:
+        """Return a transaction for one step, which does nothing inside that of an `atomic` one."""
+        return contextlib.nullcontext() if self.atomic else self.endpoint.connection.begin()
+
+    def _opened(self, path: Optional[str]) -> Engine:
+        """Connect to the database, or to another SQLite file in its place."""
+        import sqlalchemy
+        from sqlalchemy.pool import NullPool
+
+        engine = connect.target_engine(self._url)
+        if path:
+            engine = sqlalchemy.create_engine(
+                engine.url,
+                poolclass=NullPool,
+                creator=lambda: sqlite3.connect(path, check_same_thread=False),
+            )
+        return engine_for(driver_errors.open_connection(engine, OPTION))
+
+    def reserve(self) -> None:
+        """Raise Refused where another migration is writing to the target."""
+        if not self.endpoint.writer.lock(LOCK):
+            label = connect.label(self.endpoint.connection.engine.url)
+            raise Refused(f"another db-migrate is writing to the target {label}")
+
+    def stage(self) -> None:
+        """Reserve the target; for SQLite, create the file that will take the place of the old one.
+
+        Raises Refused when another migration is creating it, ConfigError when that is impossible.
+        """
+        self.reserve()
+        if not self._path:
+            return
+        part = self._path + PART
+        try:
+            handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{OPTION}: {part} cannot be created: {error.strerror}") from None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            raise Refused(f"another db-migrate is creating {self._path}") from None
+        # Left by a run that was killed.
+        os.ftruncate(handle, 0)
+        self._locked = handle
+        self.endpoint.connection.close()
+        self.endpoint = self._opened(part)
+
+    def publish(self) -> None:
+        """Give a staged file its name, once it is on the disk."""
+        if self._locked is None or not self._path:
+            return
+        self.endpoint.connection.close()
+        _copy_owner_and_mode(self._locked, self._path)
+        os.fsync(self._locked)
+        os.replace(self._path + PART, self._path)
+        parent = os.open(_parent(self._path), os.O_RDONLY)
+        os.fsync(parent)
+        os.close(parent)
+        self._release()
+        self.endpoint = self._opened(None)
+
+    def _release(self) -> None:
+        if self._locked is not None:
+            os.close(self._locked)
+            self._locked = None
+
+    def close(self) -> None:
+        """Close the connection, and remove a file that is not complete."""
+        self.endpoint.connection.close()
+        if self._locked is not None and self._path:
+            os.unlink(self._path + PART)
+        self._release()
+
+
+def _parent(path: str) -> str:
+    return os.path.dirname(os.path.abspath(path))
+
+
+def _copy_owner_and_mode(handle: int, path: str) -> None:
+    """Give root's new file the owner of the old one or of the directory, and the old one's mode.
+
+    Kallithea, which does not run as root, has to write to it.
+    """
+    old = os.stat(path) if os.path.exists(path) else None
+    owner = old or os.stat(_parent(path))
+    if os.geteuid() == 0:
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+    if old:
+        os.fchmod(handle, old.st_mode & 0o777)
 
 
 def existing_tables(connection: Connection) -> list[str]:
-    """Return the names of the tables that the target has already, but for those that a killed trial
-    left.
-    """
+    """Return the names of the target's tables, except those left by a killed trial."""
     import sqlalchemy
 
     names = sqlalchemy.inspect(connection).get_table_names()
@@ -45,86 +158,86 @@ def existing_tables(connection: Connection) -> list[str]:
 
 
 def require_empty(connection: Connection) -> None:
-    """Raise Refused, naming the tables, when there are any."""
+    """Raise Refused, listing the tables, when there are any."""
     names = existing_tables(connection)
     if names:
+        label = connect.label(connection.engine.url)
         raise Refused(
-            "the target %s is not empty, it has %d tables (%s); give an empty database, or --replace"
-            % (connect.label(connection.engine.url), len(names), shortened(names))
+            f"the target {label} is not empty, it has {len(names)} tables ({shortened(names)}); "
+            "use an empty database or --replace"
         )
 
 
-def require_able(target: End) -> None:
-    """Raise ConfigError when the target is too old, keeps not all characters, or does not let its
-    user do what it must.
+def require_usable(target: Engine) -> None:
+    """Raise ConfigError when the target is too old, loses characters, or its user lacks privileges.
 
-    What the user may do is not read from grants but tried, with two small tables that are dropped
-    again.
+    Privileges are not read from grants but tried out, with two small tables that are dropped again.
     """
-    place = connect.label(target.connection.engine.url)
-    unfit = target.dialect.unfit(target.connection)
-    if unfit:
-        raise ConfigError(f"the target {place} cannot take the database: {unfit}")
+    label = connect.label(target.connection.engine.url)
+    reason = target.writer.why_unsuitable()
+    if reason:
+        raise ConfigError(f"the target {label} cannot take the database: {reason}")
     try:
         _try_tables(target)
     except Exception as error:
         if not driver_errors.of_driver(error):
             raise
+        message = driver_errors.message_of(error)
         raise ConfigError(
-            f"the target {place} does not let its user do what is needed: {driver_errors.said(error)}"
+            f"the target {label} does not let its user do what is needed: {message}"
         ) from None
 
 
-def _try_tables(target: End) -> None:
-    """Make, fill, complete and drop two tables, one referring to the other."""
+def _try_tables(target: Engine) -> None:
+    """Create, fill, complete and drop two tables, one of which refers to the other."""
     from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Unicode
 
     metadata = MetaData(naming_convention={"fk": "fk_%(table_name)s_%(column_0_name)s"})
-    one = Table(
+    referred = Table(
         TRIAL + "_one",
         metadata,
         Column("id", Integer, primary_key=True),
         Column("name", Unicode(255)),
     )
-    other = Table(
+    referring = Table(
         TRIAL + "_other",
         metadata,
         Column("id", Integer, primary_key=True),
-        Column("one_id", Integer, ForeignKey(one.c.id)),
+        Column("one_id", Integer, ForeignKey(referred.c.id)),
     )
-    Index(TRIAL + "_name", one.c.name, unique=True)
+    Index(TRIAL + "_name", referred.c.name, unique=True)
+    tables = [referred, referring]
     trial = target.connection.begin()
     try:
-        # Whoever may not drop tables may not make any that would stay.
-        _drop_trial(target, other, one)
-        target.dialect.begin_load(target.connection)
-        schema.create_tables(target.connection, [one, other], target.dialect)
-        target.connection.execute(one.insert().values(id=1, name=""))
-        list(schema.complete_tables(target.connection, [one, other], target.dialect))
+        # First, since a user who may not drop tables must not create any that would stay.
+        _drop_trial(target, referring, referred)
+        target.writer.begin_load()
+        schema.create_tables(target.writer, tables)
+        target.connection.execute(referred.insert().values(id=1, name=""))
+        list(schema.complete_tables(target.writer, tables))
     finally:
-        if not target.dialect.transactional_ddl:
+        if not target.writer.transactional_ddl:
             with contextlib.suppress(Exception):
-                _drop_trial(target, other, one)
+                _drop_trial(target, referring, referred)
         trial.rollback()
 
 
-def _drop_trial(target: End, *tables: Table) -> None:
+def _drop_trial(target: Engine, *tables: Table) -> None:
     import sqlalchemy
 
     for table in tables:
-        name = target.dialect.quoted(target.connection, table.name)
+        name = target.quoted_in_text(table.name)
         target.connection.execute(sqlalchemy.text(f"DROP TABLE IF EXISTS {name}"))
 
 
-def shortened(names: Sequence[str], most: int = 8) -> str:
-    """List names, the first few of many."""
-    return ", ".join(names[:most]) + (
-        ", and %d more" % ((len(names) - most,)) if len(names) > most else ""
-    )
+def shortened(names: Sequence[str], limit: int = 8) -> str:
+    """List names, only the first few of many."""
+    more = f", and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def drop_tables(connection: Connection, names: Sequence[str]) -> None:
-    """Drop tables with the foreign keys between them."""
+    """Drop tables together with the foreign keys between them."""
     import sqlalchemy
 
     metadata = sqlalchemy.MetaData()

@@ -1,9 +1,10 @@
-"""The one form that values have on their way between two engines, as Python values and as text.
+"""The form that values have on their way between two engines, as Python values and as text.
 
-A row is a tuple in *storage form*: what SQLite would hold. Booleans are 0 and 1, moments are text
+A row is a tuple in *storage form*: what SQLite would store. Booleans are 0 and 1, moments are text
 as SQLAlchemy writes it in SQLite (``2024-01-31 12:00:00.000000``), binary is bytes, everything else
-is int, float, str or None. As text, a row is one record of CSV between single quotes, which COPY
-and LOAD DATA both read, and SQLite's ``printf('%Q')`` and PostgreSQL's COPY both write, in C:
+is int, float, str or None. Text that is not valid UTF-8 has surrogates in place of the invalid
+bytes. As text, a row is one record of CSV between single quotes, which COPY and LOAD DATA both
+read, and SQLite's ``printf('%Q')`` and PostgreSQL's COPY both write, in C:
 ``'12','it''s',NULL,\\x00ff``.
 """
 
@@ -11,15 +12,23 @@ from __future__ import annotations
 
 import datetime
 import enum
-from typing import Any, Iterable, Iterator, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, Sequence, Tuple, Union
 
-Row = Tuple[Any, ...]
+if TYPE_CHECKING:
+    from sqlalchemy import Column
+    from sqlalchemy.engine.interfaces import DBAPICursor
+    from sqlalchemy.types import TypeEngine
+
+Value = Union[None, int, float, str, bytes]
+Row = Tuple[Value, ...]
+Key = Union[Value, Row]  # of a row: the value of its key, or the values of several columns
 
 MOMENT = "%Y-%m-%d %H:%M:%S.%f"
+FRACTION_DIGITS = 6  # of a second, as written in storage form
 
 
 class Kind(enum.Enum):
-    """What a column holds, whatever its engine calls it."""
+    """What kind of values a column has, whatever its engine calls the type."""
 
     integer = "integer"
     boolean = "boolean"
@@ -31,8 +40,13 @@ class Kind(enum.Enum):
     binary = "binary"
 
 
-def kind_of(column: Any) -> Kind:
+def kind_of(column: Column) -> Kind:
     """Return the kind of a SQLAlchemy column."""
+    return kind_of_type(column.type)
+
+
+def kind_of_type(type_: TypeEngine) -> Kind:
+    """Return the kind of a SQLAlchemy type; text for types that no other kind covers."""
     from sqlalchemy import types
 
     families = (
@@ -44,14 +58,13 @@ def kind_of(column: Any) -> Kind:
         (types.Time, Kind.time),
         (types._Binary, Kind.binary),
     )
-    type_ = column.type
     while isinstance(type_, types.TypeDecorator):
         type_ = type_.impl
     return next((kind for family, kind in families if isinstance(type_, family)), Kind.text)
 
 
-def stored(value: Any) -> Any:
-    """Bring a value as drivers return it into storage form."""
+def stored(value: object) -> Value:
+    """Convert a value as drivers return it into storage form."""
     if value is None or isinstance(value, (str, float, bytes)):
         return value
     if isinstance(value, int):
@@ -60,36 +73,63 @@ def stored(value: Any) -> Any:
         return (
             value.strftime(MOMENT) if value.year >= 1000 else value.isoformat(" ", "microseconds")
         )
-    if isinstance(value, (datetime.date, datetime.time)):
-        return (
-            value.isoformat()
-            if isinstance(value, datetime.date)
-            else value.isoformat("microseconds")
-        )
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, datetime.time):
+        return value.isoformat("microseconds")
     if isinstance(value, (memoryview, bytearray)):
         return bytes(value)
     return str(value)
 
 
 def encode(rows: Iterable[Row]) -> bytes:
-    """Write rows in storage form as text, a line end behind each."""
+    """Write rows in storage form as text, each followed by a line end."""
     return b"".join([b",".join(map(_literal, row)) + b"\n" for row in rows])
 
 
-def _literal(value: Any) -> bytes:
+def _literal(value: Value) -> bytes:
     if value is None:
         return b"NULL"
     if isinstance(value, str):
-        return b"'" + value.replace("'", "''").encode("utf-8", "surrogateescape") + b"'"
+        return b"'" + utf8(value.replace("'", "''")) + b"'"
     if isinstance(value, bytes):
         return b"\\x" + value.hex().encode()
     return repr(value).encode()
 
 
-def batches(cursor: Any, size: int) -> Iterator[Sequence[Row]]:
+def batches(cursor: DBAPICursor, size: int) -> Iterator[Sequence[Row]]:
     """Fetch from a DB-API cursor `size` rows at a time."""
     while True:
         rows: Sequence[Row] = cursor.fetchmany(size)
         if not rows:
             return
         yield rows
+
+
+def utf8(text: str) -> bytes:
+    """Return the bytes of text in storage form, the invalid ones as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def from_utf8(octets: bytes) -> str:
+    """Return text in storage form, with surrogates for invalid bytes."""
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def size(value: Value) -> int:
+    """Return how many bytes text in UTF-8 or binary data takes."""
+    return len(value if isinstance(value, bytes) else utf8(str(value)))
+
+
+def is_utf8(text: str) -> bool:
+    """Tell whether text was valid UTF-8, so that it has no surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def has_four_byte_characters(text: str) -> bool:
+    """Tell whether a character of the text takes four bytes in UTF-8, as emoji do."""
+    return any(character > "\uffff" for character in text)

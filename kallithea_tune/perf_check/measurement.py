@@ -139,21 +139,6 @@ class Context:
         result: T = outcome.result
         return result
 
-    # TRANSITION: goes with the last check that is not written for measurements.
-    once_results: dict[str, Any] = field(default_factory=dict)
-
-    def once(self, key: str, compute: Callable[[], Any]) -> Any:
-        """Return what `compute` gave the first time that `key` was requested."""
-        if key not in self.once_results:
-            try:
-                self.once_results[key] = compute(), None
-            except Exception as error:
-                self.once_results[key] = None, error
-        value, failure = self.once_results[key]
-        if failure is not None:
-            raise failure
-        return value
-
 
 @dataclass(frozen=True)
 class Configuration:

@@ -8,7 +8,7 @@ import importlib
 import pkgutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence, cast
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check.measurement import Context, Measurement
@@ -80,7 +80,6 @@ class Check:
     threshold: str = ""
     source: str = ""
     tags: frozenset[str] = frozenset()
-    takes_context: bool = False  # TRANSITION
 
     @property
     def measurements(self) -> tuple[Measurement[Any], ...]:
@@ -109,9 +108,6 @@ class Check:
 
     def findings(self, context: Context) -> Iterator[Finding]:
         """Judge what is measured, or was before; raises what a measurement raises."""
-        if self.takes_context:  # TRANSITION
-            yield from self.judge(context)
-            return
         for finding in self.judge(*map(context.measure, self.measures)):
             yield replace(
                 finding,
@@ -125,22 +121,16 @@ class Check:
         return any(fnmatch.fnmatchcase(name.lower(), pattern.lower()) for name in names)
 
 
-_TRANSITION: dict[str, Measurement[Any]] = {}
-
-
 def check(
     id: str,
     slug: str,
     title: str,
     area: str = "",
-    seconds: float = 0.0,
-    writes: str = "",
-    needs: Sequence[str] = ("ini",),
-    tags: Sequence[str] = (),
-    shares: str = "",
-    measures: Sequence[Measurement[Any]] = (),
+    *,
+    measures: Sequence[Measurement[Any]],
     threshold: str = "",
     source: str = "",
+    tags: Sequence[str] = (),
 ) -> Callable[[Callable[..., Iterable[Finding]]], Check]:
     """Make a `Check` of the function below; see there for the arguments.
 
@@ -148,26 +138,16 @@ def check(
     """
 
     def decorate(function: Callable[..., Iterable[Finding]]) -> Check:
-        taken = tuple(measures)
-        if not taken:  # TRANSITION: a check that gets a context and measures by itself
-            made: Measurement[Any] = Measurement(
-                cast(Any, function), seconds, writes, frozenset(needs)
-            )
-            token = _TRANSITION.setdefault(shares or id, made)
-            object.__setattr__(token, "seconds", max(token.seconds, seconds))
-            object.__setattr__(token, "needs", token.needs | frozenset(needs))
-            taken = (token,)
         return Check(
             id,
             slug,
             title,
             area or function.__module__.split(".")[-2],
             function,
-            taken,
+            tuple(measures),
             threshold,
             source,
             frozenset(tags),
-            not measures,
         )
 
     return decorate

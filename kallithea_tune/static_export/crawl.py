@@ -127,7 +127,7 @@ class Crawl:
 def judge_asset(answer: Answer, versioned: bool) -> Iterator[str]:
     """Yield what is wrong with the response for a file that a page needs. Pure."""
     if answer.status != 200:
-        yield f"is answered with {answer.status}"
+        yield f"answered with {answer.status}"
     elif APPLICATIONS_ETAG.match(answer.headers.get("etag", "")):
         yield "comes from the application, not from the web server"
     elif versioned and max_age(answer.headers) < LONG_LIFE:

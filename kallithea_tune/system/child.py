@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any, Callable, TypeVar, Union
+from typing import Any, Callable, TypeVar
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import typed_json
@@ -26,7 +26,7 @@ T = TypeVar("T")
 START_SECONDS = 30.0
 
 
-def call(function: Union[str, Callable[..., T]], seconds: float, **arguments: object) -> T:
+def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
     """Call a module's `function` with `arguments` in a child; return its result.
 
     Arguments and result are converted to JSON and back by the annotations of `function`; see
@@ -34,8 +34,6 @@ def call(function: Union[str, Callable[..., T]], seconds: float, **arguments: ob
     processes. Raises NotMeasured when the child does not answer within `seconds` of the function's
     start, or with its last line of output when it fails; its process group is killed then.
     """
-    if isinstance(function, str):  # TRANSITION: goes with the last dotted string
-        function = typed_json.resolve(function)
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "kallithea_tune.system.child"],

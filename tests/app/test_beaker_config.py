@@ -27,8 +27,10 @@ def set_options(ini: Path, options: str) -> Path:
     "options",
     [
         "",
-        "cache.data_dir = %(here)s/elsewhere\nbeaker.cache.long_term_file.lock_dir = %(here)s/locks\n"
-        "cache.enabled = false\nbeaker.cache.expire = 60\nbeaker.cache.long_term_file.enabled = true",
+        "cache.data_dir = %(here)s/elsewhere\n"
+        "beaker.cache.long_term_file.lock_dir = %(here)s/locks\n"
+        "cache.enabled = false\nbeaker.cache.expire = 60\n"
+        "beaker.cache.long_term_file.enabled = true",
     ],
 )
 def test_the_regions_are_those_that_the_application_has(instance: Path, options: str) -> None:
@@ -75,18 +77,6 @@ def test_decorators_are_read_from_the_source(
 ) -> None:
     (tmp_path / "module.py").write_text(code)
     assert [(use.region, use.function) for use in beaker_config.uses(str(tmp_path))] == found
-
-
-@pytest.mark.parametrize(
-    "use, said",
-    [
-        ("call:module:factory", "use = call:module:factory does not say where"),
-        ("egg:no-such-distribution", "no-such-distribution is not installed"),
-    ],
-)
-def test_where_the_code_is_not_found_the_reason_is_given(use: str, said: str) -> None:
-    with pytest.raises(NotMeasured, match=said):
-        package_directory(use)
 
 
 def test_options_of_a_backend_are_those_that_its_class_takes() -> None:

@@ -1,6 +1,4 @@
-"""A visit to the real application: what it answers, what it costs, and that nothing is left or
-changed.
-"""
+"""A visit to the real application: its answers and their cost, and that it changes nothing."""
 
 from __future__ import annotations
 
@@ -72,7 +70,8 @@ def application(environ, start_response):
     if environ["PATH_INFO"] == "/raises":
         raise RuntimeError("broken on purpose\\nand more")
     body = environ["wsgi.input"].read()
-    start_response("200 OK", [("Content-Type", "text/html"), ("X-Method", environ["REQUEST_METHOD"])])
+    method = environ["REQUEST_METHOD"]
+    start_response("200 OK", [("Content-Type", "text/html"), ("X-Method", method)])
     return [b"", environ.get("CONTENT_TYPE", "").encode() + body]
 """
 
@@ -117,7 +116,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path
     return configured
 
 
-def test_an_exception_is_an_answer_of_500_that_says_what(toy: Callable[[str], Path]) -> None:
+def test_an_exception_is_an_answer_of_500_with_its_message(toy: Callable[[str], Path]) -> None:
     seen = visit.visit(load(str(toy(""))), [visit.Request("/raises"), visit.Request("/")], 60)
     assert [(answer.status, answer.failed) for answer in seen.answers] == [
         (500, "RuntimeError: broken on purpose"),
@@ -129,7 +128,7 @@ def test_an_exception_is_an_answer_of_500_that_says_what(toy: Callable[[str], Pa
     "start, kind, message",
     [("exit", "SystemExit", "the toy is broken"), ("raise", "ValueError", "no toy")],
 )
-def test_what_does_not_load_says_why(
+def test_a_failure_to_load_comes_with_its_reason(
     toy: Callable[[str], Path], start: str, kind: str, message: str
 ) -> None:
     with pytest.raises(visit.DoesNotLoad) as raised:
@@ -143,7 +142,7 @@ def test_a_walk_has_the_browser_to_itself(toy: Callable[[str], Path]) -> None:
     walk: Callable[..., object] = importlib.import_module("walker").walk
     request = visit.Request("/post", walk=walk, arguments={"word": {"text": "teddy", "times": 2}})
     (answer,) = visit.visit(load(str(ini)), [request], 60).answers
-    # The word arrives as the named tuple that the function takes, and the walk comes back as one.
+    # Argument and result are the named tuples of the function's annotations.
     assert answer.result_of(walk) == (200, "POST", "text/toyteddyteddy", (1,))
     assert type(answer.result_of(walk)).__name__ == "Walk" and answer.status == 0
 

@@ -38,7 +38,8 @@ def level(configuration):
     settings = configuration.instance.settings
     cost = float(settings.get("toy_cost", "0"))
     yield Finding(
-        Severity[settings.get("toy_level", "ok")], "the bear is " + settings.get("toy_words", "well"),
+        Severity[settings.get("toy_level", "ok")],
+        "the bear is " + settings.get("toy_words", "well"),
         subject="bear", evidence={"size_mb": 3.0}, threshold="1 MB", source="our judgement",
         remedy="set toy_level = ok", impact_ms=cost or None, impact_per="game")
 

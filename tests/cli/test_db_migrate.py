@@ -1,6 +1,4 @@
-"""The command's questions, warnings and exit statuses, and every secret looked for in whatever it
-says.
-"""
+"""The command's questions, warnings, exit statuses, and no secret in whatever it prints."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ import pytest
 @pytest.fixture
 def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def call(
-        ini: Path, url: str, *words: object, **options: Any
+        ini: Path, url: str, *args: object, **options: Any
     ) -> "subprocess.CompletedProcess[str]":
         return gearbox(
             "db-migrate",
@@ -27,7 +25,7 @@ def migrate(gearbox: Any, tmp_path: Path) -> Callable[..., "subprocess.Completed
             ini,
             "--to",
             "env:TARGET",
-            *words,
+            *args,
             cwd=str(tmp_path),
             env=dict(os.environ, TARGET=url),
             **options,
@@ -53,9 +51,9 @@ def filled(postgresql: Any, name: str) -> str:
     return url
 
 
-def test_without_ini_or_target_the_line_to_write_is_said(gearbox: Any, instance: Path) -> None:
-    for words in ([], ["-c", instance], ["--to", "sqlite:///x.db"]):
-        done = gearbox("db-migrate", *words)
+def test_without_ini_or_target_an_example_is_shown(gearbox: Any, instance: Path) -> None:
+    for args in ([], ["-c", instance], ["--to", "sqlite:///x.db"]):
+        done = gearbox("db-migrate", *args)
         assert (done.returncode, done.stdout) == (2, "")
         assert "gearbox db-migrate -c my.ini --to file:URLFILE" in done.stderr
 
@@ -64,7 +62,8 @@ def test_help_imports_neither_sqlalchemy_nor_a_driver() -> None:
     script = (
         "import sys; from kallithea_tune.cli.db_migrate import DbMigrateCommand;"
         "DbMigrateCommand(None, None, 'db-migrate').get_parser('gearbox db-migrate').format_help();"
-        "print(sorted({'sqlalchemy', 'psycopg2', 'pymysql', 'kallithea', 'tqdm'} & set(sys.modules)))"
+        "heavy = {'sqlalchemy', 'psycopg2', 'pymysql', 'kallithea', 'tqdm'};"
+        "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, universal_newlines=True, check=True
@@ -72,7 +71,7 @@ def test_help_imports_neither_sqlalchemy_nor_a_driver() -> None:
     assert done.stdout == "[]\n"
 
 
-def test_replace_names_each_table_and_wants_a_yes(
+def test_replace_lists_the_tables_and_requires_confirmation(
     postgresql: Any, instance: Path, migrate: Any
 ) -> None:
     url = filled(postgresql, "replaced")
@@ -80,11 +79,11 @@ def test_replace_names_each_table_and_wants_a_yes(
     assert (
         done.returncode == 3
         and "\n  precious\n  users\n" in done.stderr
-        and "-y says yes" in done.stderr
+        and "-y answers yes" in done.stderr
     )
     assert tables(postgresql, "replaced") == ["precious", "users"]
     done = migrate(instance, url, "--replace", "--dry-run")
-    assert done.returncode == 0 and "Dropped in the target first: precious, users" in done.stdout
+    assert done.returncode == 0 and "Dropped from the target first: precious, users" in done.stdout
     assert tables(postgresql, "replaced") == ["precious", "users"]
     done = migrate(instance, url, "--replace", "-y")
     assert done.returncode == 0, done.stderr
@@ -92,7 +91,7 @@ def test_replace_names_each_table_and_wants_a_yes(
         "precious" not in tables(postgresql, "replaced")
         and len(tables(postgresql, "replaced")) == 31
     )
-    assert f"{instance} names the source still.\nTo change over, " in done.stderr
+    assert f"{instance} still points at the source database.\nTo switch, " in done.stderr
 
 
 @pytest.mark.parametrize("answer, status", [("n\n", 3), ("\n", 3), ("y\n", 0)])
@@ -110,7 +109,7 @@ def test_replace_asks_on_a_terminal(
     assert ("precious" in tables(postgresql, "asked")) is (status == 3)
 
 
-def test_replace_makes_a_sqlite_file_anew_only_when_it_is_whole(
+def test_replace_replaces_a_sqlite_file_only_when_the_new_one_is_complete(
     instance: Path, migrate: Any, tmp_path: Path
 ) -> None:
     import sqlite3
@@ -137,19 +136,19 @@ def test_replace_makes_a_sqlite_file_anew_only_when_it_is_whole(
     assert old.stat().st_mode & 0o777 == 0o640 and old.read_bytes() != before
 
 
-def test_the_plan_says_how_long_it_takes_and_what_becomes_of_the_types(
+def test_the_plan_has_the_time_and_the_types_that_change(
     postgresql: Any, instance: Path, migrate: Any
 ) -> None:
     done = migrate(instance, postgresql.url("planned"), "-n")
     assert done.returncode == 0, done.stderr
-    for said in (
+    for text in (
         "Time: about",
         "Measured: ",
         "BLOB becomes BYTEA",
         "text over 255 characters is refused",
         "29 tables",
     ):
-        assert said in done.stdout
+        assert text in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80 + len(str(instance))
     shown = json.loads(migrate(instance, postgresql.url("planned"), "-n", "-f", "json").stdout)
     assert (
@@ -173,22 +172,22 @@ def test_a_dry_run_shows_the_edit_and_what_would_be_refused(
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "args, text",
     [
-        (["--verify", "--switch"], "--verify and --switch do not go together"),
+        (["--verify", "--switch"], "--verify and --switch cannot be combined"),
         (["--verify", "-n"], "--verify and --dry-run"),
         (["--catch-up", "--replace"], "--catch-up and --replace"),
-        (["--catch-up", "-n"], "--verify shows what --catch-up would bring over"),
+        (["--catch-up", "-n"], "--verify shows what --catch-up would transfer"),
     ],
 )
 def test_options_that_contradict_one_another_are_wrong_usage(
-    instance: Path, migrate: Any, words: list[str], said: str
+    instance: Path, migrate: Any, args: list[str], text: str
 ) -> None:
-    done = migrate(instance, "sqlite:///x.db", *words)
-    assert (done.returncode, done.stdout) == (2, "") and said in done.stderr
+    done = migrate(instance, "sqlite:///x.db", *args)
+    assert (done.returncode, done.stdout) == (2, "") and text in done.stderr
 
 
-def test_quiet_is_quiet_and_the_json_report_is_whole(
+def test_quiet_is_quiet_and_the_json_report_complete(
     postgresql: Any, instance: Path, gearbox: Any
 ) -> None:
     done = gearbox(
@@ -203,13 +202,15 @@ def test_quiet_is_quiet_and_the_json_report_is_whole(
         env=dict(os.environ, TARGET=postgresql.url("quiet")),
     )
     assert (done.returncode, done.stderr) == (0, "")
-    told = json.loads(done.stdout)
-    assert set(told["seconds"]) >= {"copy", "keys and indexes", "proof", "verify", "application"}
+    report = json.loads(done.stdout)
+    assert set(report["seconds"]) >= {"copy", "keys and indexes", "proof", "verify", "application"}
     assert (
-        told["rows"]["user_logs"]
-        == dict((item["name"], item["rows"]) for item in told["plan"]["tables"])["user_logs"]
+        report["rows"]["user_logs"]
+        == dict((item["name"], item["rows"]) for item in report["plan"]["tables"])["user_logs"]
     )
-    assert told["differences"] == [] and told["inserts_tried"] == 29 and len(told["pages"]) == 5
+    assert (
+        report["differences"] == [] and report["inserts_tried"] == 29 and len(report["pages"]) == 5
+    )
 
 
 def test_a_password_among_the_arguments_is_warned_about(
@@ -229,9 +230,9 @@ def test_a_password_among_the_arguments_is_warned_about(
 AWKWARD = "Marker.p/ss&'\"#"
 
 
-@pytest.mark.parametrize("words", [["--switch"], ["-f", "json", "--debug"]])
-def test_no_secret_is_said_whatever_goes_wrong(
-    postgresql: Any, instance: Path, gearbox: Any, tmp_path: Path, words: list[str]
+@pytest.mark.parametrize("args", [["--switch"], ["-f", "json", "--debug"]])
+def test_no_secret_is_printed_whatever_goes_wrong(
+    postgresql: Any, instance: Path, gearbox: Any, tmp_path: Path, args: list[str]
 ) -> None:
     text = instance.read_text().replace(
         "[app:main]\n",
@@ -240,8 +241,8 @@ def test_no_secret_is_said_whatever_goes_wrong(
     )
     instance.write_text(text)
     log = tmp_path / "log"
-    before = [word for word in words if word == "--debug"]
-    after = [word for word in words if word != "--debug"]
+    before = [arg for arg in args if arg == "--debug"]
+    after = [arg for arg in args if arg != "--debug"]
     name = "postgresql://joe:%s@127.0.0.1:%d/k"
     for url in (
         name % (quote(AWKWARD, safe=""), postgresql.port),
@@ -266,8 +267,8 @@ def test_no_secret_is_said_whatever_goes_wrong(
         )
         assert done.returncode in (2, 3), (url, done.stderr)
         assert "unexpected" not in done.stderr, (url, done.stderr)
-        for said in (done.stdout, done.stderr, log.read_text()):
-            assert "Marker" not in said, (url, said)
+        for text in (done.stdout, done.stderr, log.read_text()):
+            assert "Marker" not in text, (url, text)
         if not before:
             assert len(done.stderr.strip().splitlines()) == 1, (url, done.stderr)
 
@@ -284,7 +285,7 @@ def test_a_secret_of_the_old_url_is_not_in_the_diff(
             1,
         )
     )
-    done = migrate(instance, "sqlite:///{}".format(instance.parent / "back.db"), "--switch")
+    done = migrate(instance, f"sqlite:///{instance.parent / 'back.db'}", "--switch")
     assert done.returncode == 0, done.stderr
     assert "-sqlalchemy.url = postgresql://kallithea:***@" in done.stderr
     assert (

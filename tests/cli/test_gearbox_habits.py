@@ -25,8 +25,8 @@ def test_help_reads_well_although_gearbox_folds_newlines(gearbox, tmp_path):
     text = " ".join(result.stdout.split())
     assert text.startswith("usage: gearbox perf-check [-c INI]")
     assert (
-        "Measure a Kallithea installation and say what to change, with the evidence. Nothing is changed."
-        in text
+        "Measure a Kallithea installation and say what to change, with the evidence. "
+        "Nothing is changed." in text
     )
     assert "--try KEY=VALUE" in text and max(map(len, result.stdout.splitlines())) <= 80
     # Each option says what it does.

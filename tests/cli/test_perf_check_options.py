@@ -236,8 +236,8 @@ TOY001 warning: the bear is well
 0 error, 1 warning, 0 advice, 0 unknown, 0 ok; 1 check in """)
 
 
-def test_saved_findings_are_compared_later(perf_check, toys, tmp_path):
-    ini, kept = toys(toy_level="warning", toy_cost="100"), tmp_path / "kept.json"
+def test_saved_findings_are_compared_later(perf_check, toys):
+    ini, kept = toys(toy_level="warning", toy_cost="100"), "kept.json"
     words = ["-c", ini, "--only", "TOY*", "--skip", "slow"]
 
     def change(old, new):

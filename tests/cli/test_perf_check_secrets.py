@@ -41,17 +41,19 @@ MORE = {
 AWKWARD = "%s.p@ss/w:rd+&'\"#\u00e9"
 GOSSIP = '''
 import logging
+from kallithea_tune.perf_check.measurement import configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.errors import ConfigError
 
-@check("GOSSIP1", "gossip", "A check that tells everything", "gossip")
-def everything(context):
-    """Tell every setting wherever a finding has room for it, then fail."""
-    told = dict(context.instance.settings)
+@check("GOSSIP1", "gossip", "A check that reveals everything", "gossip", measures=(configuration,))
+def everything(configuration):
+    """Report every setting wherever a finding has room for it, then fail."""
+    told = dict(configuration.instance.settings)
     logging.getLogger("gossip").warning("settings %r", told)
     for name, value in told.items():
         yield Finding(
-            Severity.advice, "%s is %s" % (name, value), subject=value, source=value, impact_ms=1.0, impact_per=value,
+            Severity.advice, "%s is %s" % (name, value), subject=value, source=value,
+            impact_ms=1.0, impact_per=value,
             evidence={name: value, "list": [value, {name: value}], value: 1, "repr": repr(value)},
             threshold=value, remedy="set %s = %s" % (name, value))
     raise ValueError("cannot use %r" % told)

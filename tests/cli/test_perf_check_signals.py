@@ -54,8 +54,9 @@ def test_a_signal_ends_the_command_and_leaves_nothing(instance, environment, tmp
     ]
     for (_, said), status, number in told:
         # A process that had not come to the command yet dies of the signal, as the shell's 130 and
-        # 143 say.
-        assert status in (130, -number), said
+        # 143 say. A Ctrl-C so early that the interpreter is not ready either is the interpreter's
+        # own error.
+        assert status in (130, -number) or "Failed to import the site module" in said, said
         if status == 130:
             assert said == "gearbox perf-check: interrupted\n"
     assert any(status == 130 for _, status, _ in told)

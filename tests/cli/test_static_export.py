@@ -97,12 +97,12 @@ def upgraded(front_end, tmp_path):
 def test_a_front_end_that_is_not_built_is_refused(gearbox, instance, upgraded, tmp_path):
     public, environment = upgraded
     (public / "css" / "style.css").unlink()
-    said = gearbox(
+    result = gearbox(
         "static-export", "-c", instance, tmp_path / "static", cwd=str(tmp_path), env=environment
     )
     assert (
-        said.returncode == 3
-        and "front-end-build" in said.stderr
+        result.returncode == 3
+        and "front-end-build" in result.stderr
         and not (tmp_path / "static").exists()
     )
 
@@ -138,10 +138,10 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(
 
 def test_switch_is_refused_where_verify_finds_problems(export, instance, tmp_path, kallithea):
     before = instance.read_text()
-    said = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
+    result = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
     assert (
-        said.returncode == 3
-        and "nothing was switched off" in said.stderr
+        result.returncode == 3
+        and "was not changed" in result.stderr
         and instance.read_text() == before
     )
 
@@ -159,8 +159,8 @@ def test_a_switch_that_does_not_work_as_written_is_taken_back(instance):
 def test_what_paste_sets_in_its_own_way_is_left_to_the_admin(export, instance, edit):
     edit(instance, "static_files = true", "static_files = true\nset serve_static = true")
     before = instance.read_text()
-    said = export("--switch")
-    assert said.returncode == 2 and "by hand" in said.stderr and instance.read_text() == before
+    result = export("--switch")
+    assert result.returncode == 2 and "by hand" in result.stderr and instance.read_text() == before
 
 
 # The file that has the setting, and the line below which it stands.
@@ -243,8 +243,8 @@ def test_prune_shows_and_leaves_out_what_nothing_refers_to(export, tmp_path):
     (extra / "images" / "never-named-anywhere.svg").write_text("<svg/>")
     (extra / "css").mkdir()
     (extra / "css" / "style.css.map").write_text("{}")
-    said = export("--overlay", extra, "--prune")
-    assert said.returncode == 0 and "left out" in said.stderr
+    result = export("--overlay", extra, "--prune")
+    assert result.returncode == 0 and "left out" in result.stderr
     published = tmp_path / "static"
     assert not (published / "images" / "never-named-anywhere.svg").exists()
     assert not (published / "css" / "style.css.map").exists()
@@ -277,7 +277,7 @@ def published(request, kallithea, front_end):
     """A web server in front of the real Kallithea, configured by the command."""
     server = WebServer(request.param)
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [
                 str(BIN / "gearbox"),
                 "static-export",
@@ -302,7 +302,7 @@ def published(request, kallithea, front_end):
             stderr=subprocess.PIPE,
             universal_newlines=True,
         )
-        assert said.returncode == 0, said.stderr
+        assert result.returncode == 0, result.stderr
         server.configured()
         server.start()
         yield server
@@ -351,8 +351,10 @@ def test_the_command_verifies_what_the_server_serves(
         "--compress",
         codings(published.name),
     ]
-    said = gearbox(*words, "--verify", published.url, cwd=str(tmp_path))
-    assert said.returncode == 0 and "all as published" in said.stderr, said.stdout + said.stderr
+    result = gearbox(*words, "--verify", published.url, cwd=str(tmp_path))
+    assert result.returncode == 0 and "all as published" in result.stderr, (
+        result.stdout + result.stderr
+    )
     direct = gearbox(*words, "--verify", "http://127.0.0.1:%d" % kallithea.port, cwd=str(tmp_path))
     assert direct.returncode == 1 and "answered by the application" in direct.stdout
 

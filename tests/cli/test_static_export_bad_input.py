@@ -1,4 +1,4 @@
-"""What is wrong with static-export's words is said in one sentence, before anything is done."""
+"""Wrong arguments of static-export are reported in one sentence, before anything is done."""
 
 from __future__ import annotations
 
@@ -72,23 +72,23 @@ def test_what_is_wrong_is_said_before_anything_is_done(
         "here": tmp_path,
         "package": package_directory("egg:kallithea"),
     }
-    said = gearbox(
+    result = gearbox(
         "static-export",
         "-c",
         instance,
         *(word.format(**places) for word in words),
         cwd=str(tmp_path),
     )
-    last = said.stderr.strip().splitlines()[-1]
-    assert said.returncode == status, said.stderr
-    assert re.search(sentence, last) and "Traceback" not in said.stderr and not said.stdout
+    last = result.stderr.strip().splitlines()[-1]
+    assert result.returncode == status, result.stderr
+    assert re.search(sentence, last) and "Traceback" not in result.stderr and not result.stdout
     assert sorted(os.listdir(str(tmp_path))) == ["foreign", "instance"]
     assert os.listdir(str(tmp_path / "foreign")) == ["file"]
 
 
 def test_a_web_server_that_does_not_answer_is_told(export):
-    said = export("--verify", "http://127.0.0.1:1")
-    assert said.returncode == 2 and re.search("cannot be reached|does not answer", said.stderr)
+    result = export("--verify", "http://127.0.0.1:1")
+    assert result.returncode == 2 and re.search("cannot be reached|does not answer", result.stderr)
 
 
 def test_a_missing_compressor_is_told_with_what_brings_it(export, tmp_path):
@@ -97,9 +97,9 @@ def test_a_missing_compressor_is_told_with_what_brings_it(export, tmp_path):
     path = os.pathsep.join(
         filter(None, [str(tmp_path / "without"), os.environ.get("PYTHONPATH", "")])
     )
-    said = export("--compress", "gzip,br", env={**os.environ, "PYTHONPATH": path})
-    assert said.returncode == 2 and "pip install 'kallithea-tune[compress]'" in said.stderr
-    assert len(said.stderr.splitlines()) == 1 and not (tmp_path / "static").exists()
+    result = export("--compress", "gzip,br", env={**os.environ, "PYTHONPATH": path})
+    assert result.returncode == 2 and "pip install 'kallithea-tune[compress]'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1 and not (tmp_path / "static").exists()
 
 
 def test_a_place_without_permission_is_told(instance, front_end, tmp_path, without_privileges):
@@ -108,7 +108,7 @@ def test_a_place_without_permission_is_told(instance, front_end, tmp_path, witho
     closed.chmod(0o555)
     if os.getuid() == 0:
         os.chown(str(closed), 65534, 65534)
-    said = subprocess.run(
+    result = subprocess.run(
         [
             *without_privileges,
             str(BIN / "gearbox"),
@@ -123,17 +123,19 @@ def test_a_place_without_permission_is_told(instance, front_end, tmp_path, witho
         stderr=subprocess.PIPE,
         universal_newlines=True,
     )
-    assert said.returncode == 2 and "Permission denied" in said.stderr.splitlines()[-1], said.stderr
+    assert result.returncode == 2 and "Permission denied" in result.stderr.splitlines()[-1], (
+        result.stderr
+    )
     assert os.listdir(str(closed)) == []
 
 
 def test_web_user_refuses_what_that_user_could_not_read(export, tmp_path):
     (tmp_path).chmod(0o700)
-    said = export("--web-user", "nobody")
+    result = export("--web-user", "nobody")
     assert (
-        said.returncode == 3
-        and "nobody could not read" in said.stderr
-        and "(mode 700)" in said.stderr
+        result.returncode == 3
+        and "nobody could not read" in result.stderr
+        and "(mode 700)" in result.stderr
     )
     assert not (tmp_path / "static").exists()
 
@@ -160,9 +162,10 @@ def test_ctrl_c_in_the_middle_ends_with_130_and_nothing_half(instance, front_end
     ):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    _, message = process.communicate(timeout=120)
     assert (
-        process.returncode == 130 and said.splitlines()[-1] == "gearbox static-export: interrupted"
+        process.returncode == 130
+        and message.splitlines()[-1] == "gearbox static-export: interrupted"
     )
     assert os.listdir(str(holder)) == [".lock"] and not (tmp_path / "static").exists()
 

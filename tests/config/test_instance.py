@@ -51,7 +51,10 @@ def test_settings_are_what_pastedeploy_gives(tmp_path: Path, form: str) -> None:
 
 def test_sections_behind_a_name_a_filter_and_a_pipeline_are_followed(tmp_path: Path) -> None:
     ini = tmp_path / "my.ini"
-    filters = "[filter:prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /x\n[pipeline:line]\npipeline = prefix main\n"
+    filters = (
+        "[filter:prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /x\n"
+        "[pipeline:line]\npipeline = prefix main\n"
+    )
     ini.write_text(BASE + "filter-with = prefix\n" + filters)
     for name in ("main", "line"):
         loaded = load(f"config:{ini}#{name}")
@@ -110,10 +113,10 @@ def test_a_database_is_opened_read_only_and_never_made(tmp_path: Path) -> None:
 
 
 def test_engine_errors_are_sentences() -> None:
-    for url, said in (
+    for url, message in (
         ("", "is empty"),
         ("oraculum://x/y", "unknown database dialect"),
         ("nonsense", "not a database"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             read_only_engine(url)

@@ -35,7 +35,8 @@ def templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = (
         "import kallithea.lib.inifile as inifile\n"
         "for name in inifile.variable_options['http_server']:\n"
-        "    values = dict(inifile.default_variables, http_server=name, here='.', uuid=lambda: 'secret')\n"
+        "    values = dict(inifile.default_variables, http_server=name, here='.')\n"
+        "    values['uuid'] = lambda: 'secret'\n"
         "    inifile.create(name + '.ini', values, {})\n"
     )
     subprocess.run([sys.executable, "-c", program], cwd=str(directory), check=True)
@@ -149,7 +150,8 @@ def test_settings_and_the_servers_own_defaults(
             "[server:main]\nuse = egg:Paste#http",
         ),
         (
-            "from wsgiref.simple_server import make_server; make_server('127.0.0.1', port, app).serve_forever()",
+            "from wsgiref.simple_server import make_server\n"
+            "make_server('127.0.0.1', port, app).serve_forever()",
             "[server:main]\nuse = egg:gearbox#wsgiref",
         ),
         (
@@ -162,6 +164,7 @@ def test_settings_and_the_servers_own_defaults(
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
     tmp_path: Path, serve: str, section: str
 ) -> None:
@@ -182,6 +185,7 @@ def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
 
 
 @pytest.mark.parametrize("option", ["", "buffer-size = 20000"])
+@pytest.mark.slow
 def test_uwsgi_takes_the_headers_that_are_said_to_fit_and_hangs_up_on_more(
     tmp_path: Path, option: str
 ) -> None:
@@ -228,6 +232,7 @@ def asked(port: int, headers: int) -> int:
 
 
 @pytest.mark.parametrize("timeout, whole", [("timeout = 2", False), ("timeout = 60", True)])
+@pytest.mark.slow
 def test_gunicorn_cuts_off_what_takes_longer_than_its_timeout(
     tmp_path: Path, timeout: str, whole: bool
 ) -> None:

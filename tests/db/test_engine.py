@@ -168,7 +168,7 @@ def test_a_server_refuses_a_read_only_connection_every_write(request: Any, serve
 
 
 @pytest.mark.parametrize(
-    "url, said",
+    "url, message",
     {
         "": "sqlalchemy.url is empty",
         "no url at all": "sqlalchemy.url is not a database URL",
@@ -177,11 +177,11 @@ def test_a_server_refuses_a_read_only_connection_every_write(request: Any, serve
         "postgresql+pg8000://localhost/kallithea": "the driver for sqlalchemy.url is not installed",
     }.items(),
 )
-def test_a_bad_url_is_said_in_a_sentence_without_its_password(url: str, said: str) -> None:
+def test_a_bad_url_is_reported_in_a_sentence_without_its_password(url: str, message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         create_engine(url.replace("://", "://me:hidden@"))
     assert (
-        said in str(caught.value)
+        message in str(caught.value)
         and "hidden" not in str(caught.value)
         and "\n" not in str(caught.value)
     )
@@ -203,7 +203,7 @@ def test_a_url_that_is_not_where_it_is_said_to_be_is_a_wrong_usage(
     (tmp_path / "empty").write_text("")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\xff")
     monkeypatch.delenv("OTHER", raising=False)
-    for given, said in {
+    for given, message in {
         "env:OTHER": "the environment variable OTHER is not set",
         "env:": "is not set",
         f"file:{tmp_path}/none": "No such file",
@@ -211,5 +211,5 @@ def test_a_url_that_is_not_where_it_is_said_to_be_is_a_wrong_usage(
         f"file:{tmp_path}/empty": "is empty",
         f"file:{tmp_path}/binary": "it is not text",
     }.items():
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             given_url(given, "--compare-db")

@@ -6,18 +6,18 @@ from __future__ import annotations
 
 import datetime
 import re
-from typing import Any, NamedTuple, Optional, Sequence
+from typing import NamedTuple, Optional, Sequence, Union
 
 from kallithea_tables import Database, models
+from sqlalchemy import Table
 
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
-from kallithea_tune.db_migrate.preflight import rules
-from kallithea_tune.db_migrate.preflight.look import Look, Preflight
-from kallithea_tune.db_migrate.values import Kind, kind_of
+from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
+from kallithea_tune.db_migrate.preflight.preflight import Preflight
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult
+from kallithea_tune.db_migrate.values import Key, Kind, Value, kind_of
 
 MOMENT = "2024-02-29 23:59:59.123456"
-SAMPLES = {
+SAMPLES: dict[Kind, Value] = {
     Kind.integer: 1,
     Kind.boolean: 1,
     Kind.number: 1.5,
@@ -44,14 +44,14 @@ class Dirt(NamedTuple):
     rule: str
     table: str
     column: str
-    value: Any
+    value: Value
 
 
-def a_row(name: str, key: int, **changed: Any) -> dict[str, Any]:
+def a_row(name: str, key: int, **changed: Value) -> dict[str, Value]:
     """A row in storage form, that refers to the rows with the key 1, no unique text being that of
     another key.
     """
-    row: dict[str, Any] = {}
+    row: dict[str, Value] = {}
     for column in models().tables[name].columns:
         kind = kind_of(column)
         row[column.name] = SAMPLES[kind]
@@ -65,7 +65,7 @@ def a_row(name: str, key: int, **changed: Any) -> dict[str, Any]:
     return row
 
 
-def literal(dialect: str, value: Any, kind: Kind) -> bytes:
+def literal(dialect: str, value: Value, kind: Kind) -> bytes:
     """Write a value for a statement, in the column's own syntax, as a string wherever there is
     one.
     """
@@ -94,7 +94,7 @@ def literal(dialect: str, value: Any, kind: Kind) -> bytes:
     return b"'" + (text.replace(b"\\", b"\\\\") if dialect == "mysql" else text) + b"'"
 
 
-def put(database: Database, name: str, row: dict[str, Any]) -> None:
+def put(database: Database, name: str, row: dict[str, Value]) -> None:
     """Insert a row by a statement that goes to the server as it is. Raises what the driver
     raises.
     """
@@ -113,7 +113,7 @@ def put(database: Database, name: str, row: dict[str, Any]) -> None:
     database.commit()
 
 
-def got(database: Database, dirt: Dirt, key: int) -> Any:
+def got(database: Database, dirt: Dirt, key: int) -> Union[Value, datetime.datetime]:
     """Read the value back as Kallithea gets it, by a plain SELECT."""
     table = database.table(dirt.table)
     cursor = database.connection.connection.cursor()
@@ -171,17 +171,18 @@ def empty(database: Database) -> None:
         put(database, table.name, a_row(table.name, 1))
 
 
-def look(
-    source: Database, target: Database, *fixes: str, tables: Optional[Sequence[Any]] = None
-) -> Preflight:
-    """Have the tool look at all tables of `source`."""
-    ends = [
-        End(database.connection, dialect_of(database.connection)) for database in (source, target)
+def run_preflight(
+    source: Database, target: Database, *fixes: str, tables: Sequence[Table] = ()
+) -> PreflightResult:
+    """Run preflight on all tables of `source`."""
+    tables = list(tables or models().sorted_tables)
+    copies = [target.table(table.name) for table in tables]
+    ends = source.engine, target.engine
+    return Preflight(*ends, tables, copies).run(parse_fixes(fixes))
+
+
+def summary(result: PreflightResult) -> list[tuple[str, str, tuple[str, ...], int, list[Key]]]:
+    return [
+        (item.rule.name, item.table, item.columns, item.count, item.keys)
+        for item in result.violations
     ]
-    wanted = list(tables or models().sorted_tables)
-    copies = [target.table(table.name) for table in wanted]
-    return Look(ends[0], ends[1], wanted, copies).around(rules.chosen(fixes))
-
-
-def said(found: Preflight) -> list[tuple[str, str, tuple[str, ...], int, list[Any]]]:
-    return [(item.rule, item.table, item.columns, item.count, item.keys) for item in found.findings]

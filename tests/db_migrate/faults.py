@@ -1,6 +1,4 @@
-"""What tests of migrations that fail share: how far the target is, and something that happens in
-the middle.
-"""
+"""Shared by tests of failing migrations: the state of the target, and events in the middle."""
 
 from __future__ import annotations
 
@@ -11,18 +9,18 @@ from typing import Callable
 import sqlalchemy
 
 from kallithea_tune.config import instance as instances
-from kallithea_tune.db_migrate import Migration, Report, journal
-from kallithea_tune.db_migrate.journal import State
+from kallithea_tune.db_migrate import Migration, MigrationResult, journal
+from kallithea_tune.db_migrate.journal import TargetState
 
 
 def source(ini: Path) -> Path:
     return ini.parent / "kallithea.db"
 
 
-def standing(url: str) -> tuple[State, bool]:
-    """How far the target is, and whether it has a revision, with which Kallithea would start."""
+def target_state(url: str) -> tuple[TargetState, bool]:
+    """The state of the target, and whether it has a revision, with which Kallithea would start."""
     if url.startswith("sqlite") and not os.path.exists(url[len("sqlite:///") :]):
-        return State.empty, False
+        return TargetState.EMPTY, False
     engine = sqlalchemy.create_engine(url)
     with engine.connect() as connection:
         tables = sqlalchemy.inspect(connection).get_table_names()
@@ -34,7 +32,7 @@ def standing(url: str) -> tuple[State, bool]:
     return state, stamped
 
 
-def moved(ini: Path, url: str) -> Report:
+def moved(ini: Path, url: str) -> MigrationResult:
     with Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
@@ -52,7 +50,7 @@ def clear(url: str) -> None:
 
 
 class At:
-    """Progress that does something, once, when a step or a table has come so far."""
+    """Progress that does something, once, when a step or a table is reached."""
 
     def __init__(self, what: str, act: Callable[[], None]) -> None:
         self._what, self._act, self._step, self.done = what, act, "", False
@@ -61,8 +59,8 @@ class At:
         self._step = step
         self._check(step)
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
-        self._check(f"{self._step} {what}")
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
+        self._check(f"{self._step} {table}")
 
     def _check(self, what: str) -> None:
         if what == self._what and not self.done:

@@ -11,13 +11,15 @@ import sqlalchemy
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql
 
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.values import Kind, kind_of
 
 # What lets rows in that refer to nothing, and 0 be a key in MariaDB.
 UNBOUND = {
     "sqlite": "PRAGMA foreign_keys = OFF",
     "postgresql": "SET session_replication_role = replica",
-    "mysql": "SET SESSION foreign_key_checks = 0, sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
+    "mysql": "SET SESSION foreign_key_checks = 0,"
+    " sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
 }
 
 
@@ -75,6 +77,10 @@ class Database:
     @property
     def dialect(self) -> str:
         return str(self.connection.dialect.name)
+
+    @property
+    def engine(self) -> Engine:
+        return engine_for(self.connection)
 
     def table(self, name: str) -> Any:
         return next(table for table in self.tables if table.name == name)

@@ -11,36 +11,41 @@ from typing import Any
 import pytest
 import sqlalchemy
 from catalogs import catalog
-from dirt import Dirt, a_row, look, put, remove
+from dirt import Dirt, a_row, put, remove, run_preflight
 from kallithea_tables import Database, models
 from test_preflight_rules import CASES
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration, Options, catch_up, connect, driver_errors, schema
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
-from kallithea_tune.db_migrate.verify.fingerprint import Side
+from kallithea_tune.db_migrate.engines import engine_for
+from kallithea_tune.db_migrate.plan import Transfer
+from kallithea_tune.db_migrate.verify.fingerprint import Fingerprinter, KeyRange, RangeFingerprint
 from kallithea_tune.errors import Refused, TuneError
 
 # Everything at once: new rows that refer to new rows, unique values that change hands, rows that
 # others refer to gone with them, a row whose key was used before by nobody.
 CHANGES = """
-    INSERT INTO users (
-            user_id, username, password, active, admin, firstname, lastname, extern_type, api_key, created_on)
-        VALUES (900, 'new-comer', 'x', 1, 0, 'Ann', 'Ö', 'internal', 'key', '2024-01-01 00:00:00.000001');
+    INSERT INTO users (user_id, username, password, active, admin, firstname, lastname,
+                       extern_type, api_key, created_on)
+        VALUES (900, 'new-comer', 'x', 1, 0, 'Ann', 'Ö',
+                'internal', 'key', '2024-01-01 00:00:00.000001');
     INSERT INTO user_logs (user_id, username, repository_name, action, action_date)
         VALUES (900, 'new-comer', 'größe', 'it''s\n"new"\t\\', '2024-01-01 00:00:00.000002');
     UPDATE users SET username = 'aside' WHERE username = 'user0';
     UPDATE users SET username = 'user0' WHERE username = 'user1';
     UPDATE users SET username = 'user1' WHERE username = 'aside';
     UPDATE user_logs SET action = 'changed', user_ip = NULL WHERE user_log_id % 50 = 0;
-    DELETE FROM user_logs WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4') OR user_log_id < 20;
+    DELETE FROM user_logs
+        WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4') OR user_log_id < 20;
     DELETE FROM user_followings;
-    DELETE FROM users_groups_members WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
+    DELETE FROM users_groups_members
+        WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
     DELETE FROM user_to_perm WHERE user_id = (SELECT user_id FROM users WHERE username = 'user4');
     DELETE FROM users WHERE username = 'user4';
-    UPDATE repositories SET description = 'other', changeset_cache = x'00ff' WHERE repo_name = 'hg-one';
-    INSERT INTO settings (app_settings_name, app_settings_value, app_settings_type) VALUES ('new', 'one', 'unicode');
+    UPDATE repositories SET description = 'other', changeset_cache = x'00ff'
+        WHERE repo_name = 'hg-one';
+    INSERT INTO settings (app_settings_name, app_settings_value, app_settings_type)
+        VALUES ('new', 'one', 'unicode');
 """
 
 
@@ -60,7 +65,7 @@ def copied(ini: Path, url: str) -> None:
         moving.run()
 
 
-def test_new_changed_and_deleted_rows_are_brought_over(
+def test_new_changed_and_deleted_rows_are_transferred(
     target: str, instance: Path, read: Any
 ) -> None:
     copied(instance, target)
@@ -77,7 +82,7 @@ def test_new_changed_and_deleted_rows_are_brought_over(
     )
     assert min(changes["user_logs"]) > 0
     assert report.differences == [] and len(report.verified) == 29
-    assert read(target) == read("sqlite:///{}".format(instance.parent / "kallithea.db"))
+    assert read(target) == read(f"sqlite:///{instance.parent / 'kallithea.db'}")
     with migration(instance, target) as moving:
         assert moving.catch_up().changes == []
 
@@ -88,20 +93,20 @@ def test_no_range_of_the_source_is_read_twice(
     url = postgresql.url("once")
     copied(instance, url)
     change(instance, CHANGES)
-    asked: list[Any] = []
-    printed = Side._printed
+    requests: list[tuple[str, str, KeyRange]] = []
+    fingerprint = Fingerprinter._fingerprint
 
-    def noted(self: Side, table: Any, limits: Any) -> Any:
-        asked.append((self.connection.dialect.name, table.name, limits))
-        return printed(self, table, limits)
+    def noted(self: Fingerprinter, table: Any, keys: KeyRange) -> RangeFingerprint:
+        requests.append((self.engine.connection.dialect.name, table.name, keys))
+        return fingerprint(self, table, keys)
 
-    monkeypatch.setattr(Side, "_printed", noted)
+    monkeypatch.setattr(Fingerprinter, "_fingerprint", noted)
     with migration(instance, url) as moving:
         assert moving.catch_up().differences == []
-    source = [item for item in asked if item[0] == "sqlite"]
+    source = [item for item in requests if item[0] == "sqlite"]
     assert len(set(source)) == len(source) >= 29
     # What was written is read where it is now.
-    logs = [item[0] for item in asked if item[1] == "user_logs"]
+    logs = [item[0] for item in requests if item[1] == "user_logs"]
     assert logs.count("postgresql") == 2 * logs.count("sqlite")
 
 
@@ -152,12 +157,12 @@ def test_what_does_not_fit_leaves_the_target_as_it_was(
         " WHERE user_log_id = 100;",
     )
     with migration(instance, url) as moving:
-        with pytest.raises(Refused, match="no chosen fix mends"):
+        with pytest.raises(Refused, match="no --fix covers"):
             moving.catch_up()
-        assert [finding.rule for finding in moving.report.findings] == ["orphans"]
+        assert [item.rule.name for item in moving.result.violations] == ["orphans"]
         # Where preflight overlooks it.
-        monkeypatch.setattr(moving, "look", lambda: None)
-        moving.found.findings.clear()
+        monkeypatch.setattr(moving, "run_preflight", lambda: None)
+        moving.preflight.violations.clear()
         with pytest.raises(TuneError, match="foreign key.*as it was before"):
             moving.catch_up()
     assert read(url) == before
@@ -178,9 +183,11 @@ def test_rows_that_do_not_fit_are_named_and_the_target_is_as_it_was(
     before = read(target)
     change(instance, script)
     with migration(instance, target) as moving:
-        with pytest.raises(Refused, match="(as it was before|nothing was changed).* no chosen fix"):
+        with pytest.raises(
+            Refused, match="(as it was before|nothing was changed).* no --fix covers"
+        ):
             moving.catch_up()
-        assert {finding.rule for finding in moving.report.findings} == {rule}
+        assert {violation.rule.name for violation in moving.result.violations} == {rule}
     assert read(target) == before
 
 
@@ -189,17 +196,19 @@ def arrives(source: Any, url: str) -> bool:
     stays.
     """
     engine = connect.target_engine(url)
-    dialect = dialect_of(engine)
     tables = schema.ordered(models())
-    copies = schema.for_target(tables, dialect, models())
     with engine.connect() as connection:
+        target = engine_for(connection)
+        copies = schema.for_target(tables, target.writer, models())
         trial = connection.begin()
         try:
-            _, checked = catch_up.bring(
-                End(source.connection, dialect_of(source.connection)),
-                End(connection, dialect),
-                tables,
-                [copies.tables[table.name] for table in tables],
+            _, checked = catch_up.apply_changes(
+                Transfer(
+                    engine_for(source.connection),
+                    target,
+                    tables,
+                    [copies.tables[table.name] for table in tables],
+                ),
                 {},
             )
             return not any(item.differences for item in checked)
@@ -216,10 +225,10 @@ def test_without_preflight_a_strict_target_lets_nothing_pass_that_it_would_find(
     spoilable: dict[str, Database], dirt: Dirt, target: str
 ) -> None:
     source, other = spoilable["sqlite"], spoilable[target]
-    assert dialect_of(other.connection).strict
+    assert other.engine.writer.strict
     put(source, dirt.table, a_row(dirt.table, 2, **{dirt.column: dirt.value}))
     try:
-        blocking = look(source, other).blocking
+        blocking = run_preflight(source, other).blocking
         url = other.connection.engine.url
         assert arrives(
             source, getattr(url, "render_as_string", lambda **_: str(url))(hide_password=False)
@@ -234,7 +243,8 @@ def test_rows_that_others_wrote_are_not_undone(target: str, instance: Path, read
     with engine.begin() as connection:
         connection.execute(
             sqlalchemy.text(
-                "INSERT INTO settings (app_settings_id, app_settings_name, app_settings_value, app_settings_type)"
+                "INSERT INTO settings"
+                " (app_settings_id, app_settings_name, app_settings_value, app_settings_type)"
                 " VALUES (500, 'written', 'there', 'unicode')"
             )
         )
@@ -260,7 +270,7 @@ def test_only_a_target_of_ours_is_caught_up_with(
         assert catalog(postgresql, name) == before
 
 
-def test_tables_that_no_model_describes_are_replaced_whole(postgresql: Any, instance: Path) -> None:
+def test_tables_without_a_model_are_replaced_entirely(postgresql: Any, instance: Path) -> None:
     url = postgresql.url("leftovers")
     change(
         instance,
@@ -294,7 +304,8 @@ while not ended:
     with connection:
         connection.execute("INSERT INTO user_logs (username, repository_name, action, action_date)"
                            " VALUES ('writer', '', ?, '2024-01-01 00:00:00.000000')", [str(number)])
-        connection.execute("UPDATE user_logs SET user_ip = ? WHERE user_log_id % 97 = ?", [str(number), number % 97])
+        connection.execute("UPDATE user_logs SET user_ip = ? WHERE user_log_id % 97 = ?",
+                           [str(number), number % 97])
         connection.execute("DELETE FROM user_logs WHERE user_log_id = ?", [number * 2])
     print(number, flush=True)
 """
@@ -323,16 +334,16 @@ def test_a_writer_hammers_the_source_all_the_time(
             # One moment was copied and verified, and the writer was not held up meanwhile.
             assert report.differences == [] and len(written) > before
             with pytest.raises(Refused, match="after the snapshot.*--catch-up"):
-                moving.require_quiet_source()
+                moving.require_unchanged_source()
         with migration(instance, url) as moving:
             assert [item.table for item in moving.catch_up().changes or ()] == ["user_logs"]
             with pytest.raises(Refused):
-                moving.require_quiet_source()
+                moving.require_unchanged_source()
     finally:
         writer.terminate()
         writer.wait()
         reader.join()
     with migration(instance, url) as moving:
         moving.catch_up()
-        moving.require_quiet_source()
+        moving.require_unchanged_source()
     assert read(url) == read("sqlite:///" + file)

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import Any, Callable, Iterator
 
 import pytest
-from faults import At, clear, moved, source, standing
+from faults import At, clear, moved, source, target_state
 from mounted import tmpfs
 from servers.proxy import Proxy
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration
-from kallithea_tune.db_migrate.journal import State
+from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
 KILLS = 17  # for each engine, so 51 in all
 
 
-class Told:
-    """Progress that tells of each step and each piece that went over."""
+class Events:
+    """Progress that writes a character for each step and each batch of rows."""
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
@@ -34,7 +34,7 @@ class Told:
     def begin(self, step: str, total: int) -> None:
         os.write(self._pipe, b"+")
 
-    def advance(self, number: int, what: str = "", of: int = 0) -> None:
+    def advance(self, count: int, table: str = "", table_rows: int = 0) -> None:
         os.write(self._pipe, b".")
 
     def end(self) -> None:
@@ -42,15 +42,16 @@ class Told:
 
 
 def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
-    """Kill a migration, in a process of its own, when so many things have happened; return how many
-    there were.
+    """Kill a migration, in its own process, after so many events and seconds; return their number.
+
+    The process is forked from the tests', where everything is imported.
     """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
         try:
             os.close(reading)
-            with Migration(instances.load(str(ini)), url, progress=Told(writing)) as migration:
+            with Migration(instances.load(str(ini)), url, progress=Events(writing)) as migration:
                 migration.check()
                 migration.run()
         except BaseException:
@@ -80,18 +81,19 @@ def test_killed_at_any_instant_it_ends_with_the_same_verified_result(
     chance = random.Random(seed)
     for _ in range(KILLS):
         seen = killed_after(large, target, chance.randrange(1, events), chance.random() / 20)
+        assert seen, "the migration did not start"
         events = max(50, min(events, seen + 20))
-        state, stamped = standing(target)
-        assert state is not State.foreign and (not stamped or state is State.whole), (
-            "seed %d" % seed
-        )
-        ended += state is State.whole
-        if state is State.whole and ended % 2:
+        state, stamped = target_state(target)
+        assert state is not TargetState.FOREIGN and (
+            not stamped or state is TargetState.COMPLETE
+        ), "seed %d" % seed
+        ended += state is TargetState.COMPLETE
+        if state is TargetState.COMPLETE and ended % 2:
             clear(target)
     assert ended < KILLS
     report = moved(large, target)
     assert report.differences == [] and len(report.verified) == 29
-    assert standing(target) == (State.whole, True)
+    assert target_state(target) == (TargetState.COMPLETE, True)
     assert source(large).read_bytes() == before
     assert read(target) == read(f"sqlite:///{source(large)}")
     left = {
@@ -117,23 +119,23 @@ def end_by_restart(server: Any, ini: Path, url: str, when: str) -> None:
         instances.load(str(ini)), url, progress=at
     ) as migration:
         migration.run()
-    said = str(raised.value)
+    message = str(raised.value)
     assert at.done and raised.value.exit_status == 4
     assert (
-        said.startswith("the migration stopped while ")
-        and "\n" not in said
-        and server.password not in said
+        message.startswith("the migration stopped while ")
+        and "\n" not in message
+        and server.password not in message
     )
 
 
 @servers
-@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
+@pytest.mark.parametrize("when", ["copying user_logs", "adding keys and indexes", "verifying"])
 def test_a_server_that_restarts_in_the_middle_is_one_sentence(
     server: Any, target: str, large: Path, read: Any, when: str
 ) -> None:
     end_by_restart(server, large, target, when)
-    state, stamped = standing(target)
-    assert not stamped and state is not State.whole
+    state, stamped = target_state(target)
+    assert not stamped and state is not TargetState.COMPLETE
     assert moved(large, target).differences == []
     assert read(target) == read(f"sqlite:///{source(large)}")
 
@@ -144,7 +146,7 @@ def test_a_source_that_restarts_in_the_middle_is_one_sentence(
     server: Any, target: str, large: Path, with_url: Any, read: Any, tmp_path: Path, when: str
 ) -> None:
     assert moved(large, target).differences == []
-    ini, url = with_url(large, target), "sqlite:///{}".format(tmp_path / "moved.db")
+    ini, url = with_url(large, target), f"sqlite:///{tmp_path / 'moved.db'}"
     end_by_restart(server, ini, url, when)
     assert list(tmp_path.glob("moved*")) == []
     assert moved(ini, url).differences == []
@@ -162,9 +164,9 @@ def test_a_dropped_connection_is_one_sentence(
             moved(large, target.replace(":%d/" % server.port, ":%d/" % proxy.port))
     finally:
         proxy.close()
-    said = str(raised.value)
-    assert "\n" not in said and server.password not in said
-    assert standing(target)[1] is False
+    message = str(raised.value)
+    assert "\n" not in message and server.password not in message
+    assert target_state(target)[1] is False
     assert moved(large, target).differences == []
 
 
@@ -188,7 +190,7 @@ def test_a_target_that_may_not_be_written_is_left_alone(postgresql: Any, instanc
     with pytest.raises(TuneError, match="read-only transaction") as raised:
         moved(instance, url)
     assert "\n" not in str(raised.value)
-    assert standing(url) == (State.empty, False)
+    assert target_state(url) == (TargetState.EMPTY, False)
 
 
 def test_a_file_that_cannot_be_made_is_wrong_configuration(instance: Path, tmp_path: Path) -> None:
@@ -199,10 +201,10 @@ def test_a_file_that_cannot_be_made_is_wrong_configuration(instance: Path, tmp_p
 
 def test_a_full_disk_leaves_nothing_behind(large: Path, migrate: Any, tmp_path: Path) -> None:
     with tmpfs(tmp_path / "small", "size=2m") as small:
-        done = migrate(large, "sqlite:///{}".format(small / "moved.db"))
+        done = migrate(large, f"sqlite:///{small / 'moved.db'}")
         assert done.returncode == 4, done.stderr
-        said = done.stderr.splitlines()[-1]
-        assert "database or disk is full; the target is as it was before" in said
+        message = done.stderr.splitlines()[-1]
+        assert "database or disk is full; the target is as it was before" in message
         assert list(small.iterdir()) == []
 
 
@@ -226,18 +228,18 @@ def stopped_in_the_middle(
             universal_newlines=True,
         )
         assert process.stderr
-        said = ""
-        while "copying" not in said:
-            said += process.stderr.readline()
+        printed = ""
+        while "copying" not in printed:
+            printed += process.stderr.readline()
         process.send_signal(number)
         out, more = process.communicate(timeout=120)
-        return subprocess.CompletedProcess([], process.returncode, out, said + more)
+        return subprocess.CompletedProcess([], process.returncode, out, printed + more)
 
     yield stop
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_says_what_stands_where(
+def test_ctrl_c_says_what_is_left(
     target: str, large: Path, stopped_in_the_middle: Any, number: int
 ) -> None:
     done = stopped_in_the_middle(target, number)
@@ -245,13 +247,13 @@ def test_ctrl_c_says_what_stands_where(
     last = done.stderr.splitlines()[-1]
     assert last.startswith("gearbox db-migrate: interrupted while ") and "; the target " in last
     assert "Traceback" not in done.stderr
-    assert standing(target)[1] is False
+    assert target_state(target)[1] is False
     assert moved(large, target).differences == []
 
 
 @pytest.mark.parametrize("target", ["mariadb"], indirect=True)
-@pytest.mark.parametrize("when", ["copying user_logs", "keys and indexes", "verifying"])
-def test_what_is_whole_is_kept_and_brought_up_to_date(
+@pytest.mark.parametrize("when", ["copying user_logs", "adding keys and indexes", "verifying"])
+def test_complete_tables_are_kept_and_brought_up_to_date(
     target: str, large: Path, read: Any, when: str
 ) -> None:
     def stop() -> None:
@@ -261,8 +263,8 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(
         instances.load(str(large)), target, progress=At(when, stop)
     ) as migration:
         migration.run()
-    assert "the target holds a part, and the same command goes on with it" in str(raised.value)
-    assert standing(target) == (State.unfinished, False)
+    assert "the target is partly filled; run the same command to resume" in str(raised.value)
+    assert target_state(target) == (TargetState.PARTLY_FILLED, False)
     with contextlib.closing(sqlite3.connect(str(source(large)))) as connection, connection:
         connection.execute("UPDATE users SET firstname = 'Meanwhile' WHERE username = 'user1'")
         connection.execute("DELETE FROM user_followings")
@@ -271,23 +273,23 @@ def test_what_is_whole_is_kept_and_brought_up_to_date(
     assert {"users", "user_followings"} <= set(report.kept)
     assert ("user_logs" in report.kept) is (when != "copying user_logs")
     assert {"users", "user_followings"} <= {item.table for item in report.changes or ()}
-    assert report.differences == [] and standing(target) == (State.whole, True)
+    assert report.differences == [] and target_state(target) == (TargetState.COMPLETE, True)
     assert read(target) == read(f"sqlite:///{source(large)}")
 
 
 def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -> None:
-    said = []
+    statuses = []
 
     def another() -> None:
         with pytest.raises(Refused, match="another db-migrate") as raised:
             moved(large, target)
-        said.append(raised.value.exit_status)
+        statuses.append(raised.value.exit_status)
 
     with Migration(
         instances.load(str(large)), target, progress=At("copying user_logs", another)
     ) as migration:
         assert migration.run().differences == []
-    assert said == [3] and standing(target) == (State.whole, True)
+    assert statuses == [3] and target_state(target) == (TargetState.COMPLETE, True)
 
 
 DYING = """
@@ -305,7 +307,7 @@ def test_a_source_in_the_middle_of_a_transaction_is_left_to_kallithea(
     subprocess.run([sys.executable, "-c", DYING, str(source(large))])
     left, before = source(large).with_name("kallithea.db-journal"), source(large).read_bytes()
     assert left.exists()
-    done = migrate(large, "sqlite:///{}".format(tmp_path / "moved.db"))
+    done = migrate(large, f"sqlite:///{tmp_path / 'moved.db'}")
     assert done.returncode == 3 and "start the application once" in done.stderr.splitlines()[-1], (
         done.stderr
     )

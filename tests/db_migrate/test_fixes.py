@@ -95,7 +95,7 @@ def test_without_a_fix_nothing_is_written(postgresql: Any, dirty: Path, migrate:
         "8 to be mended first",
     ):
         assert said in done.stdout, done.stdout
-    assert "8 findings" in done.stderr and list(dirty.parent.glob("*.jsonl")) == []
+    assert "found 8 problems" in done.stderr and list(dirty.parent.glob("*.jsonl")) == []
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
@@ -159,7 +159,7 @@ def test_rows_are_mended_and_kept_as_they_were(postgresql: Any, dirty: Path, mig
     assert asked(
         postgresql, "mended", "SELECT count(*) FROM repo_to_perm WHERE repository_id = %d" % lost
     ) == [(0,)]
-    assert "all the same" in done.stdout and str(next(dirty.parent.glob("*.jsonl"))) in "".join(
+    assert "no differences" in done.stdout and str(next(dirty.parent.glob("*.jsonl"))) in "".join(
         done.stdout.split("\n")
     )
 
@@ -253,7 +253,7 @@ def test_a_killed_run_goes_on_with_the_same_quarantine(
     assert process.wait() == -9
     done = migrate(dirty, url, *ALL)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "all the same" in done.stdout
+    assert "no differences" in done.stdout
     kept = entries(dirty)
     assert list(dirty.parent.glob("*.jsonl.1")) == []
     assert migrate(dirty, url, "--replace", "-y", *ALL).returncode == 0

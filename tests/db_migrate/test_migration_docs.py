@@ -1,4 +1,4 @@
-"""What the documentation of db-migrate says is what the code does."""
+"""The documentation of db-migrate matches what the code does."""
 
 from __future__ import annotations
 

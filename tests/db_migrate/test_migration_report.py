@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import io
-
 import pytest
 
-from kallithea_tune.db_migrate import Report, report
+from kallithea_tune.db_migrate import MigrationResult, report
 from kallithea_tune.db_migrate.plan import Plan
-from kallithea_tune.db_migrate.verify.compare import Checked
-from kallithea_tune.db_migrate.verify.difference import Difference
+from kallithea_tune.db_migrate.result import Step
+from kallithea_tune.db_migrate.verify.difference import Difference, TableComparison
 
 SOURCE = "postgresql database-server.example.com/kallithea_of_the_whole_company"
 FILE = "/srv/" + "kallithea/" * 9 + "my.db"
@@ -15,18 +13,18 @@ FILE = "/srv/" + "kallithea/" * 9 + "my.db"
 
 def made(rows: tuple[int, int], *differences: Difference, **changed: object) -> str:
     """What is printed of a migration of one table."""
-    done = Report(
+    done = MigrationResult(
         Plan(SOURCE, "sqlite " + FILE, (), [], [], []),
         rows={"user_logs": rows[1]},
         inserts_tried=29,
-        seconds={"copy": 1000.0, "keys and indexes": 100.0, "proof": 10.0, "verify": 1000.0},
-        verified=[Checked("user_logs", rows, {"user_log_id": ("1", "1")}, list(differences))],
+        seconds={Step.COPY: 1000.0, Step.KEYS: 100.0, Step.SCHEMA_CHECK: 10.0, Step.VERIFY: 1000.0},
+        verified=[
+            TableComparison("user_logs", rows, {"user_log_id": ("1", "1")}, list(differences))
+        ],
     )
     for name, value in changed.items():
         setattr(done, name, value)
-    stream = io.StringIO()
-    report.write(done, stream)
-    return stream.getvalue()
+    return "".join(f"{line}\n" for line in report.result_lines(done))
 
 
 def test_lines_end_before_the_81st_column_but_for_a_path_that_is_longer_itself() -> None:
@@ -35,20 +33,23 @@ def test_lines_end_before_the_81st_column_but_for_a_path_that_is_longer_itself()
     lines = text.splitlines()
     assert [line for line in lines if len(line) > 80] == [f"    {FILE}."]
     assert (
-        "user_logs: 21 rows missing from the target (key {}, ...)".format(", ".join(map(str, keys)))
+        f"user_logs: 21 rows missing from the target (key {', '.join(map(str, keys))}, ...)"
     ) in " ".join(line.strip() for line in lines)
 
 
 @pytest.mark.parametrize(
-    "rows, mended, said",
+    "rows, fixed, printed",
     [
-        ((1000, 1000), {}, "all the same: 1,000 rows on both sides, 1 columns in 1 tables."),
+        ((1000, 1000), {}, "no differences: 1,000 rows on both sides, 1 columns in 1 tables."),
         (
             (1000, 999),
             {"user_logs": {"left out": 1}},
-            "all the same but for what the fixes made of them: 1,000 rows in the source and 999 in the target, 1 columns",
+            "no differences except for what the fixes changed: 1,000 rows in the source and 999 in "
+            "the target, 1 columns",
         ),
     ],
 )
-def test_the_rows_of_both_sides_are_told(rows: tuple[int, int], mended: object, said: str) -> None:
-    assert said in " ".join(made(rows, mended=mended, quarantine="/q.jsonl").split())
+def test_the_rows_of_both_sides_are_reported(
+    rows: tuple[int, int], fixed: object, printed: str
+) -> None:
+    assert printed in " ".join(made(rows, fixed=fixed, quarantine="/q.jsonl").split())

@@ -1,13 +1,11 @@
-"""Keys that are there twice, or are the same to the target: held against what its unique
-constraints really refuse.
-"""
+"""Keys that appear twice, or only look so to the target: compared with what it really refuses."""
 
 from __future__ import annotations
 
 from typing import Any, Iterator, Sequence
 
 import pytest
-from dirt import a_row, look, put, said
+from dirt import a_row, put, run_preflight, summary
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database, models
@@ -79,7 +77,7 @@ def found(source: Database, target: Database, rows: Sequence[dict[str, Any]], *f
     for row in rows:
         put(source, "users", row)
     try:
-        return look(source, target, *fixes, tables=[models().tables["users"]])
+        return run_preflight(source, target, *fixes, tables=[models().tables["users"]])
     finally:
         source.run("DELETE FROM users")
         put(source, "users", a_row("users", 1))
@@ -92,7 +90,7 @@ def test_keys_that_the_target_holds_for_equal_are_found(
     rows = users(*pair)
     rule = "duplicates" if pair[0] == pair[1] else "collisions"
     wanted = [(rule, "users", ("username",), 1, [2])] if refused(collating, rows) else []
-    assert said(found(spoilable["sqlite"], collating, rows)) == wanted
+    assert summary(found(spoilable["sqlite"], collating, rows)) == wanted
 
 
 names = st.text(st.sampled_from("aAäÄ sSßeE\u0301æ😀😁-"), max_size=3)
@@ -105,7 +103,7 @@ def test_any_keys_that_the_target_holds_for_equal_are_found(
 ) -> None:
     rows = users(*names)
     keys = sorted(
-        key for item in found(spoilable["sqlite"], collating, rows).findings for key in item.keys
+        key for item in found(spoilable["sqlite"], collating, rows).violations for key in item.keys
     )
     assert keys == refused(collating, rows)
 
@@ -120,7 +118,9 @@ def test_duplicates_are_found_and_the_first_is_kept(
         a_row("users", 7, email=None),
     ]
     seen = found(spoilable["sqlite"], spoilable[target], rows, "duplicates=keep-first")
-    assert said(seen) == [("duplicates", "users", ("username",), 2, [3, 4])] and not seen.blocking
+    assert (
+        summary(seen) == [("duplicates", "users", ("username",), 2, [3, 4])] and not seen.blocking
+    )
     names = list(rows[0])
     kept = [row for row in rows if seen.fixes.expected("users", names, list(row.values()))]
     assert [row["user_id"] for row in kept] == [1, 2, 5, 6, 7]
@@ -137,12 +137,12 @@ def test_texts_that_a_fix_makes_equal_are_found(spoilable: dict[str, Database]) 
     rows = users("x" * 255 + "a", "x" * 255 + "b", "y")
     for target in ("postgresql", "mysql"):
         seen = found(spoilable["sqlite"], spoilable[target], rows, "too-long=truncate")
-        assert [(item.rule, item.count, item.left) for item in seen.findings] == [
+        assert [(item.rule.name, item.count, item.left) for item in seen.violations] == [
             ("too-long", 2, 0),
             ({"postgresql": "duplicates", "mysql": "collisions"}[target], 1, 1),
         ]
         seen = found(spoilable["sqlite"], spoilable[target], rows)
-        assert [item.rule for item in seen.findings] == ["too-long"]
-        assert seen.unseen == [
-            "whether username of users is there twice can only be told when too-long is mended"
+        assert [item.rule.name for item in seen.violations] == ["too-long"]
+        assert seen.unchecked == [
+            "duplicates in username of users can only be found when too-long is fixed"
         ]

@@ -6,7 +6,7 @@ from typing import Any, Iterator
 
 import pymysql
 import pytest
-from dirt import Dirt, a_row, does, empty, literal, look, put, remove, said
+from dirt import Dirt, a_row, does, empty, literal, put, remove, run_preflight, summary
 from kallithea_tables import Database, models
 
 from kallithea_tune.db_migrate.values import Kind
@@ -59,8 +59,10 @@ def test_rows_greater_than_a_packet_are_found(
     )
     put(source, table, row)
     try:
-        seen = look(source, small_packets, "too-big=delete", tables=[models().tables[table]])
-        assert [item[:2] + item[3:] for item in said(seen)] == (
+        seen = run_preflight(
+            source, small_packets, "too-big=delete", tables=[models().tables[table]]
+        )
+        assert [item[:2] + item[3:] for item in summary(seen)] == (
             [] if taken else [("too-big", table, 1, [2])]
         )
         assert not seen.blocking and seen.fixes.touches(table) is not taken
@@ -104,8 +106,8 @@ def test_characters_of_four_bytes_are_found(
     put(source, "user_logs", a_row("user_logs", 2, action=value))
     try:
         taken = does(three_bytes, dirt) == "takes"
-        seen = look(source, three_bytes, "four-byte=replace")
-        assert said(seen) == ([] if taken else [("four-byte", "user_logs", ("action",), 1, [2])])
+        seen = run_preflight(source, three_bytes, "four-byte=replace")
+        assert summary(seen) == ([] if taken else [("four-byte", "user_logs", ("action",), 1, [2])])
         assert not seen.blocking
     finally:
         remove(source, dirt)
@@ -123,9 +125,9 @@ def test_microseconds_are_found_where_the_column_has_none(
     for key, moment in ((2, "2024-02-29 12:00:00.000001"), (3, "2024-02-29 12:00:00.000000")):
         dirt = Dirt("microseconds", "user_logs", "action_date", moment)
         put(source, "user_logs", a_row("user_logs", key, action_date=moment))
-        seen = look(source, plain, "microseconds=cut")
-        found = [item for item in seen.findings if item.table == "user_logs" and key in item.keys]
+        seen = run_preflight(source, plain, "microseconds=cut")
+        found = [item for item in seen.violations if item.table == "user_logs" and key in item.keys]
         taken = does(plain, dirt, key) == "takes"
-        assert [item.rule for item in found] == ([] if taken else ["microseconds"])
+        assert [item.rule.name for item in found] == ([] if taken else ["microseconds"])
         remove(source, dirt, key)
     plain.close()

@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 
+from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.fixes import Fixes, Step, TableFixes
-from kallithea_tune.db_migrate.preflight.limits import Limits
+from kallithea_tune.db_migrate.preflight.actions import STRIP_NUL
+from kallithea_tune.db_migrate.preflight.rules import NUL
 from kallithea_tune.db_migrate.quarantine import Quarantine
 from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import ConfigError
 
-NUL = Limits(Kind.text, nul=False)
+WITHOUT_NUL = Limits(Kind.text, nul=False)
 FIXES = Fixes(
     {
         "logs": TableFixes(
-            ["id", "text"], [Kind.integer, Kind.text], [0], [Step(1, "nul", "strip", NUL)]
+            ["id", "text"], [Kind.integer, Kind.text], [0], [Step(1, NUL, STRIP_NUL, WITHOUT_NUL)]
         )
     }
 )
@@ -94,7 +96,8 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
 def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     path, sent, chance = tmp_path / "rows.jsonl", tmp_path / "sent", random.Random(11)
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_quarantine as t; q = t.Quarantine({str(path)!r}); q.prepare(True)\n"
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"import test_quarantine as t; q = t.Quarantine({str(path)!r}); q.prepare(True)\n"
         "for start in range(0, 2000, 10):\n"
         "    rows = q.amend(t.FIXES, 'logs')(t.ROWS[start:start + 10])\n"
         f"    open({str(sent)!r}, 'a').write(''.join('%d ' % row[0] for row in rows))\n"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.config import locate
-from kallithea_tune.db_migrate import switch
+from kallithea_tune.db_migrate import Migration, journal, switch
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
 NEW = "postgresql://joe:secret-word@db.example.com/kallithea"
@@ -60,7 +61,8 @@ PLACES = {
     ),
     "behind a filter": (
         {
-            "my.ini": "[app:main]\nuse = egg:kallithea\nfilter-with = proxy\nsqlalchemy.url = old\n\n"
+            "my.ini": "[app:main]\nuse = egg:kallithea\nfilter-with = proxy\n"
+            "sqlalchemy.url = old\n\n"
             "[filter:proxy]\nuse = egg:PasteDeploy#prefix\nprefix = /k\n"
         },
         "my.ini",
@@ -68,7 +70,8 @@ PLACES = {
     ),
     "in a pipeline": (
         {
-            "my.ini": "[pipeline:main]\npipeline = proxy web\n\n[filter:proxy]\nuse = egg:PasteDeploy#prefix\n\n"
+            "my.ini": "[pipeline:main]\npipeline = proxy web\n\n"
+            "[filter:proxy]\nuse = egg:PasteDeploy#prefix\n\n"
             + APP.replace("main", "web")
             + "sqlalchemy.url = old\n"
         },
@@ -88,17 +91,17 @@ def test_the_line_that_counts_is_changed_and_nothing_else(
     assert loaded.database_url == "old"
     assert locate.find(loaded, "sqlalchemy.url") == (str(tmp_path / where), section)
     edit = switch.plan(loaded, NEW)
-    backup = switch.carry_out(edit, loaded, NEW)
+    backup = switch.apply(edit, loaded, NEW)
     assert instances.load(str(tmp_path / "my.ini")).database_url == NEW
     assert Path(backup).read_text() == files[where]
     assert Path(backup).parent == tmp_path
     for name, text in files.items():
-        wanted = (
+        expected = (
             text.replace("sqlalchemy.url = old\n", f"sqlalchemy.url = {NEW}\n")
             if name == where
             else text
         )
-        assert (tmp_path / name).read_text() == wanted
+        assert (tmp_path / name).read_text() == expected
 
 
 @pytest.mark.parametrize("form", ["set", "get"])
@@ -116,7 +119,7 @@ def test_an_edit_without_effect_is_taken_back(tmp_path: Path) -> None:
     ini.write_text(APP + "sqlalchemy.url = old\n\n[app:other]\nuse = egg:kallithea\n")
     loaded = instances.load(str(ini))
     with pytest.raises(TuneError, match="no effect"):
-        switch.carry_out(inifile.plan(str(ini), "app:other", {"sqlalchemy.url": NEW}), loaded, NEW)
+        switch.apply(inifile.plan(str(ini), "app:other", {"sqlalchemy.url": NEW}), loaded, NEW)
     assert "secret-word" not in ini.read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["my.ini"]
 
@@ -142,7 +145,7 @@ def test_the_url_is_written_as_kallithea_needs_it(given: str, written: str) -> N
     assert switch.application_url(given) == written
 
 
-def test_a_driver_that_is_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib.util
 
     find = importlib.util.find_spec
@@ -153,7 +156,7 @@ def test_a_driver_that_is_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None
         assert switch.application_url(given) == "mysql+pymysql://joe:pass@db/k?charset=utf8mb4"
 
 
-def test_a_relative_path_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert switch.application_url("sqlite:///new.db") == "sqlite:///{}?timeout=60".format(
         tmp_path / "new.db"
@@ -166,7 +169,7 @@ def test_an_encoded_password_is_refused_with_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    "one, other, same",
+    "first, second, same",
     [
         ("sqlite:////srv/../srv/k.db?timeout=60", "sqlite:////srv/k.db", True),
         ("sqlite:////srv/k.db", "sqlite:////srv/l.db", False),
@@ -175,8 +178,8 @@ def test_an_encoded_password_is_refused_with_what_to_do() -> None:
         ("postgresql://joe:a@localhost/k", "mysql+pymysql://joe:a@localhost/k", False),
     ],
 )
-def test_the_same_database_is_recognised(one: str, other: str, same: bool) -> None:
-    assert switch.same_database(one, other) is same
+def test_the_same_database_is_recognised(first: str, second: str, same: bool) -> None:
+    assert switch.same_database(first, second) is same
 
 
 def test_the_switch_is_shown_without_secrets_and_says_how_to_go_back(
@@ -218,3 +221,19 @@ def test_an_encoded_password_is_refused_before_anything_is_copied(
     cursor = postgresql.connect("encoded").cursor()
     cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     assert cursor.fetchone() == (0,)
+
+
+def test_an_error_after_the_switch_says_that_it_has_happened(
+    instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path / 'moved.db'}"
+
+    def locked(connection: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    with Migration(instances.load(str(instance)), url) as migration:
+        migration.run()
+        monkeypatch.setattr(journal, "drop", locked)
+        with pytest.raises(TuneError, match="locked; .*verified, and the ini file points at it$"):
+            migration.switch(migration.plan_switch())
+    assert str(tmp_path / "moved.db") in instance.read_text()

@@ -21,11 +21,11 @@ def run(server: Any, database: str, *statements: str) -> list[Any]:
     return found
 
 
-def refused(done: Any, *words: str) -> None:
+def refused(done: Any, *parts: str) -> None:
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     sentence = done.stderr.strip().splitlines()[-1]
     assert sentence.startswith("gearbox db-migrate: ") and all(
-        word in sentence for word in words
+        part in sentence for part in parts
     ), sentence
     assert "Traceback" not in done.stderr
 
@@ -76,7 +76,8 @@ def test_an_encoding_that_lacks_characters(
             postgresql,
             "postgres",
             "DROP DATABASE narrow",
-            "CREATE DATABASE narrow ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+            "CREATE DATABASE narrow ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' "
+            "TEMPLATE template0",
         )
         refused(migrate(instance, url), "its encoding is LATIN1", "ENCODING 'UTF8'")
     else:

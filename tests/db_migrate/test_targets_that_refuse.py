@@ -1,6 +1,4 @@
-"""Targets that run out of room, that are or become read-only, and servers that cannot hold
-Kallithea's tables.
-"""
+"""Targets that run out of space, are or become read-only, or lack room for Kallithea's keys."""
 
 from __future__ import annotations
 
@@ -10,14 +8,14 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from faults import At, clear, moved, source, standing
+from faults import At, clear, moved, source, target_state
 from mounted import run as as_root
 from mounted import tmpfs
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration
 from kallithea_tune.db_migrate.engines import mysql, postgresql
-from kallithea_tune.db_migrate.journal import State
+from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, TuneError
 
 NAME = "cramped"
@@ -76,30 +74,30 @@ def cramped_mariadb(server: Any) -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize(
-    "engine, stands, state",
+    "engine, left, state",
     [
-        ("postgresql", "is as it was before", State.empty),
-        ("mariadb", "holds a part, and the same command goes on with it", State.unfinished),
+        ("postgresql", "is as it was before", TargetState.EMPTY),
+        ("mariadb", "is partly filled; run the same command to resume", TargetState.PARTLY_FILLED),
     ],
 )
 def test_a_full_disk_of_a_server_is_one_sentence_and_it_goes_on_when_there_is_room(
-    request: Any, engine: str, stands: str, state: State, large: Path, migrate: Any, read: Any
+    request: Any, engine: str, left: str, state: TargetState, large: Path, migrate: Any, read: Any
 ) -> None:
     server, before = request.getfixturevalue(engine), source(large).read_bytes()
     cramped = {"postgresql": cramped_postgresql, "mariadb": cramped_mariadb}[engine]
     with cramped(server) as (url, room):
         leave(room, LEFT[engine])
         done = migrate(large, url)
-        said = done.stderr.splitlines()[-1]
+        message = done.stderr.splitlines()[-1]
         assert done.returncode == 4 and "Traceback" not in done.stderr, done.stderr
-        assert said.startswith(
+        assert message.startswith(
             "gearbox db-migrate: the migration stopped while copying"
-        ) and said.endswith("; the target " + stands), said
-        assert standing(url) == (state, False)
+        ) and message.endswith("; the target " + left), message
+        assert target_state(url) == (state, False)
         leave(room, 100 << 20)
         done = migrate(large, url)
         assert done.returncode == 0, done.stderr
-        assert standing(url) == (State.whole, True)
+        assert target_state(url) == (TargetState.COMPLETE, True)
         assert read(url) == read(f"sqlite:///{source(large)}")
     assert source(large).read_bytes() == before
 
@@ -129,21 +127,24 @@ def test_a_mariadb_that_is_only_read_is_wrong_configuration(
 ) -> None:
     url, before = read_only(True), source(instance).read_bytes()
     done = migrate(instance, url)
-    said = done.stderr.splitlines()[-1]
+    message = done.stderr.splitlines()[-1]
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert (
-        "does not let its user do what is needed" in said
-        and "--read-only" in said
-        and "replica-word" not in said
+        "does not let its user do what is needed" in message
+        and "--read-only" in message
+        and "replica-word" not in message
     )
-    assert standing(url) == (State.empty, False)
+    assert target_state(url) == (TargetState.EMPTY, False)
     read_only(False)
     assert migrate(instance, url).returncode == 0
-    assert standing(url) == (State.whole, True) and source(instance).read_bytes() == before
+    assert (
+        target_state(url) == (TargetState.COMPLETE, True)
+        and source(instance).read_bytes() == before
+    )
 
 
 # While a transaction writes the server does not become so, but waits.
-@pytest.mark.parametrize("when", ["keys and indexes", "verifying"])
+@pytest.mark.parametrize("when", ["adding keys and indexes", "verifying"])
 def test_a_mariadb_that_becomes_read_only_keeps_what_it_has(
     read_only: Any, large: Path, read: Any, when: str
 ) -> None:
@@ -154,13 +155,15 @@ def test_a_mariadb_that_becomes_read_only_keeps_what_it_has(
         migration.run()
     assert raised.value.exit_status == 4 and "\n" not in str(raised.value)
     assert str(raised.value).endswith(
-        "; the target holds a part, and the same command goes on with it"
+        "; the target is partly filled; run the same command to resume"
     )
-    assert standing(url) == (State.unfinished, False)
+    assert target_state(url) == (TargetState.PARTLY_FILLED, False)
     read_only(False)
     report = moved(large, url)
     assert (
-        report.differences == [] and "users" in report.kept and standing(url) == (State.whole, True)
+        report.differences == []
+        and "users" in report.kept
+        and target_state(url) == (TargetState.COMPLETE, True)
     )
     assert read(url) == read(f"sqlite:///{source(large)}")
 
@@ -173,14 +176,14 @@ def test_a_file_system_that_is_only_read_is_wrong_configuration(
         as_root("mount", "-o", "remount,ro", frozen)
         done = migrate(instance, url)
         assert done.returncode == 2, done.stderr
-        assert "cannot be made: Read-only file system" in done.stderr.splitlines()[-1]
+        assert "cannot be created: Read-only file system" in done.stderr.splitlines()[-1]
         as_root("mount", "-o", "remount,rw", frozen)
         assert list(frozen.iterdir()) == []
         assert moved(instance, url).differences == []
 
 
 @pytest.mark.parametrize(
-    "engine, module, oldest, said",
+    "engine, module, oldest, message",
     [
         ("postgresql", postgresql, 990000, r"PostgreSQL \d+\.\d+.* is too old"),
         ("mariadb", mysql, {"MariaDB": (99, 0)}, r"MariaDB \d+\.\d+.* is too old, 99\.0 is needed"),
@@ -193,13 +196,13 @@ def test_a_server_that_is_too_old_is_wrong_configuration(
     engine: str,
     module: Any,
     oldest: Any,
-    said: str,
+    message: str,
 ) -> None:
     url = request.getfixturevalue(engine).url("old")
     monkeypatch.setattr(module, "OLDEST", oldest)
-    with pytest.raises(ConfigError, match="cannot take the database: " + said):
+    with pytest.raises(ConfigError, match="cannot take the database: " + message):
         moved(instance, url)
-    assert standing(url) == (State.empty, False)
+    assert target_state(url) == (TargetState.EMPTY, False)
 
 
 def test_rows_without_room_for_the_keys_are_wrong_configuration(
@@ -213,5 +216,5 @@ def test_rows_without_room_for_the_keys_are_wrong_configuration(
         execute(mariadb, "SET GLOBAL innodb_default_row_format = dynamic")
     assert done.returncode == 2, done.stderr
     assert "SET GLOBAL innodb_default_row_format = dynamic" in done.stderr.splitlines()[-1]
-    assert standing(url) == (State.empty, False)
+    assert target_state(url) == (TargetState.EMPTY, False)
     assert moved(instance, url).differences == []

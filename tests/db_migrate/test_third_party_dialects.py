@@ -60,8 +60,8 @@ def test_one_module_makes_an_engine_a_target(
     script = tmp_path / "move.py"
     # The application itself is not asked: Kallithea would have to know the engine, too.
     script.write_text(
-        "import sys\nfrom kallithea_tune import instance\nfrom kallithea_tune.db_migrate import run\n"
-        "with run.Migration(instance.load(sys.argv[1]), sys.argv[2]) as migration:\n"
+        "import sys\nfrom kallithea_tune import instance\nfrom kallithea_tune.db_migrate import Migration\n"
+        "with Migration(instance.load(sys.argv[1]), sys.argv[2]) as migration:\n"
         "    migration.check()\n    report = migration.run()\n"
         "    print({column.loses for table in migration.plan.tables for column in table.columns})\n"
         "    assert report.differences == [] and len(report.verified) == 29\n"

@@ -8,8 +8,7 @@ import pytest
 import sqlalchemy
 
 from kallithea_tune.db_migrate import connect, schema, values
-from kallithea_tune.db_migrate.copy import End
-from kallithea_tune.db_migrate.engines import dialect_of
+from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import TuneError
 
 DRIVERS = ["mysql+pymysql", "mysql", "mariadb"]
@@ -68,15 +67,14 @@ def test_where_the_server_forbids_local_files_rows_are_inserted(
 
 
 @pytest.fixture(params=DRIVERS[:2])
-def target(mariadb: Any, request: Any) -> Iterator[End]:
+def target(mariadb: Any, request: Any) -> Iterator[Engine]:
     """A connection to a database with a small table, ready to load."""
     engine = connect.target_engine(
         as_driver(mariadb.url("loaded") + "&write_timeout=10", request.param)
     )
     with engine.connect() as connection:
-        end = End(connection, dialect_of(engine))
         SMALL.metadata.create_all(connection)
-        yield end
+        yield engine_for(connection)
 
 
 SMALL = sqlalchemy.Table(
@@ -89,8 +87,8 @@ SMALL = sqlalchemy.Table(
 )
 
 
-def load(target: End, *rows: Any) -> None:
-    target.dialect.load(target.connection, SMALL, iter([(len(rows), values.encode(rows))]))
+def load(target: Engine, *rows: Any) -> None:
+    target.writer.load(SMALL, iter([(len(rows), values.encode(rows))]))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +115,7 @@ def load(target: End, *rows: Any) -> None:
         ((7, "x", 1, b""), "small: two rows have the same key 'name'"),
     ],
 )
-def test_what_is_only_a_warning_ends_the_load(target: End, row: Any, said: str) -> None:
+def test_what_is_only_a_warning_ends_the_load(target: Engine, row: Any, said: str) -> None:
     with pytest.raises(TuneError) as raised:
         load(target, (5, "X", 1, b"\0"), row, (9, None, None, None))
     assert said in str(raised.value)
@@ -138,24 +136,22 @@ CHILD = sqlalchemy.Table(
 sqlalchemy.Index("ix_child_number", CHILD.c["100%:"], CHILD.c.name)
 
 
-def complete(target: End, rows: str) -> list[str]:
+def complete(target: Engine, rows: str) -> list[str]:
     """Make the tables, fill `child` and add the keys; return what was being added."""
     tables = schema.ordered(FAMILY)
-    target.dialect.begin_load(target.connection)
-    schema.create_tables(target.connection, tables, target.dialect)
-    target.dialect.cursor(target.connection).execute(
-        "INSERT INTO child (id, name, parent_id) VALUES " + rows
-    )
+    target.writer.begin_load()
+    schema.create_tables(target.writer, tables)
+    target.cursor().execute("INSERT INTO child (id, name, parent_id) VALUES " + rows)
     begun = []
     try:
-        for addition in schema.complete_tables(target.connection, tables, target.dialect):
+        for addition in schema.complete_tables(target.writer, tables):
             begun.append(addition.sentence)
     except Exception as error:
         begun.append(str(error))
     return begun
 
 
-def keys_of(target: End) -> set[str]:
+def keys_of(target: Engine) -> set[str]:
     """The names of all keys of `child` that the server has."""
     inspector = sqlalchemy.inspect(target.connection)
     return {
@@ -165,14 +161,14 @@ def keys_of(target: End) -> set[str]:
     }
 
 
-def test_all_keys_of_a_table_are_added_by_one_statement(target: End) -> None:
+def test_all_keys_of_a_table_are_added_by_one_statement(target: Engine) -> None:
     assert complete(target, "(1, 'a', NULL), (2, 'b', NULL)") == [
         "adding uq_child_name, ix_child_number, fk_child_parent to child"
     ]
     assert keys_of(target) == {"uq_child_name", "ix_child_number", "fk_child_parent"}
 
 
-def test_a_key_that_is_not_taken_is_named_with_its_table(target: End) -> None:
+def test_a_key_that_is_not_taken_is_named_with_its_table(target: Engine) -> None:
     _, first, said = complete(target, "(1, 'a', NULL), (2, 'a', NULL)")
     assert (
         first == "adding uq_child_name to child"
@@ -181,22 +177,22 @@ def test_a_key_that_is_not_taken_is_named_with_its_table(target: End) -> None:
     assert keys_of(target) == set()
 
 
-def test_a_reference_to_nothing_is_found_though_the_server_does_not_look(target: End) -> None:
+def test_a_reference_to_nothing_is_found_though_the_server_does_not_look(target: Engine) -> None:
     said = complete(target, "(1, 'a', NULL), (2, 'b', 77)")[-1]
     assert said == "child.parent_id refers to rows that are not in parent"
 
 
-def test_a_source_that_fails_half_way_is_not_taken_for_its_end(target: End) -> None:
+def test_a_source_that_fails_half_way_is_not_taken_for_its_end(target: Engine) -> None:
     def lines() -> Any:
         yield 1, values.encode([(1, "a", 1, b"")])
         raise BrokenPipeError("the source went away")
 
     with pytest.raises(BrokenPipeError, match="the source went away"):
-        target.dialect.load(target.connection, SMALL, lines())
+        target.writer.load(SMALL, lines())
 
 
 def test_a_server_that_goes_away_does_not_leave_the_writer_waiting(
-    target: End, mariadb: Any
+    target: Engine, mariadb: Any
 ) -> None:
     number = target.connection.execute(sqlalchemy.text("SELECT connection_id()")).scalar()
 
@@ -207,7 +203,7 @@ def test_a_server_that_goes_away_does_not_leave_the_writer_waiting(
             yield 1, values.encode([(key, None, 1, b"x" * 1000)])
 
     with pytest.raises(Exception, match=r"(?i)lost connection|gone away|killed|broken pipe"):
-        target.dialect.load(target.connection, SMALL, lines())
+        target.writer.load(SMALL, lines())
 
 
 def test_texts_over_64_kilobytes_and_blobs_near_the_size_of_a_packet_arrive(
@@ -229,7 +225,8 @@ def test_keys_go_on_beyond_the_greatest_ever_used(
     connection = mariadb.connect("keys")
     cursor = connection.cursor()
     cursor.execute(
-        "INSERT INTO user_logs (username, repository_name, action, action_date) VALUES ('', '', '', now())"
+        "INSERT INTO user_logs (username, repository_name, action, action_date)"
+        " VALUES ('', '', '', now())"
     )
     assert cursor.lastrowid == 7001
     connection.close()

@@ -35,8 +35,8 @@ def test_kallithea_starts_on_the_target(
 
     url = postgresql.url("started")
     assert migrate(instance, url).returncode == 0
-    visit = visit.visit(load(str(with_url(instance, url))), [visit.Request("/_admin/login")], 60)
-    assert [answer.status for answer in visit.answers] == [200]
+    visited = visit.visit(load(str(with_url(instance, url))), [visit.Request("/_admin/login")], 60)
+    assert [answer.status for answer in visited.answers] == [200]
 
 
 def test_keys_go_on_beyond_the_greatest_ever_used(

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from kallithea_tune.config import instance as instances
-from kallithea_tune.db_migrate import Migration, Report, initial_copy, job
+from kallithea_tune.db_migrate import Migration, MigrationResult
+from kallithea_tune.db_migrate.initial_copy import InitialCopy
 from kallithea_tune.errors import TuneError
 
 
-def moved(ini: Path, url: str) -> Report:
+def moved(ini: Path, url: str) -> MigrationResult:
     with Migration(instances.load(str(ini)), url) as migration:
         migration.check()
         return migration.run()
@@ -28,7 +29,7 @@ def test_every_column_is_verified(postgresql: Any, instance: Path, migrate: Any)
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, message",
     [
         (
             "UPDATE user_logs SET user_ip = '127.0.0.2' WHERE user_log_id = 321",
@@ -40,33 +41,33 @@ def test_every_column_is_verified(postgresql: Any, instance: Path, migrate: Any)
         ),
     ],
 )
-def test_what_does_not_arrive_whole_is_rolled_back(
-    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, said: str
+def test_an_incomplete_copy_is_rolled_back(
+    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch, spoil: str, message: str
 ) -> None:
     import sqlalchemy
 
-    finish = initial_copy._finish
+    add_keys = InitialCopy.add_keys
 
-    def spoiled(job: job.Job) -> None:
-        finish(job)
-        job.target.connection.execute(sqlalchemy.text(spoil))
+    def spoiled(copy: InitialCopy) -> None:
+        add_keys(copy)
+        copy._connection.execute(sqlalchemy.text(spoil))
 
-    monkeypatch.setattr(initial_copy, "_finish", spoiled)
+    monkeypatch.setattr(InitialCopy, "add_keys", spoiled)
     url = postgresql.url("spoiled")
     with pytest.raises(TuneError, match="rolled back") as raised:
         moved(instance, url)
-    assert said in str(raised.value) and raised.value.exit_status == 4
+    assert message in str(raised.value) and raised.value.exit_status == 4
     cursor = postgresql.connect("spoiled").cursor()
     cursor.execute("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
     assert cursor.fetchone() == (0,)
 
 
-def test_verify_alone_says_what_differs(postgresql: Any, instance: Path, migrate: Any) -> None:
+def test_verify_alone_reports_what_differs(postgresql: Any, instance: Path, migrate: Any) -> None:
     url = postgresql.url("alone")
     assert migrate(instance, url, "--verify").returncode == 3
     assert migrate(instance, url).returncode == 0
     same = migrate(instance, url, "--verify")
-    assert (same.returncode, "all the same" in same.stdout) == (0, True), same.stderr
+    assert (same.returncode, "no differences" in same.stdout) == (0, True), same.stderr
     postgresql.connect("alone").cursor().execute(
         "UPDATE user_logs SET action = 'x' WHERE user_log_id IN (7, 8)"
     )

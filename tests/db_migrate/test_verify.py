@@ -12,8 +12,13 @@ from kallithea_tables import Database, a_row, models
 
 from kallithea_tune.db_migrate.values import Kind, kind_of
 from kallithea_tune.db_migrate.verify import compare
-from kallithea_tune.db_migrate.verify.difference import row_of
-from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Range, Side, integer_key
+from kallithea_tune.db_migrate.verify.fingerprint import (
+    ALL_KEYS,
+    ROWS,
+    Fingerprinter,
+    integer_key,
+)
+from kallithea_tune.db_migrate.verify.pieces import written_row
 
 NOW = datetime.datetime(2024, 2, 29, 23, 59, 59, 123456)
 NAMES = sorted(models().tables)
@@ -49,7 +54,7 @@ def fill(databases: dict[str, Database], name: str, rows: Any) -> None:
 
 def compared(databases: dict[str, Database], source: str, target: str, *names: str) -> list[Any]:
     tables = [databases[target].table(name) for name in names]
-    return compare.compare(databases[source].connection, databases[target].connection, tables)
+    return compare.differences(databases[source].engine, databases[target].engine, tables)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -67,13 +72,13 @@ def test_values_of_every_type_look_the_same_in_every_engine(
         assert compared(databases, source, target, name) == []
     # What the engines write is what is written here.
     for database in databases.values():
-        side = Side(database.connection)
+        fingerprinter = Fingerprinter(database.engine)
         columns = list(database.table(name).columns)
         fetched = [
-            pieces for _, pieces in side.rows(database.table(name), columns, Range(None, None))
+            pieces for _, pieces in fingerprinter.rows(database.table(name), columns, ALL_KEYS)
         ]
         assert sorted(fetched) == sorted(
-            row_of(columns, row) for row in side.all_rows(database.table(name))
+            written_row(columns, row) for row in fingerprinter.all_rows(database.table(name))
         )
         assert len(fetched) == len(rows)
 
@@ -191,16 +196,16 @@ def test_ranges_that_do_not_match_are_compared_row_by_row(
         ("postgresql", "sqlite", "missing"),
     ):
         tables = [databases[target].table("user_logs")]
-        (checked,) = compare.check(
-            databases[source].connection, databases[target].connection, tables
+        (checked,) = compare.compare_tables(
+            databases[source].engine, databases[target].engine, tables
         )
         assert [(item.kind, item.count) for item in checked.differences] == [(kind, 2 * ROWS)]
         assert sorted(checked.rows) == list(sizes)
     databases["postgresql"].run(
         "DELETE FROM user_logs WHERE user_log_id > %d" % sorted(keys)[sizes[0] - 1]
     )
-    (checked,) = compare.check(
-        databases["sqlite"].connection, databases["postgresql"].connection, tables
+    (checked,) = compare.compare_tables(
+        databases["sqlite"].engine, databases["postgresql"].engine, tables
     )
     assert checked.differences == [] and checked.rows == (3 * ROWS, 3 * ROWS)
     assert all(one == two for one, two in checked.checksums.values())
@@ -281,11 +286,11 @@ def test_tables_without_an_integer_key_are_compared(
     databases: Any, leftovers: Any, source: str, target: str
 ) -> None:
     there, here = databases[target], databases[source]
-    assert compare.compare(here.connection, there.connection, leftovers) == []
+    assert compare.differences(here.engine, there.engine, leftovers) == []
     there.run("UPDATE left_keyed SET data = NULL WHERE name = 'n7'")
     there.run("DELETE FROM left_keyed WHERE name = 'n8'")
     there.run("UPDATE left_bare SET price = 1000 WHERE price = 2.5")
-    found = compare.compare(here.connection, there.connection, leftovers)
+    found = compare.differences(here.engine, there.engine, leftovers)
     assert [(item.table, item.kind, item.column, item.keys) for item in found] == [
         ("left_keyed", "missing", "", ["n8"]),
         ("left_keyed", "changed", "data", ["n7"]),

@@ -51,16 +51,15 @@ def _become(
     try:
         for number, file in enumerate((given, out, err)):
             os.dup2(file if isinstance(file, int) else file.fileno(), number)
-        sys.stdin, sys.stdout, sys.stderr = (
-            open(number, mode, closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
-        )
+        sys.stdin = os.fdopen(0, "r", closefd=False)
+        sys.stdout, sys.stderr = (os.fdopen(number, "w", closefd=False) for number in (1, 2))
         os.chdir(cwd)
         os.environ.clear()
         os.environ.update(env)
         # pytest's, with which gearbox would have no need for its own.
         logging.getLogger().handlers.clear()
-        migration.Migration.ask_ahead = lambda self: None  # type: ignore[method-assign]
-        migration.Migration.ask_application = lambda self: self.report  # type: ignore[method-assign]
+        migration.Migration.visit_source_early = lambda self: None  # type: ignore[method-assign]
+        migration.Migration.compare_pages = lambda self: self.result  # type: ignore[method-assign]
         sys.argv = ["gearbox", *map(str, words)]
         from gearbox.main import main
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kallithea_tune.perf_check.measurement import Context, Deadline, configuration
+from kallithea_tune.perf_check.measurement import configuration
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity, all_checks, check
 
 
@@ -47,21 +47,6 @@ def test_every_check_says_what_it_is():
         assert not item.writes or item.probes, (
             f"{item.id} writes, but does not say how long it takes"
         )
-
-
-def test_what_is_measured_once_is_not_measured_again_nor_tried_again():
-    asked = []
-
-    def measure():
-        asked.append(1)
-        raise ValueError("no luck")
-
-    context = Context(None, Deadline(1))  # type: ignore[arg-type]
-    for _ in range(2):
-        with pytest.raises(ValueError, match="no luck"):
-            context.once("key", measure)
-    assert context.once("other", lambda: 7) == 7 and context.once("other", measure) == 7
-    assert asked == [1]
 
 
 @pytest.mark.parametrize(

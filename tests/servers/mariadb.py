@@ -16,6 +16,7 @@ from servers.server import Server
 class MariaDB(Server):
     """A MariaDB server with a user ``kallithea`` who may do everything."""
 
+    fast = True
     account = "nobody"
 
     def __init__(self) -> None:

@@ -16,6 +16,7 @@ from servers.server import Server
 class PostgreSQL(Server):
     """A PostgreSQL cluster of the newest version installed, its superuser being ``kallithea``."""
 
+    fast = True
     account = "postgres"
     stop_signal = signal.SIGINT  # "fast shutdown": does not wait for clients
 

@@ -157,8 +157,8 @@ def exported(pristine: Path, static_export: Any) -> Iterator[Path]:
     """Where the files of the built front-end are published, for every web server of the session."""
     directory = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-"))
     directory.chmod(0o755)
-    said = static_export("-c", pristine / "my.ini", directory / "static")
-    assert said.returncode == 0, said.stderr
+    result = static_export("-c", pristine / "my.ini", directory / "static")
+    assert result.returncode == 0, result.stderr
     yield directory / "static"
     shutil.rmtree(str(directory), ignore_errors=True)
 
@@ -176,7 +176,7 @@ def web_server(static_export: Any, exported: Path) -> Iterator[Callable[..., Web
         server = WebServer(name)
         started.append(server)
         vars(server).update(more)
-        said = static_export(
+        result = static_export(
             "-c",
             ini,
             exported,
@@ -190,7 +190,7 @@ def web_server(static_export: Any, exported: Path) -> Iterator[Callable[..., Web
             server.port,
             *words,
         )
-        assert said.returncode == 0, said.stderr
+        assert result.returncode == 0, result.stderr
         server.conf.write_text(change(server.conf.read_text()))
         server.configured()
         server.start()

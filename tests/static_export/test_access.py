@@ -66,10 +66,10 @@ def test_it_says_what_the_kernel_says(open_place, closed, mode):
     (css / "style.css").write_text("a {}")
     if closed:
         (open_place / closed).chmod(mode)
-    said = access.obstacle(NOBODY, str(open_place / "release"))
-    assert bool(said) is not really(css / "style.css")
-    if said:
-        assert said == f"{(open_place / closed).resolve()} (mode {mode:o})"
+    message = access.obstacle(NOBODY, str(open_place / "release"))
+    assert bool(message) is not really(css / "style.css")
+    if message:
+        assert message == f"{(open_place / closed).resolve()} (mode {mode:o})"
 
 
 def test_the_way_to_the_target_of_a_link_counts(open_place):
@@ -123,5 +123,5 @@ def test_selinux_is_mentioned_when_it_is_enforcing(tmp_path, content, noted):
     switch = tmp_path / "enforce"
     if content:
         switch.write_text(content)
-    said = access.selinux_note("/srv/static", str(switch))
-    assert bool(said) is noted and ("restorecon -R /srv/static.releases" in said) is noted
+    message = access.selinux_note("/srv/static", str(switch))
+    assert bool(message) is noted and ("restorecon -R /srv/static.releases" in message) is noted

@@ -41,7 +41,7 @@ def browser():
 
 def looked_at(browser, url, path, directory):
     browser.open(url + path)
-    failed = [said for said in browser.failures() if not NOWHERE.search(said)]
+    failed = [message for message in browser.failures() if not NOWHERE.search(message)]
     browser.screenshot(directory / ((path.strip("/").replace("/", "-") or "front") + ".png"))
     assert failed == [], path
     # Styled by the exported sheet: without it, the navigation bar would be a plain list on white.
@@ -70,12 +70,14 @@ def test_every_page_comes_whole_and_styled(name, browser, kallithea, web_server,
     browser.type("#username", "admin")
     browser.type("#password", "demo-password\n")
     browser.wait(
-        "return document.readyState == 'complete' && document.body.innerHTML.indexOf('/_admin/logout') > 0"
+        "return document.readyState == 'complete' && "
+        "document.body.innerHTML.indexOf('/_admin/logout') > 0"
     )
     for path in (*PAGES, kallithea.pull_request):
         looked_at(browser, url, path, tmp_path)
         assert "Sign In" not in browser.title, path
     kinds = browser.run(
-        "return performance.getEntriesByType('resource').map(function (e) { return new URL(e.name).pathname })"
+        "return performance.getEntriesByType('resource')"
+        ".map(function (e) { return new URL(e.name).pathname })"
     )
     assert any(path.startswith(kallithea.prefix + "/js/") for path in kinds)

@@ -72,7 +72,7 @@ def test_another_prefix_than_that_of_the_ini_file_is_told(instance):
 
 def test_uwsgi_that_speaks_http_and_is_told_of_no_waitress(instance, edit):
     edit(instance, "[server:main]\n", "[uwsgi]\nhttp-socket = 127.0.0.1:5000\n\n[server:main]\n")
-    said = notes(instance)
-    assert "WEB006" in said and "trusted_proxy" not in said
+    message = notes(instance)
+    assert "WEB006" in message and "trusted_proxy" not in message
     edit(instance, "http-socket =", "socket =")
     assert "WEB006" not in notes(instance)

@@ -23,8 +23,8 @@ TOUCHING = ("open", "os.", "shutil.", "tempfile.", "fcntl.")
 
 def versions(place):
     """Return what the served files say; a variant says what its original does."""
-    said = {(place / name).read_text()[:9] for name in FILES}
-    return said | {
+    contents = {(place / name).read_text()[:9] for name in FILES}
+    return contents | {
         gzip.decompress((place / name).read_bytes()).decode()[:9]
         for name in (name + ".gz" for name in FILES)
     }
@@ -75,6 +75,7 @@ def interrupt():
 
 
 @pytest.mark.parametrize("first", [True, False])
+@pytest.mark.slow
 def test_killed_before_each_touch_of_the_disk_one_release_stands_whole(
     export, planned, public, tmp_path, first
 ):
@@ -105,6 +106,7 @@ def test_killed_before_each_touch_of_the_disk_one_release_stands_whole(
     assert left[0] == ".lock" and len(left) <= 3 and all(name.isdigit() for name in left[1:])
 
 
+@pytest.mark.slow
 def test_interrupted_before_each_touch_of_the_disk_nothing_half_is_left(
     export, planned, public, tmp_path
 ):

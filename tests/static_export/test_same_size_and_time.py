@@ -19,7 +19,8 @@ from kallithea_tune.static_export.manifest import Recipe
 from kallithea_tune.static_export.plan import Served, make
 from kallithea_tune.static_export.webservers import render, render_script
 
-PACKED = 315532800  # 1980: the time that zip archives begin with, which reproducible packages give to all files
+# 1980, the earliest time of zip archives, which reproducible packages give to all files.
+PACKED = 315532800
 SHEET = "css/style.css"
 
 

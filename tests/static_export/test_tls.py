@@ -63,7 +63,7 @@ def secured(certificate, static_export, exported, kallithea, web_server):
 
     def snippet(server, *words):
         path = server.directory / "kallithea.inc"
-        said = static_export(
+        result = static_export(
             "-c",
             kallithea.ini,
             exported,
@@ -75,7 +75,7 @@ def secured(certificate, static_export, exported, kallithea, web_server):
             "localhost",
             *words,
         )
-        assert said.returncode == 0, said.stderr
+        assert result.returncode == 0, result.stderr
         return path
 
     def call(name):
@@ -196,14 +196,16 @@ def test_a_site_with_a_certificate(
     server = secured(name)
     url, trusted = server.url + kallithea.prefix, str(certificate / "fullchain.pem")
     asked = ("-c", kallithea.ini, exported, "--verify", url, "-f", "json")
-    said = static_export(*asked)
+    result = static_export(*asked)
     assert (
-        said.returncode == 2 and "SSL_CERT_FILE" in said.stderr and "Traceback" not in said.stderr
+        result.returncode == 2
+        and "SSL_CERT_FILE" in result.stderr
+        and "Traceback" not in result.stderr
     )
-    said = static_export(*asked, SSL_CERT_FILE=trusted)
+    result = static_export(*asked, SSL_CERT_FILE=trusted)
     assert [
-        row for row in json.loads(said.stdout) if row["kind"] == "problem"
-    ] == [] and said.returncode == 0
+        row for row in json.loads(result.stdout) if row["kind"] == "problem"
+    ] == [] and result.returncode == 0
     status, headers, _ = server.get(kallithea.prefix + "/_admin/my_account")
     assert status == 302 and headers["location"].startswith(
         f"https://localhost{kallithea.prefix}/_admin/login"

@@ -131,7 +131,8 @@ def test_clones_and_pushes_pass_as_they_come(name, large, tap, web_server, progr
         passed = held(tap, way, words, tmp_path)
         more = [peak(server.pid) - memory, peak(large.pid) - backend]
         print(
-            "{}: {}: {:.1f} of {:.1f} MB passed while the client stood still; proxy {:+.1f} MB, Kallithea {:+.1f} MB".format(
+            "{}: {}: {:.1f} of {:.1f} MB passed while the client paused; "
+            "proxy {:+.1f} MB, Kallithea {:+.1f} MB".format(
                 name, title, *(size / 1e6 for size in (passed, SIZE, *more))
             )
         )

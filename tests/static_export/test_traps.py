@@ -43,7 +43,7 @@ def served(public, application):
         server.remove()
 
 
-def said(server):
+def reported(server):
     return {
         problem.message
         for problem in verify.verify(
@@ -53,8 +53,8 @@ def said(server):
 
 
 def test_an_alias_without_the_closing_slash_lets_files_out(served):
-    assert said(served("nginx")) == set()
-    naive = said(served("nginx", (r"location \^~ /css/ \{", "location ^~ /css {")))
+    assert reported(served("nginx")) == set()
+    naive = reported(served("nginx", (r"location \^~ /css/ \{", "location ^~ /css {")))
     assert "serves a file that is not exported" in naive
 
 
@@ -83,8 +83,8 @@ def test_apaches_mod_deflate_rewrites_etags(served):
 
 def test_a_variant_has_the_type_of_the_original(served):
     typed = ("(?s)^", "AddType application/x-gzip .gz\n")
-    assert said(served("apache", typed)) == set()
-    naive = said(served("apache", typed, (r"RemoveType .*", "")))
+    assert reported(served("apache", typed)) == set()
+    naive = reported(served("apache", typed, (r"RemoveType .*", "")))
     assert "came as application/x-gzip instead of text/css" in naive
 
 

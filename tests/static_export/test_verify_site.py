@@ -13,7 +13,7 @@ from kallithea_tune.static_export.crawl import KINDS, judge_asset, repositories
 @pytest.fixture
 def verified(static_export, exported, kallithea):
     def call(server, *words, **environment):
-        said = static_export(
+        result = static_export(
             "-c",
             kallithea.ini,
             exported,
@@ -25,9 +25,12 @@ def verified(static_export, exported, kallithea):
             WHO="admin:demo-password",
             **environment,
         )
-        assert "Traceback" not in said.stderr and "demo-password" not in said.stdout + said.stderr
-        rows = json.loads(said.stdout) if said.stdout.strip() else []
-        return said.returncode, rows, said.stderr
+        assert (
+            "Traceback" not in result.stderr
+            and "demo-password" not in result.stdout + result.stderr
+        )
+        rows = json.loads(result.stdout) if result.stdout.strip() else []
+        return result.returncode, rows, result.stderr
 
     return call
 
@@ -80,9 +83,11 @@ def test_limits_that_would_stop_hg_and_git_are_told(verified, web_server, kallit
         )
 
     status, rows, _ = verified(web_server("nginx", kallithea.ini, change=narrow))
-    said = " ".join(row["said"] for row in rows if row["kind"] == "problem")
+    message = " ".join(row["said"] for row in rows if row["kind"] == "problem")
     assert (
-        status == 1 and "headers of 42 KB" in said and "a push of 2 MB is answered with 413" in said
+        status == 1
+        and "headers of 42 KB" in message
+        and "a push of 2 MB is answered with 413" in message
     )
 
 
@@ -98,7 +103,7 @@ def test_a_wrong_prefix_and_the_application_itself_are_told(verified, web_server
         (("--verify-login", "admin:demo-passwort"), "env:NAME or file:PATH"),
         (("--verify-login", "env:NOT_SET"), "NOT_SET is not set"),
         (("--verify-login", "env:WRONG"), "was not logged in"),
-        (("--verify-login", "env:NO_COLON"), "does not read user:password"),
+        (("--verify-login", "env:NO_COLON"), "does not contain user:password"),
     ],
 )
 def test_a_login_that_is_none_is_told_in_one_sentence(
@@ -115,13 +120,15 @@ def test_a_login_that_is_none_is_told_in_one_sentence(
 
 
 def test_an_asset_is_judged_by_its_answer():
-    def said(status=200, versioned=False, **headers):
+    def judged(status=200, versioned=False, **headers):
         return list(judge_asset(Answer(status, headers, b""), versioned))
 
-    assert said(404) == ["is answered with 404"]
-    assert said(etag='"1700000000.5-12"') == ["comes from the application, not from the web server"]
-    assert said(versioned=True, **{"cache-control": "max-age=31536000"}) == said() == []
-    assert "may not be cached for a month" in said(versioned=True)[0]
+    assert judged(404) == ["answered with 404"]
+    assert judged(etag='"1700000000.5-12"') == [
+        "comes from the application, not from the web server"
+    ]
+    assert judged(versioned=True, **{"cache-control": "max-age=31536000"}) == judged() == []
+    assert "may not be cached for a month" in judged(versioned=True)[0]
 
 
 def test_repositories_are_known_by_their_changesets():

@@ -6,12 +6,13 @@ import dataclasses
 import http.client
 import json
 import os
+from pathlib import Path
 
 import pytest
 from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import WebServer
 
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export import verify
 from kallithea_tune.static_export.options import ServerOptions
 from kallithea_tune.static_export.webservers import SERVERS, render, syntax
@@ -96,10 +97,10 @@ def test_a_file_that_did_not_change_is_not_sent_again(web):
 def test_everything_else_reaches_the_application_as_it_was_sent(web):
     path = web.prefix + "/repo/changeset/feature%2Fx?a=%20b"
     status, _, body = web.get(path, X_Forwarded_For="203.0.113.9", X_Forwarded_Proto="ftp")
-    said = json.loads(body.decode())
-    assert status == 200 and said["path"] == path
-    assert said["headers"]["x-forwarded-proto"] == "http" and said["headers"]["host"] == "localhost"
-    assert said["headers"]["x-forwarded-for"].strip(", ") == "127.0.0.1"
+    seen = json.loads(body.decode())
+    assert status == 200 and seen["path"] == path
+    assert seen["headers"]["x-forwarded-proto"] == "http" and seen["headers"]["host"] == "localhost"
+    assert seen["headers"]["x-forwarded-for"].strip(", ") == "127.0.0.1"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +139,8 @@ def test_a_push_of_any_size_passes_with_headers_as_long_as_hg_sends(web):
         body=b"x" * size,
         headers={"Host": "localhost", "User-Agent": "git/2.39.5", "X-HgArg-1": "a" * 30000},
     )
-    said = json.loads(connection.getresponse().read().decode())
-    assert said["size"] == size and len(said["headers"]["x-hgarg-1"]) == 30000
+    seen = json.loads(connection.getresponse().read().decode())
+    assert seen["size"] == size and len(seen["headers"]["x-hgarg-1"]) == 30000
 
 
 @pytest.mark.parametrize("name", POOLS)
@@ -159,8 +160,8 @@ def test_hg_and_git_go_to_their_own_pool(name, public, application, second):
         ):
             status, _, body = server.get(path, **headers)
             assert status == 200, (path, headers)
-            said = json.loads(body.decode())
-            assert (said["port"], said["path"]) == (expected.port, path), headers
+            seen = json.loads(body.decode())
+            assert (seen["port"], seen["path"]) == (expected.port, path), headers
     finally:
         server.remove()
 
@@ -220,11 +221,11 @@ def test_the_naive_alias_lets_a_file_out_and_verify_tells(public, application):
         server.stop()
         server.conf.write_text(text.replace("location ^~ /css/ {", "location ^~ /css {"))
         server.start()
-        said = [
+        reported = [
             problem.message
             for problem in verify.verify(server.url, os.path.realpath(str(server.static)), release)
         ]
-        assert "serves a file that is not exported" in said
+        assert "serves a file that is not exported" in reported
     finally:
         server.remove()
 
@@ -252,7 +253,9 @@ def test_header_names_follow_the_wsgi_variables():
     assert header_name("", "X-Default") == header_name("REMOTE_ADDR", "X-Default") == "X-Default"
 
 
-def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, instance):
+def test_a_server_is_added_by_a_template_and_a_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, instance: Path
+) -> None:
     from kallithea_tune.cli.static_export import StaticExportCommand
     from kallithea_tune.config.instance import load
     from kallithea_tune.static_export import configure, webservers
@@ -261,8 +264,22 @@ def test_a_server_is_added_by_a_template_and_a_line(monkeypatch, tmp_path, insta
     monkeypatch.setattr(webservers, "TEMPLATES", [*webservers.TEMPLATES, str(tmp_path)])
     monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2"))
     site = Site("/srv/static", ["css"], [], [], [Backend.from_url("http://127.0.0.1:5000")])
-    made = configure.configure(load(str(instance)), site, ServerOptions(name="toy"))
-    assert made.text == "serve /srv/static for kallithea.example.com\n" and made.script is None
-    assert any("toy is not installed here" in note for note in made.notes)
+
+    def made() -> configure.Configuration:
+        return configure.configure(load(str(instance)), site, ServerOptions(name="toy"))
+
+    assert made().text == "serve /srv/static for kallithea.example.com\n" and made().script is None
+    assert any("toy is not installed here" in note for note in made().notes)
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
     assert parser.parse_args(["-c", "my.ini", "dest", "--server", "toy"]).server == "toy"
+    # With a check on that line, the server judges what was written for it: here, grep does.
+    for word, accepted in (("serve", True), ("listen", False)):
+        check = syntax.Check(
+            ("grep",), (word, "{main}"), lambda _, conf, __: Path(conf).read_text()
+        )
+        monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2", syntax=check))
+        if accepted:
+            assert not any("not installed" in note for note in made().notes)
+        else:
+            with pytest.raises(Refused, match="toy rejects"):
+                made()

@@ -23,7 +23,8 @@ def fail() -> None: raise ValueError("no luck")
 def leave() -> None: sys.exit("gone")
 def die() -> None: os.kill(os.getpid(), 9)
 def talk() -> int:
-    print("to stdout"); os.write(1, b"below it"); subprocess.run(["echo", "from a grandchild"]); return 7
+    print("to stdout"); os.write(1, b"below it"); subprocess.run(["echo", "from a grandchild"])
+    return 7
 def hang(path: str) -> None:
     process = subprocess.Popen(["sleep", "600"])
     with open(path, "w") as file: file.write("%d %d" % (os.getpid(), process.pid))
@@ -62,7 +63,7 @@ def test_arguments_are_not_seen_among_the_processes():
 
 
 @pytest.mark.parametrize(
-    "function, said",
+    "function, message",
     [
         ("refuse", "^no permission$"),
         ("fail", "ended with status 1: ValueError: no luck"),
@@ -70,8 +71,8 @@ def test_arguments_are_not_seen_among_the_processes():
         ("die", "ended with status -9"),
     ],
 )
-def test_a_child_that_fails_says_why(function, said):
-    with pytest.raises(NotMeasured, match=said):
+def test_a_child_that_fails_says_why(function, message):
+    with pytest.raises(NotMeasured, match=message):
         child.call(getattr(importlib.import_module("toy_probe"), function), 30)
 
 

@@ -8,12 +8,17 @@ import pytest
 
 from kallithea_tune.system import mounts
 
-LINES = r"""27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
-42 27 0:45 / /srv/with\040blank rw,noatime shared:7 master:2 - nfs4 files:/export rw,vers=4.1,hard,local_lock=none
+LINES = (
+    r"""27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda1 rw,errors=remount-ro
+"""
+    r"42 27 0:45 / /srv/with\040blank rw,noatime shared:7 master:2 "
+    "- nfs4 files:/export rw,vers=4.1,hard,local_lock=none"
+    r"""
 43 27 0:46 /deep /mnt rw - tmpfs  rw,size=4k
 44 27 0:47 / /odd rw - fuse.x none
 not a mount
 """
+)
 
 
 def test_a_line_is_split_at_the_dash_after_any_number_of_optional_fields() -> None:
@@ -57,13 +62,13 @@ def test_a_file_is_not_a_directory_that_a_mount_holds(tmp_path: Path) -> None:
 
 def test_it_agrees_with_findmnt(tmp_path: Path) -> None:
     found = mounts.holding(str(tmp_path), mounts.table())
-    said = subprocess.run(
+    shown = subprocess.run(
         ["findmnt", "-n", "-o", "TARGET,FSTYPE", "-T", str(tmp_path)],
         stdout=subprocess.PIPE,
         check=True,
         universal_newlines=True,
     ).stdout.split()
-    assert found is not None and [found.point, found.type] == said
+    assert found is not None and [found.point, found.type] == shown
 
 
 def test_a_partition_rotates_as_its_disk_does(tmp_path: Path) -> None:
@@ -89,10 +94,10 @@ def test_the_disk_of_this_machine_agrees_with_lsblk(tmp_path: Path) -> None:
     found = mounts.holding(str(tmp_path), mounts.table())
     assert found is not None
     device = os.stat(tmp_path).st_dev
-    said = subprocess.run(
+    result = subprocess.run(
         ["lsblk", "-n", "-r", "-o", "MAJ:MIN,ROTA"], stdout=subprocess.PIPE, universal_newlines=True
     )
-    rotating = dict(line.split() for line in said.stdout.splitlines())
+    rotating = dict(line.split() for line in result.stdout.splitlines())
     number = "%d:%d" % (os.major(device), os.minor(device))
     expected = rotating[number] == "1" if number in rotating else None
     assert mounts.rotational(found) == expected

@@ -1,10 +1,14 @@
-"""What each engine does in its own way. To add one: a subclass of `Dialect` in a module of its own.
+"""What each database engine does in its own way: one package for each, found by its dialect name.
 
-A module outside of this package is named in the entry-point group ``kallithea_tune.dialects``.
+A package has one class `Engine`, which names its parts: how to connect (`connection`), rows out of
+it (`reading`) and into it (`writing`), the SQL of fingerprints (`fingerprint_sql`) and of
+violations (`violation_sql`), and what its columns can store (`column_limits`). Each part is a
+subclass of the one in `base`, which does what SQLAlchemy alone can do. A package from elsewhere is
+registered in the entry-point group ``kallithea_tune.dialects``.
 """
 
 from __future__ import annotations
 
-from kallithea_tune.db_migrate.engines.base import Dialect, dialect_of
+from kallithea_tune.db_migrate.engines.base import Engine, engine_class, engine_for
 
-__all__ = ["Dialect", "dialect_of"]
+__all__ = ["Engine", "engine_class", "engine_for"]

@@ -1,6 +1,7 @@
 """Preflight: what the target would refuse or change is found before anything is written.
 
-`rules` names what is looked for. What a column of the target holds is decided by `limits` and
-`holders`, how the engine of the source finds what does not fit by `finders`; `scan` looks through
-one table, `uniqueness` at its keys, `consequences` at what fixes lead to, and `look` at everything.
+Each rule is one entry in `rules`, with its `actions`, which ``--fix`` chooses (`fix_options`).
+`conditions` are rules in the SQL of the source, for one table; `scan` counts the rows that meet
+them, `cascade` follows what fixes lead to, `uniqueness` compares keys, and `preflight` runs all of
+it. `report` describes the violations that were found.
 """

@@ -1,80 +1,252 @@
-"""The rules of preflight: what each finds, and what can be done about a row on its way, if the
-admin says so.
+"""The rules of preflight: each entry is everything there is to know about one rule.
 
-Names and actions are those of ``--fix``; docs/db-migrate-preflight.rst has a section for each rule.
+Names and actions are those of ``--fix``, and docs/db-migrate-preflight.rst has a section for each
+rule. Values are in storage form. Where the SQL depends on the engine, it is in `violation_sql` of
+the engine's package.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Mapping, Sequence
+import datetime
+import math
+import re
+from typing import Callable, Iterator, Mapping, Pattern
 
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.db_migrate import values
+from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.preflight import actions
+from kallithea_tune.db_migrate.preflight.actions import DELETE, KEEP_FIRST, NULL
+from kallithea_tune.db_migrate.preflight.rule import RULES, Rule, ValueRule, register
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind, Value
 
-NULL, DELETE = "null", "delete"
+__all__ = ["RULES", "rules_of", "violated_rules"]
 
-
-@dataclass(frozen=True)
-class Rule:
-    """One kind of thing that a target refuses or changes; `actions` are the fixes, the gentlest
-    first.
-    """
-
-    name: str
-    title: str
-    actions: tuple[str, ...]
-
-
-RULES: Mapping[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule("nulls", "no value where there must be one", ("empty", DELETE)),
-        Rule("wrong-type", "a value of another type than the column's", (NULL, DELETE)),
-        Rule("booleans", "a number other than 0 and 1 as yes or no", ("true", NULL, DELETE)),
-        Rule("out-of-range", "an integer beyond what the column holds", (NULL, DELETE)),
-        Rule("not-finite", "infinity, or what is not a number", (NULL, DELETE)),
-        Rule("dates", "not a date as the application writes it", (NULL, "epoch", DELETE)),
-        Rule("microseconds", "fractions of a second that the column would lose", ("cut",)),
-        Rule("utf8", "text that is not valid UTF-8", ("replace", NULL, DELETE)),
-        Rule("nul", "text with the character NUL", ("strip", NULL, DELETE)),
-        Rule(
-            "four-byte",
-            "characters that take four bytes, emoji among them",
-            ("replace", NULL, DELETE),
-        ),
-        Rule("too-long", "more than the column holds", ("truncate", NULL, DELETE)),
-        Rule("too-big", "a row that the server takes in no packet", (DELETE,)),
-        Rule("orphans", "a reference to a row that is not there", (NULL, DELETE)),
-        Rule("duplicates", "a key that another row has already", ("keep-first",)),
-        Rule("collisions", "keys that are the same one to the target", ("keep-first",)),
-    )
+# As the application writes them in SQLite, where they are text; the other engines have types for
+# them.
+FORMS: Mapping[Kind, Pattern[str]] = {
+    Kind.moment: re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{6})?", re.ASCII),
+    Kind.date: re.compile(r"(\d{4}-\d\d-\d\d)", re.ASCII),
+    Kind.time: re.compile(r"(\d\d:\d\d:\d\d)(\.\d{6})?", re.ASCII),
+}
+DESCRIPTIONS: Mapping[Kind, str] = {
+    Kind.moment: "date and time (YYYY-MM-DD HH:MM:SS)",
+    Kind.date: "date (YYYY-MM-DD)",
+    Kind.time: "time (HH:MM:SS)",
+}
+PARSERS: Mapping[Kind, Callable[[str], object]] = {
+    Kind.moment: datetime.datetime.fromisoformat,
+    Kind.date: datetime.date.fromisoformat,
+    Kind.time: datetime.time.fromisoformat,
+}
+PYTHON_TYPES: Mapping[Kind, tuple[type, ...]] = {
+    Kind.integer: (int,),
+    Kind.boolean: (int,),
+    Kind.number: (int, float),
+    Kind.text: (str,),
+    Kind.binary: (bytes, str),
 }
 
-# For each rule the actions chosen for it: the first that a column allows is taken.
-Chosen = Mapping[str, Sequence[str]]
+
+def _is_out_of_range(value: Value, limits: Limits) -> bool:
+    if not isinstance(value, int) or limits.integers is None:
+        return False
+    least, greatest = limits.integers
+    return not least <= value <= greatest
 
 
-def chosen(words: Sequence[str]) -> Chosen:
-    """Read ``RULE=ACTION`` words. Raises ConfigError, listing what there is, for one that is
-    unknown.
-    """
-    found: dict[str, list[str]] = {}
-    for word in words:
-        name, _, action = word.partition("=")
-        if name not in RULES:
-            raise ConfigError(
-                f"--fix {word}: there is no rule '{name}'; the fixes are {listed(RULES)}"
-            )
-        if action not in RULES[name].actions:
-            raise ConfigError(
-                "--fix {}: for {} there is {}".format(
-                    word, name, " or ".join(f"{name}={each}" for each in RULES[name].actions)
-                )
-            )
-        found.setdefault(name, []).append(action)
-    return found
+def _is_not_finite(value: Value, limits: Limits) -> bool:
+    if not isinstance(value, float):
+        return False
+    return (
+        math.isnan(value) and not limits.not_a_number or math.isinf(value) and not limits.infinite
+    )
 
 
-def listed(rules: Mapping[str, Rule]) -> str:
-    """List all fixes: ``dates=null|epoch|delete, nul=strip|...``."""
-    return ", ".join("{}={}".format(rule.name, "|".join(rule.actions)) for rule in rules.values())
+def _is_moment(value: Value, kind: Kind) -> bool:
+    """Tell whether `value` is a date, time or both, as the application writes and reads it."""
+    if not isinstance(value, str) or not FORMS[kind].fullmatch(value):
+        return False
+    try:
+        PARSERS[kind](value)
+    except ValueError:
+        return False
+    return True
+
+
+def _loses_digits(value: Value, limits: Limits) -> bool:
+    fraction = str(value).partition(".")[2]
+    return _is_moment(value, limits.kind) and bool(fraction[limits.digits :].strip("0"))
+
+
+def _is_too_long(value: Value, limits: Limits) -> bool:
+    if limits.kind is Kind.text and not isinstance(value, str):
+        return False
+    characters = len(value) if isinstance(value, str) else 0
+    if limits.characters is not None and characters > limits.characters:
+        return True
+    return limits.octets is not None and values.size(value) > limits.octets
+
+
+def _length_complaint(limits: Limits) -> str:
+    units = ((limits.characters, "characters"), (limits.octets, "bytes"))
+    excess = " or ".join(f"{most} {unit}" for most, unit in units if most is not None)
+    return f"over {excess}" if excess else ""
+
+
+NULLS = register(
+    ValueRule(
+        "nulls",
+        "no value where there must be one",
+        (actions.EMPTY, DELETE),
+        complaint=lambda limits: "" if limits.nullable else "NULL where none is allowed",
+        test=lambda value, limits: False,
+        sql=lambda sql, name, limits: None,
+        of_null=True,
+    )
+)
+WRONG_TYPE = register(
+    ValueRule(
+        "wrong-type",
+        "a value of another type than the column's",
+        (NULL, DELETE),
+        complaint=lambda limits: (
+            f"not of type {limits.kind.value}" if limits.typed and limits.kind not in FORMS else ""
+        ),
+        test=lambda value, limits: not isinstance(value, PYTHON_TYPES[limits.kind]),
+        sql=lambda sql, name, limits: sql.wrong_type(name, limits),
+    )
+)
+BOOLEANS = register(
+    ValueRule(
+        "booleans",
+        "a number other than 0 and 1 as yes or no",
+        (actions.TRUE, NULL, DELETE),
+        complaint=lambda limits: (
+            "neither 0 nor 1" if limits.typed and limits.kind is Kind.boolean else ""
+        ),
+        test=lambda value, limits: isinstance(value, int) and value not in (0, 1),
+        sql=lambda sql, name, limits: sql.not_boolean(name, limits),
+    )
+)
+OUT_OF_RANGE = register(
+    ValueRule(
+        "out-of-range",
+        "an integer beyond the limits of the column",
+        (NULL, DELETE),
+        complaint=lambda limits: (
+            f"not between {limits.integers[0]} and {limits.integers[1]}" if limits.integers else ""
+        ),
+        test=_is_out_of_range,
+        sql=lambda sql, name, limits: sql.out_of_range(name, limits),
+    )
+)
+NOT_FINITE = register(
+    ValueRule(
+        "not-finite",
+        "infinity, or what is not a number",
+        (NULL, DELETE),
+        complaint=lambda limits: (
+            "not a finite number"
+            if limits.kind is Kind.number and not (limits.infinite and limits.not_a_number)
+            else ""
+        ),
+        test=_is_not_finite,
+        sql=lambda sql, name, limits: sql.not_finite(name, limits),
+    )
+)
+DATES = register(
+    ValueRule(
+        "dates",
+        "not a date as Kallithea writes it",
+        (NULL, actions.EPOCH, DELETE),
+        complaint=lambda limits: (
+            f"not a valid {DESCRIPTIONS[limits.kind]}" if limits.kind in FORMS else ""
+        ),
+        test=lambda value, limits: not _is_moment(value, limits.kind),
+        sql=lambda sql, name, limits: sql.not_a_date(name, limits),
+    )
+)
+MICROSECONDS = register(
+    ValueRule(
+        "microseconds",
+        "digits of a second that would be lost",
+        (actions.CUT,),
+        complaint=lambda limits: (
+            f"with more than {limits.digits} digits of a second"
+            if limits.kind in (Kind.moment, Kind.time) and limits.digits < FRACTION_DIGITS
+            else ""
+        ),
+        test=_loses_digits,
+        sql=lambda sql, name, limits: sql.lost_fraction(name, limits),
+    )
+)
+UTF8 = register(
+    ValueRule(
+        "utf8",
+        "text that is not valid UTF-8",
+        (actions.REPLACE_INVALID, NULL, DELETE),
+        complaint=lambda limits: "not valid UTF-8" if limits.kind is Kind.text else "",
+        test=lambda value, limits: isinstance(value, str) and not values.is_utf8(value),
+        sql=lambda sql, name, limits: sql.invalid_utf8(name, limits),
+        in_text=True,
+    )
+)
+NUL = register(
+    ValueRule(
+        "nul",
+        "text with the character NUL",
+        (actions.STRIP_NUL, NULL, DELETE),
+        complaint=lambda limits: (
+            "with a NUL character" if limits.kind is Kind.text and not limits.nul else ""
+        ),
+        test=lambda value, limits: isinstance(value, str) and "\0" in value,
+        sql=lambda sql, name, limits: sql.nul(name, limits),
+        in_text=True,
+    )
+)
+FOUR_BYTE = register(
+    ValueRule(
+        "four-byte",
+        "characters that take four bytes",
+        (actions.REPLACE_FOUR_BYTE, NULL, DELETE),
+        complaint=lambda limits: (
+            "with characters that take four bytes"
+            if limits.kind is Kind.text and not limits.four_byte
+            else ""
+        ),
+        test=lambda value, limits: (
+            isinstance(value, str) and values.has_four_byte_characters(value)
+        ),
+        sql=lambda sql, name, limits: sql.four_byte(name, limits),
+        in_text=True,
+    )
+)
+TOO_LONG = register(
+    ValueRule(
+        "too-long",
+        "more than fits into the column",
+        (actions.TRUNCATE, NULL, DELETE),
+        complaint=_length_complaint,
+        test=_is_too_long,
+        sql=lambda sql, name, limits: sql.too_long(name, limits),
+    )
+)
+
+# Found by `conditions`, `cascade` and `uniqueness`.
+TOO_BIG = register(Rule("too-big", "a row too big for a packet of the server", (DELETE,)))
+ORPHANS = register(Rule("orphans", "a reference to a row that is not there", (NULL, DELETE)))
+DUPLICATES = register(Rule("duplicates", "a key that another row has already", (KEEP_FIRST,)))
+COLLISIONS = register(Rule("collisions", "keys that are equal for the target", (KEEP_FIRST,)))
+
+
+def rules_of(limits: Limits) -> Iterator[tuple[ValueRule, str]]:
+    """Yield the rules of a column's values, each with its complaint."""
+    for rule in RULES.values():
+        complaint = rule.complaint(limits) if isinstance(rule, ValueRule) else ""
+        if isinstance(rule, ValueRule) and complaint:
+            yield rule, complaint
+
+
+def violated_rules(value: Value, limits: Limits) -> Iterator[ValueRule]:
+    """Yield the rules that `value` violates."""
+    return (rule for rule, _ in rules_of(limits) if rule.violated_by(value, limits))

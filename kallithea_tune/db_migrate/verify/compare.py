@@ -1,8 +1,6 @@
-"""Source and target held against one another: every column of every table, by range of keys, down
-to the row.
+"""Source and target compared: every column of every table, by range of keys, down to the row.
 
-What is copied is not believed: both engines compute fingerprints of what they hold (see
-`fingerprint`), at the same time. Only ranges whose fingerprints differ are fetched.
+Both sides compute fingerprints at the same time. Only ranges whose fingerprints differ are fetched.
 """
 
 from __future__ import annotations
@@ -10,227 +8,225 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Optional, Sequence, Union
+from typing import (
+    TYPE_CHECKING,
+    Callable,
+    Iterator,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+    TypeVar,
+    Union,
+)
 
 from kallithea_tune.db_migrate.verify import unkeyed
 from kallithea_tune.db_migrate.verify.difference import (
     Difference,
     Differences,
-    Row,
-    Wanted,
+    ExpectedRows,
+    OnDifference,
+    TableComparison,
     merged,
-    row_of,
 )
-from kallithea_tune.db_migrate.verify.fingerprint import ROWS, Print, Range, Side, integer_key
+from kallithea_tune.db_migrate.verify.fingerprint import (
+    ROWS,
+    Fingerprinter,
+    KeyRange,
+    RangeFingerprint,
+    integer_key,
+)
+from kallithea_tune.db_migrate.verify.pieces import RowPieces, written_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
-    from sqlalchemy.engine import Connection
+
+    from kallithea_tune.db_migrate.engines import Engine
 
 
-AHEAD = 8  # ranges that one side may be ahead of the other
-TOGETHER = 100  # rows that are fetched at a time to see what fixes make of them
+RANGES_AHEAD = 8  # that one side may be ahead of the other
+ROWS_TOGETHER = 100  # that are fetched at a time to apply fixes to them
 SOURCE, TARGET = 0, 1
 
-# Told the name of the table and how many rows of it were checked since the last call.
+# Receives the name of the table and how many of its rows were compared since the last call.
 Progress = Callable[[str, int], None]
-# Told of every row that differs: table, key, and whether the source and the target have it.
-Each = Callable[[str, Any, bool, bool], None]
+
+_Unlike = Tuple[int, Optional[RowPieces], Optional[RowPieces]]
+_T = TypeVar("_T")
 
 
-@dataclass
-class Checked:
-    """What was found of one table: rows on both sides, a checksum of every column on both sides,
-    differences.
-
-    The checksums do not depend on the order of the rows; those of the two sides are equal where
-    nothing differs.
-    """
-
-    table: str
-    rows: tuple[int, int]
-    checksums: dict[str, tuple[str, str]]
-    differences: list[Difference] = field(default_factory=list)
-
-
-def compare(
-    source: Connection,
-    target: Connection,
+def differences(
+    source: Engine,
+    target: Engine,
     tables: Sequence[Table],
     progress: Optional[Progress] = None,
-    fixes: Optional[Wanted] = None,
+    fixes: Optional[ExpectedRows] = None,
 ) -> list[Difference]:
-    """Return every difference between the `tables` of two databases; nothing where they hold the
-    same.
+    """Return every difference between the `tables` of two databases.
 
-    What `fixes` make of a row is no difference. The connections are used by one thread each, and
+    What `fixes` change in a row is no difference. The connections are used by one thread each, and
     not committed.
     """
-    return [
-        item
-        for checked in check(source, target, tables, progress, fixes)
-        for item in checked.differences
-    ]
+    compared = compare_tables(source, target, tables, progress, fixes)
+    return [item for comparison in compared for item in comparison.differences]
 
 
-def check(
-    source: Union[Connection, Side],
-    target: Connection,
+def compare_tables(
+    source: Union[Engine, Fingerprinter],
+    target: Engine,
     tables: Sequence[Table],
     progress: Optional[Progress] = None,
-    fixes: Optional[Wanted] = None,
-    each: Optional[Each] = None,
-) -> Iterator[Checked]:
-    """Yield what `compare` returns table by table, with rows and checksums; `each` is told of every
-    row.
-    """
-    sides = source if isinstance(source, Side) else Side(source), Side(target)
+    fixes: Optional[ExpectedRows] = None,
+    on_difference: Optional[OnDifference] = None,
+) -> Iterator[TableComparison]:
+    """Yield the comparison of each table; `on_difference` is called for every row that differs."""
+    if not isinstance(source, Fingerprinter):
+        source = Fingerprinter(source)
+    sides = source, Fingerprinter(target)
     with ThreadPoolExecutor(1) as worker:
         for table in tables:
             applied = fixes if fixes and fixes.touches(table.name) else None
             if integer_key(table) is None:
-                rows, sums, differences = unkeyed.check(table, sides, applied, each)
+                yield unkeyed.compare_table(table, sides, applied, on_difference)
             else:
-                rows, sums, differences = _Check(
-                    table, sides, worker, applied, progress, each
-                ).run()
-            names = [column.name for column in table.columns]
-            yield Checked(table.name, rows, dict(zip(names, sums)), differences)
+                hooks = _Hooks(applied, progress, on_difference)
+                yield _RangeComparison(table, sides, worker, hooks).run()
 
 
-class _Check:
-    """The check of one table with an integer key. One side is asked by this thread, the other one
-    by the worker.
+class _Hooks(NamedTuple):
+    fixes: Optional[ExpectedRows]
+    progress: Optional[Progress]
+    on_difference: Optional[OnDifference]
 
-    SQLite's connections may be bound to the thread that made them, so that they are always asked
-    here.
+
+class _RangeComparison:
+    """The comparison of one table with an integer key.
+
+    This thread uses one side, the worker the other one. SQLite's connections may be bound to the
+    thread that made them, so that they are always used here.
     """
 
     def __init__(
         self,
         table: Table,
-        sides: Sequence[Side],
+        sides: Sequence[Fingerprinter],
         worker: ThreadPoolExecutor,
-        fixes: Optional[Wanted],
-        progress: Optional[Progress],
-        each: Optional[Each],
+        hooks: _Hooks,
     ) -> None:
-        self._table, self._sides, self._worker, self._fixes, self._progress = (
-            table,
-            sides,
-            worker,
-            fixes,
-            progress,
-        )
+        self._table, self._sides, self._worker = table, sides, worker
+        self._fixes, self._progress, _ = hooks
         self._columns = list(table.columns)
-        local = [side.connection.dialect.name == "sqlite" for side in sides]
-        self._here = TARGET if local[TARGET] and not local[SOURCE] else SOURCE
-        self._alone = all(local)
+        is_local = [side.engine.connection.dialect.name == "sqlite" for side in sides]
+        self._here = TARGET if is_local[TARGET] and not is_local[SOURCE] else SOURCE
+        self._all_here = all(is_local)
         self._rows = [0, 0]
         self._sums = [[0, 0] for _ in self._columns]
-        self._differences = Differences(table.name, self._columns, each)
+        self._differences = Differences(table.name, self._columns, hooks.on_difference)
 
-    def run(self) -> tuple[tuple[int, int], list[tuple[str, str]], list[Difference]]:
-        """Compare range after range; return rows, checksums of the columns, and differences."""
-        pending: deque[tuple[Range, list[Future[Print]]]] = deque()
+    def run(self) -> TableComparison:
+        """Compare range after range."""
+        pending: deque[tuple[KeyRange, list[Future[RangeFingerprint]]]] = deque()
         try:
-            for limits in self._ranges():
-                # The other one first, so that both work at the same time.
-                order = sorted((SOURCE, TARGET), key=lambda number: number == self._here)
-                asked = {
-                    number: self._ask(number, Side.print, self._table, limits) for number in order
-                }
-                pending.append((limits, [asked[SOURCE], asked[TARGET]]))
-                if len(pending) > AHEAD:
+            for keys in self._ranges():
+                pending.append((keys, self._begin(keys)))
+                if len(pending) > RANGES_AHEAD:
                     self._settle(*pending.popleft())
             while pending:
                 self._settle(*pending.popleft())
         finally:
             for _, futures in pending:
                 futures[1 - self._here].cancel()
-        sums = [(f"{source:016x}", f"{target:016x}") for source, target in self._sums]
-        return (self._rows[SOURCE], self._rows[TARGET]), sums, self._differences.found()
+        checksums = {
+            column.name: (f"{source:016x}", f"{target:016x}")
+            for column, (source, target) in zip(self._columns, self._sums)
+        }
+        rows = self._rows[SOURCE], self._rows[TARGET]
+        return TableComparison(self._table.name, rows, checksums, self._differences.sorted())
 
-    def _ranges(self) -> Iterator[Range]:
-        """Cut the keys into ranges that hold `ROWS` rows each on the side here, open at both
-        ends.
-        """
+    def _ranges(self) -> Iterator[KeyRange]:
+        """Divide the keys into ranges of `ROWS` rows on the side here, open at both ends."""
         low = None
         while True:
             high = self._sides[self._here].next_key(self._table, low, ROWS)
-            yield Range(low, high)
+            yield KeyRange(low, high)
             if high is None:
                 return
             low = high
 
-    def _ask(self, number: int, question: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        if number != self._here and not self._alone:
-            return self._worker.submit(question, self._sides[number], *arguments)
-        answered: Future[Any] = Future()
-        answered.set_result(question(self._sides[number], *arguments))
+    def _begin(self, keys: KeyRange) -> list[Future[RangeFingerprint]]:
+        """Request the fingerprints of both sides, the worker's first, so that both work at once."""
+        requests: dict[int, Future[RangeFingerprint]] = {}
+        for side in (1 - self._here, self._here):
+            requests[side] = self._request(side, lambda used: used.fingerprint(self._table, keys))
+        return [requests[SOURCE], requests[TARGET]]
+
+    def _request(self, side: int, query: Callable[[Fingerprinter], _T]) -> Future[_T]:
+        if side != self._here and not self._all_here:
+            return self._worker.submit(query, self._sides[side])
+        answered: Future[_T] = Future()
+        answered.set_result(query(self._sides[side]))
         return answered
 
-    def _settle(self, limits: Range, asked: Sequence[Future[Print]]) -> None:
-        """Compare the fingerprints of a range, add them to the checksums, and go into the rows
-        where they differ.
-        """
-        prints = [future.result() for future in asked]
-        if prints[SOURCE] != prints[TARGET] or not prints[SOURCE].whole:
-            counts = self._examine(limits)
+    def _settle(self, keys: KeyRange, requests: Sequence[Future[RangeFingerprint]]) -> None:
+        """Compare the fingerprints of a range, and its rows where they differ."""
+        source, target = (request.result() for request in requests)
+        if source != target or not source.complete:
+            counts = self._compare_rows(keys)
         else:
-            counts = prints[SOURCE].rows, prints[TARGET].rows
-        for number, found in enumerate(prints):
-            self._rows[number] += counts[number]
-            for sums, digest in zip(self._sums, found.digests):
-                text = f"{limits.low}:{digest}"
-                sums[number] = (
-                    sums[number] + int(hashlib.sha256(text.encode()).hexdigest()[:16], 16)
-                ) % (1 << 64)
+            counts = source.rows, target.rows
+        for side, fingerprint in enumerate((source, target)):
+            self._rows[side] += counts[side]
+            for sums, digest in zip(self._sums, fingerprint.digests):
+                text = f"{keys.low}:{digest}"
+                part = int(hashlib.sha256(text.encode()).hexdigest()[:16], 16)
+                sums[side] = (sums[side] + part) % (1 << 64)
         if self._progress:
             self._progress(self._table.name, counts[SOURCE])
 
-    def _examine(self, limits: Range) -> tuple[int, int]:
+    def _compare_rows(self, keys: KeyRange) -> tuple[int, int]:
         """Compare row by row; return how many rows each side has."""
         counts = [0, 0]
-        unlike: list[tuple[Any, Optional[Row], Optional[Row]]] = []
-        for key, source, target in merged(self._fetch(SOURCE, limits), self._fetch(TARGET, limits)):
+        unlike: list[_Unlike] = []
+        for key, source, target in merged(self._fetch(SOURCE, keys), self._fetch(TARGET, keys)):
             counts[SOURCE] += source is not None
             counts[TARGET] += target is not None
             if source != target:
                 unlike.append((key, source, target))
-            if len(unlike) == TOGETHER:
-                self._note(unlike)
+            if len(unlike) == ROWS_TOGETHER:
+                self._add(unlike)
                 unlike = []
-        self._note(unlike)
+        self._add(unlike)
         return counts[SOURCE], counts[TARGET]
 
-    def _fetch(self, number: int, limits: Range) -> Iterator[tuple[int, Row]]:
+    def _fetch(self, side: int, keys: KeyRange) -> Iterator[tuple[int, RowPieces]]:
         while True:
-            page = self._ask(number, Side.rows, self._table, self._columns, limits).result()
+            page = self._page(side, keys)
             yield from page
             if len(page) < ROWS:
                 return
-            limits = Range(page[-1][0] + 1, limits.high)
+            keys = KeyRange(page[-1][0] + 1, keys.high)
 
-    def _note(self, unlike: Sequence[tuple[Any, Optional[Row], Optional[Row]]]) -> None:
-        wanted = (
-            self._wanted([key for key, source, _ in unlike if source is not None])
-            if self._fixes
-            else {}
-        )
+    def _page(self, side: int, keys: KeyRange) -> list[tuple[int, RowPieces]]:
+        request = self._request(side, lambda used: used.rows(self._table, self._columns, keys))
+        return request.result()
+
+    def _add(self, unlike: Sequence[_Unlike]) -> None:
+        fixed = self._fixed([key for key, source, _ in unlike if source is not None])
         for key, source, target in unlike:
-            if wanted.get(key, source) != target:
-                self._differences.add(key, wanted.get(key, source), target)
+            expected = fixed.get(key, source)
+            if expected != target:
+                self._differences.add(key, expected, target)
 
-    def _wanted(self, keys: Sequence[int]) -> dict[int, Optional[Row]]:
-        """Return what the fixes make of rows of the source; None for those that they leave out."""
-        assert self._fixes
-        names = [column.name for column in self._columns]
-        wanted: dict[int, Optional[Row]] = {}
-        if keys:
+    def _fixed(self, keys: Sequence[int]) -> dict[int, Optional[RowPieces]]:
+        """Return rows of the source as the fixes change them; None for those left out."""
+        fixed: dict[int, Optional[RowPieces]] = {}
+        if keys and self._fixes:
+            names = [column.name for column in self._columns]
             place = self._columns.index(next(iter(self._table.primary_key.columns)))
-            for row in self._ask(SOURCE, Side.stored_rows, self._table, keys).result():
-                fixed = self._fixes.expected(self._table.name, names, row)
-                wanted[row[place]] = None if fixed is None else row_of(self._columns, fixed)
-        return wanted
+            request = self._request(SOURCE, lambda used: used.stored_rows(self._table, keys))
+            for row in request.result():
+                expected = self._fixes.expected(self._table.name, names, row)
+                key = row[place]
+                assert isinstance(key, int)
+                fixed[key] = None if expected is None else written_row(self._columns, expected)
+        return fixed

@@ -1,48 +1,55 @@
-"""Fingerprints of rows, the same in every engine: computed where the rows are, so that only digests
-travel.
+"""Fingerprints of rows, computed where the rows are, so that only digests travel.
 
-A value is written as one or two *pieces* of text: a number or moment as its text, ``N`` for NULL;
-text as its length in bytes and itself, or its digest where it is long; binary data as length and
-digest. The fingerprint of a column over a range of keys is the SHA-256 of its pieces, by key,
-joined by commas.
+The fingerprint of a column over a range of keys is the SHA-256 of its `pieces`, by key, joined by
+commas.
 """
 
 from __future__ import annotations
 
-import decimal
-from typing import TYPE_CHECKING, Any, Iterator, NamedTuple, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence
 
-from kallithea_tune.db_migrate.values import Kind, kind_of, stored
-from kallithea_tune.db_migrate.verify.expressions import NULL, Expressions, expressions_of, sha256
+from kallithea_tune.db_migrate import values
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
+from kallithea_tune.db_migrate.values import Kind, Row, Value, kind_of
+from kallithea_tune.db_migrate.verify.pieces import (
+    NULL,
+    SHORT,
+    Pieces,
+    RowPieces,
+    is_long,
+    sha256,
+    written,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
-    from sqlalchemy.engine import Connection
+    from sqlalchemy.engine import Row as ResultRow
+
+    from kallithea_tune.db_migrate.engines import Engine
 
 ROWS = 2000  # in a range; of the sizes tried (250 to 4000) more gains nothing
-SHORT = 200  # bytes of text that are taken as they are where there may be many more
-UNBOUNDED = 255  # characters; a column that may hold more is one where there may be many more
-
-Pieces = Tuple[str, ...]
 
 
-class Range(NamedTuple):
+class KeyRange(NamedTuple):
     """Integer keys from `low` (included) to `high` (not included); None is no limit."""
 
     low: Optional[int]
     high: Optional[int]
 
 
-class Print(NamedTuple):
-    """The fingerprint of a range: number of rows, and a digest for each column; empty without rows.
+ALL_KEYS = KeyRange(None, None)
 
-    `whole` is False when there were more rows than anyone expected, so that the digests cover only
-    the first of them.
+
+class RangeFingerprint(NamedTuple):
+    """The fingerprint of a range: number of rows, and a digest for each column; none without rows.
+
+    `complete` is False when there were more rows than expected, so that the digests cover only the
+    first of them.
     """
 
     rows: int
     digests: tuple[str, ...]
-    whole: bool = True
+    complete: bool = True
 
 
 def integer_key(table: Table) -> Optional[Column]:
@@ -51,239 +58,174 @@ def integer_key(table: Table) -> Optional[Column]:
     return columns[0] if len(columns) == 1 and kind_of(columns[0]) is Kind.integer else None
 
 
-def is_long(column: Column) -> bool:
-    """Tell whether the texts of `column` may be long."""
-    return (getattr(column.type, "length", None) or UNBOUNDED + 1) > UNBOUNDED
+class Fingerprinter:
+    """Computes the fingerprints of one of the two databases.
 
-
-def written(column: Column, value: Any) -> Pieces:
-    """Write a value in storage form as pieces, as the engines do it."""
-    kind = kind_of(column)
-    if value is None:
-        return (NULL, "") if kind is Kind.text else (NULL,)
-    if kind is Kind.text:
-        octets = (
-            value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
-        )
-        short = not is_long(column) or len(octets) <= SHORT
-        return str(len(octets)), octets.decode("utf-8", "surrogateescape") if short else sha256(
-            octets
-        )
-    if kind is Kind.binary:
-        octets = (
-            value.encode("utf-8", "surrogateescape") if isinstance(value, str) else bytes(value)
-        )
-        return ("%d:%s" % (len(octets), sha256(octets)),)
-    if kind is Kind.moment:
-        return ((str(value) + ".000000")[:26],)
-    if kind is Kind.number:
-        return (_number(column, value),)
-    return (str(int(value) if kind in (Kind.integer, Kind.boolean) else value),)
-
-
-def _number(column: Column, value: Any) -> str:
-    from sqlalchemy.types import Float
-
-    try:
-        if isinstance(column.type, Float):
-            return repr(float(value))
-        return format(decimal.Decimal(str(value)).normalize(), "f")
-    except (ValueError, decimal.InvalidOperation):
-        # SQLite holds anything; a fix may have been made of it.
-        return repr(value)
-
-
-class Side:
-    """One of the two databases, asked for fingerprints.
-
-    With `unchanging` it stays as it is, so that no range is read twice: fingerprints are kept,
-    about a kilobyte for 2,000 rows.
+    With `unchanging` the database stays as it is, so that no range is read twice: fingerprints are
+    kept, about a kilobyte for 2,000 rows.
     """
 
-    def __init__(self, connection: Connection, unchanging: bool = False) -> None:
-        self.connection = connection
-        self._kept: Optional[dict[tuple[str, Range], Print]] = {} if unchanging else None
-        self.expressions: Optional[Expressions] = expressions_of(connection)
+    def __init__(self, engine: Engine, unchanging: bool = False) -> None:
+        self.engine = engine
+        self._kept: Optional[dict[tuple[str, KeyRange], RangeFingerprint]] = (
+            {} if unchanging else None
+        )
+        self._sql = engine.fingerprint_sql()
 
     def computes(self, column: Column) -> bool:
-        """Tell whether the engine writes `column` as all the others do; floats none does."""
-        known = self.expressions.written if self.expressions else {}
-        return (
-            kind_of(column) in known or bool(known) and kind_of(column) in (Kind.text, Kind.binary)
-        )
+        """Tell whether the engine writes `column` as all others do; none does so with floats."""
+        if self._sql is None or not self._sql.written:
+            return False
+        kind = kind_of(column)
+        return kind in self._sql.written or kind in (Kind.text, Kind.binary)
 
     def next_key(self, table: Table, low: Optional[int], rows: int) -> Optional[int]:
-        """Return the key that comes `rows` rows after the first one from `low` on; None when there
-        are fewer.
-        """
+        """Return the key that comes `rows` rows after the first one from `low` on; else None."""
         key = self._key(table)
         where = f"{key} >= :low" if low is not None else "1 = 1"
-        found = self._ask(
-            "SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT 1 OFFSET %d"
-            % (key, self._name(table.name), where, key, rows),
-            Range(low, None),
+        result = self._query(
+            f"SELECT {key} FROM {self._name(table.name)} WHERE {where}"
+            f" ORDER BY {key} LIMIT 1 OFFSET {rows}",
+            KeyRange(low, None),
         )
-        return int(found[0][0]) if found else None
+        return int(result[0][0]) if result else None
 
-    def print(self, table: Table, limits: Range) -> Print:
-        """Fingerprint the rows of a table with an integer key within `limits`."""
+    def fingerprint(self, table: Table, keys: KeyRange) -> RangeFingerprint:
+        """Fingerprint the rows of a table with an integer key within `keys`."""
         if self._kept is None:
-            return self._printed(table, limits)
-        if (table.name, limits) not in self._kept:
-            self._kept[table.name, limits] = self._printed(table, limits)
-        return self._kept[table.name, limits]
+            return self._fingerprint(table, keys)
+        if (table.name, keys) not in self._kept:
+            self._kept[table.name, keys] = self._fingerprint(table, keys)
+        return self._kept[table.name, keys]
 
-    def _printed(self, table: Table, limits: Range) -> Print:
+    def _fingerprint(self, table: Table, keys: KeyRange) -> RangeFingerprint:
         computed = [column for column in table.columns if self.computes(column)]
-        counts = [len(self._pieces(column)) for column in computed]
-        rows, digests = self._computed(table, computed, limits) if self.expressions else (0, ())
-        found: dict[str, str] = {}
-        for column, count in zip(computed, counts):
-            found[column.name], digests = "".join(digests[:count]), digests[count:]
-        if len(computed) < len(table.columns):
-            rest = [column for column in table.columns if not self.computes(column)]
-            fetched = self.rows(table, rest, limits, 2 * ROWS + 1)
+        rest = [column for column in table.columns if not self.computes(column)]
+        digests: dict[str, str]
+        rows, digests = self._computed(table, computed, keys) if computed else (0, {})
+        if rest:
+            fetched = self.rows(table, rest, keys, 2 * ROWS + 1)
             rows = rows if computed else len(fetched)
-            for number, column in enumerate(rest):
-                joined = [
-                    ",".join(texts) for texts in zip(*[pieces[number] for _, pieces in fetched])
-                ]
-                found[column.name] = "".join(
-                    sha256(text.encode("utf-8", "surrogateescape")) for text in joined
-                )
-        whole = rows <= 2 * ROWS
-        return Print(
-            rows, tuple(found[column.name] for column in table.columns) if rows else (), whole
-        )
+            digests.update(_digests(rest, [pieces for _, pieces in fetched]))
+        ordered = tuple(digests[column.name] for column in table.columns) if rows else ()
+        return RangeFingerprint(rows, ordered, rows <= 2 * ROWS)
 
     def _computed(
-        self, table: Table, columns: Sequence[Column], limits: Range
-    ) -> tuple[int, Sequence[str]]:
-        sql = self.expressions
+        self, table: Table, columns: Sequence[Column], keys: KeyRange
+    ) -> tuple[int, dict[str, str]]:
+        """Return the number of rows, and by column the digests that the engine computes."""
+        sql = self._sql
         assert sql
-        digests = [
-            sql.digest(sql.joined(piece)) for column in columns for piece in self._pieces(column)
-        ]
-        some = sql.some_rows(
+        pieces = [self._pieces(column) for column in columns]
+        digests = [sql.digest(sql.joined(piece)) for items in pieces for piece in items]
+        selection = RowSelection(
             self._name(table.name),
             ", ".join(self._name(column.name) for column in columns),
-            self._where(table, limits),
+            self._where(table, keys),
             self._key(table),
             2 * ROWS + 1,
         )
-        found = self._ask("SELECT count(*), {} {}".format(", ".join(digests), some), limits)[0]
-        return int(found[0]), [str(item) for item in found[1:]]
+        selected = ", ".join(["count(*)", *digests])
+        row = self._query(f"SELECT {selected} {sql.from_rows(selection)}", keys)[0]
+        found, start = {}, 1
+        for column, items in zip(columns, pieces):
+            found[column.name] = "".join(map(str, row[start : start + len(items)]))
+            start += len(items)
+        return int(row[0]), found
 
     def rows(
-        self, table: Table, columns: Sequence[Column], limits: Range, most: int = ROWS
-    ) -> list[tuple[int, tuple[Pieces, ...]]]:
+        self, table: Table, columns: Sequence[Column], keys: KeyRange, most: int = ROWS
+    ) -> list[tuple[int, RowPieces]]:
         """Return key and pieces of each of `columns` of the first `most` rows by key."""
         expressions = [self._fetched(column) for column in columns]
         sizes = [len(items) for items in expressions]
-        found = self._ask(
-            "SELECT %s FROM %s WHERE %s ORDER BY %s LIMIT %d"
-            % (
-                ", ".join([self._key(table)] + [item for items in expressions for item in items]),
-                self._name(table.name),
-                self._where(table, limits),
-                self._key(table),
-                most,
-            ),
-            limits,
+        key = self._key(table)
+        selected = ", ".join([key, *(item for items in expressions for item in items)])
+        result = self._query(
+            f"SELECT {selected} FROM {self._name(table.name)} WHERE {self._where(table, keys)}"
+            f" ORDER BY {key} LIMIT {most}",
+            keys,
         )
-        return [(int(row[0]), tuple(self._read(columns, sizes, row[1:]))) for row in found]
+        return [(int(row[0]), tuple(self._read(columns, sizes, row[1:]))) for row in result]
 
-    def stored_rows(self, table: Table, keys: Sequence[int]) -> list[tuple[Any, ...]]:
-        """Return the whole rows with these integer keys in storage form, bytes that are no UTF-8 as
-        surrogates.
-        """
+    def stored_rows(self, table: Table, keys: Sequence[int]) -> list[Row]:
+        """Return the rows with these integer keys in storage form."""
         where = " WHERE {} IN ({})".format(self._key(table), ", ".join(map(str, keys)))
         return list(self.all_rows(table, where))
 
-    def all_rows(self, table: Table, where: str = "") -> Iterator[tuple[Any, ...]]:
-        """Yield all rows as `stored_rows` returns them, in any order."""
+    def row_count(self, table: Table) -> int:
+        """Count the rows of a table."""
+        return int(self._query(f"SELECT count(*) FROM {self._name(table.name)}")[0][0])
+
+    def all_rows(self, table: Table, where: str = "") -> Iterator[Row]:
+        """Yield all rows in storage form, in any order."""
         import sqlalchemy
 
-        wanted = [self._name(column.name) for column in table.columns]
-        if self.expressions:
+        names = [self._name(column.name) for column in table.columns]
+        if self._sql:
             kinds = [kind_of(column) for column in table.columns]
-            wanted = [self.expressions.stored(name, kind) for name, kind in zip(wanted, kinds)]
+            names = [self._sql.stored(name, kind) for name, kind in zip(names, kinds)]
         statement = sqlalchemy.text(
-            "SELECT {} FROM {}{}".format(", ".join(wanted), self._name(table.name), where)
+            "SELECT {} FROM {}{}".format(", ".join(names), self._name(table.name), where)
         )
-        for row in self.connection.execute(statement.execution_options(stream_results=True)):
+        streamed = statement.execution_options(stream_results=True)
+        for row in self.engine.connection.execute(streamed):
             yield tuple(
-                self._decoded(column, stored(value)) for column, value in zip(table.columns, row)
+                self._decoded(column, values.stored(value))
+                for column, value in zip(table.columns, row)
             )
 
-    def _decoded(self, column: Column, value: Any) -> Any:
-        if (
-            isinstance(value, bytes)
-            and kind_of(column) is Kind.text
-            and not (self.expressions and self.expressions.any_type)
-        ):
-            return value.decode("utf-8", "surrogateescape")
-        return value
+    def _decoded(self, column: Column, value: Value) -> Value:
+        is_text = kind_of(column) is Kind.text and not (self._sql and self._sql.stores_any_type)
+        return values.from_utf8(value) if isinstance(value, bytes) and is_text else value
 
     def _pieces(self, column: Column) -> list[str]:
         """Return the SQL of the pieces of a column."""
-        sql, name, kind = self.expressions, self._name(column.name), kind_of(column)
+        sql, name, kind = self._sql, self._name(column.name), kind_of(column)
         assert sql
         if kind is Kind.text:
-            return [
-                f"coalesce({self._as_text(sql.octets(name))}, '{NULL}')",
-                "coalesce({}, '')".format(self._short(column)),
-            ]
+            size = self._as_text(sql.octets(name))
+            return [f"coalesce({size}, '{NULL}')", f"coalesce({self._short(column)}, '')"]
         if kind is Kind.binary:
             size = self._as_text(sql.octets(name, kind))
-            return [
-                "CASE WHEN {} IS NULL THEN '{}' ELSE {} END".format(
-                    name, NULL, sql.concatenated(size, "':'", sql.digest(name, kind))
-                )
-            ]
+            piece = sql.concatenated(size, "':'", sql.digest(name, kind))
+            return [f"CASE WHEN {name} IS NULL THEN '{NULL}' ELSE {piece} END"]
         return [f"coalesce({sql.written[kind] % name}, '{NULL}')"]
 
     def _short(self, column: Column) -> str:
-        sql, name = self.expressions, self._name(column.name)
+        sql, name = self._sql, self._name(column.name)
         assert sql
         if not is_long(column):
             return sql.text(name)
-        return "CASE WHEN %s > %d THEN %s ELSE %s END" % (
-            sql.octets(name),
-            SHORT,
-            sql.digest(name),
-            sql.text(name),
+        return (
+            f"CASE WHEN {sql.octets(name)} > {SHORT} THEN {sql.digest(name)}"
+            f" ELSE {sql.text(name)} END"
         )
 
     def _as_text(self, number: str) -> str:
-        assert self.expressions
-        return self.expressions.written[Kind.integer] % number
+        assert self._sql
+        return self._sql.written[Kind.integer] % number
 
     def _fetched(self, column: Column) -> list[str]:
-        """Return the SQL that fetches the pieces of a column, or the value from which they are made
-        here.
-        """
-        if not self.computes(column):
-            return [self._name(column.name)]
-        return self._pieces(column)
+        """Return the SQL of a column's pieces, or of the value from which they are made here."""
+        return self._pieces(column) if self.computes(column) else [self._name(column.name)]
 
     def _read(
-        self, columns: Sequence[Column], sizes: Sequence[int], values: Sequence[Any]
+        self, columns: Sequence[Column], sizes: Sequence[int], row: Sequence[object]
     ) -> Iterator[Pieces]:
         start = 0
         for column, size in zip(columns, sizes):
-            items = values[start : start + size]
+            items = row[start : start + size]
             start += size
-            yield (
-                tuple(map(_text, items))
-                if self.computes(column)
-                else written(column, stored(items[0]))
-            )
+            if self.computes(column):
+                yield tuple(map(_text, items))
+            else:
+                yield written(column, values.stored(items[0]))
 
-    def _where(self, table: Table, limits: Range) -> str:
+    def _where(self, table: Table, keys: KeyRange) -> str:
         key = self._key(table)
-        tests = [f"{key} >= :low"] * (limits.low is not None) + [f"{key} < :high"] * (
-            limits.high is not None
+        tests = [f"{key} >= :low"] * (keys.low is not None) + [f"{key} < :high"] * (
+            keys.high is not None
         )
         return " AND ".join(tests) or "1 = 1"
 
@@ -291,14 +233,22 @@ class Side:
         return self._name(list(table.primary_key.columns)[0].name)
 
     def _name(self, name: str) -> str:
-        return str(self.connection.dialect.identifier_preparer.quote(name)).replace(":", r"\:")
+        return self.engine.quoted_in_text(name)
 
-    def _ask(self, statement: str, limits: Range) -> list[Any]:
+    def _query(self, statement: str, keys: KeyRange = ALL_KEYS) -> Sequence[ResultRow]:
         import sqlalchemy
 
-        given = {name: value for name, value in limits._asdict().items() if value is not None}
-        return list(self.connection.execute(sqlalchemy.text(statement), given).fetchall())
+        parameters = {name: value for name, value in keys._asdict().items() if value is not None}
+        result = self.engine.connection.execute(sqlalchemy.text(statement), parameters)
+        return list(result.fetchall())
 
 
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+def _digests(columns: Sequence[Column], rows: Sequence[RowPieces]) -> Iterable[tuple[str, str]]:
+    """Yield by column the digests of rows that were fetched."""
+    for number, column in enumerate(columns):
+        joined = [",".join(texts) for texts in zip(*[row[number] for row in rows])]
+        yield column.name, "".join(sha256(values.utf8(text)) for text in joined)
+
+
+def _text(value: object) -> str:
+    return values.from_utf8(value) if isinstance(value, bytes) else str(value)

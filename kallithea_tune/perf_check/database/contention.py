@@ -1,4 +1,4 @@
-"""What concurrent writers wait for one another: here, in WAL, and on the engine of --compare-db.
+"""How long concurrent writers wait: here, in WAL, and on the engine of --compare-db.
 
 The load is put on a file or a table made for it alone; see `load`.
 """
@@ -17,7 +17,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, TextLengths
 from kallithea_tune.perf_check.database.failures import failure_reason
-from kallithea_tune.perf_check.database.load import Load, Plan, Target, put_load
+from kallithea_tune.perf_check.database.load import THINK_S, Load, Plan, Target, put_load
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.database.sqlite import sqlite_file_system, sqlite_settings
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
@@ -130,12 +130,13 @@ def _measured(
 def measure(
     targets: Mapping[str, Target], clients: int, seconds: float, lengths: TextLengths
 ) -> Mapping[str, Load]:
-    """Measure for `seconds` on each target what one write and one read take, with `clients` at once.
+    """Measure on each target what one write and one read take, with `clients` at once.
 
-    Each client reads the newest 20 rows, inserts one in a transaction of its own, and thinks for 50
-    ms on average. A SQLite target is a scratch file in the directory of the file named, a server
-    gets a table of a name of its own; both are gone afterwards, Ctrl-C included. Raises NotMeasured
-    when it cannot be done, and TuneError when a server went away and keeps the table.
+    For `seconds` each client reads the newest 20 rows, inserts one in a transaction of its own, and
+    thinks for `THINK_S` on average. For SQLite this is done in a scratch file in the directory of
+    the file, on a server in a table with a name of its own; both are gone afterwards, Ctrl-C
+    included. Raises NotMeasured when it cannot be done, and TuneError when a server went away and
+    keeps the table.
     """
     table = PREFIX + secrets.token_hex(8)
     with contextlib.ExitStack() as stack:
@@ -152,7 +153,7 @@ def measure(
             put_load,
             len(targets) * seconds * 1.5 + 10,
             targets=placed,
-            plan=Plan(table, clients, seconds, lengths),
+            plan=Plan(table, clients, seconds, THINK_S, lengths),
         )
     if result.refusal:
         raise NotMeasured(result.refusal)

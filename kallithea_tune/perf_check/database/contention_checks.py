@@ -25,8 +25,8 @@ from kallithea_tune.text import figure
 
 LIMIT_MS = 100
 GAIN_MS = 20
-# Log rows in the busiest minute from which on writers meet often enough for a warning: one a
-# second, our judgement.
+# With so many log rows in the busiest minute, one a second, writers meet often enough for a
+# warning: our judgement.
 BUSY_ROWS = 60
 GAIN = f"halved, {GAIN_MS} ms less"
 
@@ -41,9 +41,9 @@ GAIN = f"halved, {GAIN_MS} ms less"
     tags=("contention",),
 )
 def journal_mode(settings: SqliteSettings, contention: SqliteContention) -> Iterator[Finding]:
-    """Report where WAL, in which readers and a writer work at the same time, would gain something.
+    """Report where WAL, in which readers and a writer work at the same time, would be faster.
 
-    WAL needs shared memory, so that on a network file system it is an error.
+    WAL needs shared memory, so it is an error on a network file system.
     """
     if not contention.now:
         return
@@ -127,10 +127,10 @@ def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
 def contended(
     config: Configuration, facts: DatabaseFacts, contention: SqliteContention
 ) -> Iterator[Finding]:
-    """Report waits that are felt, and requests that fail for a lock, in the journal mode of now.
+    """Report noticeable waits and failed requests under the load, in the file's journal mode.
 
-    The load is far beyond that of most installations, so that waits are advice only where the
-    busiest minute of user_logs has few rows.
+    The load is far beyond that of most installations, so waits are only advice where the busiest
+    minute of user_logs has few rows.
     """
     if contention.now:
         busiest_minute = facts.log.busiest_minute if facts.log else 0
@@ -196,7 +196,7 @@ def _remedy(contention: SqliteContention, ini: str) -> str:
     tags=("contention",),
 )
 def compared(result: Comparison) -> Iterator[Finding]:
-    """Report whether a move to --compare-db gains what is worth the work, under the same load."""
+    """Report whether moving to --compare-db gains enough to be worth it, under the same load."""
     if result.there:
         yield _comparison(result.there, result.here)
 

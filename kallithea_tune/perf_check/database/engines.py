@@ -1,4 +1,4 @@
-"""What SQLite, PostgreSQL, MySQL and MariaDB each report about themselves; one function for each."""
+"""What SQLite, PostgreSQL, MySQL and MariaDB report about themselves; a function for each."""
 
 from __future__ import annotations
 

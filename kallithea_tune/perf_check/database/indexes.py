@@ -17,8 +17,8 @@ from kallithea_tune.system import child
 
 LARGE_TABLE = 10_000
 JOURNAL_S = 3.0
-# What Kallithea's journal and admin pages send, whoever looks; the order decides whether an index
-# can serve it.
+# Kallithea sends this for its journal and admin pages, whoever the user is; the order decides
+# whether an index can serve it.
 JOURNAL_QUERY = (
     "SELECT * FROM user_logs LEFT OUTER JOIN users ON users.user_id = user_logs.user_id "
     "LEFT OUTER JOIN repositories ON repositories.repo_id = user_logs.repository_id "

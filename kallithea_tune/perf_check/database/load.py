@@ -47,11 +47,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """The same load for each target: on which table, by how many clients, for how long."""
+    """The same load for each target: on which table, by how many clients, for how long.
+
+    Each client thinks for `think_s` between two requests, on average.
+    """
 
     table: str
     clients: int
     seconds: float
+    think_s: float
     lengths: TextLengths
 
 
@@ -166,7 +170,9 @@ def _run_rounds(targets: Mapping[str, Target], plan: Plan) -> Mapping[str, Reque
             for name, target in targets.items():
                 seconds, first_seed = plan.seconds / ROUNDS, number * plan.clients + 1
                 jobs = [
-                    Job(target, plan.table, plan.lengths, THINK_S, seconds, first_seed + client)
+                    Job(
+                        target, plan.table, plan.lengths, plan.think_s, seconds, first_seed + client
+                    )
                     for client in range(plan.clients)
                 ]
                 for answer in pool.map(run_client, jobs, chunksize=1):

@@ -27,7 +27,6 @@ from kallithea_tune.system import child
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Inspector
 
-explained = failure_reason  # TRANSITION: until every other area imports it from `failures`
 
 ROUND_TRIPS = 50
 NEWEST_ROWS = 1000
@@ -184,7 +183,7 @@ def _rows_a_day(query: Query) -> float:
     )
     newest, until = query(dated + "DESC LIMIT 1", id=0).fetchone()
     rows, seconds = 1, 0.0
-    for distance in (1000, 10_000, 100_000, 1_000_000, newest):
+    for distance in (NEWEST_ROWS, 10_000, 100_000, 1_000_000, newest):
         oldest, since = query(dated + "LIMIT 1", id=newest - distance).fetchone()
         passed = _seconds(until) - _seconds(since)
         # Rows that were copied from elsewhere can be younger than those after them.

@@ -26,7 +26,7 @@ TEMPLATE_TIMEOUT_S = 60
     "SQLite on a network or with several processes",
     measures=(sqlite_settings, sqlite_file_system),
     threshold="a local file system, 1 process",
-    source="https://www.sqlite.org/whentouse.html, checklist for choosing the right database engine",
+    source="https://www.sqlite.org/whentouse.html, checklist for choosing the right engine",
     tags=("config",),
 )
 def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator[Finding]:

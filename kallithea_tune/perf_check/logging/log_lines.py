@@ -7,10 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
-from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.logging.loggers import ECHO, Sections, loggers
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import typed_json
 
 PAGE = "/_admin/login"
 _RANKS = ("NOTSET", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "CRITICAL")
@@ -55,15 +53,12 @@ def lines_per_request(context: Context) -> LinesPerRequest:
         context.instance,
         [
             Request(PAGE),
-            Request(PAGE, prepare=typed_json.dump(start), arguments=arguments),
-            Request(PAGE, prepare=typed_json.dump(stop)),
+            Request(PAGE, prepare=start, arguments=arguments),
+            Request(PAGE, prepare=stop),
         ],
         max(context.deadline.left, 10.0),
     )
-    counted = visited.answers[2].prepared
-    if not counted:
-        raise NotMeasured("the time was over before the pages were answered")
-    return LinesPerRequest(typed_json.load(Lines, counted))
+    return LinesPerRequest(visited.answers[2].result_of(stop))
 
 
 def lowest_level(sections: Sections) -> str:

@@ -1,5 +1,5 @@
-"""Reads the state of a bare Git repository from its files: objects, packs, refs, hooks, and what
-the last gc left.
+"""Reads the state of a bare Git repository from its files: objects, packs, refs, hooks, and the
+log of the last gc.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ MOST_LOOSE, MOST_PACKS = 6700, 50
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
-# What dulwich 0.19 cannot read, by the name in the repository's config.
+# The only values that dulwich 0.19 can read, by the option of the repository's config.
 _UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
 
 
@@ -57,8 +57,8 @@ class Refs:
 class GitRepository:
     """The state of a bare Git repository.
 
-    `gc_log` is what an earlier gc complained about; `gc_auto` and `receive_autogc` are settings of
-    its own configuration file, None where they are not set.
+    `gc_log` has the complaints of an earlier gc; `gc_auto` and `receive_autogc` are settings of its
+    own configuration file, None where they are not set.
     """
 
     name: str
@@ -73,7 +73,7 @@ class GitRepository:
 
     @property
     def bytes(self) -> int:
-        """What packs and loose objects take."""
+        """The size of packs and loose objects."""
         return self.packs.bytes + self.loose.bytes
 
     @property

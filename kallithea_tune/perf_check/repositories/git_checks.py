@@ -23,7 +23,7 @@ REFS, SLOW_REFS, LOOSE_REFS = 25_000, 2_500, 1_000
 GAIN_MS, BIG_GAIN_MS, UNMEASURED_MS = 50, 500, 300
 BITMAP_MB = 50
 SUMMARY = "summary page"
-# How many repositories the evidence names at most.
+# How many repositories the evidence lists at most.
 NAMED = 20
 
 
@@ -37,7 +37,7 @@ NAMED = 20
     tags=("probe", "git"),
 )
 def objects(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
-    """Judge loose objects and packs by the limits of git gc, and by what a page would gain."""
+    """Judge loose objects and packs by the limits of git gc, and by the gain for a page."""
     untidy = sorted(
         (repository for repository in surveyed.git if repository.untidy),
         key=lambda repository: -repository.untidiness,
@@ -71,7 +71,7 @@ def objects(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
 
 
 def _why_no_gc(repository: GitRepository) -> str:
-    """Say what keeps git from packing by itself after a push, where the repository shows it."""
+    """Return the reason why git does not pack by itself after a push, where it can be seen."""
     if repository.gc_auto == "0":
         return "; gc.auto = 0 there"
     if repository.receive_autogc in ("false", "0", "no", "off"):
@@ -136,8 +136,9 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
     tags=("probe", "git"),
 )
 def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
-    """Judge what a commit-graph would save pages, and a bitmap clones; a history that git cannot
-    list is an error.
+    """Judge the time that a commit-graph would save pages, and a bitmap clones.
+
+    A history that git cannot list is an error.
     """
     if surveyed.git_total:
         yield from judge_history(surveyed, timed)
@@ -156,7 +157,7 @@ def judge_history(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
                 Severity.error,
                 f"git cannot list the history: {history.error}",
                 history.name,
-                remedy=f"see what is left: git -C {path} fsck; restore the rest from a clone",
+                remedy=f"see what is left with git -C {path} fsck; restore the rest from a clone",
                 source="git rev-list",
             )
 
@@ -197,8 +198,9 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
             remedy=_write_graph(surveyed, longest),
             confidence="medium",
         )
-    said = "no Git repository timed would gain by a commit-graph"
-    return finding(Severity.ok, said, evidence=evidence)
+    return finding(
+        Severity.ok, "no Git repository timed would gain by a commit-graph", evidence=evidence
+    )
 
 
 def _write_graph(surveyed: Survey, history: History) -> str:
@@ -224,7 +226,7 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     names = first_of([repository.name for repository in without], 1)
     return finding(
         Severity.advice,
-        f"each clone of {names} counts all objects, for want of a bitmap",
+        f"each clone of {names} counts all objects, because it has no bitmap",
         remedy=f"git -C {surveyed.quoted_path(without[0].name)} repack -adb",
     )
 

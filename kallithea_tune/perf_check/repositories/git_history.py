@@ -31,14 +31,18 @@ TIMED = 5
 ROUNDS = 3
 # Kallithea's summary page runs git rev-list and git log over the complete history, each time.
 WALKS = 2
-# Of the output of a command, what Kallithea's reader takes before it stops reading: 18 chunks of
-# 4096 bytes.
+# The output of a command that Kallithea's reader takes before it stops reading: 18 chunks of 4096
+# bytes.
 READER_BYTES = 18 * 4096
+# In lines of rev-list: 40 digits and a newline.
+READER_REVISIONS = READER_BYTES // 41
 # It waits for a full second when it misses that it has stopped.
 LONG_WAIT_MS = 500
 # On an idle machine it misses that about every second time, and less often where git has to wait
 # for the processor. Once one run waited, five show how often.
 RUNS_WITHOUT, RUNS = 12, 5
+# How many are enough where time is short.
+FEW_RUNS = 3
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,9 @@ class History:
     """How long git takes to list the history of a repository.
 
     `now_ms` is as it is, or how long git was given when it was `late`; `graph_ms` with a
-    commit-graph, None where that was not tried. `error` is what git said where it could not read
-    it. `waits_ms` is what each run through Kallithea's own reader took longer, where that was
-    tried.
+    commit-graph, None where that was not tried. `error` is the message of a git that could not
+    read it. `waits_ms` are the times by which runs through Kallithea's own reader took longer,
+    where that was tried.
     """
 
     name: str
@@ -70,7 +74,7 @@ class History:
 
     @property
     def gain_ms(self) -> float:
-        """What a summary page would gain by a commit-graph, 0 where that was not measured."""
+        """The gain of a summary page by a commit-graph, 0 where that was not measured."""
         if self.now_ms is None or self.graph_ms is None:
             return 0.0
         return WALKS * max(0.0, self.now_ms - self.graph_ms)
@@ -220,11 +224,11 @@ def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tu
     """
     first, output = _run(command, end)
     if time.monotonic() + first / 1000 < end:
-        # Now its files are in memory, as they are while people look at pages.
+        # Now its files are in memory, as they are while people view pages.
         first, output = _run(command, end)
     history = History(source.name, output.count(b"\n"), first)
-    # Writing a graph takes about three times as long as listing; there must be time for what is
-    # timed after it, too.
+    # Writing a graph takes about three times as long as listing; there must be time for the
+    # listings after it, too.
     if source.commit_graph or time.monotonic() + first / 1000 * 5 > end:
         return history, len(output)
     graph = os.path.join(place, "objects", "info", "commit-graph")
@@ -277,7 +281,7 @@ def environment() -> dict[str, str]:
 
 
 class _Chunker(Protocol):
-    """What is used of Kallithea's SubprocessIOChunker."""
+    """The part of Kallithea's SubprocessIOChunker that is used here."""
 
     output: Iterable[bytes]
 
@@ -288,7 +292,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     """Return how many milliseconds longer each of several runs of `command` takes through
     Kallithea's reader.
 
-    Three runs or the first long wait end them at `end` of the monotonic clock; see `RUNS` for more
+    `FEW_RUNS` or the first long wait end them at `end` of the monotonic clock; see `RUNS` for more
     time than that. `reader` is the file of its module, loaded alone: it imports nothing of
     Kallithea. Empty when it is of another kind.
     """
@@ -298,7 +302,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     while (
         chunker
         and len(waits) < (RUNS if waited else RUNS_WITHOUT)
-        and (time.monotonic() < end or (len(waits) < 3 and not waited))
+        and (time.monotonic() < end or (len(waits) < FEW_RUNS and not waited))
     ):
         bare, output = _run(command, max(end, time.monotonic() + 2))
         began = time.perf_counter()

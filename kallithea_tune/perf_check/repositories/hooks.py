@@ -1,5 +1,5 @@
-"""What hooks cost a push, and what Kallithea's own hook in a Git repository should be like; none
-is ever run.
+"""Measures the cost of hooks for a push, and describes the hook that Kallithea would install in a
+Git repository; no hook is ever run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WALK_SECONDS = 0.4
 
 @dataclass(frozen=True)
 class Walk:
-    """What a walk through a repository took, which `complete` says was not cut short."""
+    """The time of a walk through the files of a repository, cut short unless `complete`."""
 
     ms: float
     files: int
@@ -45,8 +45,8 @@ class CustomHook:
 class PushHooks:
     """The hooks that a push to a Mercurial repository waits for.
 
-    `walk` is what the hook repo_size does in `largest`, the largest repository; None where the hook
-    is off. `updates` says whether the hook is on that updates a working directory.
+    `walk` is the work of the hook repo_size in `largest`, the largest repository; None where the
+    hook is off. `updates` says whether the hook is on that updates a working directory.
     """
 
     largest: str
@@ -62,8 +62,8 @@ class PushHooks:
 
 @measurement(seconds=WALK_SECONDS, needs=("database",), uses=(survey,))
 def push_hooks(context: Context) -> PushHooks:
-    """Time what the hook repo_size does, for `WALK_SECONDS` at most, and look for the files of
-    custom hooks.
+    """Do the work of the hook repo_size, for `WALK_SECONDS` at most, and check that the files of
+    custom hooks exist.
     """
     surveyed = context.measure(survey)
     largest = max(surveyed.hg, key=lambda repository: repository.bytes, default=None)
@@ -77,8 +77,8 @@ def push_hooks(context: Context) -> PushHooks:
 
 
 def walk_repository(path: str, within: float) -> Walk:
-    """Do what Kallithea's hook ``repo_size`` does after each push: walk the repository and stat
-    each file; stop after `within` seconds.
+    """Walk the repository and stat each file, as Kallithea's hook ``repo_size`` does after each
+    push; stop after `within` seconds.
     """
     began = time.perf_counter()
     files = 0

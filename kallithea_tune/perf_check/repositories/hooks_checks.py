@@ -1,4 +1,4 @@
-"""Hooks: what each push waits for, and whether Kallithea's own hook still learns of it."""
+"""Hooks: the time that a push waits for them, and whether Kallithea's own can work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kallithea_tune.text import first_of
 
 SLOW_MS = 500
 VCS_PAGE = "Admin > Settings > VCS"
-# How many missing files of hooks are reported, and how many repositories the evidence names.
+# How many missing files of hooks are reported, and how many repositories the evidence lists.
 REPORTED, NAMED = 3, 20
 
 
@@ -36,7 +36,7 @@ REPORTED, NAMED = 3, 20
     tags=("probe", "hooks"),
 )
 def times(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
-    """Judge what each push waits for, and report hooks whose files are missing."""
+    """Judge the time that each push waits, and report hooks whose files are missing."""
     if hooks.walk:
         yield judge_repo_size(hooks.largest, hooks.walk)
     yield from judge_custom(surveyed, hooks)
@@ -122,7 +122,7 @@ def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> It
 
 
 def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Iterator[Finding]:
-    """Group the repositories by what is wrong with the hook, and report each group."""
+    """Group the repositories by the problem of the hook, and report each group."""
     groups: dict[tuple[str, Severity], list[GitRepository]] = {}
     for repository in surveyed.git:
         groups.setdefault(problem(repository.hooks, expected), []).append(repository)
@@ -147,8 +147,8 @@ def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Itera
 
 
 def problem(hooks: GitHooks, expected: ExpectedHook) -> tuple[str, Severity]:
-    """Return what keeps Kallithea's hook of a Git repository from working as it should, and how bad
-    that is.
+    """Return the problem of Kallithea's hook in a Git repository and its severity; empty and ok
+    without one.
     """
     post = hooks.post_receive
     if hooks.pre_receive and hooks.pre_receive.version:

@@ -1,5 +1,5 @@
 """Reads the state of a Mercurial repository from its files: format, revisions, branch cache, hooks,
-and what a crash left.
+and traces of a crash.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class HgRepository:
     """The state of a Mercurial repository.
 
     `revisions` is None where a format is unknown or a push is under way. `hooks` are those of its
-    ``hgrc``; `slow_path` is what that says of a persistent nodemap without Rust.
+    ``hgrc``; `slow_path` is the setting there for a persistent nodemap without Rust.
     """
 
     name: str

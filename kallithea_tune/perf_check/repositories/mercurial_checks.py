@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Iterator
+from typing import Callable, Iterator, Sequence
 
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
@@ -12,22 +12,24 @@ from kallithea_tune.perf_check.repositories.mercurial_branches import BranchList
 from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
 from kallithea_tune.text import first_of
 
-# In the order of what they cost; Mercurial of all versions that Kallithea runs with makes new
+# In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
 # repositories with these.
 MODERN = ("revlogv1", "store", "fncache", "dotencode", "generaldelta", "sparserevlog")
 NOT_BY_UPGRADE = frozenset({"revlogv1", "store"})
 NODEMAP = "persistent-nodemap"
 SLOW_PATH = "revlog.persistent-nodemap.slow-path"
+# Values of that setting with which Mercurial opens a repository with a nodemap without Rust.
+ALLOWING = ("allow", "warn")
 SMALL_MB, LARGE_MANIFEST_MB = 10, 50
 MB = 1e6
 MANY_REVISIONS = 100_000
 BRANCHES_MS = 50
-# How many repositories the evidence names at most.
+# How many repositories the evidence lists at most.
 NAMED = 20
 
 
 def lacking(repository: HgRepository) -> list[str]:
-    """Return what the format of a repository lacks."""
+    """Return the modern requirements that a repository lacks."""
     return [name for name in MODERN if name not in repository.requires]
 
 
@@ -91,9 +93,7 @@ def judge_format(surveyed: Survey) -> Finding:
     tags=("probe", "hg"),
 )
 def nodemap(surveyed: Survey) -> Iterator[Finding]:
-    """Judge the requirement persistent-nodemap by what the Mercurial of this Python can do with
-    it.
-    """
+    """Judge the requirement persistent-nodemap by the abilities of the Mercurial of this Python."""
     if surveyed.hg_total:
         yield judge_nodemap(surveyed)
 
@@ -117,18 +117,7 @@ def judge_nodemap(surveyed: Survey) -> Finding:
         },
     )
     if not surveyed.rust and having:
-        refused = [item.name for item in having if _slow_path(surveyed, item) not in ALLOWING]
-        names = refused or [item.name for item in having]
-        effect = "Mercurial refuses a persistent nodemap without Rust"
-        if not refused:
-            effect = "a persistent nodemap is slow without Rust"
-        return finding(
-            Severity.error if refused else Severity.advice,
-            f"{effect}: {first_of(names, 1)}",
-            # Removing the nodemap alone would be enough, but Mercurial 5.8 fails at that.
-            remedy=f"hg -R {surveyed.quoted_path(names[0])} debugupgraderepo --run "
-            f"-o re-delta-parent --config storage.{SLOW_PATH}=allow",
-        )
+        return _judge_without_rust(surveyed, having, finding)
     if surveyed.rust and large:
         return finding(
             Severity.advice,
@@ -146,8 +135,21 @@ def judge_nodemap(surveyed: Survey) -> Finding:
     )
 
 
-# Values of the setting with which Mercurial opens a repository with a nodemap without Rust.
-ALLOWING = ("allow", "warn")
+def _judge_without_rust(
+    surveyed: Survey, having: Sequence[HgRepository], finding: Callable[..., Finding]
+) -> Finding:
+    refused = [item.name for item in having if _slow_path(surveyed, item) not in ALLOWING]
+    names = refused or [item.name for item in having]
+    effect = "Mercurial refuses a persistent nodemap without Rust"
+    if not refused:
+        effect = "a persistent nodemap is slow without Rust"
+    return finding(
+        Severity.error if refused else Severity.advice,
+        f"{effect}: {first_of(names, 1)}",
+        # Removing the nodemap alone would be enough, but Mercurial 5.8 fails at that.
+        remedy=f"hg -R {surveyed.quoted_path(names[0])} debugupgraderepo --run "
+        f"-o re-delta-parent --config storage.{SLOW_PATH}=allow",
+    )
 
 
 def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
@@ -164,8 +166,8 @@ def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
     tags=("probe", "hg"),
 )
 def branch_cache(surveyed: Survey, listing: BranchListing) -> Iterator[Finding]:
-    """Judge a branch cache that is stale and cannot be written by what each listing of the branches
-    then takes.
+    """Judge a branch cache that is stale and cannot be written by the time that each listing of the
+    branches then takes.
     """
     if surveyed.hg_total:
         yield judge_branch_cache(surveyed, listing)

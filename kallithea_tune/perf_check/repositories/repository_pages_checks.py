@@ -59,5 +59,5 @@ def judge_inside(repository: RepositoryVisit, path: str) -> Finding:
     return finding(
         Severity.error,
         f"{' and '.join(failing)} of {repository.name} cannot be viewed{reason}",
-        remedy=f"if nothing is lost, pip check shows what does not fit; look: {verify}",
+        remedy=f"see whether files are lost with {verify}; if none is: pip check",
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 
@@ -53,7 +53,7 @@ def root_in_database(url: str) -> str:
             path = connection.execute(statement).scalar()
     except SQLAlchemyError as error:
         raise NotMeasured(
-            f"the directory of the repositories is unknown: {explained(error, url)}"
+            f"the directory of the repositories is unknown: {failure_reason(error, url)}"
         ) from None
     if not path:
         raise NotMeasured(

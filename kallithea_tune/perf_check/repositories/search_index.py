@@ -1,5 +1,5 @@
-"""Reads the state of Kallithea's full-text index from its files, and from the journal what was
-pushed since.
+"""Reads the state of Kallithea's full-text index from its files, and the pushes since from the
+journal.
 
 The index itself is not opened: Whoosh unpickles its table of contents.
 """
@@ -15,7 +15,7 @@ from typing import Container, Optional
 
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured, TuneError
-from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 from kallithea_tune.system.files import entries, size, text
@@ -96,7 +96,7 @@ def _read_lock(directory: str, names: Container[str]) -> Optional[Lock]:
     if LOCK not in names:
         return None
     content = text(os.path.join(directory, LOCK), 100).split("\n", 1)[0].strip()
-    # Kallithea takes what is no number for -1 (kallithea/lib/pidlock.py).
+    # Kallithea reads an empty file as -1 (kallithea/lib/pidlock.py).
     process = int(content) if content.isdigit() else -1
     return Lock(process, command_of(process) if process > 0 else None)
 
@@ -167,7 +167,7 @@ def pushes_since(url: str, since: float) -> RecentPushes:
         with read_only_engine(url).connect() as connection:
             rows = connection.execute(statement).fetchall()
     except SQLAlchemyError as error:
-        raise NotMeasured(explained(error, url)) from None
+        raise NotMeasured(failure_reason(error, url)) from None
     # Kallithea writes the local time, without a zone (kallithea/model/userlog.py).
     begin = datetime.datetime.fromtimestamp(since)
     pushed = [

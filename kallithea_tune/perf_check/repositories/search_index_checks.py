@@ -34,12 +34,12 @@ SEARCHES = dict(zip(NAMES, ("contents and paths", "changesets")))
     tags=("probe", "index"),
 )
 def age(index: SearchIndex, pushes: RecentPushes, settings: Configuration) -> Iterator[Finding]:
-    """Compare when the full-text index was last written with what was pushed since."""
+    """Judge the age of the full-text index by the pushes that it lacks."""
     yield judge_age(index, pushes, settings.instance.cli("index-create"))
 
 
 def judge_age(index: SearchIndex, pushes: RecentPushes, command: str) -> Finding:
-    """A missing index finds nothing; one that nobody updates (by `command`) lacks what was pushed
+    """A missing index finds nothing; one that nobody updates (by `command`) lacks the pushes
     since.
     """
     names = [item.name for item in index.indexes]

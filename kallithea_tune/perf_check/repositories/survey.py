@@ -15,7 +15,7 @@ from typing import Mapping, Optional, Sequence
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.server import explained
+from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
 from kallithea_tune.perf_check.repositories.git import GitRepository
@@ -31,7 +31,7 @@ _REMOVED = re.compile(r"rm__\d{8}_\d{6}_\d{6}_.*")
 
 
 class Kind(enum.Enum):
-    """What a directory contains; a work tree is a Git repository that is not bare, which Kallithea
+    """The content of a directory; a work tree is a Git repository that is not bare, which Kallithea
     ignores.
     """
 
@@ -64,7 +64,7 @@ class Survey:
     `git`, `hg`, `broken` and `unreadable` are those that were examined, the largest first if
     `largest_first`, out of `git_total` and `hg_total`; `missing` those that only the database has,
     `unregistered` those that only the disk has. `hooks` and `storage` are the active rows of these
-    sections of the table ``ui``. `all_found` says whether there was time to enter every directory,
+    sections of the table ``ui``. `all_found` tells whether there was time to enter every directory,
     `rust` whether Mercurial has its Rust extensions.
     """
 
@@ -134,7 +134,7 @@ def survey(context: Context) -> Survey:
 def survey_within(instance: Instance, seconds: float) -> Survey:
     """Survey the repositories of `instance` in a child process within about `seconds`.
 
-    Raises NotMeasured when the database does not say where they are, or a file system hangs.
+    Raises NotMeasured when the database does not contain their root, or a file system hangs.
     """
     read_only_engine(instance.database_url)
     return child.call(survey_here, seconds + 8, url=instance.database_url, within=seconds)
@@ -182,8 +182,8 @@ def survey_here(url: str, within: float) -> Survey:
 
 @dataclass
 class _Results:
-    """Examines repositories and sorts them by what came of it: one that fails does not keep the
-    others from being examined.
+    """Examines repositories and sorts them by the outcome: one that fails does not keep the others
+    from being examined.
     """
 
     root: str
@@ -213,7 +213,7 @@ class _Results:
 
 @dataclass(frozen=True)
 class DatabaseContent:
-    """What the database says of the repositories: root, names with their kinds, and the active
+    """The repositories according to the database: root, names with their kinds, and the active
     settings of Mercurial in the sections ``hooks`` and ``storage``.
     """
 
@@ -224,8 +224,8 @@ class DatabaseContent:
 
 
 def read_database(url: str) -> DatabaseContent:
-    """Read what the database at `url` says of the repositories; raises NotMeasured where it cannot
-    be read.
+    """Read the rows about repositories from the database at `url`; raises NotMeasured where it
+    cannot be read.
     """
     import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
@@ -247,14 +247,14 @@ def read_database(url: str) -> DatabaseContent:
                 if active:
                     sections[section][key] = value or ""
     except SQLAlchemyError as error:
-        raise NotMeasured(f"the repositories are unknown: {explained(error, url)}") from None
+        raise NotMeasured(f"the repositories are unknown: {failure_reason(error, url)}") from None
     return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
 
 
 @dataclass
 class Walk:
-    """What a walk through the root came upon: repositories by name, and what Kallithea does not
-    show.
+    """The result of a walk through the root: repositories by name, and directories that Kallithea
+    does not show.
     """
 
     kinds: dict[str, Kind] = field(default_factory=dict)

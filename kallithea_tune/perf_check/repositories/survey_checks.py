@@ -17,7 +17,7 @@ MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
 # How many broken repositories are reported, each as a finding of its own.
 REPORTED = 5
-# How many repositories the evidence names at most.
+# How many repositories the evidence lists at most.
 NAMED = 20
 
 
@@ -31,7 +31,7 @@ NAMED = 20
     tags=("probe",),
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
-    """Report the largest repositories, and judge what deleted ones still take."""
+    """Report the largest repositories, and judge the space that deleted ones still take."""
     yield judge_sizes(surveyed, shlex.quote(settings.instance.path))
 
 
@@ -56,8 +56,11 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
             remedy=f"kallithea-cli repo-purge-deleted -c {ini} --older-than=30d",
         )
     name = f", the largest is {largest[0]}" if largest else ""
-    said = f"the repositories examined take {megabytes(total)}{name}"
-    return Finding(Severity.ok, said, evidence=evidence)
+    return Finding(
+        Severity.ok,
+        f"the repositories examined take {megabytes(total)}{name}",
+        evidence=evidence,
+    )
 
 
 @check(
@@ -142,7 +145,7 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
     tags=("probe",),
 )
 def broken(surveyed: Survey) -> Iterator[Finding]:
-    """Report what makes a repository unusable, as far as its files alone show it.
+    """Report repositories that are unusable, as far as their files alone show it.
 
     A HEAD that leads nowhere makes Kallithea show an empty repository.
     """
@@ -178,10 +181,10 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
 def _repair(surveyed: Survey, failed: FailedRepository) -> str:
     path = surveyed.quoted_path(failed.name)
     if failed.kind is Kind.git:
-        return f"see what is left: git -C {path} fsck; restore the rest from a clone"
+        return f"see what is left with git -C {path} fsck; restore the rest from a clone"
     if failed.reason == ABANDONED:
         return f"hg -R {path} recover"
-    return f"see what is left: hg -R {path} verify; restore the rest from a clone"
+    return f"see what is left with hg -R {path} verify; restore the rest from a clone"
 
 
 def _set_head(surveyed: Survey, repository: GitRepository) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, NamedTuple, Optional, Sequence
 
-from kallithea_tune.perf_check.measurement import Context
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.perf_check.storage.directories import (
     ANSWER_SECONDS,
     Directories,
@@ -17,13 +15,6 @@ from kallithea_tune.perf_check.storage.directories import (
 )
 from kallithea_tune.system.mounts import MEMORY, NETWORK, Mount
 from kallithea_tune.text import megabytes
-
-
-# TRANSITION: for checks that measure by themselves
-def root(context: Context) -> str:
-    """Return the directory of the repositories."""
-    return context.measure(repositories_root).path
-
 
 JUDGEMENT = "our judgement"
 # Without these Kallithea cannot work; it makes all others when it first needs them.

@@ -19,11 +19,11 @@ from servers.server import free_port
 from kallithea_tune.config.instance import load as load_instance
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database import contention_checks as checks
-from kallithea_tune.perf_check.database.contention import Comparison, SqliteContention
+from kallithea_tune.perf_check.database.contention import Comparison, SqliteContention, comparison
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, LogFacts, TextLengths
 from kallithea_tune.perf_check.database.load import Load
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings
-from kallithea_tune.perf_check.measurement import Configuration
+from kallithea_tune.perf_check.measurement import Configuration, Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 
 OK, ADVICE, WARNING, ERROR, UNKNOWN = (
@@ -166,10 +166,16 @@ def test_a_load_without_a_request_that_succeeded_is_not_judged() -> None:
 def test_another_engine_is_advised_for_what_it_gains(
     here: Mapping[str, Load], there: Sequence[float], severity: Severity, message: str
 ) -> None:
-    comparison = Comparison(load(there, engine="PostgreSQL 15.3"), here)
-    (finding,) = checks.compared.judge(comparison)
+    result = Comparison(load(there, engine="PostgreSQL 15.3"), here)
+    (finding,) = checks.compared.judge(result)
     assert finding.severity is severity and message in finding.diagnosis
     assert {name for name in finding.evidence} == {"there", *("here_" + name for name in here)}
+
+
+def test_without_another_database_nothing_is_measured(pristine: Path) -> None:
+    context = Context(load_instance(str(pristine / "my.ini")), Deadline(30))
+    assert not list(checks.compared.findings(context))
+    assert set(context.outcomes) == {comparison}
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ def test_growth_is_that_of_the_last_week_not_of_a_first_import(tmp_path: Path) -
     with sqlite3.connect(str(tmp_path / "a.db")) as connection:
         # Rows of half a week, copied from elsewhere after some that were made today.
         connection.execute(
-            "UPDATE user_logs SET action_date = datetime('now', ((user_log_id - 3000) / 36) || ' hours')"
+            "UPDATE user_logs "
+            "SET action_date = datetime('now', ((user_log_id - 3000) / 36) || ' hours')"
         )
         connection.execute(
             "UPDATE user_logs SET action_date = datetime('now') WHERE user_log_id <= 4"

@@ -9,7 +9,7 @@ from typing import Any, Callable, Optional
 
 import pytest
 
-from kallithea_tune.app.beaker_config import package_directory
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, TableFacts
 from kallithea_tune.perf_check.database.schema import Migrations, read_revisions
 from kallithea_tune.perf_check.database.schema_checks import revision

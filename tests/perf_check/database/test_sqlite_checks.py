@@ -1,4 +1,4 @@
-"""The checks of a SQLite file, sound and damaged, by the real command, which leaves it as it was."""
+"""The checks of a SQLite file, sound or damaged, by the real command, which changes nothing."""
 
 from __future__ import annotations
 
@@ -34,6 +34,14 @@ print("locked", flush=True)
 sys.stdin.read()
 connection.execute("COMMIT")
 print("committed", flush=True)
+"""
+ABANDON = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("PRAGMA cache_size = 1")
+connection.execute("BEGIN")
+connection.execute("UPDATE user_logs SET action = 'x'")
+os._exit(0)
 """
 
 
@@ -239,23 +247,11 @@ def test_a_file_broken_in_its_middle_is_found(instance: Path, report: Callable[.
     assert "malformed" in rows["DB000"]["diagnosis"] and listing(instance.parent) == before
 
 
-def test_what_a_killed_process_left_half_done_is_left_to_kallithea(
+def test_a_transaction_that_a_killed_process_left_is_left_to_kallithea(
     instance: Path, report: Callable[..., Any]
 ) -> None:
     path = str(instance.parent / "kallithea.db")
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            (
-                "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
-                "c.execute('PRAGMA cache_size = 1'); c.execute('BEGIN'); c.execute(\"UPDATE user_logs SET action = 'x'\");"
-                "os._exit(0)"
-            ),
-            path,
-        ],
-        check=True,
-    )
+    subprocess.run([sys.executable, "-c", ABANDON, path], check=True)
     before = listing(instance.parent)
     status, rows = report(instance)
     assert (

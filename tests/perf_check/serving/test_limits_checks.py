@@ -141,6 +141,7 @@ def application(environ, start_response):
 
 @pytest.mark.parametrize("option", ["http-socket", "http11-socket"])
 @pytest.mark.parametrize("buffering", [[], ["--post-buffering", "4096"]])
+@pytest.mark.slow
 def test_uwsgi_gives_the_application_no_chunks(
     tmp_path: Path, option: str, buffering: list[str]
 ) -> None:
@@ -260,7 +261,16 @@ def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
         edit(instance, f"{option} = {before}", f"{option} = {value}")
         before = str(value)
         result = gearbox(
-            "perf-check", "-c", instance, "--only", "WEB006", "-f", "json", cwd=str(tmp_path)
+            "perf-check",
+            "-c",
+            instance,
+            "--only",
+            "WEB006",
+            "-f",
+            "json",
+            "--budget",
+            "60",
+            cwd=str(tmp_path),
         )
         finding = {item["subject"]: item for item in json.loads(result.stdout)}["headers"]
         assert finding["severity"] == severity and finding["evidence"]["most_heads"] == HEADS + 1

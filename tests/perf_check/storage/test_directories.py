@@ -130,6 +130,7 @@ def test_without_nameless_files_one_with_a_name_is_tried_and_removed(tmp_path: P
         assert not list(place.glob(PREFIX + "*"))
 
 
+@pytest.mark.slow
 def test_one_that_hangs_does_not_keep_the_others(tmp_path: Path) -> None:
     with mounted.ext4(tmp_path / "disk", 16) as disk:
         with mounted.frozen(disk):

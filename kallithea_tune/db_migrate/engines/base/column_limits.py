@@ -1,0 +1,67 @@
+"""What the columns of a target can store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Mapping, Optional
+
+from kallithea_tune.db_migrate.engines.base.connection import Connected
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind, kind_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Column
+
+# By the name that SQLAlchemy's visitors give the type.
+BITS: Mapping[str, int] = {"small_integer": 16, "big_integer": 64}
+DEFAULT_BITS = 32
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one column can store; None where there is no limit.
+
+    `typed`: values of other types are refused or changed. `characters` limits text, `octets` text
+    and binary data, `integers` are the least and the greatest. `nul` and `four_byte` say whether
+    text may contain such characters, `infinite` and `not_a_number` which floats are possible.
+    `digits` of a second are kept.
+    """
+
+    kind: Kind
+    nullable: bool = True
+    typed: bool = True
+    characters: Optional[int] = None
+    octets: Optional[int] = None
+    integers: Optional[tuple[int, int]] = None
+    nul: bool = True
+    four_byte: bool = True
+    infinite: bool = True
+    not_a_number: bool = True
+    digits: int = FRACTION_DIGITS
+
+
+class ColumnLimits(Connected):
+    """The limits that follow from a column's SQLAlchemy type."""
+
+    folds: ClassVar[bool] = False
+    """Whether a collation may treat different texts as equal."""
+
+    packet: Optional[int] = None
+    """The most bytes that the server takes at once; None where there is no limit."""
+
+    def read_configuration(self) -> None:
+        """Read from the server what depends on its configuration."""
+
+    def of(self, column: Column) -> Limits:
+        """Return the limits of `column`, whose type is that of the target."""
+        kind = kind_of(column)
+        return Limits(
+            kind,
+            nullable=bool(column.nullable) and not column.primary_key,
+            characters=getattr(column.type, "length", None) if kind is Kind.text else None,
+            integers=_range(column) if kind is Kind.integer else None,
+        )
+
+
+def _range(column: Column) -> tuple[int, int]:
+    bits = BITS.get(getattr(column.type, "__visit_name__", "").lower(), DEFAULT_BITS)
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1

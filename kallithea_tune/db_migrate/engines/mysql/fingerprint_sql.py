@@ -1,0 +1,63 @@
+"""Fingerprints in MariaDB and MySQL."""
+
+from __future__ import annotations
+
+from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
+from kallithea_tune.db_migrate.values import Kind
+
+MOMENT = "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
+LONGEST_GROUP = 1 << 26  # bytes; more than the digests of any range
+
+
+class FingerprintSql(base.FingerprintSql):
+    """The SQL of MariaDB and MySQL."""
+
+    written = {
+        Kind.integer: "CAST(%s AS char)",
+        Kind.boolean: "CAST(%s AS char)",
+        Kind.moment: MOMENT,
+        Kind.date: "CAST(%s AS char)",
+    }
+
+    def prepare(self) -> bool:
+        """Raise the limit of group_concat, which truncates silently; look for other encodings."""
+        cursor = self.cursor()
+        cursor.execute(f"SET SESSION group_concat_max_len = {LONGEST_GROUP}")
+        cursor.execute(
+            "SELECT count(*) FROM information_schema.columns WHERE table_schema = DATABASE()"
+            " AND character_set_name NOT IN ('utf8mb4', 'utf8mb3', 'utf8', 'ascii')"
+        )
+        self.utf8_text = cursor.fetchone()[0] == 0
+        return True
+
+    def text(self, value: str) -> str:
+        """Convert only where some column has another encoding."""
+        return value if self.utf8_text else f"CONVERT({value} USING utf8mb4)"
+
+    def octets(self, value: str, kind: Kind = Kind.text) -> str:
+        """Count bytes."""
+        return f"length({value if kind is Kind.binary else self.text(value)})"
+
+    def digest(self, value: str, kind: Kind = Kind.text) -> str:
+        """Use sha2."""
+        return f"sha2({value if kind is Kind.binary else self.text(value)}, 256)"
+
+    def stored(self, value: str, kind: Kind) -> str:
+        """Read dates as text, since Python has no zero dates."""
+        return self.written[kind] % value if kind in (Kind.moment, Kind.date) else value
+
+    def concatenated(self, *texts: str) -> str:
+        """Use concat, since || may mean OR."""
+        return "concat({})".format(", ".join(texts))
+
+    def joined(self, value: str) -> str:
+        """Use group_concat."""
+        return f"group_concat({value} SEPARATOR ',')"
+
+    def from_rows(self, rows: RowSelection) -> str:
+        """Read along the primary key, without the temporary table that a subquery would need.
+
+        No limit: group_concat has its own.
+        """
+        return f"FROM {rows.table} FORCE INDEX (PRIMARY) WHERE {rows.where}"

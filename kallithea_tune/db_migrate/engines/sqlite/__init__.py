@@ -1,0 +1,23 @@
+"""SQLite through Python's own module."""
+
+from __future__ import annotations
+
+from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.sqlite.column_limits import ColumnLimits
+from kallithea_tune.db_migrate.engines.sqlite.connection import ConnectionSettings
+from kallithea_tune.db_migrate.engines.sqlite.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.sqlite.reading import Reader
+from kallithea_tune.db_migrate.engines.sqlite.violation_sql import ViolationSql
+from kallithea_tune.db_migrate.engines.sqlite.writing import Writer
+
+
+class Engine(base.Engine):
+    """SQLite, as a file or in memory."""
+
+    __dialect__ = "sqlite"
+    settings = ConnectionSettings()
+    reader_class = Reader
+    writer_class = Writer
+    column_limits_class = ColumnLimits
+    violation_sql_class = ViolationSql
+    fingerprint_sql_class = FingerprintSql

@@ -1,0 +1,45 @@
+"""Fingerprints in SQLite, which borrows the digest from Python."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Optional
+
+from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.values import Kind, from_utf8
+
+
+class FingerprintSql(base.FingerprintSql):
+    """The SQL of SQLite."""
+
+    stores_any_type = True
+    written = {
+        Kind.integer: "%s",
+        Kind.boolean: "%s",
+        Kind.date: "%s",
+        # Without a fraction where it was written by hand.
+        Kind.moment: "substr(%s || '.000000', 1, 26)",
+    }
+
+    def prepare(self) -> bool:
+        """Register the digest, and keep the driver from failing on text that is not UTF-8."""
+        raw = self.cursor().connection
+        raw.text_factory = from_utf8
+        raw.create_function("tune_digest", 1, _digest)
+        return True
+
+    def octets(self, value: str, kind: Kind = Kind.text) -> str:
+        """Cast, since length() of text ends at a NUL."""
+        return f"length(CAST({value} AS BLOB))"
+
+    def digest(self, value: str, kind: Kind = Kind.text) -> str:
+        """Pass bytes to Python, since text that is not UTF-8 would not get there."""
+        return f"tune_digest(CAST({value} AS BLOB))"
+
+    def joined(self, value: str) -> str:
+        """Use group_concat."""
+        return f"group_concat({value}, ',')"
+
+
+def _digest(value: Optional[bytes]) -> Optional[str]:
+    return None if value is None else hashlib.sha256(value).hexdigest()

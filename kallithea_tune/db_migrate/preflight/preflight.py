@@ -1,0 +1,96 @@
+"""Finds everything in the source that the target would refuse or change, and plans the fixes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
+
+from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes
+from kallithea_tune.db_migrate.preflight.cascade import Cascade
+from kallithea_tune.db_migrate.preflight.conditions import (
+    Condition,
+    Scope,
+    conditions,
+    reference_conditions,
+)
+from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
+from kallithea_tune.db_migrate.preflight.rule import ValueRule
+from kallithea_tune.db_migrate.preflight.rules import ORPHANS, RULES, TOO_BIG, UTF8
+from kallithea_tune.db_migrate.preflight.scan import Scan
+from kallithea_tune.db_migrate.preflight.uniqueness import Uniqueness
+from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
+from kallithea_tune.db_migrate.values import kind_of
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+
+    from kallithea_tune.db_migrate.engines import Engine
+
+# Receives the name of each table when it has been scanned.
+Progress = Callable[[str], None]
+
+Violations = Sequence[Tuple[Condition, Violation]]
+
+
+class Preflight:
+    """Examines both ends of a migration. Only temporary tables of the target are written."""
+
+    def __init__(
+        self, source: Engine, target: Engine, tables: Sequence[Table], copies: Sequence[Table]
+    ) -> None:
+        self._scope = Scope.of(source, target, tables, copies)
+
+    def run(self, chosen: ChosenFixes, progress: Optional[Progress] = None) -> PreflightResult:
+        """Find all violations, and what becomes of them with the fixes that are `chosen`."""
+        scope, result = self._scope, PreflightResult()
+        limits = {name: scope.limits(name) for name in scope.tables}
+        found: dict[str, Violations] = {}
+        for name, table in scope.tables.items():
+            found[name] = Scan(scope, table).violations(conditions(scope, table, limits[name]))
+            result.violations += [violation for _, violation in found[name]]
+            result.fixes.tables[name] = self._plan_fixes(table, found[name], chosen)
+            if progress:
+                progress(name)
+        cascade = Cascade(scope, result)
+        for name, table in scope.tables.items() if chosen else ():
+            if found[name]:
+                cascade.apply_fixes(table, found[name], limits[name])
+        uniqueness = Uniqueness(scope, result, cascade)
+        for table in scope.tables.values():
+            uniqueness.check(table, chosen)
+        uniqueness.settle()
+        return result
+
+    def _plan_fixes(self, table: Table, found: Violations, chosen: ChosenFixes) -> TableFixes:
+        columns = [column.name for column in table.columns]
+        fixes = TableFixes(
+            columns,
+            [kind_of(column) for column in table.columns],
+            [columns.index(column.name) for column in table.primary_key.columns],
+        )
+        for condition in reference_conditions(self._scope, table):
+            if len(condition.columns) == 1:
+                action = first_possible(chosen, ORPHANS, condition.actions)
+                place = columns.index(condition.columns[0])
+                fixes.references[condition.columns[0]] = Reference(place, action)
+        order = list(RULES.values())
+        for condition, violation in sorted(found, key=lambda item: order.index(item[0].rule)):
+            violation.fix = first_possible(chosen, condition.rule, condition.actions)
+            if condition.rule is UTF8:
+                self._scope.source.reader.accept_invalid_utf8()
+            if condition.rule is ORPHANS:
+                self._plan_reference(table, fixes, condition, chosen)
+            elif violation.fix and condition.rule is TOO_BIG:
+                fixes.packet = self._scope.column_limits.packet
+            elif violation.fix and condition.limits and isinstance(condition.rule, ValueRule):
+                place = columns.index(condition.columns[0])
+                step = Step(place, condition.rule, violation.fix, condition.limits)
+                fixes.steps.append(step)
+        return fixes
+
+    def _plan_reference(
+        self, table: Table, fixes: TableFixes, condition: Condition, chosen: ChosenFixes
+    ) -> None:
+        reference = fixes.references.get(condition.columns[0])
+        if reference and chosen:
+            scan = Scan(self._scope, table)
+            reference.lost = scan.values(condition.columns[0], condition.sql)
