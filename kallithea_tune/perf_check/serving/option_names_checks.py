@@ -22,12 +22,12 @@ SIMILARITY = 0.85
     source="its source and ini template",
     tags=("config",),
 )
-def unread(found: UnreadOptions) -> Iterator[Finding]:
+def unread(options: UnreadOptions) -> Iterator[Finding]:
     """Report options that are silently ignored; a misspelling of another option is a warning."""
-    if not found.unread:
+    if not options.unread:
         yield Finding(Severity.ok, "every option of the application's section is read")
-    for name in found.unread:
-        similar = difflib.get_close_matches(name, sorted(found.template), 1, SIMILARITY)
+    for name in options.unread:
+        similar = difflib.get_close_matches(name, sorted(options.template), 1, SIMILARITY)
         finding = functools.partial(
             Finding,
             diagnosis=f"nothing that is installed reads the option {name}",

@@ -70,7 +70,7 @@ def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
         evidence={"exception": failure.kind},
         threshold="it starts",
         remedy=next(
-            remedies, f"fix what it names; gearbox --debug serve -c {ini} shows the traceback"
+            remedies, f"fix the reported error; gearbox --debug serve -c {ini} shows the traceback"
         ),
     )
 
@@ -132,7 +132,7 @@ def _judge_failed_page(name: str, first: Answer) -> Finding:
         Severity.error,
         f"the {name} is answered with {first.status}{reason}",
         evidence={"first_ms": first.ms[0], "status": first.status},
-        remedy="fix what it names; the application's log has the traceback",
+        remedy="fix the reported error; the application's log has the traceback",
     )
 
 

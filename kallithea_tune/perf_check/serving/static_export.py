@@ -1,4 +1,4 @@
-"""The static export that the ini file names, against the application that is installed."""
+"""The published static files, compared with the application that is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kallithea_tune.static_export.freshness import State, configured_export, ren
 
 @dataclass(frozen=True)
 class PublishedExport:
-    """The release at `directory`, which is empty if the ini file names no export.
+    """The release at `directory`, which is empty if the ini file sets no export.
 
     `state` is None where nothing is published there. `command` publishes what is installed.
     """
@@ -39,8 +39,8 @@ def published_export(context: Context) -> PublishedExport:
     if not directory:
         return PublishedExport("")
     try:
-        found = state(instance.use, directory)
+        release = state(instance.use, directory)
     except TuneError as error:
         raise NotMeasured(str(error)) from None
-    command = renewal_command(instance, directory, found.recipe if found else None)
-    return PublishedExport(directory, found, command)
+    command = renewal_command(instance, directory, release.recipe if release else None)
+    return PublishedExport(directory, release, command)

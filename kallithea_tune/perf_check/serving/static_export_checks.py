@@ -21,18 +21,18 @@ from kallithea_tune.static_export.freshness import SECTION
 def static_export_stale(export: PublishedExport) -> Iterator[Finding]:
     """Any difference between the static export and the installed application is an error."""
     if not export.directory:
-        yield Finding(Severity.ok, f"section [{SECTION}] of the ini file names no static export")
+        yield Finding(Severity.ok, f"section [{SECTION}] of the ini file sets no static export")
         return
     yield judge_export(export)
 
 
 def judge_export(export: PublishedExport) -> Finding:
     """Pages request the files of their own version; old ones in their place break them."""
-    found, directory = export.state, export.directory
-    if found is None:
+    release, directory = export.state, export.directory
+    if release is None:
         return Finding(
             Severity.error,
-            f"section [{SECTION}] names {directory}, but no static files are published there",
+            f"section [{SECTION}] points at {directory}, but no static files are published there",
             subject=directory,
             threshold="all published",
             remedy=export.command,
@@ -41,18 +41,18 @@ def judge_export(export: PublishedExport) -> Finding:
         Finding,
         subject=directory,
         evidence={
-            "published": found.manifest.version,
-            "installed": found.version,
-            "files": len(found.manifest.files),
-            **{kind: len(paths) for kind, paths in found.differences._asdict().items() if paths},
-            **({"damaged": len(found.damaged)} if found.damaged else {}),
+            "published": release.manifest.version,
+            "installed": release.version,
+            "files": len(release.manifest.files),
+            **{kind: len(paths) for kind, paths in release.differences._asdict().items() if paths},
+            **({"damaged": len(release.damaged)} if release.damaged else {}),
         },
         threshold="no difference",
     )
-    if not found.stale:
+    if not release.stale:
         return finding(Severity.ok, "the published static files are those of the application")
     return finding(
         Severity.error,
-        f"the static export is stale: {', '.join(found.stale)}",
+        f"the static export is stale: {', '.join(release.stale)}",
         remedy=export.command,
     )

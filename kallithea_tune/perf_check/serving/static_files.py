@@ -35,8 +35,8 @@ class OutsideFiles:
 class StaticFiles:
     """What the application answers for each static file of its front page.
 
-    Where it serves none, `outside` says who does: None where the ini file names neither a web
-    server nor an export, and where `failure` says why the web server could not be asked.
+    Where it serves none, `outside` says who does. It is None where the ini file has neither a
+    canonical_url nor an export, and where the web server does not answer: `failure` is the reason.
     `documented_off` is Kallithea's documented switch, ``static_files = false``.
     """
 
@@ -57,7 +57,7 @@ def static_files(context: Context) -> StaticFiles:
     """Look for the front page's static files outside, if the application serves none.
 
     They are requested from the web server at canonical_url. Without that, they are looked up in the
-    static export that the ini file names. Raises NotMeasured where the front page names none.
+    static export that the ini file sets. Raises NotMeasured where no files are known.
     """
     files = context.measure(visits).application.files
     if not files:

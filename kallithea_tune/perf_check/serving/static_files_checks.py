@@ -29,24 +29,24 @@ GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', static files"
     source=GUIDE,
     tags=("probe", "app", "static"),
 )
-def served_files(found: StaticFiles) -> Iterator[Finding]:
+def served_files(static: StaticFiles) -> Iterator[Finding]:
     """Judge who answers for the style sheets, scripts and images of the front page.
 
     A file that is missing, or that nobody serves, is an error. If the application serves them, the
     sum of their times is judged.
     """
-    served = {path: file for path, file in found.files.items() if file.status == 200}
+    served = {path: file for path, file in static.files.items() if file.status == 200}
     if served:
-        yield judge_built(len(found.files), missing(found.files))
-        yield judge_serving(served, found.documented_off)
+        yield judge_built(len(static.files), missing(static.files))
+        yield judge_serving(served, static.documented_off)
         return
-    if all(file.exists is not None for file in found.files.values()):
-        absent = [path for path, file in found.files.items() if not file.exists]
-        yield judge_built(len(found.files), absent)
-    if found.failure:
-        raise NotMeasured(found.failure)
-    if found.outside:
-        yield judge_outside(found.outside)
+    if all(file.exists is not None for file in static.files.values()):
+        absent = [path for path, file in static.files.items() if not file.exists]
+        yield judge_built(len(static.files), absent)
+    if static.failure:
+        raise NotMeasured(static.failure)
+    if static.outside:
+        yield judge_outside(static.outside)
         return
     yield Finding(
         Severity.unknown,
@@ -110,26 +110,26 @@ def judge_serving(files: Mapping[str, Asset], documented_off: bool) -> Finding:
     )
 
 
-def judge_outside(found: OutsideFiles) -> Finding:
+def judge_outside(outside: OutsideFiles) -> Finding:
     """If the application serves no static files, nobody serves those that are missing outside."""
-    absent = [path for path, status in found.statuses.items() if status != 200]
-    count = len(found.statuses)
+    absent = [path for path, status in outside.statuses.items() if status != 200]
+    count = len(outside.statuses)
     finding = functools.partial(
         Finding,
         subject="server",
-        evidence={"by": found.place, "files": count, "missing": len(absent)},
+        evidence={"by": outside.place, "files": count, "missing": len(absent)},
         threshold="0 missing",
-        confidence="high" if found.requested else "low",
+        confidence="high" if outside.requested else "low",
     )
     if absent:
         return finding(
             Severity.error,
-            f"nobody serves {len(absent)} static files: {found.place}{absent[0]}",
+            f"nobody serves {len(absent)} static files: {outside.place}{absent[0]}",
             remedy=f"publish them again: gearbox static-export; until then remove {SWITCH} = false",
         )
-    if found.requested:
+    if outside.requested:
         return finding(Severity.ok, f"the web server serves the {count} static files of a page")
     return finding(
         Severity.ok,
-        f"the {count} static files of a page are published; the web server was not asked",
+        f"the {count} static files of a page are published; the web server was not tried",
     )

@@ -39,7 +39,7 @@ def judge_threads(server: Server) -> Finding:
     if server.threads is None:
         return Finding(
             Severity.unknown,
-            "not measured: the ini file does not say how many threads serve requests",
+            "not measured: the ini file does not set the number of threads",
             evidence={"use": server.use},
         )
     unlimited = server.threads == UNLIMITED

@@ -80,9 +80,9 @@ def test_headers(
 ) -> None:
     section = "[uwsgi]" if kind == "uwsgi" else "[server:main]"
     server = Server(kind, "egg:" + kind, section, header_bytes=fits, header_option=option)
-    found = judge_headers(server, {"many": heads})
-    assert found.severity is severity and remedy in found.remedy
-    assert ("many" in found.diagnosis) is (severity is Severity.error and heads > 100)
+    finding = judge_headers(server, {"many": heads})
+    assert finding.severity is severity and remedy in finding.remedy
+    assert ("many" in finding.diagnosis) is (severity is Severity.error and heads > 100)
 
 
 def test_without_mercurial_repositories_only_discovery_counts() -> None:
@@ -107,9 +107,9 @@ def test_without_mercurial_repositories_only_discovery_counts() -> None:
 )
 def test_bodies(kind: str, option: str, limit: int, severity: Severity, remedy: str) -> None:
     largest = LargestRepository("large", 5_000_000)
-    (found,) = judge_body(Server(kind, kind, body_bytes=limit, body_option=option), largest)
-    assert found.severity is severity and remedy in found.remedy
-    assert str(UNLIMITED) not in str(found.evidence)
+    (finding,) = judge_body(Server(kind, kind, body_bytes=limit, body_option=option), largest)
+    assert finding.severity is severity and remedy in finding.remedy
+    assert str(UNLIMITED) not in str(finding.evidence)
     assert not list(judge_body(Server("", "", body_bytes=None), largest))
 
 
@@ -117,9 +117,9 @@ def test_bodies(kind: str, option: str, limit: int, severity: Severity, remedy: 
     "seconds, severity", [(UNLIMITED, Severity.ok), (3600, Severity.ok), (30, Severity.warning)]
 )
 def test_time(seconds: int, severity: Severity) -> None:
-    (found,) = judge_time(Server("gunicorn", "", request_seconds=seconds, time_option="timeout"))
-    assert found.severity is severity and str(UNLIMITED) not in str(found.evidence)
-    assert (found.remedy == "set timeout = 3600 in [server:main]") is (seconds == 30)
+    (finding,) = judge_time(Server("gunicorn", "", request_seconds=seconds, time_option="timeout"))
+    assert finding.severity is severity and str(UNLIMITED) not in str(finding.evidence)
+    assert (finding.remedy == "set timeout = 3600 in [server:main]") is (seconds == 30)
     assert not list(judge_time(Server("", "", request_seconds=None)))
 
 
@@ -127,8 +127,8 @@ def test_time(seconds: int, severity: Severity) -> None:
     "kind, chunks, severity", [("uwsgi", False, Severity.warning), ("uwsgi", True, Severity.ok)]
 )
 def test_chunks(kind: str, chunks: bool, severity: Severity) -> None:
-    (found,) = judge_chunks(Server(kind, "", chunks=chunks))
-    assert found.severity is severity and ("uwsgi_pass" in found.remedy) is not chunks
+    (finding,) = judge_chunks(Server(kind, "", chunks=chunks))
+    assert finding.severity is severity and ("uwsgi_pass" in finding.remedy) is not chunks
     assert not list(judge_chunks(Server("gunicorn", "")))
 
 
@@ -272,8 +272,8 @@ def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
             "60",
             cwd=str(tmp_path),
         )
-        found = {item["subject"]: item for item in json.loads(result.stdout)}["headers"]
-        assert found["severity"] == severity and found["evidence"]["most_heads"] == HEADS + 1
+        finding = {item["subject"]: item for item in json.loads(result.stdout)}["headers"]
+        assert finding["severity"] == severity and finding["evidence"]["most_heads"] == HEADS + 1
         status, output = pull(instance, client)
         assert (status == 0) is works, output
 

@@ -14,14 +14,14 @@ from kallithea_tune.perf_check.serving.option_names_checks import unread
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
-def found(gearbox: Gearbox, ini: Path) -> Sequence[Mapping[str, object]]:
+def findings(gearbox: Gearbox, ini: Path) -> Sequence[Mapping[str, object]]:
     result = gearbox("perf-check", "-c", ini, "--only", "CFG004", "-f", "json", cwd=str(ini.parent))
-    findings: Sequence[Mapping[str, object]] = json.loads(result.stdout)
-    return findings
+    items: Sequence[Mapping[str, object]] = json.loads(result.stdout)
+    return items
 
 
 def test_the_template_as_it_comes_holds_nothing_unread(gearbox: Gearbox, instance: Path) -> None:
-    assert [item["severity"] for item in found(gearbox, instance)] == ["ok"]
+    assert [item["severity"] for item in findings(gearbox, instance)] == ["ok"]
 
 
 def test_slips_and_leftovers_are_told_apart_from_options_of_turbogears(
@@ -34,7 +34,8 @@ def test_slips_and_leftovers_are_told_apart_from_options_of_turbogears(
         "serve_static = true\nissue_pat_wiki = (x)\ncelery.task_time_limit = 5\n",
     )
     seen = {
-        item["subject"]: (item["severity"], item["evidence"]) for item in found(gearbox, instance)
+        item["subject"]: (item["severity"], item["evidence"])
+        for item in findings(gearbox, instance)
     }
     assert seen == {
         "cache_dirr": ("warning", {"similar": "cache_dir"}),

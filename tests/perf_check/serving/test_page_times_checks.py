@@ -36,10 +36,10 @@ Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
     ],
 )
 def test_failures(kind: str, message: str, remedy: str) -> None:
-    found = judge_failure(DoesNotLoad(kind, message), "my.ini")
-    assert found.severity is Severity.error and remedy in found.remedy
-    assert found.diagnosis.startswith("the application does not start")
-    assert message in found.diagnosis
+    finding = judge_failure(DoesNotLoad(kind, message), "my.ini")
+    assert finding.severity is Severity.error and remedy in finding.remedy
+    assert finding.diagnosis.startswith("the application does not start")
+    assert message in finding.diagnosis
 
 
 def test_start() -> None:
@@ -70,7 +70,11 @@ def answers(
             Severity.warning,
             "30 SQL statements: see DB005",
         ),
-        (answers(50, 40, status=500, failed="KeyError: x"), Severity.error, "fix what it names"),
+        (
+            answers(50, 40, status=500, failed="KeyError: x"),
+            Severity.error,
+            "fix the reported error",
+        ),
         (answers(50, 40, status=302), Severity.unknown, ""),
         # The first request is the slowest: what it took is an upper limit.
         (answers(50), Severity.ok, ""),
@@ -78,22 +82,22 @@ def answers(
     ],
 )
 def test_pages(got: Sequence[Answer], severity: Severity, words: str) -> None:
-    found = judge_page("front page", got)
-    assert found.severity is severity and words in found.remedy
+    finding = judge_page("front page", got)
+    assert finding.severity is severity and words in finding.remedy
 
 
 def test_an_error_says_what_it_is() -> None:
-    found = judge_page("front page", answers(50, status=500, failed="KeyError: x"))
-    assert found.diagnosis == "the front page is answered with 500: KeyError: x"
+    finding = judge_page("front page", answers(50, status=500, failed="KeyError: x"))
+    assert finding.diagnosis == "the front page is answered with 500: KeyError: x"
 
 
 def test_the_real_application_answers(instance: Path) -> None:
-    found = {
+    findings = {
         item.subject: item
         for item in page_times.findings(Context(load(str(instance)), Deadline(120)))
     }
-    assert set(found) == {"start", "front page", "hg repository", "git repository"}
-    page = found["hg repository"].evidence
+    assert set(findings) == {"start", "front page", "hg repository", "git repository"}
+    page = findings["hg repository"].evidence
     assert page["requests"] == 5 and page["first_ms"] > 0 and 0 < page["sql_ms"] < page["warm_ms"]
 
 
@@ -152,15 +156,15 @@ def test_a_broken_part_is_a_finding_and_the_other_checks_run(
         "20",
         cwd=str(instance.parent),
     )
-    found = json.loads(result.stdout)
+    findings = json.loads(result.stdout)
     assert result.returncode == 1 and result.stderr == "" and "hunter22" not in result.stdout
-    errors = {item["check"]: item for item in found if item["severity"] == "error"}
+    errors = {item["check"]: item for item in findings if item["severity"] == "error"}
     assert {check, "WEB008"} <= set(errors), errors
     for item in errors.values():
         assert item["remedy"] and "\n" not in item["diagnosis"]
     assert exception in errors["WEB008"]["diagnosis"]
-    ran = {item["check"] for item in found}
+    ran = {item["check"] for item in findings}
     assert {"WEB001", "WEB002", "WEB003", "WEB005", "CFG001", "CFG003", "CAC001", "CAC002"} <= ran
     assert {
-        item["severity"] for item in found if item["check"] in ("WEB001", "CFG001", "CFG003")
+        item["severity"] for item in findings if item["check"] in ("WEB001", "CFG001", "CFG003")
     } == {"ok"}

@@ -50,8 +50,8 @@ def test_processes(
     remedy: str,
 ) -> None:
     server = Server(kind, f"egg:{kind}", processes=configured)
-    found = judge_processes(server, Processes(cores, running))
-    assert found.severity is severity and remedy in found.remedy
+    finding = judge_processes(server, Processes(cores, running))
+    assert finding.severity is severity and remedy in finding.remedy
 
 
 PROGRAM = """#!%s
@@ -159,8 +159,8 @@ def test_a_real_ini_file(
         result = gearbox(
             "perf-check", "-c", instance, "--only", "WEB002", "-f", "json", cwd=str(instance.parent)
         )
-        (found,) = json.loads(result.stdout)
-        return found["severity"], found["evidence"]["configured"]
+        (finding,) = json.loads(result.stdout)
+        return finding["severity"], finding["evidence"]["configured"]
 
     assert severity() == ("warning", 1)
     most = 2 * len(os.sched_getaffinity(0)) + 1

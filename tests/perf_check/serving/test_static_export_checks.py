@@ -52,14 +52,17 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
         (
             None,
             Severity.error,
-            "[kallithea_tune] names /srv/static, but no static files are published there",
+            "[kallithea_tune] points at /srv/static, but no static files are published there",
         ),
     ],
 )
 def test_any_difference_is_an_error(state: Optional[State], severity: Severity, words: str) -> None:
-    found = judge_export(PublishedExport("/srv/static", state, "run it"))
-    assert (found.severity, found.remedy) == (severity, "" if severity is Severity.ok else "run it")
-    assert words in found.diagnosis
+    finding = judge_export(PublishedExport("/srv/static", state, "run it"))
+    assert (finding.severity, finding.remedy) == (
+        severity,
+        "" if severity is Severity.ok else "run it",
+    )
+    assert words in finding.diagnosis
 
 
 @pytest.fixture
@@ -81,8 +84,8 @@ def exported(
 
     def run() -> Finding:
         context = Context(load(str(instance)), Deadline(10))
-        (found,) = static_export_stale.findings(context)
-        return found
+        (finding,) = static_export_stale.findings(context)
+        return finding
 
     return run
 
@@ -93,9 +96,9 @@ def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(
     assert exported().severity is Severity.ok
     (tmp_path / "public" / "css" / "style.css").write_text("b {}\n" * 100)
     (tmp_path / "public" / "css" / "new.css").write_text("")
-    found = exported()
-    assert found.severity is Severity.error and "1 new, 1 changed" in found.diagnosis
-    assert found.remedy.startswith("gearbox static-export -c ") and found.remedy.endswith(
+    finding = exported()
+    assert finding.severity is Severity.error and "1 new, 1 changed" in finding.diagnosis
+    assert finding.remedy.startswith("gearbox static-export -c ") and finding.remedy.endswith(
         "--compress gzip,br"
     )
     shutil.rmtree(str(tmp_path / "public"))
@@ -116,5 +119,5 @@ def test_what_cannot_be_read_is_unknown(exported: Callable[[], Finding], tmp_pat
 
 
 def test_without_the_option_nothing_is_measured(instance: Path) -> None:
-    (found,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
-    assert found.severity is Severity.ok and "names no static export" in found.diagnosis
+    (finding,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
+    assert finding.severity is Severity.ok and "sets no static export" in finding.diagnosis

@@ -36,11 +36,11 @@ def outside(files: Mapping[str, Asset], place: str, requested: bool) -> OutsideF
 
 
 def test_what_is_missing_is_counted() -> None:
-    found = judge_built(3, missing(GONE))
-    assert found.severity is Severity.error and found.remedy.startswith(
+    finding = judge_built(3, missing(GONE))
+    assert finding.severity is Severity.error and finding.remedy.startswith(
         "kallithea-cli front-end-build"
     )
-    assert found.diagnosis == "the front-end is not built: pages lack /js/jquery.min.js"
+    assert finding.diagnosis == "the front-end is not built: pages lack /js/jquery.min.js"
     assert judge_built(2, missing(HERE)).severity is Severity.ok
 
 
@@ -53,16 +53,16 @@ def test_what_is_missing_is_counted() -> None:
     ],
 )
 def test_serving_by_the_application(ms: float, off: bool, severity: Severity, words: str) -> None:
-    found = judge_serving({"/css/style.css": Asset(200, ms, None)}, off)
-    assert found.severity is severity and words in found.remedy
+    finding = judge_serving({"/css/style.css": Asset(200, ms, None)}, off)
+    assert finding.severity is severity and words in finding.remedy
 
 
 def test_serving_by_somebody_else() -> None:
     assert judge_outside(outside(HERE, "http://x", True)).confidence == "high"
-    unasked = judge_outside(outside(HERE, "/srv/static", False))
-    assert unasked.severity is Severity.ok and unasked.confidence == "low"
-    found = judge_outside(outside(GONE, "http://x", True))
-    assert found.severity is Severity.error and "http://x/js/jquery.min.js" in found.diagnosis
+    untried = judge_outside(outside(HERE, "/srv/static", False))
+    assert untried.severity is Severity.ok and untried.confidence == "low"
+    finding = judge_outside(outside(GONE, "http://x", True))
+    assert finding.severity is Severity.error and "http://x/js/jquery.min.js" in finding.diagnosis
 
 
 def test_a_web_server_that_does_not_answer_is_reported_after_what_is_known() -> None:
@@ -123,7 +123,7 @@ Edit = Callable[[Path, str, str], None]
 
 
 @pytest.fixture
-def found(package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def findings(package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the check with that package and return its findings by subject."""
     path = os.pathsep.join(filter(None, [str(package.parent), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONPATH", path)
@@ -133,28 +133,28 @@ def found(package: Path, instance: Path, monkeypatch: pytest.MonkeyPatch) -> Run
     }
 
 
-def severities(found: Mapping[str, Finding]) -> Mapping[str, str]:
-    return {subject: item.severity.name for subject, item in found.items()}
+def severities(findings: Mapping[str, Finding]) -> Mapping[str, str]:
+    return {subject: item.severity.name for subject, item in findings.items()}
 
 
 def test_the_application_serves_until_the_setting_that_works_says_no(
-    found: Run, instance: Path, package: Path, edit: Edit
+    findings: Run, instance: Path, package: Path, edit: Edit
 ) -> None:
-    assert severities(found()) == {"front-end": "ok", "server": "ok"}
+    assert severities(findings()) == {"front-end": "ok", "server": "ok"}
     edit(instance, "static_files = true", "static_files = false")
-    seen = found()
+    seen = findings()
     assert severities(seen) == {"front-end": "ok", "server": "advice"}
     assert seen["server"].diagnosis.startswith("static_files = false has no effect")
     edit(instance, "static_files = false", "serve_static = false")
-    assert severities(found()) == {"front-end": "ok", "server": "unknown"}
+    assert severities(findings()) == {"front-end": "ok", "server": "unknown"}
     (package / "public" / "css" / "style.css").unlink()
-    assert severities(found()) == {"front-end": "error", "server": "unknown"}
+    assert severities(findings()) == {"front-end": "error", "server": "unknown"}
 
 
-def test_a_front_end_that_is_not_built(found: Run, package: Path) -> None:
+def test_a_front_end_that_is_not_built(findings: Run, package: Path) -> None:
     for name in ("css/style.css", "js/jquery.min.js"):
         (package / "public" / name).unlink()
-    seen = found()
+    seen = findings()
     assert severities(seen) == {"front-end": "error", "server": "ok"}
     assert seen["front-end"].evidence["missing"] == 2
 
@@ -180,34 +180,34 @@ def web_server(package: Path) -> Iterator[str]:
 
 
 def test_the_web_server_is_asked_where_the_application_serves_nothing(
-    found: Run, instance: Path, package: Path, edit: Edit, web_server: str
+    findings: Run, instance: Path, package: Path, edit: Edit, web_server: str
 ) -> None:
     edit(instance, "static_files = true", f"serve_static = false\ncanonical_url = {web_server}")
-    assert severities(found()) == {"front-end": "ok", "server": "ok"}
+    assert severities(findings()) == {"front-end": "ok", "server": "ok"}
     edit(instance, web_server, web_server + "/elsewhere")
-    assert severities(found()) == {"front-end": "ok", "server": "error"}
+    assert severities(findings()) == {"front-end": "ok", "server": "error"}
     edit(instance, web_server + "/elsewhere", "http://127.0.0.1:1")
     with pytest.raises(NotMeasured, match="127.0.0.1:1 does not answer"):
-        found()
+        findings()
 
 
 def test_the_static_export_that_the_ini_file_names_is_looked_into(
-    found: Run, instance: Path, package: Path, edit: Edit
+    findings: Run, instance: Path, package: Path, edit: Edit
 ) -> None:
     edit(instance, "static_files = true", "serve_static = false")
     with instance.open("a") as file:
         file.write("\n[kallithea_tune]\nstatic_export = published\n")
-    assert severities(found()) == {"front-end": "ok", "server": "error"}
+    assert severities(findings()) == {"front-end": "ok", "server": "error"}
     shutil.copytree(str(package / "public"), str(instance.parent / "published"))
-    seen = found()
+    seen = findings()
     assert (
         severities(seen) == {"front-end": "ok", "server": "ok"}
-        and "was not asked" in seen["server"].diagnosis
+        and "was not tried" in seen["server"].diagnosis
     )
 
 
 def test_links_below_a_prefix_are_asked_for_below_it(
-    found: Run, instance: Path, edit: Edit
+    findings: Run, instance: Path, edit: Edit
 ) -> None:
     edit(
         instance,
@@ -215,4 +215,4 @@ def test_links_below_a_prefix_are_asked_for_below_it(
         "[filter:proxy-prefix]\nuse = egg:PasteDeploy#prefix\nprefix = /repos",
     )
     edit(instance, "#filter-with = proxy-prefix", "filter-with = proxy-prefix")
-    assert severities(found()) == {"front-end": "ok", "server": "ok"}
+    assert severities(findings()) == {"front-end": "ok", "server": "ok"}

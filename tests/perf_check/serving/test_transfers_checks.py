@@ -42,8 +42,8 @@ STREAMED = Transfer(status=200, made="", came="", held=1, whole=False, read=0, s
     ],
 )
 def test_clones(transfer: Transfer, severity: Severity, remedy: str) -> None:
-    found = judge_clone("git", transfer, ["egg:Paste#gzip"])
-    assert found.severity is severity and remedy in found.remedy
+    finding = judge_clone("git", transfer, ["egg:Paste#gzip"])
+    assert finding.severity is severity and remedy in finding.remedy
     assert not list(judge_push(transfer, ["egg:Paste#gzip"]))
 
 
@@ -148,14 +148,18 @@ def filtered(
 def test_real_clones(
     filtered: Filtered, factory: str, hg: str, git: str, push: Optional[str]
 ) -> None:
-    found = filtered(factory)
-    assert {name: item.severity.name for name, item in found.items()} == {
+    findings = filtered(factory)
+    assert {name: item.severity.name for name, item in findings.items()} == {
         "hg": hg,
         "git": git,
         **({"push": push} if push else {}),
     }
     if git == "error":
-        assert found["git"].evidence["held_bytes"] == found["git"].evidence["of_bytes"] > 1_000_000
+        assert (
+            findings["git"].evidence["held_bytes"]
+            == findings["git"].evidence["of_bytes"]
+            > 1_000_000
+        )
 
 
 def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
@@ -171,8 +175,11 @@ def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
                 [f"{when}.ran", f"touch {tmp_path / 'ran'}"],
             )
         before = connection.execute("SELECT count(*) FROM user_logs").fetchone()
-    found = filtered("")
-    assert {name: item.severity.name for name, item in found.items()} == {"hg": "ok", "git": "ok"}
+    findings = filtered("")
+    assert {name: item.severity.name for name, item in findings.items()} == {
+        "hg": "ok",
+        "git": "ok",
+    }
     assert connection.execute("SELECT count(*) FROM user_logs").fetchone() == before
     connection.close()
     assert not (tmp_path / "ran").exists()

@@ -32,9 +32,9 @@ from kallithea_tune.perf_check.serving.wsgi_server_checks import (
     ],
 )
 def test_threads(kind: str, threads: Optional[int], severity: Severity, words: str) -> None:
-    found = judge_threads(Server(kind, "egg:" + kind, threads=threads))
-    assert found.severity is severity and words in found.remedy
-    assert str(UNLIMITED) not in found.diagnosis + str(found.evidence)
+    finding = judge_threads(Server(kind, "egg:" + kind, threads=threads))
+    assert finding.severity is severity and words in finding.remedy
+    assert str(UNLIMITED) not in finding.diagnosis + str(finding.evidence)
 
 
 @pytest.mark.parametrize(
@@ -83,5 +83,5 @@ def test_the_settings_of_a_real_ini_are_judged(
         "json",
         cwd=str(tmp_path),
     )
-    found = {item["check"]: item["severity"] for item in json.loads(result.stdout)}
-    assert found == {"WEB001": "error", "CFG001": "error", "CFG005": "advice"}
+    findings = {item["check"]: item["severity"] for item in json.loads(result.stdout)}
+    assert findings == {"WEB001": "error", "CFG001": "error", "CFG005": "advice"}
