@@ -35,17 +35,17 @@ class Tap:
     """Sits where the application makes the bytes of a clone, and counts them.
 
     A response longer than `LIMIT` is cut and a shorter one padded with random bytes, so that a
-    filter that buffers has something to buffer. `read` is how much of the request's body had been
-    read before the application was called, `held` how many bytes had been made when the first came
-    out of all filters, `whole` whether that was all.
+    filter that buffers has something to buffer. `read_ahead` is how much of the request's body had
+    been read before the application was called, `buffered` how many bytes had been made when the
+    first came out of all filters, `complete` whether these were all.
     """
 
     size: int = 0
     ended: bool = False
-    read: int = 0
+    read_ahead: int = 0
     encoding: str = ""
-    held: int = 0
-    whole: bool = False
+    buffered: int = 0
+    complete: bool = False
 
     def around(self, app: WSGIApplication) -> WSGIApplication:
         """Return the WSGI application `app` with the tap on it."""
@@ -63,7 +63,7 @@ class Tap:
                 return start_response(status, kept, exc_info)
 
             self.size, self.ended = 0, False
-            self.read = getattr(environ[SENT], "tell")()  # noqa: B009
+            self.read_ahead = getattr(environ[SENT], "tell")()  # noqa: B009
             return self._through(app(environ, start))
 
         return tapped
@@ -88,23 +88,23 @@ class Tap:
 
     def arrived(self) -> None:
         """Record what had been made when the first byte came out."""
-        self.held, self.whole = self.size, self.ended
+        self.buffered, self.complete = self.size, self.ended
 
 
 @dataclass(frozen=True)
 class Transfer:
     """What became of one clone.
 
-    `made` is the content encoding that the application chose, `came` the one that came out of all
-    filters; `held`, `whole`, `read` and `size` (bytes) are as in `Tap`.
+    `own_encoding` is the content encoding that the application chose, `encoding` the one that came
+    out of all filters; the other fields (bytes) are as in `Tap`.
     """
 
     status: int
-    made: str
-    came: str
-    held: int
-    whole: bool
-    read: int
+    own_encoding: str
+    encoding: str
+    buffered: int
+    complete: bool
+    read_ahead: int
     size: int
 
 
@@ -118,14 +118,13 @@ def ask(browser: Browser, path: str, kind: str) -> Transfer:
     tap = Tap()
     _install(tap)
     reply = (_pull_hg if kind == "hg" else _pull_git)(browser, path, tap)
-    came = reply.headers.get("content-encoding", "")
     return Transfer(
-        reply.status,
-        tap.encoding,
-        came,
-        held=tap.held,
-        whole=tap.whole,
-        read=tap.read,
+        status=reply.status,
+        own_encoding=tap.encoding,
+        encoding=reply.headers.get("content-encoding", ""),
+        buffered=tap.buffered,
+        complete=tap.complete,
+        read_ahead=tap.read_ahead,
         size=tap.size,
     )
 

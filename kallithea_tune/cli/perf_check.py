@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, ContextManager
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import TuneCommand, positive_seconds, reader_may_leave
+from kallithea_tune.cli.base import (
+    TuneCommand,
+    add_format_options,
+    positive_seconds,
+    reader_may_leave,
+)
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
@@ -71,19 +76,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             default="error",
             help="exit with 1 for findings of this level or worse (default: error)",
         )
-        add(
-            "-f",
-            "--format",
-            choices=("table", "json", "yaml", "csv", "value"),
-            help="for machines, instead of text",
-        )
-        add(
-            "--column",
-            action="append",
-            default=[],
-            metavar="NAME",
-            help="only this column (repeatable, with -f)",
-        )
+        add_format_options(parser)
         add("-a", "--all", action="store_true", help="show what is in order, too")
         add("--save", metavar="FILE", help="keep the findings for a later --compare")
         add("--compare", metavar="FILE", help="say what got better or worse since --save")

@@ -11,6 +11,7 @@ from typing import Mapping, Optional
 from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system.web import connection_to, host_of
 
 TIMEOUT = 60.0  # seconds for one response; the application may be busy with a clone
 
@@ -33,18 +34,16 @@ class Client:
     """A keep-alive connection to one server, reopened when the server closes it."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        try:
+            # It reconnects by itself when it is closed.
+            self._connection = connection_to(url, TIMEOUT)
+        except ValueError:
             raise ConfigError(
                 f"--verify {url} is not the URL of a web server; give http://host/prefix"
-            )
-        self.prefix = parts.path.rstrip("/")
-        self.host = parts.netloc.rpartition("@")[2]
-        self._connect = (
-            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        )
-        self._name, self._port = parts.hostname, parts.port
-        self._connection: Optional[http.client.HTTPConnection] = None
+            ) from None
+        self.prefix = urlsplit(url).path.rstrip("/")
+        self.host = host_of(url)
+        self._name = self._connection.host
         self._cookies: dict[str, str] = {}
 
     def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
@@ -79,8 +78,6 @@ class Client:
     def _send(
         self, method: str, path: str, body: Optional[bytes], headers: Mapping[str, str]
     ) -> Answer:
-        if self._connection is None:
-            self._connection = self._connect(self._name, self._port, timeout=TIMEOUT)
         connection = self._connection
         connection.putrequest(method, self.prefix + path, skip_accept_encoding=True)
         for name, value in headers.items():
@@ -112,6 +109,4 @@ class Client:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()

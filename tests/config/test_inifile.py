@@ -1,4 +1,4 @@
-"""Editing real ini files: comments stay, the owner's file is whole at any instant."""
+"""Editing real ini files: comments stay, the owner's file is complete at any moment."""
 
 from __future__ import annotations
 

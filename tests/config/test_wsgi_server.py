@@ -178,7 +178,7 @@ def test_a_real_server_takes_the_headers_that_are_said_to_fit_and_no_more(
     try:
         fits = (server(tmp_path, section).header_bytes or 0) // HG_HEADER
         # A few more than the allowance for other headers is certainly too many.
-        assert [asked(port, fits - 1), asked(port, fits + 11)] == [200, 431]
+        assert [status_of(port, fits - 1), status_of(port, fits + 11)] == [200, 431]
     finally:
         process.terminate()
         process.wait()
@@ -205,15 +205,15 @@ def test_uwsgi_takes_the_headers_that_are_said_to_fit_and_hangs_up_on_more(
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert asked(port, fits - 1) == 200
+        assert status_of(port, fits - 1) == 200
         with pytest.raises((ConnectionResetError, http.client.RemoteDisconnected)):
-            asked(port, fits + 1)
+            status_of(port, fits + 1)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
 
 
-def asked(port: int, headers: int) -> int:
+def status_of(port: int, headers: int) -> int:
     """Send as many full headers of arguments as Mercurial would; return the status."""
     give_up = time.monotonic() + 120
     names = ["X-HgArg-%d" % ((number + 1,)) for number in range(headers)]
@@ -231,10 +231,10 @@ def asked(port: int, headers: int) -> int:
             connection.close()
 
 
-@pytest.mark.parametrize("timeout, whole", [("timeout = 2", False), ("timeout = 60", True)])
+@pytest.mark.parametrize("timeout, complete", [("timeout = 2", False), ("timeout = 60", True)])
 @pytest.mark.slow
 def test_gunicorn_cuts_off_what_takes_longer_than_its_timeout(
-    tmp_path: Path, timeout: str, whole: bool
+    tmp_path: Path, timeout: str, complete: bool
 ) -> None:
     port = free_port()
     found = server(tmp_path, "[server:main]\nuse = egg:gunicorn\n" + timeout)
@@ -272,7 +272,7 @@ def test_gunicorn_cuts_off_what_takes_longer_than_its_timeout(
         except (http.client.IncompleteRead, ConnectionResetError):
             body = b""
         # It writes the page that tells of the error into the middle of what it has sent.
-        assert (body == b"x" * 8) is whole
+        assert (body == b"x" * 8) is complete
         connection.close()
     finally:
         process.terminate()

@@ -56,7 +56,7 @@ def looked_at(browser, url, path, directory):
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "lighttpd", "nginx"])
 def test_every_page_comes_whole_and_styled(name, browser, kallithea, web_server, tmp_path):
     if name == "haproxy":
-        # It serves no files, so it stands in front of a server that does.
+        # It serves no files, so it is in front of a server that does.
         inner = web_server("nginx", kallithea.ini)
         server = web_server(
             "haproxy", kallithea.ini, "--backend", "http://127.0.0.1:%d" % inner.port

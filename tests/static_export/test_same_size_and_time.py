@@ -1,8 +1,4 @@
-"""Two versions of a file that have one size and one time, as reproducible packages do: nobody is
-told to keep the old.
-
-ETags of web servers are made from size and time alone.
-"""
+"""Two versions of one size and time have different ETags, so no browser keeps the old one."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ NAMES = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
 
 
 def block(name, mark):
-    """Return the literal block of a runbook that holds `mark`."""
+    """Return the literal block of a runbook with `mark`."""
     text = (RUNBOOKS / (f"behind-{name}.rst")).read_text()
     (found,) = [item for item in re.findall(r"(?m)(?:^ {7,}.*\n|^\n)+", text) if mark in item]
     return textwrap.dedent(found)
@@ -195,14 +195,14 @@ def test_a_site_with_a_certificate(
 ):
     server = secured(name)
     url, trusted = server.url + kallithea.prefix, str(certificate / "fullchain.pem")
-    asked = ("-c", kallithea.ini, exported, "--verify", url, "-f", "json")
-    result = static_export(*asked)
+    arguments = ("-c", kallithea.ini, exported, "--verify", url, "-f", "json")
+    result = static_export(*arguments)
     assert (
         result.returncode == 2
         and "SSL_CERT_FILE" in result.stderr
         and "Traceback" not in result.stderr
     )
-    result = static_export(*asked, SSL_CERT_FILE=trusted)
+    result = static_export(*arguments, SSL_CERT_FILE=trusted)
     assert [
         row for row in json.loads(result.stdout) if row["kind"] == "problem"
     ] == [] and result.returncode == 0

@@ -92,10 +92,8 @@ def peak(pid):
     return (int(found[1]) * 1024 if found else 0) + sum(peak(int(child)) for child in children)
 
 
-def held(tap, way, words, cwd):
-    """Stop a client after its first 2 MB; return what passes while it stands still, all having
-    passed in the end.
-    """
+def passed_while_paused(tap, way, words, cwd):
+    """Pause a client after its first 2 MB; return what passes meanwhile. In the end, all has."""
     before = getattr(tap, way)
     passed = tap.passed_beyond(
         way, 2_000_000, [str(word) for word in words], cwd=str(cwd), env=QUIET
@@ -128,7 +126,7 @@ def test_clones_and_pushes_pass_as_they_come(name, large, tap, web_server, progr
     memory = peak(server.pid)
     for title, way, words in transfers(server, name, large, tmp_path):
         backend = peak(large.pid)
-        passed = held(tap, way, words, tmp_path)
+        passed = passed_while_paused(tap, way, words, tmp_path)
         more = [peak(server.pid) - memory, peak(large.pid) - backend]
         print(
             "{}: {}: {:.1f} of {:.1f} MB passed while the client paused; "
@@ -163,7 +161,7 @@ def test_a_naive_nginx_takes_a_whole_clone_in_before_the_client_has_read_it(
     )
     for title, way, words in transfers(server, "naive", large, tmp_path):
         if title != "hg push":  # which sends all once more after it was asked who it is
-            assert held(tap, way, words, tmp_path) >= SIZE, title
+            assert passed_while_paused(tap, way, words, tmp_path) >= SIZE, title
 
 
 # The most heads that a server's limit lets through as written, of those tried.

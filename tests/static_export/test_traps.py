@@ -69,7 +69,7 @@ def asked_again(server):
 
 
 def test_apaches_mod_deflate_rewrites_etags(served):
-    # As Debian enables it for the whole server: what is written passes it by.
+    # As Debian enables it for the whole server: our configuration is not affected.
     etag, coding, status, _ = asked_again(served("apache", DEFLATE))
     assert coding == "gzip" and not etag.endswith('-gzip"') and status == 304
     naive = served("apache", DEFLATE, OWN_COMPRESSION)
@@ -100,8 +100,8 @@ def test_what_is_missing_is_not_missed_for_a_year(served):
 
 
 def first_bytes(server, application):
-    """Return what a client reads of a clone before the backend is told to go on, and what the
-    backend then says.
+    """Return what a client reads of a clone before the backend may go on, and what the
+    backend then reports.
     """
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=3)
     connection.request(

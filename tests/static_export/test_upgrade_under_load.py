@@ -1,6 +1,4 @@
-"""Fifty clients ask without a pause while upgrades swap what is published: every answer is of one
-release, whole.
-"""
+"""Fifty clients request files without a pause during upgrades: no response mixes two releases."""
 
 from __future__ import annotations
 
@@ -136,8 +134,8 @@ def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_pat
             while clients.count < target and not clients.wrong:
                 threading.Event().wait(0.01)
     assert clients.wrong == []
-    whole = {(path, digest) for release in released for path, digest in release.items()}
-    mixed = [seen for seen in clients.answers if (seen[0], seen[3]) not in whole]
+    complete = {(path, digest) for release in released for path, digest in release.items()}
+    mixed = [seen for seen in clients.answers if (seen[0], seen[3]) not in complete]
     assert mixed == []
     assert (
         len({digest for path, _, _, digest in clients.answers if path == "css/small.css"})

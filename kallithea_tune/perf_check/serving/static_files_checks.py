@@ -14,7 +14,7 @@ from kallithea_tune.perf_check.serving.static_files import (
     StaticFiles,
     static_files,
 )
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, first_of
 
 SWITCH = "serve_static"
 SLOW_MS = 100
@@ -72,10 +72,9 @@ def judge_built(count: int, absent: Sequence[str]) -> Finding:
     )
     if not absent:
         return finding(Severity.ok, f"the front-end is built: the front page's {count} files exist")
-    more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
     return finding(
         Severity.error,
-        f"the front-end is not built: pages lack {absent[0]}{more}",
+        f"the front-end is not built: pages lack {first_of(absent, 1)}",
         remedy="kallithea-cli front-end-build, which needs npm; then restart Kallithea",
     )
 

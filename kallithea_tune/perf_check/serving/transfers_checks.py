@@ -57,9 +57,9 @@ def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Findin
         Finding,
         subject=kind,
         evidence={
-            "held_bytes": transfer.held,
+            "held_bytes": transfer.buffered,
             "of_bytes": transfer.size,
-            "encoding": transfer.came or "none",
+            "encoding": transfer.encoding or "none",
             "filters": names or "none",
         },
         threshold="not all held",
@@ -67,16 +67,16 @@ def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Findin
     remedy = (
         f"keep {names or 'what buffers'} away from clones; compress in the web server, pages only"
     )
-    if transfer.whole:
+    if transfer.complete:
         return finding(
             Severity.error,
             f"{kind} clones stay in memory until their last byte is made",
             remedy=remedy,
         )
-    if transfer.came != transfer.made:
+    if transfer.encoding != transfer.own_encoding:
         return finding(
             Severity.warning,
-            f"{kind} clones are compressed already, and are compressed again: {transfer.came}",
+            f"{kind} clones are compressed already, and are compressed again: {transfer.encoding}",
             remedy=remedy,
         )
     return finding(Severity.ok, f"{kind} clones are passed on unchanged, as they are made")
@@ -88,14 +88,14 @@ def _is_clone(transfer: Transfer) -> bool:
 
 def judge_push(transfer: Transfer, filters: Sequence[str]) -> Iterator[Finding]:
     """A filter that reads the body of a request before Kallithea does keeps pushes in memory."""
-    if not (_is_clone(transfer) and transfer.read):
+    if not (_is_clone(transfer) and transfer.read_ahead):
         return
     names = ", ".join(filters) or "none"
     yield Finding(
         Severity.warning,
         "a filter reads the entire push before Kallithea gets it",
         subject="push",
-        evidence={"read_bytes": transfer.read, "filters": names},
+        evidence={"read_bytes": transfer.read_ahead, "filters": names},
         threshold="0 bytes",
         remedy=f"keep {names} away from pushes",
     )

@@ -17,7 +17,9 @@ from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, judge_push, transfers
 
-STREAMED = Transfer(status=200, made="", came="", held=1, whole=False, read=0, size=1 << 20)
+STREAMED = Transfer(
+    status=200, own_encoding="", encoding="", buffered=1, complete=False, read_ahead=0, size=1 << 20
+)
 
 
 @pytest.mark.parametrize(
@@ -25,18 +27,18 @@ STREAMED = Transfer(status=200, made="", came="", held=1, whole=False, read=0, s
     [
         (STREAMED, Severity.ok, ""),
         (
-            replace(STREAMED, whole=True, held=1 << 20),
+            replace(STREAMED, complete=True, buffered=1 << 20),
             Severity.error,
             "keep egg:Paste#gzip away from clones",
         ),
         (
-            replace(STREAMED, whole=True, held=1 << 20, came="gzip"),
+            replace(STREAMED, complete=True, buffered=1 << 20, encoding="gzip"),
             Severity.error,
             "egg:Paste#gzip",
         ),
-        (replace(STREAMED, came="gzip"), Severity.warning, "egg:Paste#gzip"),
+        (replace(STREAMED, encoding="gzip"), Severity.warning, "egg:Paste#gzip"),
         # What the application compresses itself is its own affair.
-        (replace(STREAMED, came="gzip", made="gzip"), Severity.ok, ""),
+        (replace(STREAMED, encoding="gzip", own_encoding="gzip"), Severity.ok, ""),
         (replace(STREAMED, status=401), Severity.unknown, ""),
         (replace(STREAMED, size=0), Severity.unknown, ""),
     ],
@@ -48,7 +50,7 @@ def test_clones(transfer: Transfer, severity: Severity, remedy: str) -> None:
 
 
 def test_pushes_that_are_read_before_the_application_are_reported() -> None:
-    observed = replace(STREAMED, read=99)
+    observed = replace(STREAMED, read_ahead=99)
     clone = judge_clone("git", observed, ["egg:Toy"])
     (push,) = judge_push(observed, ["egg:Toy"])
     assert (clone.severity, push.severity, push.subject) == (Severity.ok, Severity.warning, "push")
