@@ -5,7 +5,7 @@ import pytest
 from kallithea_tune.db_migrate import MigrationResult, report
 from kallithea_tune.db_migrate.plan import Plan
 from kallithea_tune.db_migrate.result import Step
-from kallithea_tune.db_migrate.verify.difference import Difference, TableComparison
+from kallithea_tune.db_migrate.verify.difference import Difference, DifferenceKind, TableComparison
 
 SOURCE = "postgresql database-server.example.com/kallithea_of_the_whole_company"
 FILE = "/srv/" + "kallithea/" * 9 + "my.db"
@@ -14,7 +14,7 @@ FILE = "/srv/" + "kallithea/" * 9 + "my.db"
 def made(rows: tuple[int, int], *differences: Difference, **changed: object) -> str:
     """What is printed of a migration of one table."""
     done = MigrationResult(
-        Plan(SOURCE, "sqlite " + FILE, (), [], [], []),
+        Plan(SOURCE, "sqlite " + FILE, (), (), (), ()),
         rows={"user_logs": rows[1]},
         inserts_tried=29,
         seconds={Step.COPY: 1000.0, Step.KEYS: 100.0, Step.SCHEMA_CHECK: 10.0, Step.VERIFY: 1000.0},
@@ -29,7 +29,8 @@ def made(rows: tuple[int, int], *differences: Difference, **changed: object) -> 
 
 def test_lines_end_before_the_81st_column_but_for_a_path_that_is_longer_itself() -> None:
     keys = list(range(10**6, 10**6 + 20))
-    text = made((10**7, 10**7 - 21), Difference("user_logs", "", "missing", 21, False, keys))
+    missing = Difference("user_logs", "", DifferenceKind.missing, 21, False, [*keys])
+    text = made((10**7, 10**7 - 21), missing)
     lines = text.splitlines()
     assert [line for line in lines if len(line) > 80] == [f"    {FILE}."]
     assert (
