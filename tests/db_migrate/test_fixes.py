@@ -95,7 +95,7 @@ def test_without_a_fix_nothing_is_written(postgresql: Any, dirty: Path, migrate:
         "8 to be mended first",
     ):
         assert said in done.stdout, done.stdout
-    assert "8 findings" in done.stderr and list(dirty.parent.glob("*.jsonl")) == []
+    assert "found 8 problems" in done.stderr and list(dirty.parent.glob("*.jsonl")) == []
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
