@@ -1,6 +1,4 @@
-"""Kallithea's own tables in databases of all three engines, filled and spoiled in the plainest
-way.
-"""
+"""Kallithea's own tables in databases of all three engines, filled in the simplest way."""
 
 from __future__ import annotations
 
@@ -18,7 +16,8 @@ from kallithea_tune.db_migrate.values import Kind, kind_of
 UNBOUND = {
     "sqlite": "PRAGMA foreign_keys = OFF",
     "postgresql": "SET session_replication_role = replica",
-    "mysql": "SET SESSION foreign_key_checks = 0, sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
+    "mysql": "SET SESSION foreign_key_checks = 0,"
+    " sql_mode = 'STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO'",
 }
 
 

@@ -51,8 +51,8 @@ def make_awkward(ini: Path) -> None:
             key = (number + 1) * 89000000 if number else -(2**31)
             moment = "%d-02-28 23:59:59.%06d" % (1000 + number * 300, (1, 999999, 0)[number % 3])
             database.execute(
-                "INSERT INTO user_logs (user_log_id, user_id, username, repository_name, user_ip, action, action_date)"
-                " VALUES (?, NULL, ?, ?, ?, ?, ?)",
+                "INSERT INTO user_logs (user_log_id, user_id, username, repository_name,"
+                " user_ip, action, action_date) VALUES (?, NULL, ?, ?, ?, ?, ?)",
                 [key, text[:255], text[:255], text[:255] or None, text, moment],
             )
         for number, blob in enumerate(BLOBS, 1):
@@ -61,8 +61,8 @@ def make_awkward(ini: Path) -> None:
             (-1.0, 0.1 + 0.2, 1e300, 5e-324, 1.7976931348623157e308, 123456789.123456789)
         ):
             database.execute(
-                "INSERT INTO gists (gist_access_id, gist_description, user_id, gist_expires, gist_type, created_on,"
-                " modified_at) VALUES (?, ?, 2, ?, 'public', '2024-01-01 00:00:00.000000',"
+                "INSERT INTO gists (gist_access_id, gist_description, user_id, gist_expires,"
+                " gist_type, created_on, modified_at) VALUES (?, ?, 2, ?, 'public', '2024-01-01 00:00:00.000000',"
                 " '2024-01-01 00:00:00.000001')",
                 ["g%d" % number, AWKWARD[number], expires],
             )
@@ -177,14 +177,16 @@ def moved(databases: Any, ends: dict[str, Engine], source: str, target: str, nam
 
 
 COLUMNS = """
-    SELECT table_name, column_name, column_type, is_nullable, column_default, extra, column_key, collation_name
-    FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position"""
+    SELECT table_name, column_name, column_type, is_nullable, column_default, extra,
+        column_key, collation_name
+    FROM information_schema.columns WHERE table_schema = DATABASE()
+    ORDER BY table_name, ordinal_position"""
 KEYS = """
-    SELECT table_name, index_name, seq_in_index, column_name, non_unique FROM information_schema.statistics
-    WHERE table_schema = DATABASE() ORDER BY 1, 2, 3"""
+    SELECT table_name, index_name, seq_in_index, column_name, non_unique
+    FROM information_schema.statistics WHERE table_schema = DATABASE() ORDER BY 1, 2, 3"""
 REFERENCES = """
-    SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name, k.referenced_column_name,
-        r.update_rule, r.delete_rule
+    SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name,
+        k.referenced_column_name, r.update_rule, r.delete_rule
     FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r
         ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
     WHERE k.table_schema = DATABASE() ORDER BY 1, 2, 3"""
