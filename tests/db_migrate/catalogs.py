@@ -7,7 +7,8 @@ from typing import Any
 # Everything that CREATE TABLE and CREATE INDEX made in PostgreSQL.
 CATALOG = """
     SELECT 'column', table_name, column_name, data_type || ' '
-           || coalesce(character_maximum_length::text, '') || ' ' || is_nullable || ' ' || coalesce(column_default, '')
+           || coalesce(character_maximum_length::text, '') || ' ' || is_nullable
+           || ' ' || coalesce(column_default, '')
     FROM information_schema.columns WHERE table_schema = 'public'
     UNION ALL SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace

@@ -62,8 +62,8 @@ def make_awkward(ini: Path) -> None:
         ):
             database.execute(
                 "INSERT INTO gists (gist_access_id, gist_description, user_id, gist_expires,"
-                " gist_type, created_on, modified_at) VALUES (?, ?, 2, ?, 'public', '2024-01-01 00:00:00.000000',"
-                " '2024-01-01 00:00:00.000001')",
+                " gist_type, created_on, modified_at) VALUES (?, ?, 2, ?, 'public',"
+                " '2024-01-01 00:00:00.000000', '2024-01-01 00:00:00.000001')",
                 ["g%d" % number, AWKWARD[number], expires],
             )
         database.execute(
