@@ -23,13 +23,13 @@ ENGINES = {
     "MariaDB": mysql.dialect(),
 }
 HEAD = """\
-=========================
-What becomes of the types
-=========================
+====================
+How the types change
+====================
 
-Every table is made from the application's own models, so that a column has the type that
-``kallithea-cli db-create`` would give it, except where MariaDB would lose something. Preflight
-searches for the rows that the last column describes, before anything is written.
+Every table is created from the application's own models, with the types that ``kallithea-cli
+db-create`` would use, except where MariaDB would lose something. Before anything is written,
+preflight finds the rows that the last column is about.
 
 Kallithea 0.7.0 has these {count} columns:
 

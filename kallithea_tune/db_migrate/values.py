@@ -91,7 +91,7 @@ def _literal(value: Value) -> bytes:
     if value is None:
         return b"NULL"
     if isinstance(value, str):
-        return b"'" + utf8(value.replace("'", "''")) + b"'"
+        return b"'" + value.replace("'", "''").encode("utf-8", "surrogateescape") + b"'"
     if isinstance(value, bytes):
         return b"\\x" + value.hex().encode()
     return repr(value).encode()

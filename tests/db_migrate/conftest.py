@@ -176,8 +176,8 @@ def large(instance: Path) -> Path:
         sqlite3.connect(str(instance.parent / "kallithea.db"))
     ) as connection, connection:
         connection.execute("""
-            WITH RECURSIVE numbers(n) AS (
-                SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
+            WITH RECURSIVE numbers(n) AS
+                (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
             INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
             SELECT 1, 'user' || n, 'größe/' || n, '', 'push:' || hex(randomblob(50)),
                 '2024-01-01 00:00:00.000000'

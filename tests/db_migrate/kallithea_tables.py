@@ -1,6 +1,4 @@
-"""Kallithea's own tables in databases of all three engines, filled and spoiled in the plainest
-way.
-"""
+"""Kallithea's own tables in databases of all three engines, filled in the simplest way."""
 
 from __future__ import annotations
 

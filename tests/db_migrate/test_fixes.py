@@ -1,6 +1,4 @@
-"""The whole command on a real Kallithea with rows that the target does not take: refused, or mended
-on the way.
-"""
+"""The command on a real Kallithea with rows that the target refuses, without and with fixes."""
 
 from __future__ import annotations
 
@@ -71,11 +69,11 @@ def rows(ini: Path, query: str) -> list[Any]:
         database.close()
 
 
-def asked(server: Any, name: str, query: str) -> list[Any]:
+def query(server: Any, name: str, statement: str) -> list[Any]:
     connection = server.connect(name)
     try:
         cursor = connection.cursor()
-        cursor.execute(query)
+        cursor.execute(statement)
         return list(cursor.fetchall())
     finally:
         connection.close()
@@ -84,22 +82,22 @@ def asked(server: Any, name: str, query: str) -> list[Any]:
 def test_without_a_fix_nothing_is_written(postgresql: Any, dirty: Path, migrate: Any) -> None:
     done = migrate(dirty, postgresql.url("refused"))
     assert done.returncode == 3, done.stderr
-    assert asked(
+    assert query(
         postgresql, "refused", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     ) == [(0,)]
-    for said in (
+    for expected in (
         "too-long",
         "user_logs.username: over 255 characters in 1 row (key 5)",
         "--fix too-long=truncate",
         "repositories.user_id: not in users in 1 row",
-        "8 to be mended first",
+        "8 to be fixed first",
     ):
-        assert said in done.stdout, done.stdout
+        assert expected in done.stdout, done.stdout
     assert "found 8 problems" in done.stderr and list(dirty.parent.glob("*.jsonl")) == []
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
-def test_a_dry_run_shows_the_findings(postgresql: Any, dirty: Path, migrate: Any) -> None:
+def test_a_dry_run_shows_the_problems(postgresql: Any, dirty: Path, migrate: Any) -> None:
     url = postgresql.url("planned")
     done = migrate(dirty, url, "--dry-run", "-f", "json", "--fix", "nul=strip")
     assert done.returncode == 1, done.stderr
@@ -110,13 +108,13 @@ def test_a_dry_run_shows_the_findings(postgresql: Any, dirty: Path, migrate: Any
     assert found["nul", "user_logs", "strip", False]["keys"] == [7]
     assert found["utf8", "user_logs", "", True]["actions"] == ["replace", "delete"]
     assert migrate(dirty, url, "--dry-run", *ALL).returncode == 0
-    assert asked(
+    assert query(
         postgresql, "planned", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     ) == [(0,)]
 
 
 @pytest.mark.parametrize(
-    "word, said",
+    "option, message",
     [
         ("nosuch=null", "there is no rule 'nosuch'; the fixes are nulls=empty|delete, "),
         ("nul=truncate", "for nul there is nul=strip or nul=null or nul=delete"),
@@ -124,40 +122,40 @@ def test_a_dry_run_shows_the_findings(postgresql: Any, dirty: Path, migrate: Any
     ],
 )
 def test_an_unknown_fix_is_wrong_usage(
-    postgresql: Any, instance: Path, migrate: Any, word: str, said: str
+    postgresql: Any, instance: Path, migrate: Any, option: str, message: str
 ) -> None:
-    done = migrate(instance, postgresql.url("usage"), "--fix", word)
-    assert done.returncode == 2 and said in done.stderr
+    done = migrate(instance, postgresql.url("usage"), "--fix", option)
+    assert done.returncode == 2 and message in done.stderr
 
 
-def test_rows_are_mended_and_kept_as_they_were(postgresql: Any, dirty: Path, migrate: Any) -> None:
+def test_rows_are_fixed_and_kept_as_they_were(postgresql: Any, dirty: Path, migrate: Any) -> None:
     before = (dirty.parent / "kallithea.db").read_bytes()
-    done = migrate(dirty, postgresql.url("mended"), *ALL, asks=True)
+    done = migrate(dirty, postgresql.url("fixed"), *ALL, asks=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (dirty.parent / "kallithea.db").read_bytes() == before
-    assert asked(postgresql, "mended", "SELECT username FROM user_logs WHERE user_log_id = 5") == [
+    assert query(postgresql, "fixed", "SELECT username FROM user_logs WHERE user_log_id = 5") == [
         ("é" * 255,)
     ]
-    assert asked(
-        postgresql, "mended", "SELECT action FROM user_logs WHERE user_log_id IN (7, 8) ORDER BY 1"
+    assert query(
+        postgresql, "fixed", "SELECT action FROM user_logs WHERE user_log_id IN (7, 8) ORDER BY 1"
     ) == [("ab",), ("caf\ufffd",)]
-    assert asked(postgresql, "mended", "SELECT user_id FROM user_logs WHERE user_log_id = 9") == [
+    assert query(postgresql, "fixed", "SELECT user_id FROM user_logs WHERE user_log_id = 9") == [
         (None,)
     ]
-    assert asked(
-        postgresql, "mended", "SELECT admin, last_login FROM users WHERE username = 'user1'"
+    assert query(
+        postgresql, "fixed", "SELECT admin, last_login FROM users WHERE username = 'user1'"
     ) == [(True, None)]
-    assert asked(
-        postgresql, "mended", "SELECT count(*) FROM repositories WHERE repo_name = 'hg-two'"
+    assert query(
+        postgresql, "fixed", "SELECT count(*) FROM repositories WHERE repo_name = 'hg-two'"
     ) == [(0,)]
     # Rows that belonged to the repository went with it, unless they can do without.
     (lost,) = rows(dirty, "SELECT repo_id FROM repositories WHERE repo_name = 'hg-two'")
     logs = rows(dirty, "SELECT user_log_id FROM user_logs WHERE repository_id = %d" % lost)
-    assert asked(
-        postgresql, "mended", "SELECT count(*) FROM user_logs WHERE repository_id IS NULL"
+    assert query(
+        postgresql, "fixed", "SELECT count(*) FROM user_logs WHERE repository_id IS NULL"
     ) == [(len(logs),)]
-    assert asked(
-        postgresql, "mended", "SELECT count(*) FROM repo_to_perm WHERE repository_id = %d" % lost
+    assert query(
+        postgresql, "fixed", "SELECT count(*) FROM repo_to_perm WHERE repository_id = %d" % lost
     ) == [(0,)]
     assert "no differences" in done.stdout and str(next(dirty.parent.glob("*.jsonl"))) in "".join(
         done.stdout.split("\n")
@@ -212,7 +210,7 @@ def test_a_second_run_starts_a_new_quarantine_and_keeps_the_old(
     assert [json.loads(line) for line in old.read_text().splitlines()] == first
 
 
-def test_rows_written_later_are_mended_too(postgresql: Any, dirty: Path, migrate: Any) -> None:
+def test_rows_written_later_are_fixed_too(postgresql: Any, dirty: Path, migrate: Any) -> None:
     url = postgresql.url("later")
     assert migrate(dirty, url, *ALL).returncode == 0
     first = entries(dirty)
@@ -224,7 +222,7 @@ def test_rows_written_later_are_mended_too(postgresql: Any, dirty: Path, migrate
     assert migrate(dirty, url, "--catch-up").returncode == 3
     done = migrate(dirty, url, "--catch-up", *ALL)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert asked(postgresql, "later", "SELECT action FROM user_logs WHERE user_log_id = 20") == [
+    assert query(postgresql, "later", "SELECT action FROM user_logs WHERE user_log_id = 20") == [
         ("xy",)
     ]
     assert [item["key"] for item in entries(dirty)[len(first) :]] == [{"user_log_id": 20}]
@@ -232,9 +230,7 @@ def test_rows_written_later_are_mended_too(postgresql: Any, dirty: Path, migrate
     assert migrate(dirty, url, "--verify").returncode == 1
 
 
-def test_a_killed_run_goes_on_with_the_same_quarantine(
-    mariadb: Any, dirty: Path, migrate: Any
-) -> None:
+def test_a_killed_run_resumes_the_same_quarantine(mariadb: Any, dirty: Path, migrate: Any) -> None:
     url = mariadb.url("killed_once").replace("mysql+pymysql", "mysql")
     environment = dict(os.environ, TARGET=url)
     process = subprocess.Popen(
@@ -257,8 +253,8 @@ def test_a_killed_run_goes_on_with_the_same_quarantine(
     kept = entries(dirty)
     assert list(dirty.parent.glob("*.jsonl.1")) == []
     assert migrate(dirty, url, "--replace", "-y", *ALL).returncode == 0
-    whole = entries(dirty)
-    assert sorted(map(repr, kept)) == sorted(map(repr, whole)) and len(whole) > 10
+    complete = entries(dirty)
+    assert sorted(map(repr, kept)) == sorted(map(repr, complete)) and len(complete) > 10
 
 
 def test_a_quarantine_that_cannot_be_written_stops_everything(
@@ -268,6 +264,6 @@ def test_a_quarantine_that_cannot_be_written_stops_everything(
         dirty, postgresql.url("nowhere"), "--quarantine", dirty.parent / "missing" / "rows", *ALL
     )
     assert done.returncode == 2 and "the quarantine file" in done.stderr
-    assert asked(
+    assert query(
         postgresql, "nowhere", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
     ) == [(0,)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Sequence
 
 import pytest
 
@@ -17,7 +17,7 @@ from kallithea_tune.db_migrate.fixes import Fixes, Step, TableFixes
 from kallithea_tune.db_migrate.preflight.actions import STRIP_NUL
 from kallithea_tune.db_migrate.preflight.rules import NUL
 from kallithea_tune.db_migrate.quarantine import Quarantine
-from kallithea_tune.db_migrate.values import Kind
+from kallithea_tune.db_migrate.values import Kind, Row
 from kallithea_tune.errors import ConfigError
 
 WITHOUT_NUL = Limits(Kind.text, nul=False)
@@ -28,13 +28,15 @@ FIXES = Fixes(
         )
     }
 )
-ROWS = [(number, "a\0%d" % number if number % 2 else "fine") for number in range(2000)]
+ROWS: Sequence[Row] = [
+    (number, "a\0%d" % number if number % 2 else "fine") for number in range(2000)
+]
 
 
-def carry(path: Path, go_on: bool, rows: Any = ROWS) -> list[Any]:
-    """Send the rows over, ten at a time."""
+def amend_all(path: Path, resume: bool, rows: Sequence[Row] = ROWS) -> list[Row]:
+    """Amend the rows, ten at a time."""
     quarantine = Quarantine(str(path))
-    quarantine.prepare(go_on)
+    quarantine.prepare(resume)
     amend = quarantine.amend(FIXES, "logs")
     assert amend
     kept = [row for start in range(0, len(rows), 10) for row in amend(rows[start : start + 10])]
@@ -46,9 +48,9 @@ def keys(path: Path) -> list[int]:
     return [json.loads(line)["key"]["id"] for line in path.read_text().splitlines()]
 
 
-def test_what_is_touched_is_kept_and_the_rest_goes_over(tmp_path: Path) -> None:
+def test_touched_rows_are_kept_and_all_are_returned(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    assert carry(path, False) == [(number, text.replace("\0", "")) for number, text in ROWS]
+    assert amend_all(path, False) == [(number, text.replace("\0", "")) for number, text in ROWS]
     assert keys(path) == list(range(1, 2000, 2))
     assert json.loads(path.read_text().splitlines()[0]) == {
         "table": "logs",
@@ -60,20 +62,20 @@ def test_what_is_touched_is_kept_and_the_rest_goes_over(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_going_on_writes_nothing_twice_and_mends_half_a_line(tmp_path: Path) -> None:
+def test_resuming_writes_nothing_twice_and_removes_half_a_line(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
-    carry(path, False, ROWS[:1000])
+    amend_all(path, False, ROWS[:1000])
     path.write_bytes(path.read_bytes()[:-20])
     os.chmod(str(path), 0o644)
-    carry(path, True)
+    amend_all(path, True)
     assert keys(path) == list(range(1, 2000, 2))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_starting_over_sets_the_old_file_aside(tmp_path: Path) -> None:
+def test_starting_over_renames_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     for number in range(3):
-        carry(path, False, ROWS[number * 10 : number * 10 + 10])
+        amend_all(path, False, ROWS[number * 10 : number * 10 + 10])
     assert keys(path) == [21, 23, 25, 27, 29]
     assert (
         keys(tmp_path / "rows.jsonl.1") == [1, 3, 5, 7, 9]
@@ -81,19 +83,19 @@ def test_starting_over_sets_the_old_file_aside(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_with_nothing_in_it_does_not_stay(tmp_path: Path) -> None:
-    carry(tmp_path / "rows.jsonl", False, [(2, "fine")])
+def test_an_empty_file_is_removed(tmp_path: Path) -> None:
+    amend_all(tmp_path / "rows.jsonl", False, [(2, "fine")])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigError, match="quarantine file .* cannot be written: No such file or directory"
     ):
         Quarantine(str(tmp_path / "missing" / "rows")).prepare(False)
 
 
-def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
+def test_when_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
     path, sent, chance = tmp_path / "rows.jsonl", tmp_path / "sent", random.Random(11)
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -114,7 +116,9 @@ def test_killed_at_any_moment_nothing_is_lost_or_doubled(tmp_path: Path) -> None
         over = {
             int(word) for word in (sent.read_text().split(" ") if sent.exists() else []) if word
         }
-        whole = [line for line in path.read_bytes().split(b"\n")[:-1]]
-        assert {key for key in over if key % 2} <= {json.loads(line)["key"]["id"] for line in whole}
-    carry(path, True)
+        complete = path.read_bytes().split(b"\n")[:-1]
+        assert {key for key in over if key % 2} <= {
+            json.loads(line)["key"]["id"] for line in complete
+        }
+    amend_all(path, True)
     assert sorted(keys(path)) == list(range(1, 2000, 2))

@@ -51,8 +51,8 @@ def make_awkward(ini: Path) -> None:
             key = (number + 1) * 89000000 if number else -(2**31)
             moment = "%d-02-28 23:59:59.%06d" % (1000 + number * 300, (1, 999999, 0)[number % 3])
             database.execute(
-                "INSERT INTO user_logs (user_log_id, user_id, username, repository_name, user_ip,"
-                " action, action_date) VALUES (?, NULL, ?, ?, ?, ?, ?)",
+                "INSERT INTO user_logs (user_log_id, user_id, username, repository_name,"
+                " user_ip, action, action_date) VALUES (?, NULL, ?, ?, ?, ?, ?)",
                 [key, text[:255], text[:255], text[:255] or None, text, moment],
             )
         for number, blob in enumerate(BLOBS, 1):
@@ -62,9 +62,8 @@ def make_awkward(ini: Path) -> None:
         ):
             database.execute(
                 "INSERT INTO gists (gist_access_id, gist_description, user_id, gist_expires,"
-                " gist_type, created_on, modified_at)"
-                " VALUES (?, ?, 2, ?, 'public', '2024-01-01 00:00:00.000000',"
-                " '2024-01-01 00:00:00.000001')",
+                " gist_type, created_on, modified_at) VALUES (?, ?, 2, ?, 'public',"
+                " '2024-01-01 00:00:00.000000', '2024-01-01 00:00:00.000001')",
                 ["g%d" % number, AWKWARD[number], expires],
             )
         database.execute(
@@ -178,8 +177,8 @@ def moved(databases: Any, ends: dict[str, Engine], source: str, target: str, nam
 
 
 COLUMNS = """
-    SELECT table_name, column_name, column_type, is_nullable, column_default, extra, column_key,
-        collation_name
+    SELECT table_name, column_name, column_type, is_nullable, column_default, extra,
+        column_key, collation_name
     FROM information_schema.columns WHERE table_schema = DATABASE()
     ORDER BY table_name, ordinal_position"""
 KEYS = """

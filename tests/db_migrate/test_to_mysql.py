@@ -9,6 +9,7 @@ import sqlalchemy
 
 from kallithea_tune.db_migrate import connect, schema, values
 from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import TuneError
 
 DRIVERS = ["mysql+pymysql", "mysql", "mariadb"]
@@ -87,12 +88,12 @@ SMALL = sqlalchemy.Table(
 )
 
 
-def load(target: Engine, *rows: Any) -> None:
+def load(target: Engine, *rows: Row) -> None:
     target.writer.load(SMALL, iter([(len(rows), values.encode(rows))]))
 
 
 @pytest.mark.parametrize(
-    "row, said",
+    "row, message",
     [
         (
             (7, "x" * 11, 1, b""),
@@ -115,10 +116,10 @@ def load(target: Engine, *rows: Any) -> None:
         ((7, "x", 1, b""), "small: two rows have the same key 'name'"),
     ],
 )
-def test_what_is_only_a_warning_ends_the_load(target: Engine, row: Any, said: str) -> None:
+def test_a_warning_ends_the_load(target: Engine, row: Row, message: str) -> None:
     with pytest.raises(TuneError) as raised:
         load(target, (5, "X", 1, b"\0"), row, (9, None, None, None))
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 FAMILY = sqlalchemy.MetaData()
@@ -168,18 +169,18 @@ def test_all_keys_of_a_table_are_added_by_one_statement(target: Engine) -> None:
     assert keys_of(target) == {"uq_child_name", "ix_child_number", "fk_child_parent"}
 
 
-def test_a_key_that_is_not_taken_is_named_with_its_table(target: Engine) -> None:
-    _, first, said = complete(target, "(1, 'a', NULL), (2, 'a', NULL)")
+def test_a_refused_key_is_reported_with_its_table(target: Engine) -> None:
+    _, first, error = complete(target, "(1, 'a', NULL), (2, 'a', NULL)")
     assert (
         first == "adding uq_child_name to child"
-        and "Duplicate entry 'a' for key 'uq_child_name'" in said
+        and "Duplicate entry 'a' for key 'uq_child_name'" in error
     )
     assert keys_of(target) == set()
 
 
-def test_a_reference_to_nothing_is_found_though_the_server_does_not_look(target: Engine) -> None:
-    said = complete(target, "(1, 'a', NULL), (2, 'b', 77)")[-1]
-    assert said == "child.parent_id refers to rows that are not in parent"
+def test_an_orphan_is_found_though_the_server_does_not_check(target: Engine) -> None:
+    error = complete(target, "(1, 'a', NULL), (2, 'b', 77)")[-1]
+    assert error == "child.parent_id refers to rows that are not in parent"
 
 
 def test_a_source_that_fails_half_way_is_not_taken_for_its_end(target: Engine) -> None:

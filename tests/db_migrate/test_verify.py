@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from kallithea_tables import Database, a_row, models
 
 from kallithea_tune.db_migrate.values import Kind, kind_of
-from kallithea_tune.db_migrate.verify import compare
+from kallithea_tune.db_migrate.verify import compare, unkeyed
 from kallithea_tune.db_migrate.verify.fingerprint import (
     ALL_KEYS,
     ROWS,
@@ -279,6 +279,20 @@ def leftovers(databases: Any) -> Any:
     for database in databases.values():
         metadata.drop_all(database.connection)
         database.commit()
+
+
+def test_few_rows_without_an_integer_key_are_counted_exactly(
+    databases: dict[str, Database], leftovers: list[sqlalchemy.Table], monkeypatch: Any
+) -> None:
+    source, target = databases["sqlite"], databases["postgresql"]
+    target.run("UPDATE left_keyed SET data = NULL")
+    (found,) = compare.differences(source.engine, target.engine, leftovers)
+    assert (found.column, found.count, found.at_least) == ("data", 100, False)
+    # Of many rows only some buckets are examined.
+    monkeypatch.setattr(unkeyed, "ROWS_TOGETHER", 3)
+    (found,) = compare.differences(source.engine, target.engine, leftovers)
+    assert found.column == "data" and found.at_least and 16 <= found.count < 100
+    assert found.sentence.startswith(f"left_keyed.data differs in at least {found.count} rows: ")
 
 
 @pairs

@@ -66,7 +66,7 @@ class Uniqueness:
             violation.left = sum(self._cascade.is_lost(place, first) for first in firsts)
 
     def _is_unknowable(self, table: Table, columns: Sequence[str]) -> bool:
-        """Tell whether rows that violate another rule stand in the way of a comparison."""
+        """Tell whether rows that violate another rule prevent a comparison."""
         unfixed = [
             violation
             for violation in self._result.blocking

@@ -155,7 +155,7 @@ def merged(
 ) -> Iterator[tuple[_K, Optional[RowPieces], Optional[RowPieces]]]:
     """Walk two sides in the order of their keys, yielding each key with the row of both sides.
 
-    None stands for the row of a side that does not have it.
+    The row is None for a side that does not have it.
     """
     sources, targets = iter(source), iter(target)
     here, there = next(sources, None), next(targets, None)

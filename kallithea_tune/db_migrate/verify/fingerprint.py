@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequ
 
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
-from kallithea_tune.db_migrate.values import Kind, Row, Value, kind_of
+from kallithea_tune.db_migrate.values import Kind, Row, kind_of
 from kallithea_tune.db_migrate.verify.pieces import (
     NULL,
     SHORT,
@@ -169,15 +169,17 @@ class Fingerprinter:
             "SELECT {} FROM {}{}".format(", ".join(names), self._name(table.name), where)
         )
         streamed = statement.execution_options(stream_results=True)
+        decodes = [self._decodes(column) for column in table.columns]
         for row in self.engine.connection.execute(streamed):
             yield tuple(
-                self._decoded(column, values.stored(value))
-                for column, value in zip(table.columns, row)
+                values.from_utf8(value) if decoded and isinstance(value, bytes) else value
+                for value, decoded in zip(map(values.stored, row), decodes)
             )
 
-    def _decoded(self, column: Column, value: Value) -> Value:
-        is_text = kind_of(column) is Kind.text and not (self._sql and self._sql.stores_any_type)
-        return values.from_utf8(value) if isinstance(value, bytes) and is_text else value
+    def _decodes(self, column: Column) -> bool:
+        """Tell whether the bytes of a column that the driver returns are text."""
+        stores_any_type = self._sql is not None and self._sql.stores_any_type
+        return kind_of(column) is Kind.text and not stores_any_type
 
     def _pieces(self, column: Column) -> list[str]:
         """Return the SQL of the pieces of a column."""

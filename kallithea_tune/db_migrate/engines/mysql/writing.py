@@ -33,7 +33,7 @@ class Writer(Connected, base.Writer):
     keys_together = True
 
     def lock(self, name: str) -> bool:
-        """Take a lock, which belongs to the whole server."""
+        """Take a lock, which belongs to the entire server."""
         cursor = self.cursor()
         cursor.execute("SELECT GET_LOCK(CONCAT(%s, SHA1(DATABASE())), 0)", [name])
         return bool(cursor.fetchone()[0])
@@ -85,7 +85,7 @@ class Writer(Connected, base.Writer):
         self.connection.execute(DDL(keys.alter_table(self.connection.dialect, table, added)))
 
     def end_load(self, tables: Sequence[Table]) -> None:
-        """Search for orphans: adding a foreign key with the check on copies the whole table."""
+        """Search for orphans: adding a foreign key with the check on copies the table."""
         self._check_references(tables)
         self.cursor().execute("SET SESSION foreign_key_checks = 1, unique_checks = 1")
 
