@@ -33,7 +33,30 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add = parser.add_argument
         add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
         add("--list", action="store_true", help="list the checks and what each costs")
-        add("--explain", metavar="ID", help="say what a check measures and against which threshold")
+        add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
+        self._add_selection(parser)
+        add(
+            "--try",
+            action="append",
+            default=[],
+            dest="wanted",
+            metavar="KEY=VALUE",
+            help="measure with and without this setting, which is written nowhere (repeatable)",
+        )
+        add(
+            "--fail-on",
+            choices=("advice", "warning", "error"),
+            default="error",
+            help="exit with 1 for findings of this level or worse (default: error)",
+        )
+        add_format_options(parser)
+        add("-a", "--all", action="store_true", help="show findings that are ok, too")
+        add("--save", metavar="FILE", help="save the findings for a later --compare")
+        add("--compare", metavar="FILE", help="show what got better or worse since --save")
+        return parser
+
+    def _add_selection(self, parser: argparse.ArgumentParser) -> None:
+        add = parser.add_argument
         add(
             "--only",
             action="append",
@@ -53,7 +76,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             type=positive_seconds,
             default=30.0,
             metavar="SECONDS",
-            help="time for all probes (default: 30)",
+            help="time for all measurements (default: 30)",
         )
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add(
@@ -62,28 +85,9 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             metavar="URL",
             help="put the same load on this database too (URL, env:NAME or file:PATH)",
         )
-        add(
-            "--try",
-            action="append",
-            default=[],
-            dest="wanted",
-            metavar="KEY=VALUE",
-            help="measure with and without this setting, which is written nowhere (repeatable)",
-        )
-        add(
-            "--fail-on",
-            choices=("advice", "warning", "error"),
-            default="error",
-            help="exit with 1 for findings of this level or worse (default: error)",
-        )
-        add_format_options(parser)
-        add("-a", "--all", action="store_true", help="show what is in order, too")
-        add("--save", metavar="FILE", help="keep the findings for a later --compare")
-        add("--compare", metavar="FILE", help="say what got better or worse since --save")
-        return parser
 
     def act(self, args: Any) -> int:
-        """Carry the command out and return its exit status."""
+        """Run the command and return its exit status."""
         from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
@@ -95,7 +99,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if args.list:
             return self._list(chosen, args)
         if not args.config:
-            raise ConfigError("name the ini file: gearbox perf-check -c my.ini")
+            raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
         if args.compare_db:
             args.compare_db = self._compare_db(args.compare_db)
         self.instance = instance.load(args.config, compare_db=args.compare_db)
@@ -115,7 +119,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             else:
                 report.write_text(result, sys.stdout, args.all)
             if before:
-                # Beside a document for machines there is no room for it.
+                # A document for machines on stdout has no room for it.
                 stream = sys.stderr if args.format else sys.stdout
                 changes = saved_run.compare(before, result)
                 saved_run.write_changes(args.compare, changes, stream)
@@ -124,9 +128,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return self._status(result, args.fail_on)
 
     def _compare_db(self, given: str) -> str:
-        """Return the URL that was given; one that no load can be put on is told now, not after half
-        a minute.
-        """
+        """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
         from kallithea_tune.db.engine import create_engine
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
@@ -135,7 +137,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         dialect = create_engine(url, "--compare-db").dialect.name
         if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(
-                "--compare-db: a SQLite database in memory is nobody else's to share; name a file"
+                "--compare-db: processes cannot share a SQLite database in memory; give a file"
             )
         return url
 
@@ -151,15 +153,15 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         after = self.instance = tryout.proposed(before, args.wanted)
         checks = chosen if args.only else tryout.concerned(chosen, after)
         with self._progress() as progress:
-            found, result = tryout.compare(
+            comparisons, result = tryout.compare(
                 before, after, checks, args.budget, args.compare_db, progress
             )
         with reader_may_leave():
             if args.format:
-                self.emit(args, tryout.COLUMNS, tryout.rows(found))
+                self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, found, sys.stdout)
-        unknown = any(item.verdict == "unknown" for item in found)
+                tryout.write_text(before, after, comparisons, sys.stdout)
+        unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
@@ -176,7 +178,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if result.at_least(Severity[fail_on]):
             return errors.EXIT_FINDINGS
         unknown = any(
-            found.severity is Severity.unknown and not found.ignored for found in result.findings
+            finding.severity is Severity.unknown and not finding.ignored
+            for finding in result.findings
         )
         return errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
 

@@ -111,14 +111,12 @@ def run(
     """
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
-    started = time.monotonic()
-    deadline = Deadline(budget)
+    started, deadline = time.monotonic(), Deadline(budget)
     results = Context(instance, deadline, compare_db)
     findings: list[Finding] = []
     ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
     costs = _costs(ordered)
-    to_come = sum(costs)
-    cut: list[str] = []
+    to_come, cut = sum(costs), []
     for number, (item, cost) in enumerate(zip(ordered, costs)):
         progress(item.title, number, len(checks))
         share = left = deadline.left
@@ -127,17 +125,21 @@ def run(
         to_come -= cost
         context = dataclasses.replace(results, deadline=Deadline(share))
         possible = share >= cost * TOO_LITTLE
-        already = len(findings)
-        for finding in _guarded(item, context) if possible else [_NO_TIME]:
-            finding = dataclasses.replace(finding, check=item.id, slug=item.slug, area=item.area)
-            findings.append(_with_ignore(_redacted(finding, instance), item, ignores, today))
+        own = [
+            _with_ignore(_redacted(_labelled(finding, item), instance), item, ignores, today)
+            for finding in (_guarded(item, context) if possible else [_NO_TIME])
+        ]
+        findings += own
         short = share < cost and (not possible or context.deadline.left < share * NEARLY)
-        if short and not _complete(findings[already:]):
+        if short and not _complete(own):
             cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
-    return Run(
-        ranked(findings), time.monotonic() - started, notes, tuple(item.id for item in checks)
-    )
+    ids = tuple(item.id for item in checks)
+    return Run(ranked(findings), time.monotonic() - started, notes, ids)
+
+
+def _labelled(finding: Finding, item: Check) -> Finding:
+    return dataclasses.replace(finding, check=item.id, slug=item.slug, area=item.area)
 
 
 def _complete(findings: Sequence[Finding]) -> bool:

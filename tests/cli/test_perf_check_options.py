@@ -61,7 +61,7 @@ def test_every_check_is_listed_within_80_columns_and_explains_itself(perf_check)
         (["--only", "XYZ*"], "no check matches 'XYZ*'"),
         (["--skip", "XYZ*"], "no check matches 'XYZ*'"),
         (["--only", "TOY003", "--no-probes"], "leave no check to run"),
-        ([], "name the ini file"),
+        ([], "give the ini file"),
         (
             ["--list", "-f", "csv", "--column", "colour"],
             "there is no column 'colour'; the columns are check, area",

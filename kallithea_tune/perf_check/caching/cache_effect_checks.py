@@ -10,6 +10,7 @@ from kallithea_tune.perf_check.caching.beaker_files import Namespace, Namespaces
 from kallithea_tune.perf_check.caching.cache_effect import CacheEffect, Effect, cache_effect
 from kallithea_tune.perf_check.caching.regions import label
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.statistics import Interval
 from kallithea_tune.text import figure
 
 # What an admin calls a request for the page that shows a cached result.
@@ -29,43 +30,37 @@ def judge_effect(name: str, region: str, effect: Effect) -> Finding:
         evidence=_evidence(effect),
     )
     remedy = f"empty it (CAC001), or set beaker.cache.{region}.enabled = false"
-    slowdown = figure(-saved.estimate)
-    loss = figure(lost.estimate)
-    miss = partial(
+    if saved.below_zero:
+        slowdown = Interval(-saved.high, -saved.estimate, -saved.low)
+        return finding(
+            Severity.warning,
+            f"a {per} from the cache is {figure(slowdown.estimate)} ms slower {_range(slowdown)}",
+            remedy=remedy,
+            impact_ms=slowdown.estimate,
+            impact_per=per,
+        )
+    costly = partial(
         finding,
         Severity.advice,
         remedy=remedy,
         impact_ms=lost.estimate,
         impact_per=f"{per} that misses",
     )
-    if saved.below_zero:
-        return finding(
-            Severity.warning,
-            f"a {per} from the cache is {slowdown} ms slower "
-            f"({figure(-saved.high)} to {figure(-saved.low)})",
-            remedy=remedy,
-            impact_ms=-saved.estimate,
-            impact_per=per,
-        )
+    loss, saving = figure(lost.estimate), figure(saved.estimate)
+    if not saved.above_zero and lost.above_zero and lost.estimate >= 1:
+        return costly(f"no gain for a {per}; a miss costs {loss} ms {_range(lost)}")
     if not saved.above_zero:
-        if lost.above_zero and lost.estimate >= 1:
-            interval = f"{figure(lost.low)} to {figure(lost.high)}"
-            return miss(f"no gain for a {per}; a miss costs {loss} ms ({interval})")
-        return finding(
-            Severity.ok,
-            f"no measurable effect of the cache on a {per}: "
-            f"{figure(saved.low)} to {figure(saved.high)} ms",
-        )
-    saving = figure(saved.estimate)
+        interval = _range(saved).strip("()")
+        return finding(Severity.ok, f"no measurable effect of the cache on a {per}: {interval} ms")
     if lost.above_zero and effect.break_even > 0.5:
         share = f"{effect.break_even * 100:.0f} %"
-        return miss(f"{per}: a hit saves {saving} ms, a miss loses {loss}: needs {share} hits")
-    return finding(
-        Severity.ok,
-        f"the cache saves a {per} {saving} ms ({figure(saved.low)} to {figure(saved.high)})",
-        impact_ms=-saved.estimate,
-        impact_per=per,
-    )
+        return costly(f"{per}: a hit saves {saving} ms, a miss loses {loss}: needs {share} hits")
+    diagnosis = f"the cache saves a {per} {saving} ms {_range(saved)}"
+    return finding(Severity.ok, diagnosis, impact_ms=-saved.estimate, impact_per=per)
+
+
+def _range(interval: Interval) -> str:
+    return f"({figure(interval.low)} to {figure(interval.high)})"
 
 
 def _evidence(effect: Effect) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Iterator, Optional, Sequence
 
@@ -26,65 +27,80 @@ _PLAIN_BACKENDS = (*FILE_TYPES, "memory")
 
 def judge_region(region: Region, functions: Sequence[str], backend: Backend) -> Finding:
     """Judge one configured region: is it used, complete, and are all its options known?"""
-    name, prefix = region.name, f"beaker.cache.{region.name}."
     finding = partial(
-        Finding,
-        subject=name,
-        source=BEAKER,
-        evidence={
-            "type": region.type,
-            "expire": region.expire,
-            "enabled": region.enabled,
-            "used_by": functions or "nothing",
-        },
+        Finding, subject=region.name, source=BEAKER, evidence=_evidence(region, functions)
     )
-    severity = Severity.error if functions else Severity.advice
-    if backend.failure:
-        return Finding(
-            severity,
-            f"the cache type {region.type} does not work: {backend.failure}",
-            subject=name,
-            source=BEAKER,
-            evidence={"type": region.type},
-            remedy="install what it needs, or set its type = file",
-        )
-    if backend.accepted is None:
-        return finding(
-            severity,
-            f"Beaker has no cache type '{region.type}': every use of region {name} fails",
-            remedy=f"set {prefix}type = file",
-        )
-    if region.type in FILE_TYPES and not region.data_dir:
-        return finding(
-            severity,
-            f"region {name} keeps files, but no directory is set: its use fails",
-            remedy="set cache_dir = %(here)s/data in the application's section",
-        )
-    unknown = sorted(region.options - backend.accepted) if region.type in _PLAIN_BACKENDS else []
+    broken = _judge_backend(region, functions, backend)
+    if broken:
+        return replace(broken, subject=region.name, source=BEAKER)
+    unknown = unknown_options(region, backend)
     if unknown:
-        options = ", ".join(prefix + key for key in unknown)
+        options = ", ".join(unknown)
         return finding(
             Severity.warning,
-            f"Beaker ignores the option {prefix}{unknown[0]}",
+            f"Beaker ignores the option {unknown[0]}",
             remedy=f"correct or remove {options}",
         )
     if not functions:
         return finding(
             Severity.advice,
-            f"no code of the application uses the cache region {name}",
-            remedy=f"take {name} out of beaker.cache.regions, with its options",
+            f"no code of the application uses the cache region {region.name}",
+            remedy=f"take {region.name} out of beaker.cache.regions, with its options",
         )
     if region.enabled and not region.expire:
         return finding(
             Severity.warning,
-            f"entries of region {name} never expire",
-            remedy=f"set {prefix}expire = 604800",
+            f"entries of region {region.name} never expire",
+            remedy=f"set beaker.cache.{region.name}.expire = 604800",
         )
     if region.type not in _PLAIN_BACKENDS:
+        diagnosis = f"not measured: whether the store of region {region.name} answers"
+        return finding(Severity.unknown, diagnosis)
+    return finding(Severity.ok, f"region {region.name} is complete and in use")
+
+
+def _judge_backend(region: Region, functions: Sequence[str], backend: Backend) -> Optional[Finding]:
+    """Judge what keeps a region from working at all, which matters where functions use it."""
+    finding = partial(
+        Finding,
+        Severity.error if functions else Severity.advice,
+        evidence=_evidence(region, functions),
+    )
+    if backend.failure:
         return finding(
-            Severity.unknown, f"not measured: whether the store of region {name} answers"
+            f"the cache type {region.type} does not work: {backend.failure}",
+            evidence={"type": region.type},
+            remedy="install what it needs, or set its type = file",
         )
-    return finding(Severity.ok, f"region {name} is complete and in use")
+    if backend.accepted is None:
+        return finding(
+            f"Beaker has no cache type '{region.type}': every use of region {region.name} fails",
+            remedy=f"set beaker.cache.{region.name}.type = file",
+        )
+    if region.type in FILE_TYPES and not region.data_dir:
+        return finding(
+            f"region {region.name} keeps files, but no directory is set: its use fails",
+            remedy="set cache_dir = %(here)s/data in the application's section",
+        )
+    return None
+
+
+def _evidence(region: Region, functions: Sequence[str]) -> dict[str, object]:
+    return {
+        "type": region.type,
+        "expire": region.expire,
+        "enabled": region.enabled,
+        "used_by": functions or "nothing",
+    }
+
+
+def unknown_options(region: Region, backend: Backend) -> list[str]:
+    """Return the options of a region that Beaker ignores, with their prefix."""
+    if region.type not in _PLAIN_BACKENDS or backend.accepted is None:
+        return []
+    return [
+        f"beaker.cache.{region.name}.{key}" for key in sorted(region.options - backend.accepted)
+    ]
 
 
 def judge_missing(name: str, functions: Sequence[str]) -> Finding:
