@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def gearbox(source: Path, *words: object) -> "subprocess.CompletedProcess[str]":
     )
 
 
+def python(source: Path, script: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=str(source),
+        env=dict(os.environ, PYTHONPATH=str(source)),
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        check=True,
+    ).stdout
+
+
 def test_a_check_is_added_as_described(source: Path) -> None:
     ini = source / "my.ini"
     ini.write_text("[app:main]\nuse = egg:kallithea\n")
@@ -60,3 +72,46 @@ def test_a_check_is_added_as_described(source: Path) -> None:
     assert gearbox(source, *words).returncode == 0
     explained = gearbox(source, "perf-check", "--explain", "STO099").stdout
     assert explained.startswith(page.rstrip())
+
+
+def test_a_web_server_is_added_as_described(source: Path) -> None:
+    room = source / "kallithea_tune" / "static_export" / "webservers"
+    (room / "thttpd.conf.j2").write_text(example("jinja", "How to add a web server"))
+    with (room / "__init__.py").open("a") as module:
+        module.write("\n" + example("python", "How to add a web server"))
+    script = (
+        "from kallithea_tune.static_export.webservers import SERVERS, render\n"
+        "from kallithea_tune.static_export.webservers.site import Backend, Site\n"
+        "backend = Backend.from_url('http://127.0.0.1:5000')\n"
+        "print(sorted(SERVERS)[-1])\n"
+        "print(render('thttpd', Site('/srv/static', [], [], [], [backend]), False))"
+    )
+    printed = python(source, script).split()
+    assert printed == ["thttpd", "host=kallithea.example.com", "dir=/srv/static"]
+    assert "thttpd" in gearbox(source, "help", "static-export").stdout
+
+
+def test_an_engine_is_added_as_described(source: Path) -> None:
+    room = source / "kallithea_tune" / "db_migrate" / "engines" / "firebird"
+    script = (
+        "from kallithea_tune.db_migrate.engines import engine_class\n"
+        "print(*engine_class('firebird').settings.session_statements)"
+    )
+    assert python(source, script) == "\n"
+    room.mkdir()
+    (room / "__init__.py").write_text(example("python", "How to add a database engine"))
+    assert python(source, script) == "SET STATEMENT TIMEOUT 0\n"
+
+
+def test_a_preflight_rule_is_added_as_described(source: Path) -> None:
+    rules = source / "kallithea_tune" / "db_migrate" / "preflight" / "rules.py"
+    with rules.open("a") as module:
+        module.write("\n\n" + example("python", "How to add a preflight rule"))
+    script = (
+        "from kallithea_tune.db_migrate.preflight import rules\n"
+        "from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes\n"
+        "(action,) = [item for found in parse_fixes(['shouting=whisper']).values() "
+        "for item in found]\n"
+        "print(action.name)"
+    )
+    assert python(source, script) == "whisper\n"
