@@ -1,4 +1,4 @@
-"""Moves a database to another engine; docs/db-migrate.rst documents how to use it from Python."""
+"""Moving a database to another engine: `Migration` is the API, see docs/db-migrate.rst."""
 
 from __future__ import annotations
 
