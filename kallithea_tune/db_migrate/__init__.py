@@ -1,4 +1,4 @@
-"""Moving a database to another engine: `Migration` is the API, see docs/db-migrate.rst."""
+"""Moving the database: `Migration` is the API, documented in docs/db-migrate.rst."""
 
 from __future__ import annotations
 
