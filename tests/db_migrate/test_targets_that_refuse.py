@@ -14,7 +14,8 @@ from mounted import tmpfs
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db_migrate import Migration
-from kallithea_tune.db_migrate.engines import mysql, postgresql
+from kallithea_tune.db_migrate.engines.mysql import writing as mysql
+from kallithea_tune.db_migrate.engines.postgresql import writing as postgresql
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, TuneError
 
