@@ -43,8 +43,8 @@ def test_every_file_and_every_kind_of_page_is_found_good(name, verified, web_ser
 
 
 def test_without_a_login_it_says_which_pages_nobody_saw(verified, web_server, kallithea):
-    status, rows, _ = verified(web_server("nginx", kallithea.ini))
-    assert status == 0
+    status, rows, errors = verified(web_server("nginx", kallithea.ini))
+    assert status == 0, errors
     (note,) = [
         row["said"] for row in rows if row["kind"] == "note" and "no link led to" in row["said"]
     ]
