@@ -4,7 +4,9 @@ stopped by pid.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import itertools
 import os
 import pwd
 import secrets
@@ -15,17 +17,30 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Iterator
 
 PREFIX = "kallithea-tune-test-"
 MEMORY = "/dev/shm"
 
 
+def _ports() -> Iterator[int]:
+    """Yield ports below those of outgoing connections, others in each worker of pytest-xdist."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    first, count = 12000 + 2500 * (worker % 8), 2500
+    offset = secrets.randbelow(count)
+    yield from itertools.cycle(first + (offset + number) % count for number in range(count))
+
+
+_next_port = _ports()
+
+
 def free_port() -> int:
-    """Return a TCP port that nothing listened on a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a TCP port that nothing listened on a moment ago, and that no other worker takes."""
+    for port in itertools.islice(_next_port, 2500):
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def in_memory() -> "str | None":
