@@ -1,11 +1,9 @@
-"""Runs the parts of the suite one after the other, and says how long each took and what became of
-all tests.
+"""Runs the parts of the suite one after the other, and prints how long each took.
 
 usage: suite.py INSTALL_SECONDS VERSION...
 
-VERSION names a Python as in .venv-test-VERSION. What is not right in the code, or fails without an
-instance and without a server, ends it at once. The last line is pytest's closing line for the tests
-of all parts.
+VERSION is that of a Python, as in .venv-test-VERSION. Linters or unit tests that fail end it. The
+last line is like pytest's own, with the results of all parts.
 """
 
 from __future__ import annotations
@@ -19,11 +17,12 @@ import time
 from typing import Iterator, Sequence
 
 PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
-RIGHT = {"passed", "deselected", "warning", "warnings"}
+# A skipped test is a failure, as is everything else that is not among these.
+ACCEPTED = {"passed", "deselected", "warning", "warnings"}
 
 
 class Parts:
-    """What was run, how long it took, and what pytest counted in it."""
+    """The parts that were run, their times, and the results that pytest counted."""
 
     def __init__(self, install_seconds: float) -> None:
         self.seconds = {"install": install_seconds}
@@ -31,7 +30,7 @@ class Parts:
         self.failed: list[str] = []
 
     def run(self, name: str, command: Sequence[str]) -> None:
-        """Run a part, showing what it says."""
+        """Run a part and pass its output on."""
         print(f"== {name}", flush=True)
         begun = time.monotonic()
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
@@ -47,13 +46,11 @@ class Parts:
             what: int(number) for number, what in re.findall(r"(\d+) (\w+)", "".join(closing))
         }
         self.counted.update(counts)
-        if process.returncode or set(counts) - RIGHT:
+        if process.returncode or set(counts) - ACCEPTED:
             self.failed.append(name)
 
     def test(self, name: str, versions: Sequence[str], which: str, *options: str) -> None:
-        """Run the tests with an expression of markers on each Python; those that one Python is
-        enough for, on one.
-        """
+        """Run the tests of a marker expression on each Python, and those marked `once` on one."""
         for number, version in enumerate(versions):
             self.run(
                 f"{name} on Python {version}",
@@ -69,21 +66,19 @@ class Parts:
                 ],
             )
 
-    def tell(self) -> Iterator[str]:
-        """Give the lines that close it all."""
+    def summary(self) -> Iterator[str]:
+        """Yield the time of each part, and the closing line."""
         for name, seconds in self.seconds.items():
-            yield "%-20s %6.0f s%s" % (name, seconds, "  failed" if name in self.failed else "")
+            failed = "  failed" if name in self.failed else ""
+            yield f"{name:<20} {seconds:6.0f} s{failed}"
         counts = ", ".join(
-            "%d %s" % (number, what)
+            f"{number} {what}"
             for what, number in self.counted.items()
             if "warning" not in what and what != "deselected"
         )
         total = sum(self.seconds.values())
-        yield (
-            " {} in {:.2f}s ({}) ".format(
-                counts or "nothing passed", total, time.strftime("%H:%M:%S", time.gmtime(total))
-            )
-        ).center(80, "=")
+        clock = time.strftime("%H:%M:%S", time.gmtime(total))
+        yield f" {counts or 'nothing passed'} in {total:.2f}s ({clock}) ".center(80, "=")
 
 
 def main(install_seconds: str, *versions: str) -> int:
@@ -93,9 +88,9 @@ def main(install_seconds: str, *versions: str) -> int:
     parts.run("docs", ["sh", "tools/docs.sh"])
     parts.test("unit", versions, "unit", *PARALLEL)
     if not parts.failed:
-        parts.test("suite", versions, "not unit and not alone", *PARALLEL)
+        parts.test("suite", versions, "not unit and not alone", *PARALLEL, "--durations", "15")
         parts.test("alone", versions, "alone")
-    print("\n".join(parts.tell()))
+    print("\n".join(parts.summary()))
     return 1 if parts.failed else 0
 
 
