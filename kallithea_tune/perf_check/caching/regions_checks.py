@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from functools import partial
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from kallithea_tune.perf_check.caching.regions import (
     FILE_TYPES,
@@ -30,9 +29,10 @@ def judge_region(region: Region, functions: Sequence[str], backend: Backend) -> 
     finding = partial(
         Finding, subject=region.name, source=BEAKER, evidence=_evidence(region, functions)
     )
-    broken = _judge_backend(region, functions, backend)
+    severity = Severity.error if functions else Severity.advice
+    broken = _judge_backend(region, backend, partial(finding, severity))
     if broken:
-        return replace(broken, subject=region.name, source=BEAKER)
+        return broken
     unknown = unknown_options(region, backend)
     if unknown:
         options = ", ".join(unknown)
@@ -59,13 +59,10 @@ def judge_region(region: Region, functions: Sequence[str], backend: Backend) -> 
     return finding(Severity.ok, f"region {region.name} is complete and in use")
 
 
-def _judge_backend(region: Region, functions: Sequence[str], backend: Backend) -> Optional[Finding]:
-    """Judge what keeps a region from working at all, which matters where functions use it."""
-    finding = partial(
-        Finding,
-        Severity.error if functions else Severity.advice,
-        evidence=_evidence(region, functions),
-    )
+def _judge_backend(
+    region: Region, backend: Backend, finding: Callable[..., Finding]
+) -> Optional[Finding]:
+    """Judge what keeps a region from working at all, by a `finding` that lacks the diagnosis."""
     if backend.failure:
         return finding(
             f"the cache type {region.type} does not work: {backend.failure}",
