@@ -131,7 +131,7 @@ def test_an_exception_is_an_answer_of_500_with_its_message(toy: Callable[[str], 
 def test_a_failure_to_load_comes_with_its_reason(
     toy: Callable[[str], Path], start: str, kind: str, message: str
 ) -> None:
-    with pytest.raises(visit.DoesNotLoad) as raised:
+    with pytest.raises(DoesNotLoad) as raised:
         visit.visit(load(str(toy(start))), [visit.Request("/")], 60)
     assert (raised.value.kind, raised.value.message) == (kind, message)
 

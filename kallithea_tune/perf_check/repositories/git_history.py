@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
-from kallithea_tune.system import child
+from kallithea_tune.system import child, programs
 from kallithea_tune.system.files import Broken
 from kallithea_tune.system.scratch import scratch
 
@@ -183,8 +182,8 @@ def time_histories(
             timed[source.name], length = _timed(source, command, place, end)
         except Broken as error:
             timed[source.name] = History(source.name, error=str(error))
-        except subprocess.TimeoutExpired as error:
-            timed[source.name] = History(source.name, now_ms=error.timeout * 1000, late=True)
+        except programs.TooLate as error:
+            timed[source.name] = History(source.name, now_ms=error.seconds * 1000, late=True)
         else:
             long += [(length, source.name, command)] * (length > READER_BYTES)
     if long:
@@ -249,27 +248,17 @@ def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tu
 def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
     """Run git and return the milliseconds and its output.
 
-    Raises Broken with git's message when it fails, TimeoutExpired when it takes too long,
+    Raises Broken with git's message when it fails, TooLate when it takes too long,
     NotMeasured without a git.
     """
-    limit = max(0.5, end - time.monotonic())
-    began = time.perf_counter()
     try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=limit,
-            env=environment(),
-        )
+        result = programs.run(command, max(0.5, end - time.monotonic()))
     except OSError as error:
         raise NotMeasured(f"{command[0]}: {error.strerror}") from None
-    ms = (time.perf_counter() - began) * 1000
-    if result.returncode:
-        lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Broken(lines[0] if lines else f"git ended with status {result.returncode}")
-    return ms, result.stdout
+    if result.status:
+        lines = result.errors.decode("utf-8", "replace").strip().splitlines()
+        raise Broken(shortened(lines[0]) if lines else f"git ended with status {result.status}")
+    return result.ms, result.output
 
 
 def environment() -> dict[str, str]:

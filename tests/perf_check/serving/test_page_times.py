@@ -7,7 +7,8 @@ from typing import Callable
 
 import pytest
 
-from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
