@@ -22,6 +22,7 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child
+from kallithea_tune.system.environment import isolated
 from kallithea_tune.system.files import Broken
 from kallithea_tune.system.scratch import scratch
 
@@ -273,11 +274,8 @@ def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for a git that does not prompt or lock, and ignores the variables of
-    git that are set here.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return dict(kept, GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0", LC_ALL="C")
+    """Return the environment for a git that starts nothing else, and whose messages are English."""
+    return dict(isolated(), LC_ALL="C")
 
 
 class _Chunker(Protocol):
