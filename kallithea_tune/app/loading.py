@@ -53,6 +53,7 @@ class ErrorLog(logging.Handler):
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Keep the message."""
         self.messages.append(shortened(" ".join(record.getMessage().split())))
 
 

@@ -15,6 +15,7 @@ from kallithea_tune.app import loading
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
+from kallithea_tune.app.repository_settings import start_nothing
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing, read_only_engine
@@ -27,7 +28,9 @@ from kallithea_tune.system.scratch import scratch
 T = TypeVar("T")
 WsgiApp = Callable[..., Iterable[bytes]]
 
-_STORES = re.compile(r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>data_dir|lock_dir|type)$")
+_STORES = re.compile(
+    r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>(data|lock|file|dbm)_dir|type)$"
+)
 # Loading the application on a busy machine does not count against the time for the requests, but
 # takes only this part of the time that is left for everything.
 LOAD_SECONDS, LOAD_PART = 15.0, 0.6
@@ -239,7 +242,6 @@ def visit_here(order: Order) -> Outcome:
     """Do the work of `visit` in this process, which cannot be used for anything else afterwards."""
     sys.dont_write_bytecode = True
     tempfile.tempdir = os.environ["TMPDIR"] = order.directory
-    os.environ["GIT_OPTIONAL_LOCKS"] = "0"
     refused = confine(order.directory)
     log = loading.ErrorLog()
     logging.getLogger().addHandler(log)
@@ -288,6 +290,7 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     if inner.protocol != "paste.app_factory":
         raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
+    start_nothing(instance.path)
     app: WsgiApp = outer.create()
     # What a pull writes to the database and calls in extensions.py does not belong to a
     # measurement.

@@ -22,8 +22,8 @@ INI_SECTION = "kallithea_tune"
 # more than its part of the budget; with less than a fifth of its time it is not run. Both are our
 # judgement.
 GENEROUS, TOO_LITTLE = 1.5, 0.2
-# Seconds after the end of the budget when what still runs is killed. A measurement keeps to its time
-# by itself, unless what it measures hangs; starting processes takes a while, too.
+# What still runs so many seconds after the end of the budget is killed. A measurement keeps to its
+# time by itself, unless what it measures hangs; starting processes takes a while, too.
 GRACE_S = 4.0
 # A check that ends with less than this part of its time left was stopped by the deadline:
 # measurements plan ahead.

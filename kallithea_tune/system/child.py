@@ -89,7 +89,9 @@ def _wait(running: programs.Running, least: int, seconds: float, late: str) -> N
     try:
         running.read(lambda: _complete(running, least), limited)
     except programs.TooLate:
-        raise Ended(late if limited == seconds else "was still at it when the time was up") from None
+        raise Ended(
+            late if limited == seconds else "was still at it when the time was up"
+        ) from None
 
 
 def _end(running: programs.Running) -> str:

@@ -45,6 +45,8 @@ def isolated() -> dict[str, str]:
         # objects of a partial clone would fetch them with a command of its own.
         "GIT_ALLOW_PROTOCOL": "none",
         "GIT_NO_LAZY_FETCH": "1",
+        "GIT_EDITOR": "true",
+        "GIT_PAGER": "cat",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
         "HGPLAIN": "1",

@@ -39,7 +39,7 @@ class TooLate(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """How a program ended: its status, negative for a signal, what it wrote, and how long it took."""
+    """How a program ended: its status, negative for a signal; what it wrote; how long it took."""
 
     status: int
     output: bytes

@@ -11,6 +11,7 @@ from typing import Callable
 import pytest
 
 from kallithea_tune.app import visit
+from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 

@@ -126,9 +126,7 @@ def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) 
     try:
         return visit.visit(instance, requests, seconds).answers
     except DoesNotLoad as error:
-        raise TuneError(
-            f"the application does not start on the {name}: {error.reason}"
-        ) from None
+        raise TuneError(f"the application does not start on the {name}: {error.reason}") from None
     except NotMeasured as error:
         raise TuneError(f"the application could not be tested on the {name}: {error}") from None
 

@@ -23,6 +23,7 @@ from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
 from kallithea_tune.system.files import Broken
 from kallithea_tune.system.scratch import scratch
+from kallithea_tune.text import shortened
 
 HISTORY_SECONDS = 2.0
 # How many repositories are timed at most.
@@ -42,6 +43,7 @@ LONG_WAIT_MS = 500
 RUNS_WITHOUT, RUNS = 12, 5
 # How many are enough where time is short.
 FEW_RUNS = 3
+ENGLISH = {"LC_ALL": "C"}  # for git's messages
 
 
 @dataclass(frozen=True)
@@ -252,21 +254,13 @@ def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
     NotMeasured without a git.
     """
     try:
-        result = programs.run(command, max(0.5, end - time.monotonic()))
+        result = programs.run(command, max(0.5, end - time.monotonic()), variables=ENGLISH)
     except OSError as error:
         raise NotMeasured(f"{command[0]}: {error.strerror}") from None
     if result.status:
         lines = result.errors.decode("utf-8", "replace").strip().splitlines()
         raise Broken(shortened(lines[0]) if lines else f"git ended with status {result.status}")
     return result.ms, result.output
-
-
-def environment() -> dict[str, str]:
-    """Return the environment for a git that does not prompt or lock, and ignores the variables of
-    git that are set here.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return dict(kept, GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0", LC_ALL="C")
 
 
 class _Chunker(Protocol):
@@ -295,7 +289,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     ):
         bare, output = _run(command, max(end, time.monotonic() + 2))
         began = time.perf_counter()
-        process = chunker(list(command), env=environment())
+        process = chunker(list(command), env={**programs.environment(), **ENGLISH})
         same = b"".join(process.output) == output
         process.close()
         if not same:
