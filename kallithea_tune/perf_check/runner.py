@@ -24,7 +24,7 @@ INI_SECTION = "kallithea_tune"
 GENEROUS, TOO_LITTLE = 1.5, 0.2
 # What still runs so many seconds after the end of the budget is killed. A measurement keeps to its
 # time by itself, unless what it measures hangs; starting processes takes a while, too.
-GRACE_S = 4.0
+GRACE_S = 3.0
 # A check that ends with less than this part of its time left was stopped by the deadline:
 # measurements plan ahead.
 NEARLY = 0.25

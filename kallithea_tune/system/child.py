@@ -89,16 +89,15 @@ def _wait(running: programs.Running, least: int, seconds: float, late: str) -> N
     try:
         running.read(lambda: _complete(running, least), limited)
     except programs.TooLate:
-        raise Ended(
-            late if limited == seconds else "was still at it when the time was up"
-        ) from None
+        raise Ended(late if limited == seconds else "had no answer when the time was up") from None
 
 
 def _end(running: programs.Running) -> str:
-    status = running.status
+    if running.status < 0:
+        return f"was ended by {signal.Signals(-running.status).name}"
     lines = running.errors.decode("utf-8", "replace").strip().splitlines()
     last = ": " + shortened(lines[-1].strip()) if lines else ""
-    return f"ended with status {status}{last}"
+    return f"ended with status {running.status}{last}"
 
 
 def answer() -> None:

@@ -68,7 +68,7 @@ def test_arguments_are_not_seen_among_the_processes():
         ("refuse", "^no permission$"),
         ("fail", "^ValueError: no luck$"),
         ("leave", "status 1: gone"),
-        ("die", "ended with status -9"),
+        ("die", "it was ended by SIGKILL"),
     ],
 )
 def test_a_child_that_fails_says_why(function, message):
