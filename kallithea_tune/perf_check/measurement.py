@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
 
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.system import interruption
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,11 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline, never below zero."""
+        """Seconds until the deadline, never below zero.
+
+        Raises KeyboardInterrupt when the end was requested.
+        """
+        interruption.check()
         return max(0.0, self._end - time.monotonic())
 
     @property

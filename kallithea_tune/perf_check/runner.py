@@ -14,6 +14,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
+from kallithea_tune.system import interruption
 
 INI_SECTION = "kallithea_tune"
 # Together, measurements take less than half of their limits (benchmarks/full_run.py), so each gets
@@ -118,6 +119,7 @@ def run(
     costs = _costs(ordered)
     to_come, cut = sum(costs), []
     for number, (item, cost) in enumerate(zip(ordered, costs)):
+        interruption.check()
         progress(item.title, number, len(checks))
         share = left = deadline.left
         if cost:

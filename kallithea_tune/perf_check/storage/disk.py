@@ -12,7 +12,6 @@ import mmap
 import os
 import secrets
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 from typing import Callable, Generic, Iterator, Optional, Sequence, TypeVar
@@ -21,7 +20,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
 from kallithea_tune.perf_check.storage.directories import FileSystem, directories
-from kallithea_tune.system import child, files
+from kallithea_tune.system import child, files, interruption
 from kallithea_tune.system.scratch import PREFIX
 
 T = TypeVar("T")
@@ -197,14 +196,9 @@ def run(function: Callable[..., T], directory: str, seconds: float, **arguments:
             function, seconds + OPERATION_SECONDS, place=place, within=seconds, **arguments
         )
     except BaseException:
-        # A second Ctrl-C must not prevent the removal, which takes two seconds at most.
-        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        try:
-            with contextlib.suppress(NotMeasured):
-                child.call(remove, 2, place=place)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        # It takes two seconds at most.
+        with interruption.deferred(), contextlib.suppress(NotMeasured):
+            child.call(remove, 2, place=place)
         raise
 
 
