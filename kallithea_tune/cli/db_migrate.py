@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Iterator, Union
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import TuneCommand
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
@@ -131,6 +132,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
                 "ask on; -y answers yes"
             )
         print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
+        interruption.wait_readable(sys.stdin.fileno())
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Refused("nothing was dropped")
 

@@ -46,16 +46,17 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
     """
     import sqlite3
 
-    from kallithea_tune.db.sqlite_reader import Reader
+    from kallithea_tune.db.sqlite_reader import LOCK_WAIT, Connection, Reader
 
     mode = "rw" if writable or _leaves_files(path) else "ro"
-    connection = sqlite3.connect(
+    connection: Connection = sqlite3.connect(
         f"file:{quote(path)}?mode={mode}",
         uri=True,
-        timeout=timeout,
+        timeout=min(timeout, LOCK_WAIT),
         check_same_thread=False,
-        factory=sqlite3.Connection if writable else Reader,
+        factory=Connection if writable else Reader,
     )
+    connection.lock_seconds = timeout
     if not writable:
         connection.execute("PRAGMA query_only = ON")
     return connection

@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.app import application
+from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db_migrate import (
     catch_up,
     estimate,
@@ -33,6 +34,7 @@ from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.errors import Refused, TuneError
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -91,7 +93,16 @@ class Migration:
 
     def __exit__(self, *_error: object) -> None:
         self.progress.end()
+        if self._source_pages and interruption.requested():
+            # Its child is being killed.
+            self._source_pages.exception()
         self._opened.close()
+
+    def cancel(self) -> None:
+        """Make the statements that both databases are executing fail; for another thread."""
+        for database in (self.source, self.target):
+            with contextlib.suppress(Exception):
+                database.endpoint.cancel()
 
     @property
     def current_step(self) -> str:
@@ -237,7 +248,7 @@ class Migration:
     def _catch_up(self) -> None:
         connection = self.target.endpoint.connection
         last_keys = journal.numbers(self.target.entries or {}, journal.LAST_KEY)
-        with self._preflight_on_error(), connection.begin():
+        with self._preflight_on_error(), transaction(connection):
             self._apply_changes(self.transfer, last_keys)
             self._require_no_differences("is as it was before catching up")
             self._note_last_keys()
@@ -348,8 +359,9 @@ class Migration:
         from kallithea_tune.db_migrate.verify import application
 
         self.progress.begin("comparing pages")
-        with self.result.timed(Step.PAGES):
-            before = self._source_pages.result() if self._source_pages else None
+        with translated(self), self.result.timed(Step.PAGES):
+            pages = self._source_pages
+            before = interruption.result_of(pages) if pages else None
             on_target = switch.on_target(self.instance, self.url)
             self.result.pages = application.compare_pages(self.instance, on_target, before)
         rows_fixed = self.preflight.fixes.needed
@@ -390,9 +402,15 @@ class Migration:
         From then on the target belongs to the application. Raises TuneError, with the old file
         restored, when the edit has no effect.
         """
-        backup = switch.apply(edit, self.instance, self.url)
-        self.if_stopped = IfStopped.SWITCHED
-        connection = self.target.endpoint.connection
-        with translated(self), connection.begin():
-            journal.drop(connection)
+        connection, atomic = self.target.endpoint.connection, self.target.atomic
+        with translated(self), contextlib.ExitStack() as undisturbed, transaction(connection):
+            if atomic:
+                # It may have to wait for a lock, which must not be after the ini file has changed.
+                journal.drop(connection)
+            interruption.check()
+            undisturbed.enter_context(interruption.deferred())
+            backup = switch.apply(edit, self.instance, self.url)
+            self.if_stopped = IfStopped.SWITCHED
+            if not atomic:
+                journal.drop(connection)
         return backup

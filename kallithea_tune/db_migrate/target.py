@@ -8,10 +8,12 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
 
+from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import ConfigError, Refused
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -55,11 +57,11 @@ class Target:
 
     def transaction(self) -> ContextManager[object]:
         """Return the transaction for the entire migration, which does nothing unless `atomic`."""
-        return self.endpoint.connection.begin() if self.atomic else contextlib.nullcontext()
+        return transaction(self.endpoint.connection) if self.atomic else contextlib.nullcontext()
 
     def step_transaction(self) -> ContextManager[object]:
         """Return a transaction for one step, which does nothing inside that of an `atomic` one."""
-        return contextlib.nullcontext() if self.atomic else self.endpoint.connection.begin()
+        return contextlib.nullcontext() if self.atomic else transaction(self.endpoint.connection)
 
     def _opened(self, path: Optional[str]) -> Engine:
         """Connect to the database, or to another SQLite file in its place."""
@@ -112,12 +114,14 @@ class Target:
         self.endpoint.connection.close()
         _copy_owner_and_mode(self._locked, self._path)
         os.fsync(self._locked)
-        os.replace(self._path + PART, self._path)
-        parent = os.open(_parent(self._path), os.O_RDONLY)
-        os.fsync(parent)
-        os.close(parent)
-        self._release()
-        self.endpoint = self._opened(None)
+        interruption.check()
+        with interruption.deferred():
+            os.replace(self._path + PART, self._path)
+            parent = os.open(_parent(self._path), os.O_RDONLY)
+            os.fsync(parent)
+            os.close(parent)
+            self._release()
+            self.endpoint = self._opened(None)
 
     def _release(self) -> None:
         if self._locked is not None:
@@ -216,10 +220,11 @@ def _try_tables(target: Engine) -> None:
         target.connection.execute(referred.insert().values(id=1, name=""))
         list(schema.complete_tables(target.writer, tables))
     finally:
-        if not target.writer.transactional_ddl:
-            with contextlib.suppress(Exception):
-                _drop_trial(target, referring, referred)
-        trial.rollback()
+        with interruption.deferred():
+            if not target.writer.transactional_ddl:
+                with contextlib.suppress(Exception):
+                    _drop_trial(target, referring, referred)
+            trial.rollback()
 
 
 def _drop_trial(target: Engine, *tables: Table) -> None:

@@ -14,7 +14,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
-from kallithea_tune.system import child
+from kallithea_tune.system import child, interruption
 from kallithea_tune.text import shortened
 
 INI_SECTION = "kallithea_tune"
@@ -124,6 +124,7 @@ def run(
     to_come, cut = sum(costs), []
     with child.wall(budget + GRACE_S):
         for number, (item, cost) in enumerate(zip(ordered, costs)):
+            interruption.check()
             progress(item.title, number, len(checks))
             share = left = deadline.left
             if cost:
@@ -194,6 +195,8 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
     """Run one check; any failure in it is a finding, and the other checks go on."""
     try:
         yield from item.findings(context)
+    except child.OutOfTime:
+        yield _NO_TIME
     except (NotMeasured, TuneError) as error:
         if interrupted(error):
             raise KeyboardInterrupt(f"({error})") from error

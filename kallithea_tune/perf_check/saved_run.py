@@ -11,7 +11,7 @@ from kallithea_tune.errors import ConfigError, TuneError
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, interruption
 from kallithea_tune.text import figure, wrapped
 
 
@@ -43,6 +43,7 @@ def save(run: Run, path: str) -> None:
         "checks": list(run.checks),
         "findings": [dict(zip(COLUMNS, row)) for row in rows(run.findings)],
     }
+    interruption.check()
     try:
         _write(os.path.realpath(path), json.dumps(document, indent=1) + "\n")
     except OSError as error:

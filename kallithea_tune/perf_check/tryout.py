@@ -154,7 +154,7 @@ def _visited(
             if changed:
                 return [Comparison("the application", "loads", message, "worse")]
             return [Comparison("the application", message, "not tried", "unknown")]
-        except NotMeasured as error:
+        except (NotMeasured, child.OutOfTime) as error:
             return [Comparison("the application", "", str(error), "unknown")]
     starts = [
         statistics.mean(visit.start_ms for visit in visits[changed]) for changed in (False, True)

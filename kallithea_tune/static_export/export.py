@@ -14,6 +14,7 @@ from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.options import Options, login, validate
 from kallithea_tune.static_export.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
+from kallithea_tune.system import interruption
 
 PROBLEMS_SHOWN = 50
 
@@ -193,6 +194,7 @@ def configure(export: Export, release: Manifest) -> None:
     if not server.output:
         report.output("configuration", "", result.text)
         return
+    interruption.check()
     for path, text in ((server.output, result.text), (server.output + ".lua", result.script)):
         if text is None:
             continue

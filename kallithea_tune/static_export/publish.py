@@ -20,7 +20,7 @@ from kallithea_tune.static_export.destination import LOCK, STAGING, releases_of
 from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.plan import Plan
 from kallithea_tune.static_export.stage import stage
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, interruption
 
 Progress = Callable[[str, int, int], None]
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -58,14 +58,17 @@ def publish(
             access.apply(staging, plan.after, group)
             inspect(staging)
             _sync_file_system(releases)
-            os.rename(staging, made)
-            _switch(made, destination)
+            interruption.check()
+            with interruption.deferred():
+                os.rename(staging, made)
+                _switch(made, destination)
+                _remove_old(releases, made, max(1, plan.after.recipe.keep))
         except BaseException:
-            if os.path.realpath(destination) != made:
-                shutil.rmtree(made, ignore_errors=True)
-            shutil.rmtree(staging, ignore_errors=True)
+            with interruption.deferred():
+                if os.path.realpath(destination) != made:
+                    shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(staging, ignore_errors=True)
             raise
-        _remove_old(releases, made, max(1, plan.after.recipe.keep))
     return written
 
 
@@ -74,6 +77,7 @@ def record(plan: Plan, destination: str) -> None:
     releases = releases_of(destination)
     with _errors_explained(destination), _locked(releases):
         path = os.path.join(_current(plan, destination), manifest.NAME)
+        interruption.check()
         # A run that is killed must leave nothing foreign inside the release.
         scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
