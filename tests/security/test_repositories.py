@@ -1,0 +1,199 @@
+"""What lies in repositories, caches and beside the ini file starts nothing, although it would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import beaker_tools
+import pytest
+from environment import BIN
+from planted_repositories import GIT, HG, Planter
+
+from kallithea_tune.system.environment import isolated
+
+# Any user but root; it needs no name.
+STRANGER = 54321
+EXECUTED_BY_PAGES = {"external", "include", "command", "extension", "hg-include", "not-shared"}
+
+
+@pytest.fixture
+def planter(tmp_path):
+    return Planter(tmp_path / "planted")
+
+
+def _copy(pristine: Path, name: str, tmp_path: Path) -> Path:
+    repository = tmp_path / name
+    shutil.copytree(str(pristine / "repos" / name), str(repository))
+    return repository
+
+
+def _git(repository, words, name, env):
+    subprocess.run(
+        ["git", "-C", str(repository), *GIT[name].arguments.format(**words).split()],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(GIT))
+def test_the_environment_keeps_git_from_starting_what_a_repository_says(
+    pristine, planter, tmp_path, name
+):
+    repository = _copy(pristine, "git-one", tmp_path)
+    words = planter.git(repository, name)
+    planter.forget()
+    if GIT[name].prevented == "environment":
+        _git(repository, words, name, isolated())
+        assert planter.used == []
+    # It would be started otherwise.
+    _git(repository, words, name, dict(os.environ))
+    assert planter.used == ["include" if name == "include" else name]
+
+
+@pytest.mark.parametrize("name", sorted(HG))
+def test_the_environment_keeps_mercurial_from_starting_what_a_repository_says(
+    pristine, planter, tmp_path, name
+):
+    repository = _copy(pristine, "hg-one", tmp_path)
+    words = planter.hg(repository, name)
+    arguments = HG[name][1].format(**words).split()
+    command = [str(BIN / "hg"), "-R", str(repository)]
+    for env, used in ((isolated(), set()), (dict(os.environ, HGRCPATH=""), {name})):
+        subprocess.run(
+            [*command, *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert set(planter.used) - {"not-shared"} == used
+
+
+@pytest.fixture
+def hostile(visited, instance, planter):
+    """An instance whose every repository, cache and compiled template has all ways planted."""
+    beaker_tools.take_data(visited, instance)
+    repositories = instance.parent / "repos"
+    for name in ("git-one", "git-two"):
+        planter.git(repositories / name, *GIT)
+    for name in ("hg-one", "hg-two"):
+        planter.hg(repositories / name, *HG)
+    _set(instance, "templating.mako.compiled_templates_dir = %(here)s/data/templates")
+    return instance
+
+
+def _set(ini: Path, *lines: str) -> None:
+    source = ini.read_text()
+    assert source.count("[app:main]\n") == 1
+    ini.write_text(source.replace("[app:main]\n", "\n".join(("[app:main]", *lines, ""))))
+
+
+def _spoil(ini: Path, planter: Planter) -> None:
+    """Put code into every pickle of the caches and every compiled template."""
+    data = ini.parent / "data"
+    for path in data.rglob("*.cache"):
+        path.write_bytes(planter.pickled("cache"))
+    for path in data.rglob("*.mako.py"):
+        with open(str(path), "a") as file:
+            file.write(f"\n{planter.code('template')}\n")
+
+
+def _perf_check(ini: Path, *words: str) -> "list[dict[str, object]]":
+    done = subprocess.run(
+        [str(BIN / "gearbox"), "perf-check", "-c", str(ini), "-a", "-f", "json", *words],
+        cwd=str(ini.parent),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        universal_newlines=True,
+        timeout=300,
+    )
+    assert done.returncode in (0, 1, 5), done.stderr
+    found: "list[dict[str, object]]" = json.loads(done.stdout)
+    return found
+
+
+def test_perf_check_starts_nothing_of_what_is_planted(hostile, planter):
+    # What the application does by itself.
+    beaker_tools.visit(hostile, *beaker_tools.PAGES, "/git-one/feed/atom")
+    assert set(planter.used) >= EXECUTED_BY_PAGES
+    _spoil(hostile, planter)
+    beaker_tools.visit(hostile, *beaker_tools.PAGES)
+    assert set(planter.used) >= {"cache", "template"}
+    _spoil(hostile, planter)
+    planter.forget()
+
+    findings = _perf_check(hostile)
+    assert planter.used == []
+    shown = {
+        str(item["subject"]).split("-")[0]: item["evidence"]
+        for item in findings
+        if item["check"] == "REPO004"
+    }
+    assert shown == {kind: {"changelog": 200, "files": 200} for kind in ("git", "hg")}
+    assert {item["subject"] for item in findings if item["check"] == "CAC002"} == {
+        "README view",
+        "feed request",
+    }
+    assert {item["subject"] for item in findings if item["check"] == "WEB005"} == {"git", "hg"}
+
+
+def test_perf_check_starts_nothing_for_a_stranger(hostile, planter):
+    _spoil(hostile, planter)
+    subprocess.run(["chown", "-R", f"{STRANGER}:{STRANGER}", str(hostile.parent)], check=True)
+    planter.forget()
+    _perf_check(hostile, "--only", "CAC002", "--only", "REPO*", "--only", "WEB005")
+    assert planter.used == []
+
+
+@pytest.mark.parametrize("option", ["file_dir", "data_dir"])
+def test_no_cache_of_the_instance_is_unpickled(instance, planter, option):
+    elsewhere = instance.parent / "elsewhere"
+    _set(instance, f"beaker.cache.long_term_file.{option} = {elsewhere}")
+    beaker_tools.visit(instance, "/hg-one")
+    caches = list(elsewhere.rglob("*.cache"))
+    assert caches
+    for path in caches:
+        path.write_bytes(planter.pickled("cache"))
+    _perf_check(instance, "--only", "CAC002", "--only", "REPO004")
+    assert planter.used == []
+    beaker_tools.visit(instance, "/hg-one")
+    assert planter.used == ["cache"]
+
+
+def test_the_pages_of_a_repository_with_large_files_are_shown(instance):
+    repository = instance.parent / "repos" / "hg-two"
+    with open(str(repository / ".hg" / "requires"), "a") as file:
+        file.write("largefiles\n")
+    shown = [
+        item["evidence"]
+        for item in _perf_check(instance, "--only", "REPO004")
+        if str(item["subject"]).startswith("hg")
+    ]
+    assert shown == [{"changelog": 200, "files": 200}]
+
+
+def test_code_beside_the_ini_file_is_not_executed_where_others_can_write_it(instance, planter):
+    extensions = instance.parent / "extensions.py"
+    extensions.write_text(planter.code("extensions") + "\n")
+    extensions.chmod(0o666)
+    findings = _perf_check(instance, "--only", "WEB008")
+    assert planter.used == []
+    assert f"{extensions} can be written by every user" in json.dumps(findings)
+    extensions.chmod(0o644)
+    _perf_check(instance, "--only", "WEB008")
+    assert planter.used == ["extensions"]
+
+
+def test_code_beside_the_ini_file_is_not_executed_where_it_is_a_strangers(instance, planter):
+    extensions = instance.parent / "extensions.py"
+    extensions.write_text(planter.code("extensions") + "\n")
+    os.chown(str(extensions), STRANGER, STRANGER)
+    findings = _perf_check(instance, "--only", "WEB008")
+    assert planter.used == []
+    assert f"{extensions} belongs to another user" in json.dumps(findings)
