@@ -13,11 +13,13 @@ import pytest
 from environment import BIN
 from planted_repositories import GIT, HG, Planter
 
+from kallithea_tune.app.visit import DoesNotLoad, Request, visit
+from kallithea_tune.config.instance import load
 from kallithea_tune.system.environment import isolated
 
 # Any user but root; it needs no name.
 STRANGER = 54321
-EXECUTED_BY_PAGES = {"external", "include", "command", "extension", "hg-include", "not-shared"}
+EXECUTED_BY_PAGES = {"include", "command", "extension", "hg-include", "not-shared"}
 
 
 @pytest.fixture
@@ -99,7 +101,7 @@ def _spoil(ini: Path, planter: Planter) -> None:
     data = ini.parent / "data"
     for path in data.rglob("*.cache"):
         path.write_bytes(planter.pickled("cache"))
-    for path in data.rglob("*.mako.py"):
+    for path in (data / "templates").rglob("*.py"):
         with open(str(path), "a") as file:
             file.write(f"\n{planter.code('template')}\n")
 
@@ -160,40 +162,37 @@ def test_no_cache_of_the_instance_is_unpickled(instance, planter, option):
     assert caches
     for path in caches:
         path.write_bytes(planter.pickled("cache"))
-    _perf_check(instance, "--only", "CAC002", "--only", "REPO004")
+    assert _status(instance, "/hg-one") == 200
     assert planter.used == []
     beaker_tools.visit(instance, "/hg-one")
     assert planter.used == ["cache"]
 
 
-def test_the_pages_of_a_repository_with_large_files_are_shown(instance):
-    repository = instance.parent / "repos" / "hg-two"
-    with open(str(repository / ".hg" / "requires"), "a") as file:
+def _status(ini: Path, path: str) -> int:
+    return visit(load(str(ini)), [Request(path)], 60).answers[0].status
+
+
+def test_a_repository_with_large_files_is_shown(instance):
+    with open(str(instance.parent / "repos" / "hg-two" / ".hg" / "requires"), "a") as file:
         file.write("largefiles\n")
-    shown = [
-        item["evidence"]
-        for item in _perf_check(instance, "--only", "REPO004")
-        if str(item["subject"]).startswith("hg")
-    ]
-    assert shown == [{"changelog": 200, "files": 200}]
+    assert _status(instance, "/hg-two/files/tip/") == 200
 
 
-def test_code_beside_the_ini_file_is_not_executed_where_others_can_write_it(instance, planter):
+def test_code_beside_the_ini_file_is_not_executed_where_others_wrote_it(instance, planter):
     extensions = instance.parent / "extensions.py"
     extensions.write_text(planter.code("extensions") + "\n")
     extensions.chmod(0o666)
-    findings = _perf_check(instance, "--only", "WEB008")
-    assert planter.used == []
-    assert f"{extensions} can be written by every user" in json.dumps(findings)
+    with pytest.raises(DoesNotLoad) as refused:
+        _status(instance, "/")
+    assert refused.value.message == f"{extensions} can be written by every user: it is not executed"
     extensions.chmod(0o644)
-    _perf_check(instance, "--only", "WEB008")
-    assert planter.used == ["extensions"]
-
-
-def test_code_beside_the_ini_file_is_not_executed_where_it_is_a_strangers(instance, planter):
-    extensions = instance.parent / "extensions.py"
-    extensions.write_text(planter.code("extensions") + "\n")
     os.chown(str(extensions), STRANGER, STRANGER)
-    findings = _perf_check(instance, "--only", "WEB008")
+    with pytest.raises(DoesNotLoad) as refused:
+        _status(instance, "/")
+    assert refused.value.message == (
+        f"{extensions} belongs to another user than {instance}: it is not executed"
+    )
     assert planter.used == []
-    assert f"{extensions} belongs to another user" in json.dumps(findings)
+    os.chown(str(extensions), os.getuid(), os.getgid())
+    assert _status(instance, "/") == 200
+    assert planter.used == ["extensions"]
