@@ -18,7 +18,6 @@ from typing import Any, Callable, TypeVar
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import typed_json
-from kallithea_tune.system.environment import isolated
 
 T = TypeVar("T")
 
@@ -42,7 +41,6 @@ def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
-            env=isolated(),
         )
         request = json.dumps(
             typed_json.dump({"function": function, "arguments": arguments})
