@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
+import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import beaker_tools
+import cache
 import pytest
 from environment import BIN
 from planted_repositories import GIT, HG, Planter
@@ -20,6 +24,7 @@ from kallithea_tune.system.environment import isolated
 # Any user but root; it needs no name.
 STRANGER = 54321
 EXECUTED_BY_PAGES = {"include", "command", "extension", "hg-include", "not-shared"}
+SHOWN = {kind: {"changelog": 200, "files": 200} for kind in ("git", "hg")}
 
 
 @pytest.fixture
@@ -77,17 +82,34 @@ def test_the_environment_keeps_mercurial_from_starting_what_a_repository_says(
         assert set(planter.used) - {"not-shared"} == used
 
 
+@dataclass(frozen=True)
+class Hostile:
+    """An instance with every way planted into every repository."""
+
+    ini: Path
+    planter: Planter
+
+
 @pytest.fixture
-def hostile(visited, instance, planter):
-    """An instance whose every repository, cache and compiled template has all ways planted."""
-    beaker_tools.take_data(visited, instance)
-    repositories = instance.parent / "repos"
-    for name in ("git-one", "git-two"):
-        planter.git(repositories / name, *GIT)
-    for name in ("hg-one", "hg-two"):
-        planter.hg(repositories / name, *HG)
-    _set(instance, "templating.mako.compiled_templates_dir = %(here)s/data/templates")
-    return instance
+def hostile(visited):
+    # Unlike pytest's own directories, one that every user may enter.
+    with tempfile.TemporaryDirectory(prefix="hostile-") as place:
+        os.chmod(place, 0o755)
+        ini = Path(place, "instance", "my.ini")
+        cache.copy(visited.parent, ini.parent)
+        repositories = ini.parent / "repos"
+        with sqlite3.connect(str(ini.parent / "kallithea.db")) as connection:
+            connection.execute(
+                "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(repositories)]
+            )
+        connection.close()
+        planter = Planter(Path(place, "planted"))
+        for name in ("git-one", "git-two"):
+            planter.git(repositories / name, *GIT)
+        for name in ("hg-one", "hg-two"):
+            planter.hg(repositories / name, *HG)
+        _set(ini, "templating.mako.compiled_templates_dir = %(here)s/data/templates")
+        yield Hostile(ini, planter)
 
 
 def _set(ini: Path, *lines: str) -> None:
@@ -96,14 +118,14 @@ def _set(ini: Path, *lines: str) -> None:
     ini.write_text(source.replace("[app:main]\n", "\n".join(("[app:main]", *lines, ""))))
 
 
-def _spoil(ini: Path, planter: Planter) -> None:
+def _spoil(hostile: Hostile) -> None:
     """Put code into every pickle of the caches and every compiled template."""
-    data = ini.parent / "data"
+    data = hostile.ini.parent / "data"
     for path in data.rglob("*.cache"):
-        path.write_bytes(planter.pickled("cache"))
+        path.write_bytes(hostile.planter.pickled("cache"))
     for path in (data / "templates").rglob("*.py"):
         with open(str(path), "a") as file:
-            file.write(f"\n{planter.code('template')}\n")
+            file.write(f"\n{hostile.planter.code('template')}\n")
 
 
 def _perf_check(ini: Path, *words: str) -> "list[dict[str, object]]":
@@ -120,37 +142,38 @@ def _perf_check(ini: Path, *words: str) -> "list[dict[str, object]]":
     return found
 
 
-def test_perf_check_starts_nothing_of_what_is_planted(hostile, planter):
+def test_perf_check_starts_nothing_of_what_is_planted(hostile):
     # What the application does by itself.
-    beaker_tools.visit(hostile, *beaker_tools.PAGES, "/git-one/feed/atom")
-    assert set(planter.used) >= EXECUTED_BY_PAGES
-    _spoil(hostile, planter)
-    beaker_tools.visit(hostile, *beaker_tools.PAGES)
-    assert set(planter.used) >= {"cache", "template"}
-    _spoil(hostile, planter)
-    planter.forget()
+    beaker_tools.visit(hostile.ini, *beaker_tools.PAGES, "/git-one/feed/atom")
+    assert set(hostile.planter.used) >= EXECUTED_BY_PAGES
+    _spoil(hostile)
+    beaker_tools.visit(hostile.ini, *beaker_tools.PAGES)
+    assert set(hostile.planter.used) >= {"cache", "template"}
+    _spoil(hostile)
+    hostile.planter.forget()
 
-    findings = _perf_check(hostile)
-    assert planter.used == []
-    shown = {
+    findings = _perf_check(hostile.ini)
+    assert hostile.planter.used == []
+    assert _shown(findings) == SHOWN
+    subjects = {check: set() for check in ("CAC002", "WEB005")}
+    for item in findings:
+        subjects.get(item["check"], set()).add(item["subject"])
+    assert subjects == {"CAC002": {"README view", "feed request"}, "WEB005": {"git", "hg"}}
+
+    # The same for the owner of the repositories, as whom Mercurial trusts their hgrc.
+    everything = [str(hostile.ini.parent), str(hostile.ini.parent.parent / "planted")]
+    subprocess.run(["chown", "-R", f"{STRANGER}:{STRANGER}", *everything], check=True)
+    findings = _perf_check(hostile.ini, "--only", "CAC002", "--only", "REPO004")
+    assert hostile.planter.used == []
+    assert _shown(findings) == SHOWN
+
+
+def _shown(findings: "list[dict[str, object]]") -> "dict[str, object]":
+    return {
         str(item["subject"]).split("-")[0]: item["evidence"]
         for item in findings
         if item["check"] == "REPO004"
     }
-    assert shown == {kind: {"changelog": 200, "files": 200} for kind in ("git", "hg")}
-    assert {item["subject"] for item in findings if item["check"] == "CAC002"} == {
-        "README view",
-        "feed request",
-    }
-    assert {item["subject"] for item in findings if item["check"] == "WEB005"} == {"git", "hg"}
-
-
-def test_perf_check_starts_nothing_for_a_stranger(hostile, planter):
-    _spoil(hostile, planter)
-    subprocess.run(["chown", "-R", f"{STRANGER}:{STRANGER}", str(hostile.parent)], check=True)
-    planter.forget()
-    _perf_check(hostile, "--only", "CAC002", "--only", "REPO*", "--only", "WEB005")
-    assert planter.used == []
 
 
 @pytest.mark.parametrize("option", ["file_dir", "data_dir"])
