@@ -130,7 +130,18 @@ def _spoil(hostile: Hostile) -> None:
 
 def _perf_check(ini: Path, *words: str) -> "list[dict[str, object]]":
     done = subprocess.run(
-        [str(BIN / "gearbox"), "perf-check", "-c", str(ini), "-a", "-f", "json", *words],
+        [
+            str(BIN / "gearbox"),
+            "perf-check",
+            "-c",
+            str(ini),
+            "-a",
+            "-f",
+            "json",
+            "--budget",
+            "120",
+            *words,
+        ],
         cwd=str(ini.parent),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
