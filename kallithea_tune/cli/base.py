@@ -12,6 +12,7 @@ import traceback
 from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence, TextIO
 
 from kallithea_tune.system import interruption
+from kallithea_tune.system.interruption import interrupted_by_signals
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
@@ -72,7 +73,7 @@ class TuneCommand:
         from kallithea_tune import errors
 
         try:
-            with interruption.remembered():
+            with interrupted_by_signals():
                 prepare_streams()
                 for handler in logging.getLogger().handlers:
                     handler.addFilter(self._redact_record)

@@ -159,18 +159,30 @@ def _remove_old(releases: str, current: str, keep: int) -> None:
 
 @contextlib.contextmanager
 def _locked(releases: str) -> Iterator[None]:
+    """Keep other runs out; leave no directory behind in which nothing was published."""
     if not os.path.isdir(releases):
         os.mkdir(releases)
         # Whatever the umask: access is restricted further inside.
         os.chmod(releases, 0o755)
-    with open(os.path.join(releases, LOCK), "w") as lock:
+    path = os.path.join(releases, LOCK)
+    with open(path, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other run may have removed it just before it gave the lock back.
+            if not os.path.exists(path) or not os.path.samestat(
+                os.stat(path), os.fstat(lock.fileno())
+            ):
+                raise BlockingIOError
         except BlockingIOError:
             raise Refused(
                 f"another static-export is publishing to {releases}; wait for it"
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            if os.listdir(releases) == [LOCK]:
+                os.unlink(path)
+                os.rmdir(releases)
 
 
 @contextlib.contextmanager

@@ -163,7 +163,7 @@ def wait_readable(descriptor: int) -> None:
 
 
 @contextlib.contextmanager
-def remembered() -> Iterator[None]:
+def interrupted_by_signals() -> Iterator[None]:
     """Inside, signals that end a process are remembered, for the functions above.
 
     Those that are ignored (by nohup, or a shell's ``&``) stay so. Raises KeyboardInterrupt at the
