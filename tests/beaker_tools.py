@@ -55,7 +55,7 @@ def use_of(word: str) -> beaker_config.Use:
     """Return the caching function of Kallithea whose name holds `word`."""
     (found,) = [
         use
-        for use in beaker_config.uses(package_directory("egg:kallithea"))
+        for use in beaker_config.uses([package_directory()])
         if word in use.function
     ]
     return found

@@ -25,10 +25,10 @@ def as_bool(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Instance:
-    """A Kallithea (or any PasteDeploy application) as its ini file describes it.
+    """A Kallithea as its ini file describes it.
 
     `use` is the factory, as in ``egg:kallithea``; `settings` are what it will be called with,
-    defaults included; `section` is the application's own, empty where it is in another file;
+    defaults included; `section` is that of the application, empty where it is in another file;
     `server` the options of the server section; `filters` those of each filter, from the outside
     in. `changes` are not in the file: they were made in memory, to be tried.
     """

@@ -130,7 +130,7 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
     """Yield what is missing for the application to trust the proxy's address and scheme headers."""
     settings = instance.settings
     scheme = settings.get("url_scheme_variable", "")
-    if scheme and "kallithea" in instance.use:
+    if scheme:
         # Seen with 0.7.0: config/application.py reads the variable's name as a boolean.
         yield (
             f"Kallithea 0.7.0 does not start with url_scheme_variable = {scheme}; "
