@@ -14,7 +14,8 @@ from kallithea_tune.app.package import code, package_directory, sources
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
-TEMPLATE = os.path.join("templates", "ini", "template.ini.mako")
+# Of 0.7, and of 0.6.
+TEMPLATES = ("templates/ini/template.ini.mako", "lib/paster_commands/template.ini.mako")
 _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
 
 
@@ -59,11 +60,12 @@ def template_options(package: str) -> frozenset[str]:
 
     There are none where it has no template.
     """
-    try:
-        with open(os.path.join(package, TEMPLATE), encoding="utf-8") as file:
-            return frozenset(_OPTION.findall(file.read()))
-    except FileNotFoundError:
-        return frozenset()
+    for template in TEMPLATES:
+        path = os.path.join(package, template)
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
+                return frozenset(_OPTION.findall(file.read()))
+    return frozenset()
 
 
 def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
