@@ -20,8 +20,27 @@ from typing import Iterator, Optional
 KALLITHEA = "kallithea"
 # Far above what lies between a factory and Kallithea; one that leads elsewhere ends here.
 MOST_FILES, MOST_BYTES = 300, 1 << 20
+# Modules without which neither Kallithea 0.6.3 nor 0.7 starts, and the names that pip knows them by.
+REQUIRED = {
+    "alembic": "alembic",
+    "bcrypt": "bcrypt",
+    "beaker": "Beaker",
+    "celery": "celery",
+    "dulwich": "dulwich",
+    "formencode": "FormEncode",
+    "mako": "Mako",
+    "mercurial": "mercurial",
+    "pygments": "Pygments",
+    "routes": "Routes",
+    "sqlalchemy": "SQLAlchemy",
+    "tg": "TurboGears2",
+    "webhelpers2": "WebHelpers2",
+    "webob": "WebOb",
+}
 COMPOSITES = ("paste.composite_factory", "paste.composit_factory")
 _GROUP = "paste.app_factory"
+# What Kallithea requires does not lead to it.
+_ENDS = frozenset({KALLITHEA, "kallithea_tune", *REQUIRED})
 # Every factory of Kallithea's is in kallithea.config; its models alone make no Kallithea.
 _FACTORY_CODE = re.compile(r"kallithea\.config(\.\w+)*(:\w+)?")
 _EGG = re.compile(r"egg:\s*([\w.-]+)(#[\w.-]+)?", re.IGNORECASE)
@@ -42,9 +61,18 @@ class Factory:
     installed: bool = True
 
     @property
+    def title(self) -> str:
+        """What an admin calls it."""
+        return "Kallithea" if self._is_named_so else self.distribution or self.module
+
+    @property
     def is_kallithea(self) -> bool:
         """Whether the factory is one of Kallithea's own."""
-        return self.installed and _canonical(self.distribution) == KALLITHEA
+        return self.installed and self._is_named_so
+
+    @property
+    def _is_named_so(self) -> bool:
+        return re.sub(r"[-_.]+", "-", self.distribution).lower() == KALLITHEA
 
 
 @functools.lru_cache(maxsize=None)
@@ -89,7 +117,7 @@ def wrappers(use: str) -> Optional[tuple[str, ...]]:
         for other in _mentioned(module, path):
             if _FACTORY_CODE.fullmatch(other):
                 return ways[module]
-            if other not in ways and other.partition(".")[0] not in (KALLITHEA, "kallithea_tune"):
+            if other not in ways and other.partition(".")[0] not in _ENDS:
                 ways[other] = (*ways[module], other)
                 # What is nearer to the factory than a library comes first.
                 own = other.partition(".")[0] == module.partition(".")[0]
@@ -106,10 +134,6 @@ def package_of(module: str) -> Optional[str]:
     if spec is None:
         return None
     return next(iter(spec.submodule_search_locations or ()), spec.origin)
-
-
-def _canonical(distribution: str) -> str:
-    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _file_of(module: str) -> Optional[str]:
@@ -171,7 +195,7 @@ def _named_by(text: str) -> Iterator[str]:
 
 def _entered(use: str) -> Iterator[str]:
     found = factory(use)
-    if _canonical(found.distribution) == KALLITHEA:
+    if found.is_kallithea:
         yield "kallithea.config"
     elif found.module:
         yield found.module

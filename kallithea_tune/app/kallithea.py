@@ -14,23 +14,6 @@ from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import ConfigError
 
 SERVED = "0.6.3 and 0.7"
-# Without these modules neither 0.6.3 nor 0.7 starts; the names are those that pip knows.
-_NEEDED = {
-    "alembic": "alembic",
-    "bcrypt": "bcrypt",
-    "beaker": "Beaker",
-    "celery": "celery",
-    "dulwich": "dulwich",
-    "formencode": "FormEncode",
-    "mako": "Mako",
-    "mercurial": "mercurial",
-    "pygments": "Pygments",
-    "routes": "Routes",
-    "sqlalchemy": "SQLAlchemy",
-    "tg": "TurboGears2",
-    "webhelpers2": "WebHelpers2",
-    "webob": "WebOb",
-}
 
 
 def require(instance: Instance) -> None:
@@ -40,8 +23,8 @@ def require(instance: Instance) -> None:
     """
     found = factory.factory(instance.use)
     if not found.installed:
-        raise ConfigError(_not_installed(found.distribution or found.module, instance))
-    if found.group in factory.COMPOSITES or instance.section.startswith("composi"):
+        raise ConfigError(_not_installed(found.title, instance))
+    if found.group in factory.COMPOSITES or instance.section.startswith("composit"):
         raise ConfigError(_composite(instance))
     if factory.wrappers(instance.use) is None:
         raise ConfigError(
@@ -50,7 +33,7 @@ def require(instance: Instance) -> None:
         )
     if not _is_here("kallithea"):
         raise ConfigError(_not_installed("Kallithea", instance))
-    missing = [name for module, name in _NEEDED.items() if not _is_here(module)]
+    missing = [name for module, name in factory.REQUIRED.items() if not _is_here(module)]
     if missing:
         raise ConfigError(
             f"Kallithea cannot start in {sys.prefix}, since {', '.join(missing)} "

@@ -72,14 +72,31 @@ class Instance:
 
     @property
     def prefix(self) -> str:
-        """The URL path that PasteDeploy's prefix filter sets, as ``/kallithea``; empty without."""
+        """The URL path of the application, as ``/kallithea``; empty for the root.
+
+        PasteDeploy's prefix filter sets it, or a composite that refers to the application.
+        """
         prefixes = [
             options.get("prefix", "").strip("/")
             for options in self.filters
             if options["use"].endswith("#prefix")
         ]
         # Each of these filters sets SCRIPT_NAME again, so the innermost counts.
-        return "/" + prefixes[-1] if prefixes and prefixes[-1] else ""
+        path = prefixes[-1] if prefixes else self._mounted_at
+        return f"/{path}" if path else ""
+
+    @property
+    def _mounted_at(self) -> str:
+        composites = [
+            options for name, options in self.sections.items() if name.startswith("composit")
+        ]
+        paths = (
+            key.strip("/")
+            for options in composites
+            for key, value in options.items()
+            if key.startswith("/") and value == self.name
+        )
+        return next(paths, "")
 
     @property
     def database_url(self) -> str:
