@@ -86,6 +86,18 @@ class TuneCommand:
 
     take_action = run
 
+    def load(self, location: str, compare_db: str = "") -> Instance:
+        """Load the ini file into `instance`; raise ConfigError unless it runs Kallithea, here."""
+        from kallithea_tune.app import kallithea
+        from kallithea_tune.config import instance
+
+        self.instance = instance.load(location, compare_db=compare_db)
+        kallithea.require(self.instance)
+        note = kallithea.version_note()
+        if note and not self.quiet:
+            print(f"gearbox {self.cmd_name}: {note}", file=sys.stderr)
+        return self.instance
+
     def _guarded(self, args: argparse.Namespace) -> int:
         from kallithea_tune import errors
 

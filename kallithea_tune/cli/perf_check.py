@@ -88,7 +88,6 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: Any) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
 
@@ -102,7 +101,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
         if args.compare_db:
             args.compare_db = self._compare_db(args.compare_db)
-        self.instance = instance.load(args.config, compare_db=args.compare_db)
+        self.load(args.config, args.compare_db)
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:

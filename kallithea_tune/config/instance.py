@@ -29,10 +29,10 @@ def as_bool(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Instance:
-    """A Kallithea (or any PasteDeploy application) as its ini file describes it.
+    """A Kallithea as its ini file describes it.
 
     `use` is the factory, as in ``egg:kallithea``; `settings` are what it will be called with,
-    defaults included; `section` is the application's own, empty where it is in another file;
+    defaults included; `section` is that of the application, empty where it is in another file;
     `server` the options of the server section; `filters` those of each filter, from the outside
     in. `changes` are not in the file: they were made in memory, to be tried.
     """
@@ -76,14 +76,31 @@ class Instance:
 
     @property
     def prefix(self) -> str:
-        """The URL path that PasteDeploy's prefix filter sets, as ``/kallithea``; empty without."""
+        """The URL path of the application, as ``/kallithea``; empty for the root.
+
+        PasteDeploy's prefix filter sets it, or a composite that refers to the application.
+        """
         prefixes = [
             options.get("prefix", "").strip("/")
             for options in self.filters
             if options["use"].endswith("#prefix")
         ]
         # Each of these filters sets SCRIPT_NAME again, so the innermost counts.
-        return "/" + prefixes[-1] if prefixes and prefixes[-1] else ""
+        path = prefixes[-1] if prefixes else self._mounted_at
+        return f"/{path}" if path else ""
+
+    @property
+    def _mounted_at(self) -> str:
+        composites = [
+            options for name, options in self.sections.items() if name.startswith("composit")
+        ]
+        paths = (
+            key.strip("/")
+            for options in composites
+            for key, value in options.items()
+            if key.startswith("/") and value == self.name
+        )
+        return next(paths, "")
 
     @property
     def database_url(self) -> str:

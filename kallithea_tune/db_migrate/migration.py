@@ -65,8 +65,8 @@ class Migration:
         self.if_stopped = IfStopped.UNTOUCHED
         self._chosen_fixes = parse_fixes(self.options.fixes)
         self._source_pages: Optional[Future[SourcePages]] = None
-        metadata: MetaData = application.metadata(instance, self.options.metadata)
-        self._heads = application.schema_heads(instance)
+        metadata: MetaData = application.metadata()
+        self._heads = application.schema_heads()
         with contextlib.ExitStack() as opened, translated(self):
             self.target = Target(url)
             opened.callback(lambda: self.target.close())

@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Optional
 
+from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
 from kallithea_tune.static_export import access, destination, freshness, publish, source
@@ -115,8 +116,7 @@ def _plan(export: Export) -> Plan:
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
-    package = source.package_of(export.instance)
-    destination.check_apart(export.path, [*filter(None, [package]), *recipe.overlays])
+    destination.check_apart(export.path, [*code(export.instance.use), *recipe.overlays])
     export.progress("querying the application", 0, 1)
     served = source.served(export.instance, before, recipe)
     destination.check_apart(export.path, served.roots)

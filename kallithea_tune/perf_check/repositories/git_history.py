@@ -122,7 +122,7 @@ def histories(context: Context) -> Histories:
             directory=directory,
             executable=settings.get("git_path", "").strip() or "git",
             rev_filter=settings.get("git_rev_filter", "").strip() or "--all",
-            reader=_reader(context.instance.use),
+            reader=_reader(),
             within=within,
         )
     return Histories(tuple(timed), len(surveyed.git))
@@ -146,12 +146,12 @@ def _sources(surveyed: Survey) -> Sequence[Source]:
     ]
 
 
-def _reader(use: str) -> str:
+def _reader() -> str:
     """Return the file of Kallithea's reader of git's output, nothing where its package is
     unknown.
     """
     try:
-        return os.path.join(package_directory(use), "lib", "vcs", "subprocessio.py")
+        return os.path.join(package_directory(), "lib", "vcs", "subprocessio.py")
     except NotMeasured:
         return ""
 
