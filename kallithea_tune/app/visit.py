@@ -13,12 +13,14 @@ from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cas
 
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing, read_only_engine
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
+from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.scratch import scratch
 
@@ -149,9 +151,20 @@ def visit(
 
     The time starts when the application has loaded. `settings` override the application's. Sessions
     and caches live in a scratch directory inside cache_dir, so that they cost what they cost there;
-    the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or NotMeasured when
-    the child dies or does not answer.
+    the database is read-only; nothing is mailed or queued. Root does it as the owner of the data.
+    Raises DoesNotLoad, or NotMeasured when the child dies or does not answer.
     """
+    with acting_as(owner_of(instance).account):
+        return _visit(instance, requests, seconds, rounds, settings or {})
+
+
+def _visit(
+    instance: Instance,
+    requests: Sequence[Request],
+    seconds: float,
+    rounds: int,
+    settings: Mapping[str, str],
+) -> Visit:
     sqlite_path = sqlite_file(instance.database_url)
     if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
@@ -165,7 +178,7 @@ def visit(
             tuple(requests),
             rounds,
             seconds * 0.9,
-            dict(settings or {}),
+            settings,
         )
         # The child stops in time by itself. It is killed, and all answers are lost, only if it
         # hangs.
