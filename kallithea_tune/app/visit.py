@@ -16,7 +16,7 @@ from kallithea_tune.app.browser import Browser
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.db.engine import forbid_writing, read_only_engine
+from kallithea_tune.db.engine import forbid_writing
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
@@ -203,21 +203,6 @@ def _existing(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def repositories(instance: Instance) -> dict[str, str]:
-    """Return the latest changed repository of each type (``hg``, ``git``), public ones first."""
-    import sqlalchemy
-
-    statement = sqlalchemy.text(
-        "SELECT repo_type, repo_name FROM repositories WHERE repo_state = 'repo_state_created' "
-        "ORDER BY private, updated_on DESC"
-    )
-    found: dict[str, str] = {}
-    with read_only_engine(instance.database_url).connect() as connection:
-        for kind, name in connection.execute(statement):
-            found.setdefault(kind, name)
-    return found
 
 
 def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:

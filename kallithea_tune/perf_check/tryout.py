@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence, TextIO
 
-from kallithea_tune.app import visit
+from kallithea_tune.app import repositories, visit
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
@@ -188,8 +188,8 @@ def _pages(instance: Instance) -> dict[str, str]:
 
     pages = {"front page": "/", "a static file": "/images/kallithea-logo.svg"}
     try:
-        names = visit.repositories(instance)
-    except (TuneError, SQLAlchemyError):
+        names = repositories.latest(instance)
+    except (TuneError, NotMeasured, SQLAlchemyError):
         # The application needs the database, too, and reports why it does not answer.
         return pages
     return {**pages, **{f"summary of {name}": "/" + name for name in names.values()}}
