@@ -11,9 +11,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cast
 
+from kallithea_tune.app import loading
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
+from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
 from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.repository_settings import start_nothing
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing
@@ -27,9 +30,12 @@ from kallithea_tune.system.scratch import scratch
 T = TypeVar("T")
 WsgiApp = Callable[..., Iterable[bytes]]
 
-_STORES = re.compile(r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>data_dir|lock_dir|type)$")
-# Loading the application on a busy machine does not count against the time for the requests.
-LOAD_SECONDS = 15.0
+_STORES = re.compile(
+    r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>(data|lock|file|dbm)_dir|type)$"
+)
+# Loading the application on a busy machine does not count against the time for the requests, but
+# takes only this part of the time that is left for everything.
+LOAD_SECONDS, LOAD_PART = 15.0, 0.6
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
 # Settings that would reach others: mail about errors, the message queue.
 _SILENT = {
@@ -39,14 +45,6 @@ _SILENT = {
     "trace_slowreqs.enable": "false",
     "celery.broker_url": "memory://",
 }
-
-
-class DoesNotLoad(NotMeasured):
-    """The application could not be loaded: `kind` of exception and first line of its `message`."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__("the application does not load")
-        self.kind, self.message = kind, message
 
 
 @dataclass(frozen=True)
@@ -113,23 +111,18 @@ class Visit:
 
 @dataclass(frozen=True)
 class Order:
-    """What the child is asked to do; `seconds` limit the requests, and `settings` are overrides."""
+    """What the child has to do: `load_seconds` limit the start of the application, `seconds` the
+    requests, and `settings` are overrides.
+    """
 
     location: str
     changes: Changes
     directory: str
     requests: tuple[Request, ...]
     rounds: int
+    load_seconds: float
     seconds: float
     settings: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LoadFailure:
-    """Why the application did not load, see `DoesNotLoad`."""
-
-    kind: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -177,17 +170,35 @@ def _visit(
             directory,
             tuple(requests),
             rounds,
+            min(LOAD_SECONDS, child.left() * LOAD_PART),
             seconds * 0.9,
-            settings,
+            _overrides(instance, settings),
         )
-        # The child stops in time by itself. It is killed, and all answers are lost, only if it
-        # hangs.
-        outcome = child.call(visit_here, LOAD_SECONDS + seconds * 1.2 + 1, order=order)
+        outcome = _outcome(order)
     if outcome.failure:
         raise DoesNotLoad(outcome.failure.kind, outcome.failure.message)
     assert outcome.visit
     answers = map(_with_typed_result, requests, outcome.visit.answers)
     return replace(outcome.visit, answers=tuple(answers))
+
+
+def _overrides(instance: Instance, settings: Mapping[str, str]) -> dict[str, str]:
+    # A relative SQLite file lies elsewhere for the child, which has another working directory.
+    url = {"sqlalchemy.url": instance.database_url} if instance.database_url else {}
+    return {**url, **settings}
+
+
+def _outcome(order: Order) -> Outcome:
+    """Have a child do it; its end before the application has loaded is an outcome, too."""
+    try:
+        # The child stops in time by itself. It is killed, and all answers are lost, only if it
+        # hangs.
+        return child.call(visit_here, order.load_seconds + order.seconds * 1.3 + 1, order=order)
+    except child.Ended as error:
+        failure = loading.ended(order.directory, order.load_seconds, error.reason)
+        if not failure:
+            raise
+        return Outcome(failure=failure)
 
 
 def _with_typed_result(request: Request, answer: Answer) -> Answer:
@@ -225,47 +236,30 @@ def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
     return changed
 
 
-class _ErrorLog(logging.Handler):
-    """Keeps what the application logs as errors, among it the reason for calling sys.exit."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(" ".join(record.getMessage().split()))
-
-
 def visit_here(order: Order) -> Outcome:
     """Do the work of `visit` in this process, which cannot be used for anything else afterwards."""
     sys.dont_write_bytecode = True
     tempfile.tempdir = os.environ["TMPDIR"] = order.directory
-    os.environ["GIT_OPTIONAL_LOCKS"] = "0"
     refused = confine(order.directory)
-    log = _ErrorLog()
+    log = loading.ErrorLog()
     logging.getLogger().addHandler(log)
     instance = load(order.location, order.changes)
+    instance = replace(instance, settings={**instance.settings, **order.settings})
     settings = {**sandboxed(instance.settings, order.directory), **order.settings}
     began = time.perf_counter()
     try:
-        app = _application(instance, settings)
+        with loading.limited(order.directory, order.load_seconds):
+            app = _application(instance, settings)
     except NotMeasured:
         raise
     except (Exception, SystemExit) as error:
         _raise_if_locked(error)
-        return Outcome(failure=_failure(error, log.messages))
+        return Outcome(failure=loading.failure_of(error, log.messages))
     start_ms = (time.perf_counter() - began) * 1000
     browser = Browser(app, instance)
     answers = _answers(browser, order)
     _close()
     return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), answers))
-
-
-def _failure(error: BaseException, logged: Sequence[str]) -> LoadFailure:
-    message = str(error).strip().split("\n")[0]
-    if isinstance(error, SystemExit) and (logged or message.isdigit()):
-        message = " ".join(logged)
-    return LoadFailure(type(error).__name__, message)
 
 
 def _answers(browser: Browser, order: Order) -> tuple[Answer, ...]:
@@ -294,6 +288,7 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     if inner.protocol != "paste.app_factory":
         raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
+    start_nothing(instance.path)
     app: WsgiApp = outer.create()
     # What a pull writes to the database and calls in extensions.py does not belong to a
     # measurement.

@@ -129,11 +129,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
+        from kallithea_tune.config.instance import absolute_url
         from kallithea_tune.db.engine import create_engine
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
-        url = given_url(given, "--compare-db")
+        url = absolute_url(given_url(given, "--compare-db"))
         dialect = create_engine(url, "--compare-db").dialect.name
         if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,9 @@ from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.config.redact import Redactor, secrets_of
 from kallithea_tune.errors import ConfigError
 
+_RELATIVE_SQLITE = re.compile(
+    r"(?P<before>sqlite(\+\w+)?:///(file:)?)(?P<path>[^/:?][^?]*)(?P<after>.*)", re.S
+)
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
 
@@ -83,14 +87,26 @@ class Instance:
 
     @property
     def database_url(self) -> str:
-        """The SQLAlchemy URL with its password: for connecting only, never for showing."""
-        return self.settings.get("sqlalchemy.url", "").strip()
+        """The SQLAlchemy URL with its password: for connecting only, never for showing.
+
+        The path of a SQLite file in it is absolute.
+        """
+        return absolute_url(self.settings.get("sqlalchemy.url", "").strip())
 
     def cli(self, arguments: str) -> str:
         """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
         path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
         program = shlex.quote(path) if os.path.exists(path) else "kallithea-cli"
         return f"{program} {arguments} -c {shlex.quote(self.path)}"
+
+
+def absolute_url(url: str) -> str:
+    """Return a SQLAlchemy URL with the path of a SQLite file made absolute, any other as it is.
+
+    A relative path depends on the working directory, which is another one for our children.
+    """
+    match = _RELATIVE_SQLITE.match(url)
+    return match["before"] + os.path.abspath(match["path"]) + match["after"] if match else url
 
 
 def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence, TextIO
 
 from kallithea_tune.app import repositories, visit
+from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
@@ -15,6 +16,7 @@ from kallithea_tune.perf_check.measurement import Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.serving.option_names import is_read
 from kallithea_tune.perf_check.statistics import paired_difference
+from kallithea_tune.system import child
 from kallithea_tune.system.account import acting_as
 from kallithea_tune.text import figure, wrapped
 
@@ -121,12 +123,13 @@ def _compared(
 ) -> tuple[list[Comparison], runner.Run]:
     deadline = Deadline(seconds)
     visited = []
-    if set(after.changes) & {before.section, "DEFAULT"}:
-        share = seconds / 2 if any(item.probes for item in checks) else seconds
-        visited = _visited(before, after, share, progress)
-    left = deadline.left
-    then = runner.run(before, checks, left / 2, compare_db, progress)
-    now = runner.run(after, checks, left / 2, compare_db, progress)
+    with child.wall(seconds + runner.GRACE_S):
+        if set(after.changes) & {before.section, "DEFAULT"}:
+            share = seconds / 2 if any(item.probes for item in checks) else seconds
+            visited = _visited(before, after, share, progress)
+        left = deadline.left
+        then = runner.run(before, checks, left / 2, compare_db, progress)
+        now = runner.run(after, checks, left / 2, compare_db, progress)
     return visited + _changed(then, now), now
 
 
@@ -163,8 +166,8 @@ def _visited(
                     rounds=ROUNDS,
                 )
             )
-        except visit.DoesNotLoad as error:
-            message = after.redactor.text(f"{error.kind}: {error.message}")
+        except DoesNotLoad as error:
+            message = after.redactor.text(error.reason)
             if changed:
                 return [Comparison("the application", "loads", message, "worse")]
             return [Comparison("the application", message, "not tried", "unknown")]

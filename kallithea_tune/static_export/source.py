@@ -97,15 +97,14 @@ def _request(
     settings: Mapping[str, str],
     prepare: Optional[Callable[[], list[str]]] = None,
 ) -> Answer:
-    from kallithea_tune.app.visit import DoesNotLoad, Request, visit
+    from kallithea_tune.app.loading import DoesNotLoad
+    from kallithea_tune.app.visit import Request, visit
 
     request = Request(path, prepare=prepare)
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
-        raise ConfigError(
-            f"the application does not load ({error.kind}: {error.message})"
-        ) from None
+        raise ConfigError(f"the application does not load ({error.reason})") from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None
     if not answer.status:

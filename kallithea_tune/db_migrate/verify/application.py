@@ -123,15 +123,14 @@ def _compared(
 
 def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) -> Sequence[Answer]:
     from kallithea_tune.app import visit
+    from kallithea_tune.app.loading import DoesNotLoad
     from kallithea_tune.errors import NotMeasured
 
     requests = [visit.Request(path, keep=True) for path in paths]
     try:
         return visit.visit(instance, requests, seconds).answers
-    except visit.DoesNotLoad as error:
-        raise TuneError(
-            f"the application does not start on the {name}: {error.kind} {error.message}"
-        ) from None
+    except DoesNotLoad as error:
+        raise TuneError(f"the application does not start on the {name}: {error.reason}") from None
     except NotMeasured as error:
         raise TuneError(f"the application could not be tested on the {name}: {error}") from None
 
