@@ -52,7 +52,7 @@ def mounts(group_file: Path) -> Iterator[str]:
 
 
 class Owned:
-    """A copy of an instance in a directory that all may enter; `directory` belongs to nobody yet."""
+    """A copy of an instance in `directory`, which all may enter."""
 
     def __init__(self, pristine: Path, place: Path) -> None:
         self.place, self.directory = place, place / "instance"

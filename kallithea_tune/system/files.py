@@ -66,6 +66,12 @@ class Entry(NamedTuple):
         """Whether a program that opens it may wait for ever, or acts on a device."""
         return self.kind not in ("file", "directory", "link")
 
+    def require_file(self, name: str) -> Entry:
+        """Return it; raise NotAFile for anything but a regular file."""
+        if not self.is_file:
+            raise NotAFile(self.path, name, self.kind)
+        return self
+
     def require_unblocking(self, name: str = "") -> Entry:
         """Return it; raise NotAFile where it `blocks`."""
         if self.blocks:
@@ -124,11 +130,12 @@ def opened(directory: str, name: str) -> BinaryIO:
     path = os.path.join(directory, name)
     with _opened(directory, parent) as fd:
         # Opening a device may do something, so it is looked at first.
-        _require_file(path, name, os.stat(last, dir_fd=fd, follow_symlinks=False))
+        status = os.stat(last, dir_fd=fd, follow_symlinks=False)
+        Entry(last, path, status).require_file(name)
         handle = os.open(last, _READ, dir_fd=fd)
     try:
         # What it is may have changed in between.
-        _require_file(path, name, os.fstat(handle))
+        Entry(last, path, os.fstat(handle)).require_file(name)
         return open(handle, "rb")
     except BaseException:
         os.close(handle)
@@ -148,12 +155,6 @@ def size_of(directory: str, name: str) -> int:
     """Return the bytes of the file `name` inside `directory`, 0 when there is none."""
     found = entry(directory, name)
     return found.status.st_size if found else 0
-
-
-def _require_file(path: str, name: str, status: os.stat_result) -> None:
-    found = Entry(name, path, status)
-    if not found.is_file:
-        raise NotAFile(path, name, found.kind)
 
 
 @contextlib.contextmanager

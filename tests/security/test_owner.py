@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,7 @@ def test_a_sqlite_target_belongs_to_the_owner_and_no_link_is_followed(owned: Own
     assert "new.db" in owned.ini.read_text() and owned.ini.stat().st_uid == NOBODY
 
 
-def decided(owned: Owned, *others: Path) -> "subprocess.CompletedProcess[str]":
+def decided(owned: Owned) -> "subprocess.CompletedProcess[str]":
     """What a command says that only has to decide as whom to run."""
     return owned.gearbox("perf-check", "-c", owned.ini, "--only=CFG001", "-a")
 
@@ -168,7 +168,7 @@ def test_data_of_several_users_is_refused(owned: Owned) -> None:
     os.chown(str(owned.directory / "repos"), UNKNOWN, UNKNOWN)
     said = decided(owned)
     assert said.returncode == 3 and said.stdout == ""
-    for part in ("belongs to several users", f"kallithea.db to nobody, ", f"repos to {UNKNOWN}"):
+    for part in ("belongs to several users", "kallithea.db to nobody, ", f"repos to {UNKNOWN}"):
         assert part in said.stderr
 
 

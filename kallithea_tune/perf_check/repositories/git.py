@@ -193,11 +193,12 @@ def object_names(path: str) -> dict[str, str]:
 
 
 def _loose_refs(path: str) -> dict[str, int]:
-    return {
-        os.path.relpath(item.path, path): item.status.st_size
-        for item in below(path, float("inf"), "refs")
-        if not item.name.endswith(".lock")
-    }
+    sizes = {}
+    for item in below(path, float("inf"), "refs"):
+        if not item.name.endswith(".lock"):
+            name = os.path.relpath(item.path, path)
+            sizes[name] = item.require_file(name).status.st_size
+    return sizes
 
 
 def _packed_refs(path: str) -> dict[str, str]:

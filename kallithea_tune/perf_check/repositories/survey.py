@@ -351,7 +351,7 @@ def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[li
         try:
             size_hint = git.size_hint if kind is Kind.git else mercurial.size_hint
             hints[name] = size_hint(os.path.join(root, name))
-        except OSError:
+        except (OSError, NotAFile):
             hints[name] = 0
     return sorted(kinds, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(kinds)
 
