@@ -20,7 +20,7 @@ from typing import Iterator, Optional
 KALLITHEA = "kallithea"
 # Far above what lies between a factory and Kallithea; one that leads elsewhere ends here.
 MOST_FILES, MOST_BYTES = 300, 1 << 20
-# Modules without which neither Kallithea 0.6.3 nor 0.7 starts, and the names that pip knows them by.
+# Modules without which neither Kallithea 0.6.3 nor 0.7 starts, and the names pip knows them by.
 REQUIRED = {
     "alembic": "alembic",
     "bcrypt": "bcrypt",

@@ -15,13 +15,15 @@ from kallithea_tune.app import loading
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.repository_settings import start_nothing
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.db.engine import forbid_writing, read_only_engine
+from kallithea_tune.db.engine import forbid_writing
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
+from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.scratch import scratch
 
@@ -142,9 +144,20 @@ def visit(
 
     The time starts when the application has loaded. `settings` override the application's. Sessions
     and caches live in a scratch directory inside cache_dir, so that they cost what they cost there;
-    the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or NotMeasured when
-    the child dies or does not answer.
+    the database is read-only; nothing is mailed or queued. Root does it as the owner of the data.
+    Raises DoesNotLoad, or NotMeasured when the child dies or does not answer.
     """
+    with acting_as(owner_of(instance).account):
+        return _visit(instance, requests, seconds, rounds, settings or {})
+
+
+def _visit(
+    instance: Instance,
+    requests: Sequence[Request],
+    seconds: float,
+    rounds: int,
+    settings: Mapping[str, str],
+) -> Visit:
     sqlite_path = sqlite_file(instance.database_url)
     if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
@@ -159,7 +172,7 @@ def visit(
             rounds,
             min(LOAD_SECONDS, child.left() * LOAD_PART),
             seconds * 0.9,
-            _overrides(instance, settings or {}),
+            _overrides(instance, settings),
         )
         outcome = _outcome(order)
     if outcome.failure:
@@ -201,21 +214,6 @@ def _existing(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def repositories(instance: Instance) -> dict[str, str]:
-    """Return the latest changed repository of each type (``hg``, ``git``), public ones first."""
-    import sqlalchemy
-
-    statement = sqlalchemy.text(
-        "SELECT repo_type, repo_name FROM repositories WHERE repo_state = 'repo_state_created' "
-        "ORDER BY private, updated_on DESC"
-    )
-    found: dict[str, str] = {}
-    with read_only_engine(instance.database_url).connect() as connection:
-        for kind, name in connection.execute(statement):
-            found.setdefault(kind, name)
-    return found
 
 
 def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:

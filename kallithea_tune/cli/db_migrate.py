@@ -59,6 +59,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         )
         shown = progress.for_stream(sys.stderr, self.quiet)
         with Migration(loaded, url, options, shown) as migration:
+            for note in migration.owner.notes("Run"):
+                self._print_note(note)
             if args.dry_run:
                 return self._show_plan(args, migration)
             if args.verify:

@@ -160,7 +160,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, comparisons, sys.stdout)
+                tryout.write_text(before, after, comparisons, result.notes, sys.stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import files
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,6 +49,7 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
 
     from kallithea_tune.db.sqlite_reader import LOCK_WAIT, Connection, Reader
 
+    _require_file(path)
     mode = "rw" if writable or _leaves_files(path) else "ro"
     connection: Connection = sqlite3.connect(
         f"file:{quote(path)}?mode={mode}",
@@ -62,6 +64,18 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
     return connection
 
 
+def _require_file(path: str) -> None:
+    """Raise OperationalError where opening `path` would wait for ever, or act on a device."""
+    import sqlite3
+
+    found = files.entry(*os.path.split(os.path.realpath(path)))
+    try:
+        if found:
+            found.require_unblocking()
+    except files.NotAFile as error:
+        raise sqlite3.OperationalError(str(error)) from None
+
+
 def _leaves_files(path: str) -> bool:
     """Whether closing a read-only connection would leave new files behind.
 
@@ -69,9 +83,10 @@ def _leaves_files(path: str) -> bool:
     them, and has nothing to write into the database, since there is no -wal yet.
     """
     try:
-        with open(path, "rb") as file:
+        # A link to the database is the admin's own.
+        with files.opened(*os.path.split(os.path.realpath(path))) as file:
             header = file.read(20)
-    except OSError:
+    except (OSError, files.NotAFile):
         return False
     # "File format read version", https://www.sqlite.org/fileformat2.html#the_database_header
     return header[19:20] == b"\2" and not os.path.exists(path + "-wal")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.app import application
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.db.interruptible import transaction
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import (
     catch_up,
     estimate,
@@ -35,6 +38,7 @@ from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system import interruption
+from kallithea_tune.system.account import acting_as, as_invoker
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -48,6 +52,9 @@ if TYPE_CHECKING:
 
 class Migration:
     """The steps of a migration; use it in a ``with`` statement, which closes both databases.
+
+    Until then root acts as the `owner` of the data, which a SQLite target belongs to afterwards,
+    and only writes the quarantine and the ini file as root.
 
     `plan` says what there is to copy, `preflight` what was found that the target would refuse,
     `result` what was done so far, and `if_stopped` what is left when it stops now.
@@ -65,9 +72,12 @@ class Migration:
         self.if_stopped = IfStopped.UNTOUCHED
         self._chosen_fixes = parse_fixes(self.options.fixes)
         self._source_pages: Optional[Future[SourcePages]] = None
-        metadata: MetaData = application.metadata()
-        self._heads = application.schema_heads()
+        path = sqlite_file(url)
+        self.owner = owner_of(instance, *([path, os.path.dirname(path)] if path else []))
         with contextlib.ExitStack() as opened, translated(self):
+            opened.enter_context(acting_as(self.owner.account))
+            metadata: MetaData = application.metadata()
+            self._heads = application.schema_heads()
             self.target = Target(url)
             opened.callback(lambda: self.target.close())
             self.source = Source(instance.database_url)
@@ -79,7 +89,7 @@ class Migration:
         self.quarantine = Quarantine(
             self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
         )
-        self._opened.callback(self.quarantine.close)
+        self._opened.callback(self._close_quarantine)
 
     def _choose_tables(self, metadata: MetaData) -> None:
         source, writer = self.source.endpoint, self.target.endpoint.writer
@@ -284,9 +294,17 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            self.quarantine.prepare(resume)
+            if self._source_pages:
+                # The application must not be loaded while this process is root.
+                wait([self._source_pages])
+            with as_invoker():
+                self.quarantine.prepare(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
+
+    def _close_quarantine(self) -> None:
+        with as_invoker():
+            self.quarantine.close()
 
     def _amend(self, table: str) -> Optional[Amend]:
         return self.quarantine.amend(self.preflight.fixes, table)
@@ -409,7 +427,8 @@ class Migration:
                 journal.drop(connection)
             interruption.check()
             undisturbed.enter_context(interruption.deferred())
-            backup = switch.apply(edit, self.instance, self.url)
+            with as_invoker():
+                backup = switch.apply(edit, self.instance, self.url)
             self.if_stopped = IfStopped.SWITCHED
             if not atomic:
                 journal.drop(connection)

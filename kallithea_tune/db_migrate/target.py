@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import stat
 from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
 
 from kallithea_tune.db.interruptible import transaction
@@ -93,9 +94,14 @@ class Target:
             return
         part = self._path + PART
         try:
-            handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+            # Somebody else may have put a link there, or a file that has another name as well.
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         except OSError as error:
             raise ConfigError(f"{OPTION}: {part} cannot be created: {error.strerror}") from None
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            os.close(handle)
+            raise ConfigError(f"{OPTION}: {part} is in the way; remove it")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

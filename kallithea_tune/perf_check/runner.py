@@ -10,11 +10,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable, Iterator, Optional, Sequence
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
+from kallithea_tune.system.account import acting_as
 from kallithea_tune.text import shortened
 
 INI_SECTION = "kallithea_tune"
@@ -113,7 +115,23 @@ def run(
     requests to the application come first: users wait for these, and nothing else may use that time
     up. Of the others the quick ones come first: most need less than their limit, and the rest goes
     to those that need all of it.
+
+    Root measures as the owner of the data, and a note says so. Raises what `owner_of` does.
     """
+    owner = owner_of(instance)
+    with acting_as(owner.account):
+        result = _run(instance, checks, budget, compare_db, progress)
+    result.notes += owner.notes("Measured")
+    return result
+
+
+def _run(
+    instance: Instance,
+    checks: Sequence[Check],
+    budget: float,
+    compare_db: str,
+    progress: Callable[[str, int, int], None],
+) -> Run:
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
     started, deadline = time.monotonic(), Deadline(budget)

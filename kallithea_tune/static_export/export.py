@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Optional
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
@@ -119,6 +120,8 @@ def _plan(export: Export) -> Plan:
     destination.check_apart(export.path, [*code(export.instance.use), *recipe.overlays])
     export.progress("querying the application", 0, 1)
     served = source.served(export.instance, before, recipe)
+    for note in owner_of(export.instance).notes("The application is loaded"):
+        export.report.note(note)
     destination.check_apart(export.path, served.roots)
     damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
     export.progress("", 0, 0)

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence
 
-from kallithea_tune.app import visit
+from kallithea_tune.app import repositories, visit
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.application import visited
 from kallithea_tune.perf_check.caching.beaker_files import live_namespaces
@@ -98,10 +98,10 @@ class CacheEffect:
 )
 def cache_effect(context: Context) -> CacheEffect:
     """Request the pages of the last changed repository with the cache cold, warm and off."""
-    repositories = visit.repositories(context.instance)
-    if not repositories:
+    newest = repositories.latest(context.instance)
+    if not newest:
         raise NotMeasured("there is no repository to request")
-    pages = cached_pages(context, next(iter(repositories.values())))
+    pages = cached_pages(context, next(iter(newest.values())))
     if not pages:
         return CacheEffect(())
     answers = measure(context, pages, context.deadline.left)

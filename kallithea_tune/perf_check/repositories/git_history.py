@@ -21,7 +21,7 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
-from kallithea_tune.system.files import Broken
+from kallithea_tune.system.files import Broken, text
 from kallithea_tune.system.scratch import scratch
 from kallithea_tune.text import shortened
 
@@ -203,10 +203,8 @@ def borrow(path: str, place: str) -> None:
     """
     os.makedirs(os.path.join(place, "objects", "info"))
     os.mkdir(os.path.join(place, "refs"))
-    with open(os.path.join(path, "HEAD"), "rb") as file:
-        head = file.read()
     content = {
-        "HEAD": head,
+        "HEAD": os.fsencode(text(path, "HEAD", 1000)),
         "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         "packed-refs": b"".join(

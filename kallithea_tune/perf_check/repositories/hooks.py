@@ -87,7 +87,7 @@ def walk_repository(path: str, within: float) -> Walk:
         for name in names:
             files += 1
             try:
-                os.path.getsize(os.path.join(parent, name))
+                os.lstat(os.path.join(parent, name))
             except OSError:
                 continue
         if time.perf_counter() - began > within:

@@ -8,10 +8,11 @@ from typing import Mapping, Optional, Sequence
 from kallithea_tune.app import page_assets, vcs_transfer
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.page_assets import Asset
+from kallithea_tune.app.repositories import latest
 from kallithea_tune.app.vcs_transfer import Transfer
-from kallithea_tune.app.visit import Answer, Request, repositories
+from kallithea_tune.app.visit import Answer, Request
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import TuneError
+from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.application import visited
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
@@ -128,8 +129,8 @@ def _newest_repositories(instance: Instance) -> Mapping[str, str]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return repositories(instance)
-    except (SQLAlchemyError, TuneError):
+        return latest(instance)
+    except (SQLAlchemyError, NotMeasured, TuneError):
         # Without a database the application does not load, and reports that itself.
         return {}
 
