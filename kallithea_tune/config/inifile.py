@@ -56,6 +56,8 @@ def unchanged(path: str) -> Edit:
             text = file.read()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} cannot be read: it is not text in UTF-8") from None
     return Edit(path, text, text)
 
 
@@ -104,8 +106,8 @@ def write(edit: Edit) -> str:
     written. Killed at any moment, it leaves the complete old file or the complete new one.
     """
     try:
-        with open(edit.path, encoding="utf-8", newline="") as file:
-            if file.read() != edit.before:
+        with open(edit.path, "rb") as file:
+            if file.read() != edit.before.encode():
                 raise Refused(
                     f"{edit.path} was changed by someone else meanwhile; run the command again"
                 )

@@ -42,6 +42,7 @@ class Target:
     """
 
     def __init__(self, url: str) -> None:
+        written_path.refuse_control_characters(url, OPTION)
         self._url = url
         self._path = sqlite_file(url)
         self._locked: Optional[int] = None

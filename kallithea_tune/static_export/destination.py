@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from typing import Iterator, Optional, Sequence
@@ -36,6 +37,8 @@ def published(destination: str) -> Optional[Manifest]:
     _refuse_dangerous(destination, real)
     try:
         written_path.resolved(os.path.dirname(destination), "DEST")
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(releases_of(destination))
         _check_releases(destination)
         if os.path.islink(destination):
             return _current(destination, real)

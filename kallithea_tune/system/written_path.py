@@ -220,7 +220,7 @@ def _require_directory(path: str, shown: str) -> None:
     directory = os.path.dirname(path)
     if not os.path.isdir(directory):
         raise ConfigError(f"{shown}: the directory {directory} does not exist")
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         raise ConfigError(f"{shown}: the directory {directory} is not writable")
 
 
@@ -233,6 +233,6 @@ def _require_ours(path: str, status: os.stat_result, shown: str, output: Output)
     if head and not output.recognises(head):
         raise Refused(f"{shown} is not {output.what}, so it stays as it is; give another path")
     # Root's rights override the mode, which says nevertheless what its owner wants.
-    if not status.st_mode & 0o222 or not os.access(path, os.W_OK):
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=True):
         raise ConfigError(f"{shown} is read-only; give another path")
     _require_directory(path, shown)

@@ -150,12 +150,11 @@ def test_only_leftovers_of_ours_are_removed(tmp_path: Path) -> None:
     (stale / "new").write_text("half")
     names = set(os.listdir(str(tmp_path))) - {stale.name}
     time.sleep(2 * atomic.LOCKING)
-    with atomic.opened_directory(str(tmp_path)) as directory_handle:
-        with atomic._private_directory(directory_handle):
-            time.sleep(2 * atomic.LOCKING)
-            # Another run meanwhile: the directory in use is locked.
-            atomic.replace(str(tmp_path / "file"), "new")
-            assert len(os.listdir(str(tmp_path))) == len(names) + 2
+    with atomic.opened_directory(str(tmp_path)) as place, atomic._private_directory(place):
+        time.sleep(2 * atomic.LOCKING)
+        # Another run meanwhile: the directory in use is locked.
+        atomic.replace(str(tmp_path / "file"), "new")
+        assert len(os.listdir(str(tmp_path))) == len(names) + 2
     assert set(os.listdir(str(tmp_path))) == names | {"file"}
     assert (outside / "new").read_text() == "the admin's"
 
