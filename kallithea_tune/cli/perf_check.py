@@ -107,8 +107,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import report, runner, saved_run
 
-        if args.save:
-            saved_run.require_writable(args.save)
+        place = saved_run.place(args.save, self.instance) if args.save else None
         before = saved_run.read(args.compare) if args.compare else None
         with self._progress() as progress:
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
@@ -122,8 +121,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
                 stream = sys.stderr if args.format else sys.stdout
                 changes = saved_run.compare(before, result)
                 saved_run.write_changes(args.compare, changes, stream)
-        if args.save:
-            saved_run.save(result, args.save)
+        if place:
+            saved_run.save(result, place)
         return self._status(result, args.fail_on)
 
     def _compare_db(self, given: str) -> str:

@@ -86,9 +86,10 @@ class Migration:
             self._opened = opened.pop_all()
         self.progress.table_rows = {table.name: table.rows for table in self.plan.tables}
         self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
-        self.quarantine = Quarantine(
-            self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
-        )
+        path = self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
+        if self.options.quarantine or self._chosen_fixes:
+            quarantine.require_usable(path, instance.path, instance.database_url, self.target)
+        self.quarantine = Quarantine(path)
         self._opened.callback(self._close_quarantine)
 
     def _choose_tables(self, metadata: MetaData) -> None:
