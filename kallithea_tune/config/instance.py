@@ -17,7 +17,7 @@ from kallithea_tune.config.redact import Redactor, secrets_of
 from kallithea_tune.errors import ConfigError
 
 _RELATIVE_SQLITE = re.compile(
-    r"(?P<before>sqlite(\+\w+)?:///(file:)?)(?P<path>[^/:?][^?]*)(?P<after>.*)", re.S
+    r"(?P<before>sqlite(\+\w+)?:///(file:)?)(?P<path>(?!file:)[^/:?][^?]*)(?P<after>.*)", re.S
 )
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
