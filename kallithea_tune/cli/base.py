@@ -12,10 +12,13 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence
 
+from kallithea_tune.cli import masking
+
 if TYPE_CHECKING:
     from types import FrameType
 
     from kallithea_tune.config.instance import Instance
+    from kallithea_tune.config.redact import Redactor
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FORMATS = ("table", "json", "yaml", "csv", "value")
@@ -48,6 +51,7 @@ class TuneCommand:
     app_args: Optional[argparse.Namespace]
     cmd_name: str
     instance: Instance  # once it is loaded
+    _early_redactor: Optional[Redactor] = None
 
     @property
     def quiet(self) -> bool:
@@ -74,6 +78,7 @@ class TuneCommand:
         prepare_streams()
         for handler in logging.getLogger().handlers:
             handler.addFilter(self._redact_record)
+        masking.redact_python(self._redacted)
         with interrupted_by_signals():
             status = self._guarded(args)
         if status:
@@ -126,14 +131,29 @@ class TuneCommand:
         if record.exc_info:
             lines += traceback.format_exception(*record.exc_info)
         record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
+        record.exc_text = None  # as another handler may have kept it
         return True
 
-    def _redacted(self, text: str) -> str:
-        from kallithea_tune.config.redact import Redactor
+    @property
+    def redactor(self) -> Redactor:
+        """Mask the secrets that are known so far: without an ini file, those of the environment."""
+        from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 
         instance: Optional[Instance] = getattr(self, "instance", None)
-        redactor = instance.redactor if instance else Redactor()
-        return redactor.text(text)
+        if instance:
+            return instance.redactor
+        if self._early_redactor is None:
+            self._early_redactor = Redactor(secrets_of(surroundings()))
+        return self._early_redactor
+
+    def _redacted(self, text: str) -> str:
+        return self.redactor.text(text)
+
+    def warn_of_password(self, option: str, values: Sequence[str], remedy: str) -> None:
+        """Warn on stderr when one of the `values` of `option`, an argument, has a password."""
+        warning = masking.exposed(option, values, remedy)
+        if warning and not self.quiet:
+            print(warning, file=sys.stderr)
 
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
         """Raise ConfigError for a ``--column`` that is not among `columns`."""
@@ -154,6 +174,7 @@ class TuneCommand:
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
+        rows = [self.redactor.value(row) for row in rows]
         emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 

@@ -12,9 +12,9 @@ from kallithea_tune.config import secret_patterns
 from kallithea_tune.config.known_secrets import KnownSecrets
 from kallithea_tune.config.secret_names import is_secret_key
 from kallithea_tune.config.secret_patterns import MASK
-from kallithea_tune.config.secret_values import secrets_of
+from kallithea_tune.config.secret_values import secrets_of, surroundings
 
-__all__ = ["MASK", "Redactor", "is_secret_key", "secrets_of"]
+__all__ = ["MASK", "Redactor", "is_secret_key", "secrets_of", "surroundings"]
 
 
 class Redactor:

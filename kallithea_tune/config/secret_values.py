@@ -18,13 +18,11 @@ _FORMS = ("set ", "get ")  # of an option, in PasteDeploy
 _URLS = re.compile(r"(?=\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://)")
 # What is no more than a word may be in paths and names as well; anything else is not by chance.
 _WORD = re.compile(r"[A-Za-z]+(?:[_.\-][A-Za-z]+)*|[0-9]{1,5}")
-_HANDLER_SECTION = "handler_"
 # The argument of logging's own handlers that holds user and password.
 _CREDENTIALS = {"SMTPHandler": 4, "HTTPHandler": 4}
 _PLAIN_HANDLERS = re.compile(r"(?:Stream|File|Rotating\w+|SysLog|Null|Socket|Datagram|Memory)\w*$")
 _RANDOM = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[^\s/.@:]{10,}")
 _WORKING_DIRECTORIES = ("PWD", "OLDPWD")
-_USUAL_VARIABLES = ("HOME", "LANG", "LOGNAME", "PATH", "PWD", "SHELL", "USER")
 _MOST_BYTES = 1 << 16  # of a file with passwords
 
 
@@ -56,23 +54,22 @@ def secrets_of(*sections: Mapping[str, object]) -> frozenset[str]:
     )
 
 
-def of_environment() -> frozenset[str]:
-    """Return the secrets in the environment variables, and in the password files they refer to."""
-    usual = {name: os.environ.get(name, "") for name in _USUAL_VARIABLES}
-    others = {name: value for name, value in os.environ.items() if name not in _WORKING_DIRECTORIES}
-    files = [os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")]
-    return secrets_of(usual, others, {"password": "\n".join(_of_files(files))})
+def surroundings() -> dict[str, str]:
+    """Return the environment variables and the command's arguments, as a section for `secrets_of`.
 
-
-def of_arguments(arguments: Iterable[str] = ()) -> frozenset[str]:
-    """Return the secrets in the `arguments` of a command: ``--to URL``, ``--try password=x``."""
-    found: dict[str, str] = {}
-    for number, argument in enumerate(arguments or sys.argv[1:]):
+    With the passwords in the file that PostgreSQL's client reads.
+    """
+    section = {
+        name: value for name, value in os.environ.items() if name not in _WORKING_DIRECTORIES
+    }
+    for number, argument in enumerate(sys.argv[1:]):
         name, equals, value = argument.lstrip("-").partition("=")
-        if equals and is_secret_key(name.strip()):
-            found[f"{number} {name.strip()}"] = value
-        found[f"argument {number}"] = argument
-    return secrets_of(found)
+        if equals and is_secret_key(name):
+            section[f"{number}.{name}"] = value
+        section[f"argument {number}"] = argument
+    pgpass = os.environ.get("PGPASSFILE") or os.path.expanduser("~/.pgpass")
+    section["pgpass"] = "\n".join(_of_files([pgpass]))
+    return section
 
 
 def _option(name: str) -> str:

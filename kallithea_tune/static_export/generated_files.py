@@ -12,11 +12,12 @@ from kallithea_tune.system import atomic
 
 
 def diff(path: str, text: str) -> str:
-    """Return the unified diff between the file at `path`, which need not exist, and `text`."""
+    """Return the lines that differ between the file at `path`, which need not exist, and `text`."""
     before = ""
     with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
         before = file.read()
-    return "".join(difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path))
+    lines = difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path, n=0)
+    return "".join(lines)
 
 
 def replace(path: str, text: str) -> None:
