@@ -9,13 +9,15 @@ import os
 import select
 import sys
 import traceback
-from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence, TextIO
+from typing import TYPE_CHECKING, Iterator, Mapping, NoReturn, Optional, Sequence, TextIO
 
+from kallithea_tune.cli import masking
 from kallithea_tune.system import interruption
 from kallithea_tune.system.interruption import interrupted_by_signals
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
+    from kallithea_tune.config.redact import Redactor
 
 FORMATS = ("table", "json", "yaml", "csv", "value")
 
@@ -47,6 +49,7 @@ class TuneCommand:
     app_args: Optional[argparse.Namespace]
     cmd_name: str
     instance: Instance  # once it is loaded
+    _early_redactor: Optional[Redactor] = None
 
     @property
     def quiet(self) -> bool:
@@ -77,6 +80,7 @@ class TuneCommand:
                 prepare_streams()
                 for handler in logging.getLogger().handlers:
                     handler.addFilter(self._redact_record)
+                masking.redact_python(self._redacted)
                 status = self._guarded(args)
         except KeyboardInterrupt:
             status = errors.EXIT_INTERRUPTED
@@ -86,12 +90,15 @@ class TuneCommand:
 
     take_action = run
 
-    def load(self, location: str, compare_db: str = "") -> Instance:
-        """Load the ini file into `instance`; raise ConfigError unless it runs Kallithea, here."""
+    def load(self, location: str, given: Optional[Mapping[str, str]] = None) -> Instance:
+        """Load the ini file into `instance`; raise ConfigError unless it runs Kallithea, here.
+
+        Secrets in what was `given` elsewhere, by option, are redacted, too.
+        """
         from kallithea_tune.app import kallithea
         from kallithea_tune.config import instance
 
-        self.instance = instance.load(location, compare_db=compare_db)
+        self.instance = instance.load(location, given=given)
         kallithea.require(self.instance)
         note = kallithea.version_note()
         if note and not self.quiet:
@@ -151,14 +158,29 @@ class TuneCommand:
         if record.exc_info:
             lines += traceback.format_exception(*record.exc_info)
         record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
+        record.exc_text = None  # as another handler may have kept it
         return True
 
-    def _redacted(self, text: str) -> str:
-        from kallithea_tune.config.redact import Redactor
+    @property
+    def redactor(self) -> Redactor:
+        """Mask the secrets that are known so far: without an ini file, those of the environment."""
+        from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 
         instance: Optional[Instance] = getattr(self, "instance", None)
-        redactor = instance.redactor if instance else Redactor()
-        return redactor.text(text)
+        if instance:
+            return instance.redactor
+        if self._early_redactor is None:
+            self._early_redactor = Redactor(secrets_of(surroundings()))
+        return self._early_redactor
+
+    def _redacted(self, text: str) -> str:
+        return self.redactor.text(text)
+
+    def warn_of_password(self, option: str, values: Sequence[str], remedy: str) -> None:
+        """Warn on stderr when one of the `values` of `option`, an argument, has a password."""
+        warning = masking.exposed(option, values, remedy)
+        if warning and not self.quiet:
+            print(warning, file=sys.stderr)
 
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
         """Raise ConfigError for a ``--column`` that is not among `columns`."""
@@ -179,6 +201,7 @@ class TuneCommand:
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
+        rows = [self.redactor.value(row) for row in rows]
         emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 

@@ -14,6 +14,7 @@ from kallithea_tune.cli.base import TuneCommand
 from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
+    from kallithea_tune.config.inifile import Edit
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate import Migration
     from kallithea_tune.db_migrate.report import PlanDocument, ResultDocument
@@ -46,8 +47,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         _require_compatible(args)
         url = given_url(args.to, "--to")
-        loaded = self.load(args.config, url)
-        self._warn_of_password(args.to)
+        loaded = self.load(args.config, {"--to": url})
+        self.warn_of_password("--to", [args.to], "use env:NAME or file:PATH")
         if switch.same_database(loaded.database_url, url):
             self._print_note("the ini file already points at this database; nothing to do")
             return EXIT_OK
@@ -76,7 +77,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             args, migration, report.plan_document(dry_run), report.plan_lines(dry_run)
         )
         if args.switch:
-            self._print_note(migration.plan_switch().diff.rstrip())
+            edit = migration.plan_switch()
+            self._print_note(edit.diff.rstrip())
+            self._warn_of_readers(edit, migration)
         migration.check()
         return EXIT_FINDINGS if dry_run.preflight.blocking else EXIT_OK
 
@@ -141,6 +144,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         self._print_note(edit.diff.rstrip())
         backup = migration.switch(edit)
         self._print_note(f"{edit.path} now points at the new database; restart Kallithea.")
+        self._warn_of_readers(edit, migration)
         self._print_note(
             f"To go back, stop Kallithea and start it again after\n    cp -p {backup} {edit.path}\n"
             "What was written until then is only in the new database."
@@ -165,12 +169,13 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             else:
                 sys.stdout.write(self._redacted("".join(f"{line}\n" for line in lines)))
 
-    def _warn_of_password(self, target: str) -> None:
-        if "@" in target and target.partition(":")[0] not in ("env", "file"):
-            self._print_note(
-                "warning: everybody on this machine can read the password in --to; use env:NAME or "
-                "file:PATH"
-            )
+    def _warn_of_readers(self, edit: Edit, migration: Migration) -> None:
+        from kallithea_tune.config.exposure import readable_by_others
+        from kallithea_tune.config.secret_patterns import suspects
+
+        readers = readable_by_others(edit.path) if suspects(migration.url) else ""
+        if readers:
+            self._print_note(f"warning: {readers}")
 
     def _print_note(self, text: str) -> None:
         if not self.quiet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, ContextManager
+from typing import TYPE_CHECKING, Any, ContextManager, TextIO
 
 from gearbox.command import Command
 
@@ -14,6 +14,7 @@ from kallithea_tune.cli.base import (
     positive_seconds,
     reader_may_leave,
 )
+from kallithea_tune.cli.masking import redacted
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
@@ -99,9 +100,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             return self._list(chosen, args)
         if not args.config:
             raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
-        if args.compare_db:
-            args.compare_db = self._compare_db(args.compare_db)
-        self.load(args.config, args.compare_db)
+        given = args.compare_db
+        if given:
+            args.compare_db = self._compare_db(given)
+        self.load(args.config, {"--compare-db": args.compare_db})
+        self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
+        self.warn_of_password("--try", args.wanted, "give a false one")
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
@@ -115,10 +119,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, report.COLUMNS, report.rows(result.findings))
             else:
-                report.write_text(result, sys.stdout, args.all)
+                report.write_text(result, self._stdout, args.all)
             if before:
                 # A document for machines on stdout has no room for it.
-                stream = sys.stderr if args.format else sys.stdout
+                stream = redacted(sys.stderr, self._redacted) if args.format else self._stdout
                 changes = saved_run.compare(before, result)
                 saved_run.write_changes(args.compare, changes, stream)
         if place:
@@ -159,11 +163,15 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, comparisons, result.notes, sys.stdout)
+                tryout.write_text(before, after, comparisons, result.notes, self._stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
+
+    @property
+    def _stdout(self) -> TextIO:
+        return redacted(sys.stdout, self._redacted)
 
     def _progress(self) -> ContextManager[Progress]:
         from kallithea_tune.cli.progress import progress_line

@@ -13,7 +13,7 @@ from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.config.redact import Redactor, secrets_of
+from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 from kallithea_tune.errors import ConfigError
 
 _RELATIVE_SQLITE = re.compile(
@@ -126,11 +126,13 @@ def absolute_url(url: str) -> str:
     return match["before"] + os.path.abspath(match["path"]) + match["after"] if match else url
 
 
-def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:
+def load(
+    location: str, changes: Optional[Changes] = None, given: Optional[Mapping[str, str]] = None
+) -> Instance:
     """Load the application at `location`: ``my.ini``, ``my.ini#name`` or ``config:my.ini#name``.
 
-    The application itself is not imported. Secrets in the URL `compare_db` are redacted, too.
-    Raises ConfigError in one sentence for anything wrong.
+    The application itself is not imported. Secrets in what was `given` elsewhere, such as the URL
+    in a file, are redacted, too. Raises ConfigError in one sentence for anything wrong.
     """
     path, _, name = location.partition("#")
     path = os.path.abspath(
@@ -147,9 +149,8 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
         settings = {str(key): str(value) for key, value in context.config().items()}
         server = pastedeploy.server_settings(loader, name)
         sections = pastedeploy.sections(path, changes)
-    redactor = Redactor(
-        secrets_of(settings, server, *sections.values(), {"--compare-db": compare_db})
-    )
+    written = (*pastedeploy.every_section(path), *sections.values())
+    secrets = secrets_of(settings, server, *written, given or {}, surroundings())
     return Instance(
         path=path,
         name=name,
@@ -158,7 +159,7 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
         settings=settings,
         server=server,
         sections=sections,
-        redactor=redactor,
+        redactor=Redactor(secrets),
         filters=filters,
         changes=changes,
     )
