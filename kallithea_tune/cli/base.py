@@ -12,6 +12,8 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence
 
+from kallithea_tune.text import printable
+
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -60,7 +62,7 @@ class TuneCommand:
 
         def error(message: str) -> NoReturn:
             parser.print_usage(sys.stderr)
-            parser.exit(2, f"{parser.prog}: error: {self._redacted(message)}\n")
+            parser.exit(2, f"{parser.prog}: error: {printable(self._redacted(message))}\n")
 
         setattr(parser, "error", error)  # noqa: B010
         return parser
@@ -109,10 +111,9 @@ class TuneCommand:
 
     def _log_error(self, message: str) -> None:
         """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
-        text = f"gearbox {self.cmd_name}: {message}"
+        text = printable(self._redacted(f"gearbox {self.cmd_name}: {message}"))
         if getattr(self.app_args, "debug", False):
-            text = traceback.format_exc() + text
-        text = self._redacted(text)
+            text = printable(self._redacted(traceback.format_exc()), lines=True) + text
         print(text, file=sys.stderr)
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.FileHandler):
@@ -122,10 +123,11 @@ class TuneCommand:
 
     def _redact_record(self, record: logging.LogRecord) -> bool:
         """Redact what any library logs, traceback included; a filter for gearbox's handlers."""
-        lines = [record.getMessage()]
+        lines = [printable(self._redacted(record.getMessage()))]
         if record.exc_info:
-            lines += traceback.format_exception(*record.exc_info)
-        record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
+            raised = "".join(traceback.format_exception(*record.exc_info))
+            lines.append(printable(self._redacted(raised), lines=True))
+        record.msg, record.args, record.exc_info = "\n".join(lines), (), None
         return True
 
     def _redacted(self, text: str) -> str:

@@ -14,6 +14,7 @@ from kallithea_tune.cli.base import (
     positive_seconds,
     reader_may_leave,
 )
+from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
@@ -209,9 +210,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError(f"there is no check '{wanted}'; --list shows them")
         for item in found:
             needs = ", ".join(sorted(item.needs))
-            print(page(item).rstrip())
-            print(
-                f"\n{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
+            print(printable(page(item).rstrip(), lines=True))
+            cost = (
+                f"{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
                 f"writes {item.writes or 'nothing'}, needs {needs}."
             )
+            print("\n" + printable(cost))
         return 0

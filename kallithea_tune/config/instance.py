@@ -5,7 +5,6 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-import shlex
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping, Optional
@@ -14,6 +13,7 @@ from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.config.redact import Redactor, secrets_of
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.text import shell_word
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
@@ -89,8 +89,8 @@ class Instance:
     def cli(self, arguments: str) -> str:
         """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
         path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
-        program = shlex.quote(path) if os.path.exists(path) else "kallithea-cli"
-        return f"{program} {arguments} -c {shlex.quote(self.path)}"
+        program = shell_word(path) if os.path.exists(path) else "kallithea-cli"
+        return f"{program} {arguments} -c {shell_word(self.path)}"
 
 
 def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass, field
 from typing import Optional
 
@@ -14,6 +13,7 @@ from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.options import Options, login, validate
 from kallithea_tune.static_export.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
+from kallithea_tune.text import shell_word
 
 PROBLEMS_SHOWN = 50
 
@@ -263,6 +263,6 @@ def switch_off(export: Export, release: Manifest) -> None:
         report.say(f"{edit.path} was changed")
     report.say("the application will no longer serve the files; restart it")
     moves = [
-        f"mv {shlex.quote(backup)} {shlex.quote(edit.path)}" for edit, backup in zip(edits, backups)
+        f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]
     report.command("to go back: " + " && ".join(moves))

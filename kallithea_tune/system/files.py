@@ -48,9 +48,12 @@ def size_of(path: str) -> int:
 
 
 def text(path: str, limit: int = 1 << 20) -> str:
-    """Return at most the first `limit` bytes of a file as text, empty when there is none."""
+    """Return at most the first `limit` bytes of a file as text, empty when there is none.
+
+    Bytes that are not UTF-8 are as in the names of files: `os.fsencode` returns them.
+    """
     try:
         with open(path, "rb") as file:
-            return file.read(limit).decode("utf-8", "replace")
+            return file.read(limit).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return ""

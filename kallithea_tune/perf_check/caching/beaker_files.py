@@ -9,7 +9,6 @@ import math
 import os
 import pickletools
 import re
-import shlex
 import stat
 import time
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from kallithea_tune.perf_check.caching.regions import (
 )
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
+from kallithea_tune.text import shell_word
 
 _DAY = 86400
 # A namespace smaller than this costs a few milliseconds at most, and is read only where a function
@@ -133,9 +133,9 @@ def _own(directory: str) -> Iterator[tuple[str, str]]:
         return
     for name in names:
         if name.startswith("container_"):
-            yield shlex.quote(directory) + "/container_*", os.path.join(directory, name)
+            yield shell_word(directory) + "/container_*", os.path.join(directory, name)
     if names and all(re.fullmatch("[0-9a-f]", name) for name in names):
-        yield shlex.quote(directory), directory
+        yield shell_word(directory), directory
 
 
 def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:

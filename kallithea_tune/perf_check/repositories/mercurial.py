@@ -225,7 +225,7 @@ def _slow_path(control: str) -> str:
 def hooks_of(path: str) -> Mapping[str, str]:
     """Return the hooks that the ``hgrc`` of a repository sets; includes are ignored."""
     section, hooks = "", {}
-    for line in text(os.path.join(path, ".hg", "hgrc")).splitlines():
+    for line in text(os.path.join(path, ".hg", "hgrc")).split("\n"):
         if line.startswith("["):
             section = line.strip().strip("[]")
         key, equals, value = line.partition("=")
