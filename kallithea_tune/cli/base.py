@@ -32,6 +32,29 @@ def positive_seconds(text: str) -> float:
     raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
 
 
+class Once(argparse.Action):
+    """An option that may be given once: argparse would ignore all but the last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: Optional[str] = None,
+    ) -> None:
+        """Set the option. Raises ArgumentError where it is set already."""
+        if getattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "it is given twice")
+        setattr(namespace, self.dest, values)
+
+
+def add_ini_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "-c", "--config", action=Once, metavar="INI", help="the ini file, or INI#application"
+    )
+
+
 def add_format_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--format`` and ``--column``, which `TuneCommand.emit` reads."""
     parser.add_argument("-f", "--format", choices=FORMATS, help="for machines, instead of text")

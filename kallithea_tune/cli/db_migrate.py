@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Union
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import TuneCommand
+from kallithea_tune.cli.base import Once, TuneCommand, add_ini_option
 from kallithea_tune.text import plain, printable, shell_word
 
 if TYPE_CHECKING:
@@ -180,9 +180,10 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose what is done."""
     add = parser.add_argument
-    add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+    add_ini_option(parser)
     add(
         "--to",
+        action=Once,
         metavar="URL",
         help="the target: env:NAME or file:PATH, which keep its password out of the list of "
         "processes, or the URL itself",

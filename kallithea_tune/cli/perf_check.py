@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, ContextManager
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import (
+    Once,
     TuneCommand,
     add_format_options,
+    add_ini_option,
     positive_seconds,
     reader_may_leave,
 )
@@ -32,7 +34,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
-        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add_ini_option(parser)
         add("--list", action="store_true", help="list the checks and what each costs")
         add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
         self._add_selection(parser)
@@ -82,6 +84,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add(
             "--compare-db",
+            action=Once,
             default="",
             metavar="URL",
             help="put the same load on this database too (URL, env:NAME or file:PATH)",
@@ -130,7 +133,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
-        from kallithea_tune.db.engine import create_engine
+        from kallithea_tune.db.engine import create_engine, require_accepted
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
@@ -140,6 +143,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError(
                 "--compare-db: processes cannot share a SQLite database in memory; give a file"
             )
+        require_accepted(url, "--compare-db")
         return url
 
     def _try(self, chosen: list[Check], args: Any) -> int:

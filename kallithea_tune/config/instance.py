@@ -99,12 +99,11 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
     The application itself is not imported. Secrets in the URL `compare_db` are redacted, too.
     Raises ConfigError in one sentence for anything wrong.
     """
-    path, _, name = location.partition("#")
-    path = os.path.abspath(
-        os.path.expanduser(path[len("config:") :] if path.startswith("config:") else path)
-    )
-    name, changes = name or "main", changes or {}
-    _check_readable(path)
+    path, name = _located(location)
+    changes = changes or {}
+    obstacle = pastedeploy.obstacle(path)
+    if obstacle:
+        raise ConfigError(f"the ini file {path} {obstacle}")
     with _as_config_errors(path):
         from paste.deploy import loadwsgi
 
@@ -131,20 +130,14 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
     )
 
 
-def _check_readable(path: str) -> None:
-    if os.path.isdir(path):
-        raise ConfigError(f"{path} is a directory; give the ini file in it")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ConfigError(f"{path} is not a regular file")
-    try:
-        with open(path, encoding="utf-8") as file:
-            file.read()
-    except FileNotFoundError:
-        raise ConfigError(f"the ini file {path} does not exist") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not an ini file: it is not text in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"the ini file {path} cannot be read: {error.strerror}") from None
+def _located(location: str) -> tuple[str, str]:
+    """Return the absolute path and the name in ``PATH#NAME``; a path, too, may contain a ``#``."""
+    location = location[len("config:") :] if location.startswith("config:") else location
+    path = os.path.abspath(os.path.expanduser(location))
+    if os.path.exists(path) or "#" not in path:
+        return path, "main"
+    path, _, name = location.rpartition("#")
+    return os.path.abspath(os.path.expanduser(path)), name or "main"
 
 
 @contextlib.contextmanager
@@ -154,6 +147,8 @@ def _as_config_errors(path: str) -> Iterator[None]:
         yield
     except configparser.Error as error:
         raise ConfigError(_parse_error(path, error)) from None
+    except KeyError as error:
+        raise ConfigError(_missing_default(path, str(error.args[0]))) from None
     except RecursionError:
         raise ConfigError(f"{path} does not load: its 'use' settings form a circle") from None
     except OSError as error:
@@ -164,6 +159,18 @@ def _as_config_errors(path: str) -> Iterator[None]:
         lines = str(error.args[0] if error.args else error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
         raise ConfigError(f"{path} does not load: {reason}") from None
+
+
+def _missing_default(path: str, option: str) -> str:
+    """Say which ``get`` refers to an `option` that [DEFAULT] does not have."""
+    for section, options in pastedeploy.sections(path, {}).items():
+        for key, value in options.items():
+            if key.startswith("get ") and value == option:
+                return (
+                    f"{path}: '{key} = {option}' in [{section}] refers to an option that [DEFAULT] "
+                    f"does not have; add {option} there"
+                )
+    return f"{path} does not load: a 'get' refers to {option}, which [DEFAULT] does not have"
 
 
 def _parse_error(path: str, error: configparser.Error) -> str:

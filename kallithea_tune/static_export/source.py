@@ -98,11 +98,13 @@ def _request(
     prepare: Optional[Callable[[], list[str]]] = None,
 ) -> Answer:
     from kallithea_tune.app.visit import DoesNotLoad, Request, visit
+    from kallithea_tune.db.engine import require_accepted
 
     request = Request(path, prepare=prepare)
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
+        require_accepted(instance.database_url)
         raise ConfigError(
             f"the application does not load ({error.kind}: {error.message})"
         ) from None

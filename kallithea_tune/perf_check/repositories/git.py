@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
 from kallithea_tune.system.files import Broken, below, entries, size, text
 
@@ -17,11 +18,6 @@ from kallithea_tune.system.files import Broken, below, entries, size, text
 MOST_LOOSE, MOST_PACKS = 6700, 50
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
-# https://git-scm.com/docs/git-config#Documentation/git-config.txt-corequotePath
-_C_ESCAPE = re.compile(rb"\\([0-7]{3}|.)", re.DOTALL)
-_C_LETTERS = {b"%c" % letter: b"%c" % octet for letter, octet in zip(b"abfnrtv", b"\a\b\f\n\r\t\v")}
-# git-check-ref-format manual: git ignores a file of such a name among the refs.
-_NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|/\.|\.$|\.lock(/|$)")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
 # The only values that dulwich 0.19 can read, by the option of the repository's config.
 _UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
@@ -110,8 +106,9 @@ def examine(name: str, path: str, end: float) -> GitRepository:
     for key, readable in _UNREADABLE.items():
         if settings.get(key, readable) != readable:
             raise Broken(f"{key} = {settings[key]}, which Kallithea cannot read")
-    for other in alternates(objects):
-        if not os.path.isdir(os.path.join(objects, other)):
+    for line in text(os.path.join(objects, "info", "alternates")).split("\n"):
+        other = git_names.unquoted(line)
+        if line[:1] not in ("", "#") and not os.path.isdir(os.path.join(objects, other)):
             raise Broken(f"it borrows objects from {other}, which does not exist")
     graph = os.path.join(objects, "info", "commit-graph")
     return GitRepository(
@@ -126,38 +123,6 @@ def examine(name: str, path: str, end: float) -> GitRepository:
         hooks=read_hooks(path, settings),
         loose=_loose(objects, end),
     )
-
-
-def alternates(objects: str) -> list[str]:
-    """Return the directories that the one at `objects` borrows objects from (manual of
-    gitrepository-layout, objects/info/alternates).
-    """
-    lines = text(os.path.join(objects, "info", "alternates")).split("\n")
-    return [_unquoted(line) for line in lines if line and not line.startswith("#")]
-
-
-def _unquoted(name: str) -> str:
-    """Return a name that may be quoted as in C."""
-    if len(name) < 2 or name[0] != '"' or name[-1] != '"':
-        return name
-    octets = _C_ESCAPE.sub(_octet, os.fsencode(name[1:-1]))
-    return os.fsdecode(octets)
-
-
-def _octet(match: re.Match[bytes]) -> bytes:
-    escaped = match[1]
-    return bytes([int(escaped, 8) & 255]) if escaped.isdigit() else _C_LETTERS.get(escaped, escaped)
-
-
-def quoted_name(name: str) -> bytes:
-    """Return `name` quoted as in C, which git reads in its own files: in one line, without blanks
-    or quotes in it.
-    """
-    octets = (
-        b"%c" % octet if re.match(rb"[\w/.,:=@+-]", b"%c" % octet) else b"\\%03o" % octet
-        for octet in os.fsencode(name)
-    )
-    return b'"%s"' % b"".join(octets)
 
 
 def _loose(objects: str, end: float) -> LooseObjects:
@@ -227,7 +192,7 @@ def _loose_refs(path: str) -> dict[str, int]:
     return {
         os.path.relpath(entry.path, path): size(entry)
         for entry in below(os.path.join(path, "refs"), float("inf"))
-        if not _NO_REF.search(os.path.relpath(entry.path, path))
+        if git_names.is_ref(os.path.relpath(entry.path, path))
     }
 
 

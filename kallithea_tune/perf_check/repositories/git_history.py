@@ -19,7 +19,8 @@ from typing import Callable, Iterable, Optional, Protocol, Sequence
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.repositories.git import GitRepository, object_names, quoted_name
+from kallithea_tune.perf_check.repositories import git_names
+from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken
@@ -206,7 +207,7 @@ def borrow(path: str, place: str) -> None:
         head = file.read()
     content = {
         "HEAD": head,
-        "objects/info/alternates": quoted_name(os.path.join(path, "objects")) + b"\n",
+        "objects/info/alternates": git_names.quoted(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         "packed-refs": b"".join(
             b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))
