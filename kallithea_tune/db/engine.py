@@ -116,6 +116,9 @@ def url_errors(url: str, option: str) -> Iterator[None]:
     if has_control(url):
         raise ConfigError(f"{option} has a control character; write it in one line, without any")
     _check_port(url, option, form)
+    path = sqlite_file(url)
+    if path and os.path.isdir(path):
+        raise ConfigError(f"{option}: {path} is a directory, not a SQLite file")
     try:
         yield
     except NoSuchModuleError:
@@ -127,9 +130,7 @@ def url_errors(url: str, option: str) -> Iterator[None]:
     except ArgumentError:
         raise ConfigError(f"{option} is not a database URL; {form}") from None
     except (TypeError, ValueError) as error:
-        raise ConfigError(
-            f"{option} has an argument after the ? that cannot be used: {error}"
-        ) from None
+        raise ConfigError(f"{option} has an argument that cannot be used: {error}") from None
     except ImportError as error:
         raise ConfigError(
             f"the driver for {option} is not installed ({error}); "
@@ -156,25 +157,24 @@ def _check_port(url: str, option: str, form: str) -> None:
 def refuse_arguments(engine: Engine, option: str) -> None:
     """Have the engine raise ArgumentError for arguments of its URL that the driver does not accept.
 
-    It does so when it connects: only then the driver sees them. SQLite's does now, with a database
-    in memory. Raises what the driver raises.
+    It does so when it connects: only then the driver sees them.
     """
     import sqlalchemy
     from sqlalchemy.exc import ArgumentError
-
-    if engine.dialect.name == "sqlite":
-        _, options = engine.dialect.create_connect_args(engine.url)
-        engine.dialect.connect(":memory:", **options).close()
-        return
 
     # What a dialect is called with is the driver's business, and so is what it returns.
     def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
         try:
             return dialect.connect(*arguments, **options)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
-            raise ArgumentError(
-                f"{option} has an argument after the ? that its driver does not accept: {error}"
-            ) from None
+            reason = str(error)
+        except dialect.dbapi.ProgrammingError as error:
+            reason = str(error).strip()
+            if "invalid dsn" not in reason:
+                raise
+        # Their values may be secrets.
+        names = " and ".join(f"?{name}=" for name in engine.url.query)
+        raise ArgumentError(f"{option}: the driver refuses {names or 'it'}: {reason}")
 
     sqlalchemy.event.listen(engine, "do_connect", connect)
 

@@ -14,7 +14,7 @@ _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|/\.|\.$|\.lock(/|$)")
 
 
 def quoted(name: str) -> bytes:
-    """Return `name` quoted as in C, so that it fits into one line of ``objects/info/alternates``."""
+    """Return `name` quoted as in C, as it fits into a line of ``objects/info/alternates``."""
     octets = (bytes([octet]) for octet in os.fsencode(name))
     return b'"%s"' % b"".join(
         octet if _PLAIN.match(octet) else b"\\%03o" % ord(octet) for octet in octets
