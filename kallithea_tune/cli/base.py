@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Iterator, Mapping, NoReturn, Optional, Sequenc
 from kallithea_tune.cli import masking
 from kallithea_tune.system import interruption
 from kallithea_tune.system.interruption import interrupted_by_signals
+from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
@@ -29,6 +30,29 @@ def positive_seconds(text: str) -> float:
         if 0 < value < 86400:
             return value
     raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
+
+
+class Once(argparse.Action):
+    """An option that may be given once: argparse would ignore all but the last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: Optional[str] = None,
+    ) -> None:
+        """Set the option. Raises ArgumentError where it is set already."""
+        if getattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "it is given twice")
+        setattr(namespace, self.dest, values)
+
+
+def add_ini_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "-c", "--config", action=Once, metavar="INI", help="the ini file, or INI#application"
+    )
 
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +86,7 @@ class TuneCommand:
 
         def error(message: str) -> NoReturn:
             parser.print_usage(sys.stderr)
-            parser.exit(2, f"{parser.prog}: error: {self._redacted(message)}\n")
+            parser.exit(2, f"{parser.prog}: error: {printable(self._redacted(message))}\n")
 
         setattr(parser, "error", error)  # noqa: B010
         return parser
@@ -141,10 +165,9 @@ class TuneCommand:
 
     def _log_error(self, message: str) -> None:
         """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
-        text = f"gearbox {self.cmd_name}: {message}"
+        text = printable(self._redacted(f"gearbox {self.cmd_name}: {message}"))
         if getattr(self.app_args, "debug", False):
-            text = traceback.format_exc() + text
-        text = self._redacted(text)
+            text = printable(self._redacted(traceback.format_exc()), lines=True) + text
         print(text, file=sys.stderr)
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.FileHandler):
@@ -154,10 +177,11 @@ class TuneCommand:
 
     def _redact_record(self, record: logging.LogRecord) -> bool:
         """Redact what any library logs, traceback included; a filter for gearbox's handlers."""
-        lines = [record.getMessage()]
+        lines = [printable(self._redacted(record.getMessage()))]
         if record.exc_info:
-            lines += traceback.format_exception(*record.exc_info)
-        record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
+            raised = "".join(traceback.format_exception(*record.exc_info))
+            lines.append(printable(self._redacted(raised), lines=True))
+        record.msg, record.args, record.exc_info = "\n".join(lines), (), None
         record.exc_text = None  # as another handler may have kept it
         return True
 

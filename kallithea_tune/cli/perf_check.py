@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any, ContextManager, TextIO
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import (
+    Once,
     TuneCommand,
     add_format_options,
+    add_ini_option,
     positive_seconds,
     reader_may_leave,
 )
 from kallithea_tune.cli.masking import redacted
+from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
@@ -32,7 +35,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
-        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add_ini_option(parser)
         add("--list", action="store_true", help="list the checks and what each costs")
         add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
         self._add_selection(parser)
@@ -82,6 +85,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add(
             "--compare-db",
+            action=Once,
             default="",
             metavar="URL",
             help="put the same load on this database too (URL, env:NAME or file:PATH)",
@@ -132,7 +136,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
         from kallithea_tune.config.instance import absolute_url
-        from kallithea_tune.db.engine import create_engine
+        from kallithea_tune.db.engine import create_engine, require_accepted
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
@@ -142,6 +146,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError(
                 "--compare-db: processes cannot share a SQLite database in memory; give a file"
             )
+        require_accepted(url, "--compare-db")
         return url
 
     def _try(self, chosen: list[Check], args: Any) -> int:
@@ -216,9 +221,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError(f"there is no check '{wanted}'; --list shows them")
         for item in found:
             needs = ", ".join(sorted(item.needs))
-            print(page(item).rstrip())
-            print(
-                f"\n{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
+            print(printable(page(item).rstrip(), lines=True))
+            cost = (
+                f"{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
                 f"writes {item.writes or 'nothing'}, needs {needs}."
             )
+            print("\n" + printable(cost))
         return 0
