@@ -107,6 +107,16 @@ def unexpected(
     return differing
 
 
+def require_alike(pages: Sequence[PageComparison], rows_fixed: bool, source_written: bool) -> None:
+    """Raise TuneError for the pages that are `unexpected`."""
+    sentences = "; ".join(page.sentence for page in unexpected(pages, rows_fixed, source_written))
+    if sentences:
+        raise TuneError(
+            "the target is complete, but the application does not answer there as on the source: "
+            + sentences
+        )
+
+
 def _compared(
     before: SourcePages, answers: Sequence[Answer], after: Sequence[Answer]
 ) -> list[PageComparison]:
