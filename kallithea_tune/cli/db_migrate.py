@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Iterator, Union
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import TuneCommand
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
@@ -35,7 +36,6 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
         from kallithea_tune.errors import EXIT_OK, ConfigError
@@ -46,7 +46,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         _require_compatible(args)
         url = given_url(args.to, "--to")
-        self.instance = loaded = instance.load(args.config, compare_db=url)
+        loaded = self.load(args.config, url)
         self._warn_of_password(args.to)
         if switch.same_database(loaded.database_url, url):
             self._print_note("the ini file already points at this database; nothing to do")
@@ -54,12 +54,13 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         options = Options(
             extra_tables=args.extra_tables,
             replace=args.replace,
-            metadata=args.metadata,
             fixes=args.fix,
             quarantine=args.quarantine,
         )
         shown = progress.for_stream(sys.stderr, self.quiet)
         with Migration(loaded, url, options, shown) as migration:
+            for note in migration.owner.notes("Run"):
+                self._print_note(note)
             if args.dry_run:
                 return self._show_plan(args, migration)
             if args.verify:
@@ -131,6 +132,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
                 "ask on; -y answers yes"
             )
         print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
+        interruption.wait_readable(sys.stdin.fileno())
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Refused("nothing was dropped")
 
@@ -228,12 +230,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "the ini file)",
     )
     add("--extra-tables", action="store_true", help="also copy the tables that have no model")
-    add(
-        "--metadata",
-        default="",
-        metavar="MODULE:ATTRIBUTE",
-        help="the application's SQLAlchemy metadata, if it is not found automatically",
-    )
     add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
 
 

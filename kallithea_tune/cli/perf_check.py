@@ -88,7 +88,6 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: Any) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
 
@@ -102,7 +101,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
         if args.compare_db:
             args.compare_db = self._compare_db(args.compare_db)
-        self.instance = instance.load(args.config, compare_db=args.compare_db)
+        self.load(args.config, args.compare_db)
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
@@ -128,11 +127,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
+        from kallithea_tune.config.instance import absolute_url
         from kallithea_tune.db.engine import create_engine
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
-        url = given_url(given, "--compare-db")
+        url = absolute_url(given_url(given, "--compare-db"))
         dialect = create_engine(url, "--compare-db").dialect.name
         if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(
@@ -159,7 +159,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, comparisons, sys.stdout)
+                tryout.write_text(before, after, comparisons, result.notes, sys.stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK

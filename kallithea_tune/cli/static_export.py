@@ -87,7 +87,6 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
     def act(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
         from kallithea_tune.cli.progress import progress_line
-        from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.static_export import export, report
 
@@ -97,7 +96,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         self.check_columns(args, report.COLUMNS)
         options = options_from(args)
-        self.instance = instance.load(args.config)
+        self.load(args.config)
         output = report.Report(self._redacted, self.quiet, bool(args.format))
         with progress_line(enabled=not self.quiet) as progress:
             status = export.run(self.instance, options, output, progress)

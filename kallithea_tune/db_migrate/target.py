@@ -8,11 +8,12 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
 
+from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.system import atomic, written_path
+from kallithea_tune.system import atomic, interruption, written_path
 from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
@@ -74,11 +75,11 @@ class Target:
 
     def transaction(self) -> ContextManager[object]:
         """Return the transaction for the entire migration, which does nothing unless `atomic`."""
-        return self.endpoint.connection.begin() if self.atomic else contextlib.nullcontext()
+        return transaction(self.endpoint.connection) if self.atomic else contextlib.nullcontext()
 
     def step_transaction(self) -> ContextManager[object]:
         """Return a transaction for one step, which does nothing inside that of an `atomic` one."""
-        return contextlib.nullcontext() if self.atomic else self.endpoint.connection.begin()
+        return contextlib.nullcontext() if self.atomic else transaction(self.endpoint.connection)
 
     def _opened(self, path: Optional[str]) -> Engine:
         """Connect to the database, or to another SQLite file in its place."""
@@ -140,10 +141,12 @@ class Target:
                 os.fchown(self._locked, owner.st_uid, owner.st_gid)
             atomic.copy_access(directory, name, self._locked)
             os.fsync(self._locked)
-            os.replace(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
-            os.fsync(directory)
-        self._release()
-        self.endpoint = self._opened(None)
+            interruption.check()
+            with interruption.deferred():
+                os.replace(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
+                os.fsync(directory)
+                self._release()
+                self.endpoint = self._opened(None)
 
     def _release(self) -> None:
         if self._locked is not None:
@@ -225,10 +228,11 @@ def _try_tables(target: Engine) -> None:
         target.connection.execute(referred.insert().values(id=1, name=""))
         list(schema.complete_tables(target.writer, tables))
     finally:
-        if not target.writer.transactional_ddl:
-            with contextlib.suppress(Exception):
-                _drop_trial(target, referring, referred)
-        trial.rollback()
+        with interruption.deferred():
+            if not target.writer.transactional_ddl:
+                with contextlib.suppress(Exception):
+                    _drop_trial(target, referring, referred)
+            trial.rollback()
 
 
 def _drop_trial(target: Engine, *tables: Table) -> None:

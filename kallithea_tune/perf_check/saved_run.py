@@ -11,7 +11,7 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
-from kallithea_tune.system import given_file, written_path
+from kallithea_tune.system import given_file, interruption, written_path
 from kallithea_tune.system.written_path import Output, Place
 from kallithea_tune.text import figure, wrapped
 
@@ -35,6 +35,7 @@ def save(run: Run, place: Place) -> None:
         "checks": list(run.checks),
         "findings": [dict(zip(COLUMNS, row)) for row in rows(run.findings)],
     }
+    interruption.check()
     written_path.write(place, json.dumps(document, indent=1) + "\n")
 
 

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
+from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import ConfigError, Refused
@@ -131,7 +132,9 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
     """Yield what is missing for the application to trust the proxy's address and scheme headers."""
     settings = instance.settings
     scheme = settings.get("url_scheme_variable", "")
-    if scheme and "kallithea" in instance.use:
+    # 0.6 reads the usual headers without being asked.
+    is_older = kallithea_version().startswith("0.6.")
+    if scheme and not is_older:
         # Seen with 0.7.0: config/application.py reads the variable's name as a boolean.
         yield (
             f"Kallithea 0.7.0 does not start with url_scheme_variable = {scheme}; "
@@ -145,7 +148,7 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
                 "client's address is logged"
             )
         return
-    if not settings.get("remote_addr_variable"):
+    if not settings.get("remote_addr_variable") and not is_older:
         yield (
             "set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file, so that the client's "
             "address is logged"

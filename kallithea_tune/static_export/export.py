@@ -8,6 +8,8 @@ import shlex
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
+from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
 from kallithea_tune.static_export import access, destination, freshness, publish, source
@@ -16,7 +18,7 @@ from kallithea_tune.static_export.options import Options, login, validate
 from kallithea_tune.static_export.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
 from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
-from kallithea_tune.system import written_path
+from kallithea_tune.system import interruption, written_path
 from kallithea_tune.system.written_path import Place
 
 PROBLEMS_SHOWN = 50
@@ -144,10 +146,11 @@ def _plan(export: Export) -> Plan:
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
-    package = source.package_of(export.instance)
-    destination.check_apart(export.path, [*filter(None, [package]), *recipe.overlays])
+    destination.check_apart(export.path, [*code(export.instance.use), *recipe.overlays])
     export.progress("querying the application", 0, 1)
     served = source.served(export.instance, before, recipe)
+    for note in owner_of(export.instance).notes("The application is loaded"):
+        export.report.note(note)
     destination.check_apart(export.path, served.roots)
     damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
     export.progress("", 0, 0)
@@ -225,6 +228,7 @@ def configure(export: Export, release: Manifest, places: Sequence[Place]) -> Non
         report.note(note)
     if not places:
         report.output("configuration", "", result.text)
+    interruption.check()
     for place, text in zip(places, (result.text, result.script)):
         if text is None:
             continue

@@ -21,7 +21,7 @@ from kallithea_tune.static_export.destination import LOCK, STAGING, releases_of
 from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.plan import Plan
 from kallithea_tune.static_export.stage import stage
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, interruption
 
 Progress = Callable[[str, int, int], None]
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -59,14 +59,17 @@ def publish(
             access.apply(staging, plan.after, group)
             inspect(staging)
             _sync_file_system(releases)
-            os.rename(staging, made)
-            _switch(made, destination)
+            interruption.check()
+            with interruption.deferred():
+                os.rename(staging, made)
+                _switch(made, destination)
+                _remove_old(releases, made, max(1, plan.after.recipe.keep))
         except BaseException:
-            if os.path.realpath(destination) != made:
-                shutil.rmtree(made, ignore_errors=True)
-            shutil.rmtree(staging, ignore_errors=True)
+            with interruption.deferred():
+                if os.path.realpath(destination) != made:
+                    shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(staging, ignore_errors=True)
             raise
-        _remove_old(releases, made, max(1, plan.after.recipe.keep))
     return written
 
 
@@ -75,6 +78,7 @@ def record(plan: Plan, destination: str) -> None:
     releases = releases_of(destination)
     with _errors_explained(destination), _locked(releases):
         path = os.path.join(_current(plan, destination), manifest.NAME)
+        interruption.check()
         # A run that is killed must leave nothing foreign inside the release.
         scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
@@ -153,18 +157,30 @@ def _remove_old(releases: str, current: str, keep: int) -> None:
 
 @contextlib.contextmanager
 def _locked(releases: str) -> Iterator[None]:
+    """Keep other runs out; leave no directory behind in which nothing was published."""
     if not os.path.isdir(releases):
         os.mkdir(releases)
         # Whatever the umask: access is restricted further inside.
         os.chmod(releases, 0o755)
-    with open(_lock_file(os.path.join(releases, LOCK)), "rb") as lock:
+    path = os.path.join(releases, LOCK)
+    with open(_lock_file(path), "rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other run may have removed it just before it gave the lock back.
+            if not os.path.exists(path) or not os.path.samestat(
+                os.stat(path), os.fstat(lock.fileno())
+            ):
+                raise BlockingIOError
         except BlockingIOError:
             raise Refused(
                 f"another static-export is publishing to {releases}; wait for it"
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            if os.listdir(releases) == [LOCK]:
+                os.unlink(path)
+                os.rmdir(releases)
 
 
 def _lock_file(path: str) -> int:
