@@ -63,5 +63,15 @@ def is_secret_key(key: str) -> bool:
     )
 
 
+# Columns of Kallithea with values of every kind, secrets among them: settings such as the password
+# for LDAP, Mercurial's [auth], and the address that a private gist is found by.
+_SECRET_COLUMNS = words_of("app_settings_value field_value gist_access_id ui_value")
+
+
+def is_secret_column(name: str) -> bool:
+    """Whether the values of a column of the database must never be shown."""
+    return is_secret_key(name) or name in _SECRET_COLUMNS
+
+
 def _pair(words: list[str], first: frozenset[str], *second: str) -> bool:
     return any(one in first and two in second for one, two in zip(words, words[1:]))

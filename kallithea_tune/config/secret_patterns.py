@@ -86,7 +86,7 @@ _BY_LITERAL: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         # What SQLAlchemy and servers add to a message are values of rows.
         ("[parameters: ", r"\[parameters: (?P<value>[^\n]*[^\n\])}])", 0),
         ("Failing row contains (", r"Failing row contains \((?P<value>[^\n]*[^\n).])", 0),
-        ("Duplicate entry '", r"Duplicate entry '(?P<value>[^\n]{0,2000})'(?= for key)", 0),
+        ("Duplicate entry '", r"Duplicate entry '(?P<value>[^\n]{0,300})'(?= for key)", 0),
         ("PASSWORD '", r"PASSWORD '(?P<value>[^'\n]*(?:''[^'\n]*)*)'", 0),
         ("IDENTIFIED BY '", r"IDENTIFIED BY '(?P<value>[^'\n]*(?:''[^'\n]*)*)'", 0),
     )
@@ -107,7 +107,7 @@ _BY_PROGRAM = tuple(
     )
 )
 _NEAR = 200  # characters in which a program stands before its option
-_KEY_OF_ROW = re.compile(r"Key \((?P<columns>[^()\n]{1,300})\)=\((?P<value>[^\n]{0,2000})\)")
+_KEY_OF_ROW = re.compile(r"Key \((?P<columns>[^()\n]{1,300})\)=\((?P<value>[^\n]{0,300})\)")
 
 
 def suspects(text: str) -> list[Span]:

@@ -226,7 +226,7 @@ def _require_directory(path: str, shown: str) -> None:
 
 def _require_ours(path: str, status: os.stat_result, shown: str, output: Output) -> None:
     if status.st_nlink > 1:
-        raise Refused(f"{shown} has another name, a hard link; give another path")
+        raise Refused(f"{shown} has a second hard link, which would keep what it has; remove one")
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         head = file.read(HEAD)
@@ -234,5 +234,5 @@ def _require_ours(path: str, status: os.stat_result, shown: str, output: Output)
         raise Refused(f"{shown} is not {output.what}, so it stays as it is; give another path")
     # Root's rights override the mode, which says nevertheless what its owner wants.
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=True):
-        raise ConfigError(f"{shown} is read-only; give another path")
+        raise ConfigError(f"{shown} is read-only, so it stays as it is")
     _require_directory(path, shown)

@@ -255,7 +255,7 @@ def _(box: Box) -> object:
 
 @kind("file of somebody else in /tmp", "3")
 def _(box: Box) -> object:
-    return box.strangers(box.file(box.option.own))
+    return box.strangers(box.file(box.option.own, mode=0o644))
 
 
 @kind("directory", "2 2 2 2 2 3")
@@ -355,12 +355,16 @@ def _(box: Box) -> object:
 @kind("file without permission", "2 2 2 2 2 3")
 def _(box: Box) -> object:
     box.as_nobody = True
-    return box.file(box.option.own, mode=0o600)
+    path = box.file(box.option.own, mode=0o600)
+    run("chown", 0, path)
+    return path
 
 
 @kind("new file without permission", "2 2 2 2 2 free")
 def _(box: Box) -> object:
     box.as_nobody = True
+    run("chown", 0, box.directory)
+    box.opened.callback(run, "chown", os.geteuid(), box.directory)
     return box.directory / "file"
 
 
