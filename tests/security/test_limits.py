@@ -317,7 +317,7 @@ def test_a_text_is_cut_at_a_blank() -> None:
 @pytest.mark.parametrize("program", [False, True])
 def test_a_requested_end_ends_children_and_programs(program: bool, probe: Any, toys: Path) -> None:
     timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
-    with pytest.raises(KeyboardInterrupt), interruption.remembered():
+    with pytest.raises(KeyboardInterrupt), interruption.interrupted_by_signals():
         timer.start()
         if program:
             programs.run(["sleep", "600"], 500)
