@@ -137,5 +137,7 @@ def ended(directory: str, seconds: float, reason: str) -> Optional[LoadFailure]:
     still = f"it was still loading after {seconds:.3g} s, in {place}"
     endless = seconds >= LOAD_SECONDS and float(used) > ALONE
     if float(wanted) > WAITING and not endless:
-        raise NotMeasured(f"{still}, and not waiting: the machine is busy, or the time was short")
+        raise NotMeasured(
+            f"{still}; it did not only wait, the machine is busy or the time was short"
+        )
     return LoadFailure("", still)
