@@ -98,6 +98,6 @@ def _check_writers(path: str, ini: str) -> None:
     except OSError:
         return
     if status.st_uid not in (0, os.geteuid(), os.stat(ini).st_uid):
-        raise PermissionError(f"{path} belongs to another user than {ini}, and is not executed")
+        raise PermissionError(f"{path} belongs to another user than {ini}: it is not executed")
     if status.st_mode & stat.S_IWOTH:
-        raise PermissionError(f"{path} can be written by every user, and is not executed")
+        raise PermissionError(f"{path} can be written by every user: it is not executed")

@@ -292,9 +292,9 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     app: WsgiApp = outer.create()
     # What a pull writes to the database and calls in extensions.py does not belong to a
     # measurement.
-    hooks = sys.modules.get("kallithea.lib.hooks")
-    if hooks is not None:
-        vars(hooks)["log_pull_action"] = lambda *args, **kwargs: 0
+    for name in ("kallithea.lib.hooks", "kallithea.lib.middleware.simplegit"):  # the latter in 0.6
+        if name in sys.modules:
+            vars(sys.modules[name])["log_pull_action"] = lambda *args, **kwargs: 0
     return app
 
 

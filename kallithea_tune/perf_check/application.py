@@ -12,7 +12,8 @@ from kallithea_tune.perf_check.measurement import Context
 def visited(context: Context, requests: Sequence[Request], seconds: float) -> Visit:
     """Return a `visit` of the instance of `context`.
 
-    Raises DoesNotLoad or NotMeasured, at once where another visit in the same run did.
+    Raises DoesNotLoad or NotMeasured, at once where another visit in the same run did, and
+    OutOfTime.
     """
     if context.unvisitable:
         raise context.unvisitable[0]

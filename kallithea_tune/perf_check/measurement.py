@@ -12,6 +12,7 @@ from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.system import interruption
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,11 @@ class Deadline:
 
     @property
     def left(self) -> float:
-        """Seconds until the deadline, never below zero."""
+        """Seconds until the deadline, never below zero.
+
+        Raises KeyboardInterrupt when the end was requested.
+        """
+        interruption.check()
         return max(0.0, self._end - time.monotonic())
 
     @property

@@ -15,7 +15,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
-from kallithea_tune.system import child
+from kallithea_tune.system import child, interruption
 from kallithea_tune.system.account import acting_as
 from kallithea_tune.text import shortened
 
@@ -123,7 +123,7 @@ def run(
         owner = owner_of(instance)
         with acting_as(owner.account):
             result = _run(results, checks, budget, progress)
-    result.notes += owner.notes("Measured")
+    result.notes += map(instance.redactor.text, owner.notes("Measured"))
     return result
 
 
@@ -142,6 +142,7 @@ def _run(
     costs = _costs(ordered)
     to_come, cut = sum(costs), []
     for number, (item, cost) in enumerate(zip(ordered, costs)):
+        interruption.check()
         progress(item.title, number, len(checks))
         share = left = deadline.left
         if cost:
@@ -150,7 +151,7 @@ def _run(
         context = dataclasses.replace(results, deadline=Deadline(share))
         possible = share >= cost * TOO_LITTLE
         own = [
-            _with_ignore(_redacted(_labelled(finding, item), instance), item, ignores, today)
+            _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
             for finding in (_guarded(item, context) if possible else [_NO_TIME])
         ]
         findings += own
@@ -159,6 +160,7 @@ def _run(
             cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     ids = tuple(item.id for item in checks)
+    notes = [instance.redactor.text(note) for note in notes]
     return Run(ranked(findings), time.monotonic() - started, notes, ids)
 
 
@@ -212,6 +214,8 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
     """Run one check; any failure in it is a finding, and the other checks go on."""
     try:
         yield from item.findings(context)
+    except child.OutOfTime:
+        yield _NO_TIME
     except (NotMeasured, TuneError) as error:
         if interrupted(error):
             raise KeyboardInterrupt(f"({error})") from error

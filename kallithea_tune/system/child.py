@@ -16,7 +16,7 @@ import time
 from typing import Any, Callable, Iterator, TypeVar
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.system import programs, typed_json
+from kallithea_tune.system import interruption, programs, typed_json
 from kallithea_tune.text import shortened
 
 T = TypeVar("T")
@@ -38,11 +38,18 @@ class Ended(NotMeasured):
         self.reason = reason
 
 
+class OutOfTime(Exception):
+    """The `wall` was reached. It says nothing about what was called, so it is no NotMeasured."""
+
+
 @contextlib.contextmanager
 def wall(seconds: float) -> Iterator[None]:
-    """Inside, no call lasts longer than until `seconds` from now, whatever it was given."""
+    """Inside, no call lasts longer than until `seconds` from now, whatever it was given.
+
+    An inner wall counts in place of an outer one.
+    """
     global _wall
-    before, _wall = _wall, min(_wall, time.monotonic() + seconds)
+    before, _wall = _wall, time.monotonic() + seconds
     try:
         yield
     finally:
@@ -59,12 +66,12 @@ def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
 
     Arguments and result are converted to JSON and back by the annotations of `function`; see
     `typed_json`. The arguments are sent by standard input, so that no secret is in the list of
-    processes. Raises NotMeasured with the first line of the exception that the function raises, and
-    Ended when the child ends by itself, or does not answer within `seconds` of the function's start
-    or until the `wall`; it is killed then with all that it started.
+    processes. Raises NotMeasured with the first line of the exception that the function raises,
+    Ended when the child ends by itself or does not answer within `seconds` of the function's start,
+    and OutOfTime at the `wall`. It is killed with all that it started.
     """
     if left() <= 0:
-        raise NotMeasured("there was no time left for it")
+        raise OutOfTime("there is no time left")
     request = json.dumps(typed_json.dump({"function": function, "arguments": arguments})).encode()
     with programs.interpreter(request) as running:
         _wait(running, 1, START_SECONDS, f"did not start within {START_SECONDS:g} s")
@@ -78,18 +85,26 @@ def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
     return value
 
 
+def clean_up(function: Callable[..., object], seconds: float, **arguments: object) -> None:
+    """Call `function` as `call` does, although the time is up or the end was requested."""
+    with interruption.deferred(), wall(START_SECONDS + seconds):
+        call(function, seconds, **arguments)
+
+
 def _complete(running: programs.Running, least: int) -> bool:
     # An empty line tells of the start of the function, and one of JSON is the answer.
     return len(running.output) >= least and running.output.endswith(b"\n")
 
 
 def _wait(running: programs.Running, least: int, seconds: float, late: str) -> None:
-    """Read until a line is complete. Raises Ended for `late` after `seconds`."""
+    """Read until a line is complete. Raises Ended for `late` after `seconds`, or OutOfTime."""
     limited = min(seconds, left())
     try:
         running.read(lambda: _complete(running, least), limited)
     except programs.TooLate:
-        raise Ended(late if limited == seconds else "had no answer when the time was up") from None
+        if limited < seconds:
+            raise OutOfTime("the time is up") from None
+        raise Ended(late) from None
 
 
 def _end(running: programs.Running) -> str:

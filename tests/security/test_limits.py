@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import threading
-import time
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
@@ -72,11 +72,6 @@ def noisy(global_conf, **settings):
     os.write(1, b'\n{"value": 2}\n' * 100000)
     os.write(2, b"x" * 10000000)
     return kallithea(global_conf, settings)
-
-def slow_pages(global_conf, **settings):
-    def application(environ, start_response):
-        time.sleep(600)
-    return application
 """
 PROBE = """
 import ctypes, os, subprocess, sys, time
@@ -93,6 +88,7 @@ def deaf() -> None: ctypes.PyDLL(None).sleep(600)
 def much() -> str: return "x" * 300000000
 def long() -> None: raise ValueError("no luck " + "x" * 2000000)
 def sleep() -> None: time.sleep(600)
+def make(path: str) -> None: open(path, "w").close()
 """
 
 
@@ -171,7 +167,7 @@ def test_a_budget_is_kept(name: str, wrapped: Callable[[str], Path], toys: Path)
         ("succeeds", "its process ended with status 0"),
         ("killed", "its process was ended by SIGKILL"),
         ("leaves", "it calls sys.exit: no luck"),
-        ("huge", "RuntimeError: no luck ... (2,000,000 more characters)"),
+        ("huge", "RuntimeError: no luck ... (2,000,001 more characters)"),
     ],
 )
 def test_an_application_that_does_not_start_is_one_error(
@@ -202,12 +198,12 @@ def test_an_application_that_hangs_is_waited_for_once(wrapped: Callable[[str], P
     from kallithea_tune.perf_check.application import visited
     from kallithea_tune.perf_check.measurement import Context, Deadline
 
-    context = Context(load(str(wrapped("slow_pages"))), Deadline(60))
-    for _ in range(2):
-        with child.wall(6 if not context.unvisitable else 0.0), pytest.raises(
-            NotMeasured, match="when the time was up"
-        ):
-            visited(context, [visit.Request("/")], 30)
+    context = Context(load(str(wrapped("exits"))), Deadline(60))
+    with pytest.raises(DoesNotLoad):
+        visited(context, [visit.Request("/")], 30)
+    # A second child would have no time at all.
+    with child.wall(0), pytest.raises(DoesNotLoad):
+        visited(context, [visit.Request("/")], 30)
 
 
 def test_the_load_ends_before_the_wall(wrapped: Callable[[str], Path]) -> None:
@@ -248,17 +244,19 @@ def test_an_answer_is_limited(probe: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(programs, "OUTPUT_BYTES", 1 << 20)
     with pytest.raises(NotMeasured, match="it wrote more than 1 MB"):
         child.call(probe.much, 60)
-    with pytest.raises(NotMeasured, match=r"^ValueError: no luck \.\.\. \(2,000,000 more"):
+    with pytest.raises(NotMeasured, match=r"^ValueError: no luck \.\.\. \(2,000,001 more"):
         child.call(probe.long, 60)
 
 
-def test_no_call_goes_through_the_wall(probe: Any) -> None:
+def test_no_call_goes_through_the_wall_but_one_that_cleans_up(probe: Any, tmp_path: Path) -> None:
+    path = tmp_path / "made"
     with child.wall(2):
-        with pytest.raises(child.Ended, match="when the time was up"):
+        with pytest.raises(child.OutOfTime, match="the time is up"):
             child.call(probe.sleep, 500)
-        with child.wall(500), pytest.raises(NotMeasured, match="no time left"):
+        with pytest.raises(child.OutOfTime, match="no time left"):
             child.call(probe.sleep, 500)
-    assert child.left() == float("inf")
+        child.clean_up(probe.make, 60, path=str(path))
+    assert child.left() == float("inf") and path.exists()
 
 
 def test_a_text_is_cut_at_a_blank() -> None:
@@ -268,26 +266,12 @@ def test_a_text_is_cut_at_a_blank() -> None:
 
 
 @pytest.mark.parametrize("program", [False, True])
-def test_a_requested_end_ends_children_and_programs(
-    program: bool, probe: Any, toys: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    requested, wakers = threading.Event(), interruption._wakers
-    monkeypatch.setattr(interruption, "_requested", requested)
-
-    def request() -> None:
-        until(lambda: wakers)
-        time.sleep(0.5)
-        requested.set()
-        for wake in list(wakers):
-            wake()
-
-    thread = threading.Thread(target=request)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
+def test_a_requested_end_ends_children_and_programs(program: bool, probe: Any, toys: Path) -> None:
+    timer = threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt), interruption.remembered():
+        timer.start()
         if program:
             programs.run(["sleep", "600"], 500)
         else:
             child.call(probe.sleep, 500)
-    thread.join()
-    assert not wakers
     until(lambda: left_over(toys) == [])

@@ -18,6 +18,7 @@ from typing import Callable, Iterable, Optional, Protocol, Sequence
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
@@ -122,7 +123,7 @@ def histories(context: Context) -> Histories:
             directory=directory,
             executable=settings.get("git_path", "").strip() or "git",
             rev_filter=settings.get("git_rev_filter", "").strip() or "--all",
-            reader=_reader(context.instance.use),
+            reader=_reader(),
             within=within,
         )
     return Histories(tuple(timed), len(surveyed.git))
@@ -146,12 +147,12 @@ def _sources(surveyed: Survey) -> Sequence[Source]:
     ]
 
 
-def _reader(use: str) -> str:
+def _reader() -> str:
     """Return the file of Kallithea's reader of git's output, nothing where its package is
     unknown.
     """
     try:
-        return os.path.join(package_directory(use), "lib", "vcs", "subprocessio.py")
+        return os.path.join(package_directory(), "lib", "vcs", "subprocessio.py")
     except NotMeasured:
         return ""
 
@@ -205,7 +206,7 @@ def borrow(path: str, place: str) -> None:
     os.mkdir(os.path.join(place, "refs"))
     content = {
         "HEAD": os.fsencode(text(path, "HEAD", 1000)),
-        "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
+        "objects/info/alternates": git_names.quoted(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         "packed-refs": b"".join(
             b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))

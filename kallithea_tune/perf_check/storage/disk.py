@@ -12,7 +12,6 @@ import mmap
 import os
 import secrets
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 from typing import Callable, Generic, Iterator, Optional, Sequence, TypeVar
@@ -198,14 +197,8 @@ def run(function: Callable[..., T], directory: str, seconds: float, **arguments:
             function, seconds + OPERATION_SECONDS, place=place, within=seconds, **arguments
         )
     except BaseException:
-        # A second Ctrl-C must not prevent the removal, which takes two seconds at most.
-        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        try:
-            with contextlib.suppress(NotMeasured):
-                child.call(remove, 2, place=place)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with contextlib.suppress(NotMeasured):
+            child.clean_up(remove, 2, place=place)
         raise
 
 
