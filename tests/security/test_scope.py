@@ -141,7 +141,7 @@ def test_wrappers_are_followed_through_other_eggs(site: Path) -> None:
 
 
 def test_a_pipe_in_a_package_blocks_nothing(site: Path) -> None:
-    install(site, "piped", {"": "from . import pipe, inner\n", "inner": DEFINITION + CALL})
+    install(site, "piped", {"": "from . import inner, pipe\n", "inner": DEFINITION + CALL})
     os.mkfifo(str(site / "piped" / "pipe.py"))
     assert factory.wrappers("egg:piped") == ("piped", "piped.inner")
 
