@@ -98,8 +98,8 @@ def load(
 ) -> Instance:
     """Load the application at `location`: ``my.ini``, ``my.ini#name`` or ``config:my.ini#name``.
 
-    The application itself is not imported. Secrets in what was `given` elsewhere, as a URL in a file,
-    are redacted, too. Raises ConfigError in one sentence for anything wrong.
+    The application itself is not imported. Secrets in what was `given` elsewhere, as in a URL from
+    another file, are redacted, too. Raises ConfigError in one sentence for anything wrong.
     """
     path, _, name = location.partition("#")
     path = os.path.abspath(
