@@ -8,6 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Protocol
 from urllib.parse import unquote
 
+from kallithea_tune.errors import ConfigError
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
@@ -33,6 +35,32 @@ class Context(Protocol):
         """Call the factory."""
 
 
+def obstacle(path: str) -> str:
+    """Return why PasteDeploy cannot read the file, as the rest of a sentence; empty if it can."""
+    if os.path.isdir(path):
+        return "is a directory; give the ini file in it"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "is not a regular file"
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return "does not exist"
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"is not text in UTF-8: see line {line}, or save it as UTF-8"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not text.strip():
+        return "is empty"
+    if text.startswith("\ufeff"):
+        return "begins with a byte order mark, which PasteDeploy does not read; save it without one"
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        return f"has a NUL character in line {line}; remove it"
+    return ""
+
+
 def reader(path: str) -> Loader:
     """Return PasteDeploy's loader for `path`, which records factories instead of importing them.
 
@@ -47,7 +75,13 @@ def reader(path: str) -> Loader:
             scheme, _, rest = name.partition(":")
             rest, _, inner = rest.partition("#")
             if scheme.lower() == "config":
-                other = Reader(os.path.join(os.path.dirname(self.filename), unquote(rest)))
+                path = os.path.join(os.path.dirname(self.filename), unquote(rest))
+                reason = obstacle(path)
+                if reason:
+                    raise ConfigError(
+                        f"{self.filename} does not load: it uses {path}, which {reason}"
+                    )
+                other = Reader(path)
                 other.update_defaults(global_conf or {}, overwrite=False)
                 return other.get_context(object_type, inner or "main", global_conf)
             if scheme.lower() not in ("egg", "call"):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional, Sequence
 
 from kallithea_tune.config.redact import Redactor
-from kallithea_tune.errors import TuneError
+from kallithea_tune.errors import NotMeasured, TuneError
 
 if TYPE_CHECKING:
     from kallithea_tune.app.visit import Answer
@@ -59,9 +59,13 @@ class SourcePages:
 
 def visit_source(source: Instance, seconds: float = SECONDS) -> SourcePages:
     """Request the pages on the source. Raises TuneError when the application does not load."""
-    from kallithea_tune.app import visit
+    from kallithea_tune.app import repositories
 
-    paths = [*PAGES, *("/" + name for _, name in sorted(visit.repositories(source).items()))]
+    try:
+        latest = repositories.latest(source)
+    except NotMeasured as error:
+        raise TuneError(f"the repositories cannot be looked at: {error}") from None
+    paths = [*PAGES, *("/" + name for _, name in sorted(latest.items()))]
     return SourcePages(paths, _visit(source, "source", paths, seconds))
 
 
@@ -106,6 +110,16 @@ def unexpected(
     return differing
 
 
+def require_alike(pages: Sequence[PageComparison], rows_fixed: bool, source_written: bool) -> None:
+    """Raise TuneError for the pages that are `unexpected`."""
+    sentences = "; ".join(page.sentence for page in unexpected(pages, rows_fixed, source_written))
+    if sentences:
+        raise TuneError(
+            "the target is complete, but the application does not answer there as on the source: "
+            + sentences
+        )
+
+
 def _compared(
     before: SourcePages, answers: Sequence[Answer], after: Sequence[Answer], redactor: Redactor
 ) -> list[PageComparison]:
@@ -122,15 +136,14 @@ def _compared(
 
 def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) -> Sequence[Answer]:
     from kallithea_tune.app import visit
+    from kallithea_tune.app.loading import DoesNotLoad
     from kallithea_tune.errors import NotMeasured
 
     requests = [visit.Request(path, keep=True) for path in paths]
     try:
         return visit.visit(instance, requests, seconds).answers
-    except visit.DoesNotLoad as error:
-        raise TuneError(
-            f"the application does not start on the {name}: {error.kind} {error.message}"
-        ) from None
+    except DoesNotLoad as error:
+        raise TuneError(f"the application does not start on the {name}: {error.reason}") from None
     except NotMeasured as error:
         raise TuneError(f"the application could not be tested on the {name}: {error}") from None
 
