@@ -51,7 +51,7 @@ def version_note() -> str:
 
 def _is_here(module: str) -> bool:
     try:
-        return importlib.util.find_spec(module) is not None
+        return module in sys.modules or importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 
