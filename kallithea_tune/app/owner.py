@@ -44,8 +44,10 @@ class Owner:
         return [f"{done} as {self.account.name} (owner of {self.path}), not as root."]
 
 
-def owner_of(instance: Instance, *others: str) -> Owner:
-    """Return the owner of the data of `instance`, decided once; `others` are data, too.
+def owner_of(instance: Instance, target: str = "") -> Owner:
+    """Return the owner of the data of `instance`, decided once.
+
+    The SQLite file at the URL `target`, and the directory it is to be made in, are data, too.
 
     What belongs to root does not count, as long as something belongs to another user. Raises
     Refused where several users own the data, ConfigError where the one cannot read the ini file or
@@ -54,7 +56,8 @@ def owner_of(instance: Instance, *others: str) -> Owner:
     if os.geteuid() != ROOT:
         return Owner()
     paths = {**configured(instance), "database": sqlite_file(instance.database_url) or ""}
-    found = tuple(filter(None, (*paths.values(), *others)))
+    new = sqlite_file(target) or ""
+    found = tuple(filter(None, (*paths.values(), new, os.path.dirname(new))))
     return _decided(instance.path, instance.database_url, found)
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import configparser
 import difflib
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.system import atomic, written_path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 # It is the admin's own, and of any content: an edit keeps all of it but the lines that it is for.
 OUTPUT = Output("the ini file", "", lambda head: True, streams=False)
+_HEADING = re.compile(r"\[[^\]\n]+\]")
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,30 @@ class Edit:
 
     @property
     def diff(self) -> str:
-        """The unified diff with one line of context; redact it, it may contain secrets."""
-        before, after = self.before.splitlines(True), self.after.splitlines(True)
-        return "".join(difflib.unified_diff(before, after, self.path, self.path, n=1))
+        """The changed lines, each below its section, as a unified diff without neighbouring lines.
+
+        What stands beside a change is nobody's business; the lines themselves may be secret, so
+        redact them.
+        """
+        before, after = self.before.splitlines(), self.after.splitlines()
+        lines = list(difflib.unified_diff(before, after, self.path, self.path, n=0, lineterm=""))
+        for number, line in enumerate(lines):
+            if line.startswith("@@") and not _HEADING.match(lines[number + 1][1:]):
+                lines[number] = f"{line} {_section_above(line, before)}".rstrip()
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def _line_end(self) -> str:
         return "\r\n" if "\r\n" in self.before else "\n"
+
+
+def _section_above(hunk: str, lines: Sequence[str]) -> str:
+    """Return the last heading above the ``@@ -12,2 +12,3 @@`` of a change of `lines`."""
+    start, _, count = hunk.split()[1].lstrip("-").partition(",")
+    # Without removed lines, the number is that of the line before.
+    above = lines[: int(start) - (count != "0")]
+    headings = [line for line in above if _HEADING.match(line)]
+    return headings[-1].strip() if headings else ""
 
 
 def unchanged(path: str) -> Edit:

@@ -137,7 +137,7 @@ class Quarantine:
             "became": became,
             "row": {name: _json_value(value) for name, value in zip(fixes.columns, row)},
         }
-        return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(entry).encode() + b"\n"
 
     def _append(self, lines: Sequence[bytes]) -> None:
         new = b"".join(

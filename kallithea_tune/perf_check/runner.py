@@ -151,7 +151,7 @@ def _run(
             context = dataclasses.replace(results, deadline=Deadline(share))
             possible = share >= cost * TOO_LITTLE
             own = [
-                _with_ignore(_redacted(_labelled(finding, item), instance), item, ignores, today)
+                _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
                 for finding in (_guarded(item, context) if possible else [_NO_TIME])
             ]
             findings += own
@@ -160,6 +160,7 @@ def _run(
                 cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     ids = tuple(item.id for item in checks)
+    notes = [instance.redactor.text(note) for note in notes]
     return Run(ranked(findings), time.monotonic() - started, notes, ids)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
@@ -20,6 +19,7 @@ from kallithea_tune.static_export.report import Report, Row
 from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
 from kallithea_tune.system import interruption, written_path
 from kallithea_tune.system.written_path import Place
+from kallithea_tune.text import shell_word
 
 PROBLEMS_SHOWN = 50
 
@@ -299,6 +299,6 @@ def switch_off(export: Export, release: Manifest) -> None:
         report.say(f"{edit.path} was changed")
     report.say("the application will no longer serve the files; restart it")
     moves = [
-        f"mv {shlex.quote(backup)} {shlex.quote(edit.path)}" for edit, backup in zip(edits, backups)
+        f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]
     report.command("to go back: " + " && ".join(moves))

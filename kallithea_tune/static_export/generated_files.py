@@ -25,7 +25,8 @@ def diff(place: Place, text: str) -> str:
                 before = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from None
-    return "".join(difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path))
+    lines = difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path, n=0)
+    return "".join(lines)
 
 
 def replace(place: Place, text: str) -> str:
