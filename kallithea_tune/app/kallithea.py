@@ -50,6 +50,8 @@ def version_note() -> str:
 
 
 def _is_here(module: str) -> bool:
+    if module in sys.modules:
+        return True
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
