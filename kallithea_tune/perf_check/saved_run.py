@@ -12,7 +12,7 @@ from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import atomic
-from kallithea_tune.text import figure, wrapped
+from kallithea_tune.text import figure, plain, wrapped
 
 
 def require_writable(path: str) -> None:
@@ -94,7 +94,12 @@ def read(path: str) -> SavedRun:
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:
     """Return a run as `read` does; of two findings about one subject, the worse."""
     ordered = sorted(findings, key=lambda found: found.severity)
-    return SavedRun(frozenset(checks), {(found.check, found.subject): found for found in ordered})
+    return SavedRun(frozenset(checks), {_key(found): found for found in ordered})
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    """Return check and subject, as they are in a document."""
+    return finding.check, str(plain(finding.subject))
 
 
 def compare(before: SavedRun, run: Run) -> list[str]:
