@@ -80,6 +80,18 @@ def crontab(command: str) -> str:
     return command.replace("%", r"\%")
 
 
+def shortened(text: str, limit: int = 2000) -> str:
+    """Return at most `limit` characters of `text`, and how many more there are.
+
+    It is cut at a blank where there is one, so that no half of a secret is left, which nothing
+    would recognize.
+    """
+    if len(text) <= limit:
+        return text
+    kept = text[:limit].rpartition(" ")[0] or text[:limit]
+    return f"{kept} ... ({len(text) - len(kept):,} more characters)"
+
+
 _UNITS: tuple[tuple[str, str], ...] = (
     ("_mb_per_s", " MB/s"),
     ("_per_s", "/s"),

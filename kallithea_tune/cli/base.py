@@ -6,20 +6,20 @@ import argparse
 import contextlib
 import logging
 import os
-import signal
+import select
 import sys
-import threading
 import traceback
-from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence
+from typing import TYPE_CHECKING, Iterator, Mapping, NoReturn, Optional, Sequence, TextIO
 
+from kallithea_tune.cli import masking
+from kallithea_tune.system import interruption
+from kallithea_tune.system.interruption import interrupted_by_signals
 from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from kallithea_tune.config.instance import Instance
+    from kallithea_tune.config.redact import Redactor
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FORMATS = ("table", "json", "yaml", "csv", "value")
 
 
@@ -73,6 +73,7 @@ class TuneCommand:
     app_args: Optional[argparse.Namespace]
     cmd_name: str
     instance: Instance  # once it is loaded
+    _early_redactor: Optional[Redactor] = None
 
     @property
     def quiet(self) -> bool:
@@ -96,16 +97,37 @@ class TuneCommand:
 
     def run(self, args: argparse.Namespace) -> int:
         """Call `act`; exit by SystemExit, since gearbox 0.3.2 ignores every returned status."""
-        prepare_streams()
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(self._redact_record)
-        with interrupted_by_signals():
-            status = self._guarded(args)
+        from kallithea_tune import errors
+
+        try:
+            with interrupted_by_signals():
+                prepare_streams()
+                for handler in logging.getLogger().handlers:
+                    handler.addFilter(self._redact_record)
+                masking.redact_python(self._redacted)
+                status = self._guarded(args)
+        except KeyboardInterrupt:
+            status = errors.EXIT_INTERRUPTED
         if status:
             raise SystemExit(status)
         return 0
 
     take_action = run
+
+    def load(self, location: str, given: Optional[Mapping[str, str]] = None) -> Instance:
+        """Load the ini file into `instance`; raise ConfigError unless it runs Kallithea, here.
+
+        Secrets in what was `given` elsewhere, by option, are redacted, too.
+        """
+        from kallithea_tune.app import kallithea
+        from kallithea_tune.config import instance
+
+        self.instance = instance.load(location, given=given)
+        kallithea.require(self.instance)
+        note = kallithea.version_note()
+        if note and not self.quiet:
+            print(f"gearbox {self.cmd_name}: {note}", file=sys.stderr)
+        return self.instance
 
     def _guarded(self, args: argparse.Namespace) -> int:
         from kallithea_tune import errors
@@ -114,23 +136,32 @@ class TuneCommand:
             status = self.act(args)
             with reader_may_leave():
                 sys.stdout.flush()
+            if interruption.requested():
+                raise KeyboardInterrupt("when everything was done")
             return status
         except KeyboardInterrupt as error:
-            self._log_error(" ".join(["interrupted", *map(str, error.args)]))
-            return errors.EXIT_INTERRUPTED
+            return self._interrupted(*map(str, error.args))
         except BrokenPipeError:
-            _discard_output()
-            return errors.EXIT_OK
-        except errors.TuneError as error:
-            self._log_error(str(error))
-            return error.exit_status
+            _discard_output(sys.stdout)
+            return self._interrupted() if interruption.requested() else errors.EXIT_OK
         except Exception as error:
-            if errors.interrupted(error):
-                self._log_error("interrupted")
-                return errors.EXIT_INTERRUPTED
+            known = isinstance(error, errors.TuneError)
+            if interruption.requested() or errors.interrupted(error):
+                return self._interrupted(*([f"({error})"] if known else []))
+            if isinstance(error, errors.TuneError):
+                self._log_error(str(error))
+                return error.exit_status
             message = (str(error).strip().splitlines() or [""])[0]
             self._log_error(f"unexpected {type(error).__name__}: {message} (--debug shows where)")
             return errors.EXIT_FAILED
+
+    def _interrupted(self, *details: str) -> int:
+        """Say that the end was requested; return the exit status."""
+        from kallithea_tune import errors
+
+        _discard_blocked_output()
+        self._log_error(" ".join(["interrupted", *details]))
+        return errors.EXIT_INTERRUPTED
 
     def _log_error(self, message: str) -> None:
         """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
@@ -151,14 +182,29 @@ class TuneCommand:
             raised = "".join(traceback.format_exception(*record.exc_info))
             lines.append(printable(self._redacted(raised), lines=True))
         record.msg, record.args, record.exc_info = "\n".join(lines), (), None
+        record.exc_text = None  # as another handler may have kept it
         return True
 
-    def _redacted(self, text: str) -> str:
-        from kallithea_tune.config.redact import Redactor
+    @property
+    def redactor(self) -> Redactor:
+        """Mask the secrets that are known so far: without an ini file, those of the environment."""
+        from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 
         instance: Optional[Instance] = getattr(self, "instance", None)
-        redactor = instance.redactor if instance else Redactor()
-        return redactor.text(text)
+        if instance:
+            return instance.redactor
+        if self._early_redactor is None:
+            self._early_redactor = Redactor(secrets_of(surroundings()))
+        return self._early_redactor
+
+    def _redacted(self, text: str) -> str:
+        return self.redactor.text(text)
+
+    def warn_of_password(self, option: str, values: Sequence[str], remedy: str) -> None:
+        """Warn on stderr when one of the `values` of `option`, an argument, has a password."""
+        warning = masking.exposed(option, values, remedy)
+        if warning and not self.quiet:
+            print(warning, file=sys.stderr)
 
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
         """Raise ConfigError for a ``--column`` that is not among `columns`."""
@@ -179,6 +225,7 @@ class TuneCommand:
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
+        rows = [self.redactor.value(row) for row in rows]
         emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 
@@ -193,28 +240,6 @@ def prepare_streams() -> None:
 
 
 @contextlib.contextmanager
-def interrupted_by_signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt inside on SIGTERM and SIGHUP, too, so that it can clean up."""
-
-    def interrupt(number: int, frame: Optional[FrameType]) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        # nohup ignores SIGHUP, a shell's "&" SIGINT: that stays.
-        before = {
-            number: signal.signal(number, interrupt)
-            for number in ENDING
-            if signal.getsignal(number) is not signal.SIG_IGN
-        }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
 def reader_may_leave() -> Iterator[None]:
     """Print inside: when the pipe's reader has gone (``| head``), discard the rest and continue.
 
@@ -222,16 +247,26 @@ def reader_may_leave() -> Iterator[None]:
     """
     from kallithea_tune.errors import TuneError
 
+    if interruption.requested():
+        _discard_blocked_output()
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        _discard_output(sys.stdout)
     except OSError as error:
-        _discard_output()
+        _discard_output(sys.stdout)
         raise TuneError(f"the output cannot be written: {error.strerror}") from None
 
 
-def _discard_output() -> None:
+def _discard_output(stream: TextIO) -> None:
     # The interpreter flushes stdout once more when it ends, which must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _discard_blocked_output() -> None:
+    """Discard what would wait for a reader that stands still, as a pager does."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            if not select.select([], [stream], [], 0)[1]:
+                _discard_output(stream)

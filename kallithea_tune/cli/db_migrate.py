@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Iterator, Union
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import Once, TuneCommand, add_ini_option
+from kallithea_tune.system import interruption
 from kallithea_tune.text import plain, printable, shell_word
 
 if TYPE_CHECKING:
+    from kallithea_tune.config.inifile import Edit
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate import Migration
     from kallithea_tune.db_migrate.report import PlanDocument, ResultDocument
@@ -36,7 +38,6 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
         from kallithea_tune.errors import EXIT_OK, ConfigError
@@ -47,20 +48,21 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         _require_compatible(args)
         url = given_url(args.to, "--to")
-        self.instance = loaded = instance.load(args.config, compare_db=url)
-        self._warn_of_password(args.to)
+        loaded = self.load(args.config, {"--to": url})
+        self.warn_of_password("--to", [args.to], "use env:NAME or file:PATH")
         if switch.same_database(loaded.database_url, url):
             self._print_note("the ini file already points at this database; nothing to do")
             return EXIT_OK
         options = Options(
             extra_tables=args.extra_tables,
             replace=args.replace,
-            metadata=args.metadata,
             fixes=args.fix,
             quarantine=args.quarantine,
         )
         shown = progress.for_stream(sys.stderr, self.quiet)
         with Migration(loaded, url, options, shown) as migration:
+            for note in migration.owner.notes("Run"):
+                self._print_note(note)
             if args.dry_run:
                 return self._show_plan(args, migration)
             if args.verify:
@@ -76,7 +78,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             args, migration, report.plan_document(dry_run), report.plan_lines(dry_run)
         )
         if args.switch:
-            self._print_note(migration.plan_switch().diff.rstrip(), lines=True)
+            edit = migration.plan_switch()
+            self._print_note(edit.diff.rstrip(), lines=True)
+            self._warn_of_readers(edit, migration)
         migration.check()
         return EXIT_FINDINGS if dry_run.preflight.blocking else EXIT_OK
 
@@ -133,6 +137,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
                 "ask on; -y answers yes"
             )
         print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
+        interruption.wait_readable(sys.stdin.fileno())
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise Refused("nothing was dropped")
 
@@ -141,6 +146,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         self._print_note(edit.diff.rstrip(), lines=True)
         backup = migration.switch(edit)
         self._print_note(f"{edit.path} now points at the new database; restart Kallithea.")
+        self._warn_of_readers(edit, migration)
         self._print_note("To go back, stop Kallithea and start it again after")
         self._print_note(f"    cp -p {shell_word(backup)} {shell_word(edit.path)}")
         self._print_note("What was written until then is only in the new database.")
@@ -165,12 +171,13 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
                 for line in lines:
                     print(printable(self._redacted(line)))
 
-    def _warn_of_password(self, target: str) -> None:
-        if "@" in target and target.partition(":")[0] not in ("env", "file"):
-            self._print_note(
-                "warning: everybody on this machine can read the password in --to; use env:NAME or "
-                "file:PATH"
-            )
+    def _warn_of_readers(self, edit: Edit, migration: Migration) -> None:
+        from kallithea_tune.config.exposure import readable_by_others
+        from kallithea_tune.config.secret_patterns import suspects
+
+        readers = readable_by_others(edit.path) if suspects(migration.url) else ""
+        if readers:
+            self._print_note(f"warning: {readers}")
 
     def _print_note(self, text: str, lines: bool = False) -> None:
         if not self.quiet:
@@ -231,12 +238,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "the ini file)",
     )
     add("--extra-tables", action="store_true", help="also copy the tables that have no model")
-    add(
-        "--metadata",
-        default="",
-        metavar="MODULE:ATTRIBUTE",
-        help="the application's SQLAlchemy metadata, if it is not found automatically",
-    )
     add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
 
 

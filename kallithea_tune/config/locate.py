@@ -8,6 +8,7 @@ from typing import Callable, NamedTuple, Optional, Sequence
 from kallithea_tune.config import inifile, pastedeploy
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import interruption
 
 
 class Place(NamedTuple):
@@ -50,12 +51,15 @@ def apply(edits: Sequence[inifile.Edit], works: Callable[[], bool]) -> list[str]
     written: list[tuple[str, str]] = []
     keep = False
     try:
-        for edit in edits:
-            if not edit.is_empty:
-                written.append((inifile.write(edit), edit.path))
+        interruption.check()
+        with interruption.deferred():
+            for edit in edits:
+                if not edit.is_empty:
+                    written.append((inifile.write(edit), edit.path))
         keep = works()
     finally:
         if not keep:
-            for backup, path in reversed(written):
-                os.replace(backup, path)
+            with interruption.deferred():
+                for backup, path in reversed(written):
+                    os.replace(backup, path)
     return [backup for backup, _ in written] if keep else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Protocol
 from urllib.parse import unquote
 
 from kallithea_tune.errors import ConfigError
@@ -186,3 +186,31 @@ def sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
     parser = raw(path)
     written: Mapping[str, Mapping[str, str]] = vars(parser)["_sections"]
     return {name: {**written[name], **changes.get(name, {})} for name in parser.sections()}
+
+
+def every_section(path: str) -> Iterator[Mapping[str, str]]:
+    """Yield every section as it is written in the file at `path` and in those that it includes.
+
+    Files that cannot be read are left out: PasteDeploy reports those that are needed.
+    """
+    paths = [path]
+    for place in paths:
+        with contextlib.suppress(configparser.Error, OSError, ValueError):
+            parser = raw(place)
+            yield parser.defaults()
+            for options in vars(parser)["_sections"].values():
+                yield options
+                for option in ("use", "filter-with", "next", "pipeline"):
+                    for word in str(options.get(option, "")).split():
+                        other = _included(place, word)
+                        if other and other not in paths:
+                            paths.append(other)
+
+
+def _included(path: str, use: str) -> str:
+    """Return the path of the file in ``use = config:other.ini#name``; empty for another `use`."""
+    scheme, _, rest = use.partition(":")
+    if scheme.lower() != "config":
+        return ""
+    here = os.path.dirname(path)
+    return os.path.join(here, unquote(rest.partition("#")[0]).replace("%(here)s", here))

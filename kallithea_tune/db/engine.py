@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import files
 from kallithea_tune.text import has_control
 
 if TYPE_CHECKING:
@@ -48,19 +49,33 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
     """
     import sqlite3
 
-    from kallithea_tune.db.sqlite_reader import Reader
+    from kallithea_tune.db.sqlite_reader import LOCK_WAIT, Connection, Reader
 
+    _require_file(path)
     mode = "rw" if writable or _leaves_files(path) else "ro"
-    connection = sqlite3.connect(
+    connection: Connection = sqlite3.connect(
         f"file:{quote(path)}?mode={mode}",
         uri=True,
-        timeout=timeout,
+        timeout=min(timeout, LOCK_WAIT),
         check_same_thread=False,
-        factory=sqlite3.Connection if writable else Reader,
+        factory=Connection if writable else Reader,
     )
+    connection.lock_seconds = timeout
     if not writable:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _require_file(path: str) -> None:
+    """Raise OperationalError where opening `path` would wait for ever, or act on a device."""
+    import sqlite3
+
+    found = files.entry(*os.path.split(os.path.realpath(path)))
+    try:
+        if found:
+            found.require_unblocking()
+    except files.NotAFile as error:
+        raise sqlite3.OperationalError(str(error)) from None
 
 
 def _leaves_files(path: str) -> bool:
@@ -70,9 +85,10 @@ def _leaves_files(path: str) -> bool:
     them, and has nothing to write into the database, since there is no -wal yet.
     """
     try:
-        with open(path, "rb") as file:
+        # A link to the database is the admin's own.
+        with files.opened(*os.path.split(os.path.realpath(path))) as file:
             header = file.read(20)
-    except OSError:
+    except (OSError, files.NotAFile):
         return False
     # "File format read version", https://www.sqlite.org/fileformat2.html#the_database_header
     return header[19:20] == b"\2" and not os.path.exists(path + "-wal")

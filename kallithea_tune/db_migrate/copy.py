@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Optional, Sequence
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.values import Row
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -36,6 +37,7 @@ def copy_table(
     def counted_rows() -> Iterator[Sequence[Row]]:
         nonlocal written
         for batch in reader.rows(table):
+            interruption.check()
             kept = amend(batch) if amend else batch
             written += len(kept)
             yield kept
@@ -45,6 +47,7 @@ def copy_table(
     def counted_lines() -> Lines:
         nonlocal written
         for number, text in reader.lines(table, writer.keeps_nul):
+            interruption.check()
             written += number
             yield number, text
             if count:

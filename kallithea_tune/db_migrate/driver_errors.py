@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Iterator, Protocol
 from kallithea_tune.config.redact import MASK
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
@@ -37,7 +38,7 @@ class IfStopped(enum.Enum):
 
 
 class Work(Protocol):
-    """What is being done, as `Migration` knows it."""
+    """What is being done, as `Migration` knows it, and how to stop it."""
 
     @property
     def current_step(self) -> str:
@@ -47,6 +48,9 @@ class Work(Protocol):
     def if_stopped(self) -> IfStopped:
         """What is left when it stops now."""
 
+    def cancel(self) -> None:
+        """Make the statements that the databases are executing fail; for another thread."""
+
 
 @contextlib.contextmanager
 def translated(work: Work) -> Iterator[None]:
@@ -55,7 +59,8 @@ def translated(work: Work) -> Iterator[None]:
     KeyboardInterrupt gets a message that says what is left.
     """
     try:
-        yield
+        with interruption.waking(work.cancel):
+            yield
     except KeyboardInterrupt:
         left = work.if_stopped.value
         raise KeyboardInterrupt(f"while {work.current_step}; {left}") from None
@@ -105,7 +110,10 @@ def open_connection(engine: Engine, option: str) -> Connection:
     from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
-        return engine.connect()
+        # A connection to SQLite may belong to the thread that made it, and waits for nobody.
+        if engine.dialect.name == "sqlite":
+            return engine.connect()
+        return interruption.abandonable(engine.connect)
     except ArgumentError as error:
         raise ConfigError(str(error)) from None
     except DBAPIError as error:

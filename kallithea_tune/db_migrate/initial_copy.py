@@ -15,6 +15,7 @@ from kallithea_tune.db_migrate.result import MigrationResult, Step
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import schema as schema_check
 from kallithea_tune.errors import TuneError
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -83,6 +84,7 @@ class InitialCopy:
         metadata = sqlalchemy.MetaData()
         names = [table.name for table in self._transfer.tables if table.name in kept]
         metadata.reflect(self._connection, only=names)
+        interruption.check()
         for table in metadata.tables.values():
             for constraint in table.foreign_key_constraints:
                 self._connection.execute(DropConstraint(constraint))

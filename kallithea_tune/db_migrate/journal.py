@@ -10,6 +10,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, Mapping, Optional
 
+from kallithea_tune.system import interruption
+
 if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
@@ -45,7 +47,8 @@ def create(connection: Connection) -> None:
 
 
 def note(connection: Connection, entry: str, value: object = "") -> None:
-    """Set an entry."""
+    """Set an entry, unless the end was requested."""
+    interruption.check()
     table = _table()
     connection.execute(table.delete().where(table.c.entry == entry))
     connection.execute(table.insert().values(entry=entry, value=str(value)))
@@ -61,7 +64,10 @@ def read(connection: Connection) -> Optional[Mapping[str, str]]:
 
 
 def drop(connection: Connection) -> None:
-    """Drop the table, if there is one."""
+    """Drop the table, if there is one, in the open transaction if the engine can."""
+    if connection.dialect.name == "sqlite":
+        # Python's sqlite3 begins a transaction for changes of rows only.
+        connection.execute("BEGIN IMMEDIATE")
     if read(connection) is not None:
         _table().drop(connection)
 

@@ -7,6 +7,7 @@ import shutil
 import time
 from typing import Callable, Optional, Protocol, TextIO
 
+from kallithea_tune.system import interruption
 from kallithea_tune.text import WIDTH, printable
 
 INTERVAL = 0.1  # seconds between two updates of a terminal
@@ -176,12 +177,14 @@ class ProgressTracker:
         self.current_step = "connecting"
 
     def begin(self, step: str, total: int = 0) -> None:
-        """Begin a step."""
+        """Begin a step, unless the end was requested."""
+        interruption.check()
         self.current_step = step
         self._progress.begin(step, total)
 
     def advance(self, count: int, table: str = "") -> None:
-        """Report that `count` more are done, of `table`."""
+        """Report that `count` more are done, of `table`, unless the end was requested."""
+        interruption.check()
         self._progress.advance(count, table, self.table_rows.get(table, 0))
 
     def end(self) -> None:

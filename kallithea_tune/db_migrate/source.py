@@ -15,10 +15,12 @@ from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.driver_errors import open_connection
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import Refused
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+STEP = 4000  # pages copied at a time
 SPARE = 1.2  # times the size of the database that must be free for a copy of it
 OPTION = "sqlalchemy.url"
 
@@ -98,7 +100,11 @@ class Source:
         # Unlinked at once, so that nothing is left however this process ends.
         os.unlink(path)
         live: sqlite3.Connection = self._live.connection
-        live.backup(copy)
+        # One snapshot for all steps of the copy, between which it can be interrupted.
+        live.execute("BEGIN")
+        live.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
+        live.rollback()
         copy.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: copy, poolclass=NullPool

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import ssl
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
@@ -11,6 +12,7 @@ from typing import Mapping, Optional
 from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import interruption
 from kallithea_tune.system.web import connection_to, host_of
 
 TIMEOUT = 60.0  # seconds for one response; the application may be busy with a clone
@@ -56,7 +58,8 @@ class Client:
         """Send a request for the prefix plus `path`. Raises ConfigError as `get` does."""
         for attempt in (1, 2):
             try:
-                return self._send(method, path, body, headers)
+                with interruption.waking(self._break_off):
+                    return self._send(method, path, body, headers)
             except (http.client.HTTPException, ConnectionError) as error:
                 self.close()
                 if attempt == 2:
@@ -106,6 +109,11 @@ class Client:
                 self._cookies.update({name: item.value for name, item in cookies.items()})
         by_name = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, by_name, content)
+
+    def _break_off(self) -> None:
+        """Have a request that is under way fail; for another thread."""
+        if self._connection.sock:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""

@@ -8,6 +8,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.manifest import StaticFile
+from kallithea_tune.system import interruption
 from kallithea_tune.text import has_control
 
 CHUNK = 1 << 20
@@ -25,6 +26,7 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
         inside = os.path.realpath(root) + os.sep
         try:
             for path, source in sorted(_walk(root, "")):
+                interruption.check()
                 if not os.path.realpath(source).startswith(inside):
                     raise Refused(
                         f"{source} is a link out of {root}; replace it with the file itself"
@@ -40,6 +42,7 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
 def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:
     with os.scandir(os.path.join(root, below)) as entries:
         for entry in entries:
+            interruption.check()
             path = below + "/" + entry.name if below else entry.name
             # Names with a leading dot are never served: editors' files, version control, our own
             # manifest.

@@ -10,6 +10,7 @@ from typing import Callable, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.manifest import SUFFIXES
+from kallithea_tune.system import interruption
 
 # Already compressed formats, by extension: a variant would cost time and save nothing. (WOFF is
 # deflate inside, WOFF2 is Brotli, per their W3C recommendations; the others are well-known
@@ -128,9 +129,9 @@ def write_variants(
             for path, coding in ordered
         }
         try:
-            for done, future in enumerate(concurrent.futures.as_completed(running), 1):
+            for done, future in enumerate(running, 1):
                 path, coding = running[future]
-                sizes.setdefault(path, {})[coding] = future.result()
+                sizes.setdefault(path, {})[coding] = interruption.result_of(future)
                 progress("compressing", done, len(running))
         except BaseException:
             for future in running:

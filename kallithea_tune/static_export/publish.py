@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from typing import Callable, Iterator
 
@@ -20,7 +21,7 @@ from kallithea_tune.static_export.destination import LOCK, STAGING, releases_of
 from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.plan import Plan
 from kallithea_tune.static_export.stage import stage
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, interruption
 
 Progress = Callable[[str, int, int], None]
 NO_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -58,14 +59,17 @@ def publish(
             access.apply(staging, plan.after, group)
             inspect(staging)
             _sync_file_system(releases)
-            os.rename(staging, made)
-            _switch(made, destination)
+            interruption.check()
+            with interruption.deferred():
+                os.rename(staging, made)
+                _switch(made, destination)
+                _remove_old(releases, made, max(1, plan.after.recipe.keep))
         except BaseException:
-            if os.path.realpath(destination) != made:
-                shutil.rmtree(made, ignore_errors=True)
-            shutil.rmtree(staging, ignore_errors=True)
+            with interruption.deferred():
+                if os.path.realpath(destination) != made:
+                    shutil.rmtree(made, ignore_errors=True)
+                shutil.rmtree(staging, ignore_errors=True)
             raise
-        _remove_old(releases, made, max(1, plan.after.recipe.keep))
     return written
 
 
@@ -74,15 +78,12 @@ def record(plan: Plan, destination: str) -> None:
     releases = releases_of(destination)
     with _errors_explained(destination), _locked(releases):
         path = os.path.join(_current(plan, destination), manifest.NAME)
+        interruption.check()
         # A run that is killed must leave nothing foreign inside the release.
         scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
-            atomic.replace(
-                path,
-                manifest.text(plan.after),
-                lambda handle: shutil.copystat(path, f"/proc/self/fd/{handle}"),
-                scratch,
-            )
+            text = manifest.text(plan.after)
+            atomic.replace(os.path.realpath(path), text, directory=os.path.realpath(scratch))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -107,8 +108,9 @@ def _switch(made: str, destination: str) -> None:
     link = os.path.join(tempfile.mkdtemp(prefix=STAGING, dir=os.path.dirname(made)), "link")
     try:
         os.symlink(os.path.relpath(made, parent), link)
-        if os.path.isdir(destination) and not os.path.islink(destination):
-            # An empty directory that the admin made: nothing was served from it.
+        if os.path.lexists(destination) and not os.path.islink(destination):
+            # An empty directory that the admin made: nothing was served from it. Anything else
+            # makes this fail.
             os.rmdir(destination)
         os.rename(link, destination)
     finally:
@@ -155,18 +157,40 @@ def _remove_old(releases: str, current: str, keep: int) -> None:
 
 @contextlib.contextmanager
 def _locked(releases: str) -> Iterator[None]:
+    """Keep other runs out; leave no directory behind in which nothing was published."""
     if not os.path.isdir(releases):
         os.mkdir(releases)
         # Whatever the umask: access is restricted further inside.
         os.chmod(releases, 0o755)
-    with open(os.path.join(releases, LOCK), "w") as lock:
+    path = os.path.join(releases, LOCK)
+    with open(_lock_file(path), "rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The other run may have removed it just before it gave the lock back.
+            if not os.path.exists(path) or not os.path.samestat(
+                os.stat(path), os.fstat(lock.fileno())
+            ):
+                raise BlockingIOError
         except BlockingIOError:
             raise Refused(
                 f"another static-export is publishing to {releases}; wait for it"
             ) from None
-        yield
+        try:
+            yield
+        finally:
+            if os.listdir(releases) == [LOCK]:
+                os.unlink(path)
+                os.rmdir(releases)
+
+
+def _lock_file(path: str) -> int:
+    """Open the file whose lock only one run has; whatever else is there stays as it is."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused(f"{path} is not a regular file; move it away")
+    return handle
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from kallithea_tune.static_export import compress
 from kallithea_tune.static_export.collect import CHUNK
 from kallithea_tune.static_export.manifest import Manifest, Published, StaticFile
 from kallithea_tune.static_export.plan import Plan
+from kallithea_tune.system import interruption
 
 HOW = ("copy", "hardlink", "symlink")
 
@@ -26,6 +27,7 @@ def stage(
     """
     after = plan.after
     for number, (path, item) in enumerate(after.files.items()):
+        interruption.check()
         progress("copying", number, len(after.files))
         target = os.path.join(staging, path)
         os.makedirs(os.path.dirname(target), exist_ok=True)
@@ -34,6 +36,7 @@ def stage(
         else:
             add_file(item, target, after.recipe.how)
     for variant in after.variants():
+        interruption.check()
         source, target = (os.path.join(where, variant.name) for where in (previous, staging))
         reuse_file(source, target, plan.links)
     sizes = compress.write_variants(plan.compressing, staging, progress)

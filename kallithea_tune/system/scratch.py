@@ -10,6 +10,7 @@ import shutil
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.system import interruption
 
 PREFIX = ".kallithea-tune-"
 _made: set[str] = set()
@@ -17,10 +18,11 @@ _made: set[str] = set()
 
 @contextlib.contextmanager
 def scratch(directory: str) -> Iterator[str]:
-    """Create a temporary directory in `directory`; it is removed whatever happens, even on Ctrl-C.
+    """Create a temporary directory in `directory`; it is removed whatever happens.
 
     Raises NotMeasured when nothing can be written there.
     """
+    interruption.check()
     path = os.path.join(directory, PREFIX + secrets.token_hex(8))
     # Recorded first: a signal may come between the mkdir and the "try".
     _made.add(path)
@@ -32,7 +34,8 @@ def scratch(directory: str) -> Iterator[str]:
     try:
         yield path
     finally:
-        _remove(path)
+        with interruption.deferred():
+            _remove(path)
 
 
 def _remove(path: str) -> None:

@@ -19,6 +19,9 @@ from kallithea_tune.errors import Refused, TuneError
 class Working:
     current_step, if_stopped = "copying users", driver_errors.IfStopped.AS_BEFORE
 
+    def cancel(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize(
     "error, message",

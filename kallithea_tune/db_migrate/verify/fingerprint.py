@@ -20,6 +20,7 @@ from kallithea_tune.db_migrate.verify.pieces import (
     sha256,
     written,
 )
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -240,6 +241,7 @@ class Fingerprinter:
     def _query(self, statement: str, keys: KeyRange = ALL_KEYS) -> Sequence[ResultRow]:
         import sqlalchemy
 
+        interruption.check()
         parameters = {name: value for name, value in keys._asdict().items() if value is not None}
         result = self.engine.connection.execute(sqlalchemy.text(statement), parameters)
         return list(result.fetchall())

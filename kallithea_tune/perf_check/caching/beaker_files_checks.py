@@ -63,6 +63,18 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
     )
 
 
+def judge_other(path: str, kind: str) -> Finding:
+    """Beaker follows a link, which is not done here, and waits for ever on anything else."""
+    if kind == "link":
+        return Finding(Severity.unknown, f"not measured: the cache file {path} is a link", path)
+    return Finding(
+        Severity.error,
+        f"the cache file {path} is a {kind}: who reads this cache waits for ever",
+        path,
+        remedy=f"rm {shell_word(path)}",
+    )
+
+
 @check(
     "CAC001",
     "cache-namespace-size",
@@ -74,7 +86,9 @@ def namespace_size(measured: NamespaceCosts) -> Iterator[Finding]:
     """Judge each namespace file of the cache by the cost of a miss at its size."""
     for item in measured.costs:
         yield judge_namespace(item.namespace, item.cost, label(item.function))
-    if not measured.costs and measured.functions:
+    for path, kind in measured.others.items():
+        yield judge_other(path, kind)
+    if not (measured.costs or measured.others) and measured.functions:
         yield Finding(Severity.ok, "the file cache is empty")
 
 

@@ -167,7 +167,7 @@ def _dropped(url: str, table: str) -> Iterator[None]:
         yield
     except BaseException:
         try:
-            child.call(drop, 10, url=url, table=table)
+            child.clean_up(drop, 10, url=url, table=table)
         except NotMeasured as error:
             raise TuneError(
                 f"the table {table} may be left in --compare-db; drop it: {error}"

@@ -155,6 +155,7 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
         "broken": len(surveyed.broken),
         "head_lost": len(dangling),
         "unreadable": len(unreadable),
+        "with_links": len(surveyed.linked),
     }
     finding = functools.partial(Finding, evidence=evidence)
     for failed in surveyed.broken[:REPORTED]:
@@ -173,12 +174,22 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
             "unreadable",
             remedy="run it as Kallithea's user",
         )
-    if not (surveyed.broken or dangling or unreadable):
+    for failed in surveyed.linked[:REPORTED]:
+        path = surveyed.quoted_path(failed.name)
+        yield finding(
+            Severity.unknown,
+            f"not measured: {failed.reason}",
+            failed.name,
+            remedy=f"put a file in its place if the link is yours: ls -l {path}",
+        )
+    if not (surveyed.broken or dangling or unreadable or surveyed.linked):
         yield finding(Severity.ok, "no repository examined is broken")
 
 
 def _repair(surveyed: Survey, failed: FailedRepository) -> str:
     path = surveyed.quoted_path(failed.name)
+    if failed.blocks:
+        return f"Kallithea waits for ever on it: find {path} -type p -o -type s, and remove them"
     if failed.kind is Kind.git:
         return f"see what is left with git -C {path} fsck; restore the rest from a clone"
     if failed.reason == ABANDONED:

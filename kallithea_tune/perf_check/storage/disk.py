@@ -12,7 +12,6 @@ import mmap
 import os
 import secrets
 import shutil
-import signal
 import time
 from dataclasses import dataclass
 from typing import Callable, Generic, Iterator, Optional, Sequence, TypeVar
@@ -180,7 +179,8 @@ def journal_mode(path: Optional[str]) -> str:
     It does not distinguish the other modes (SQLite's file format, 1.3.3).
     """
     if path:
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        place = os.path.split(os.path.realpath(path))
+        with contextlib.suppress(OSError, files.NotAFile), files.opened(*place) as file:
             return "wal" if file.read(20)[18:19] == b"\2" else "delete"
     return "delete"
 
@@ -197,14 +197,8 @@ def run(function: Callable[..., T], directory: str, seconds: float, **arguments:
             function, seconds + OPERATION_SECONDS, place=place, within=seconds, **arguments
         )
     except BaseException:
-        # A second Ctrl-C must not prevent the removal, which takes two seconds at most.
-        blocked = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, blocked)
-        try:
-            with contextlib.suppress(NotMeasured):
-                child.call(remove, 2, place=place)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        with contextlib.suppress(NotMeasured):
+            child.clean_up(remove, 2, place=place)
         raise
 
 
@@ -343,18 +337,20 @@ def _largest(directories: Sequence[str], end: float) -> Optional[str]:
     for directory in directories:
         with contextlib.suppress(OSError):
             for entry in files.below(directory, end):
-                if entry.is_file(follow_symlinks=False) and files.size(entry) > largest:
-                    largest, path = files.size(entry), entry.path
+                if entry.is_file and entry.status.st_size > largest:
+                    largest, path = entry.status.st_size, entry.path
     return path
 
 
 def _read_past_cache(path: str, end: float, own: bool, flags: int = os.O_DIRECT) -> Reading:
+    # It may no longer be the file that was found.
+    flags |= os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         # Reading leaves no trace, not even a time of access; only the owner and root may request
         # that.
-        descriptor = os.open(path, os.O_RDONLY | flags | os.O_NOATIME)
+        descriptor = os.open(path, flags | os.O_NOATIME)
     except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY | flags)
+        descriptor = os.open(path, flags)
     with contextlib.closing(mmap.mmap(-1, MB)) as buffer:
         try:
             read, started = 0, time.perf_counter()

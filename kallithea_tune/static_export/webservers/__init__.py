@@ -41,6 +41,7 @@ CONSTANTS: Mapping[str, object] = {
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
 }
+SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 USUAL_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 

@@ -6,6 +6,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, ClassVar, Optional
 
+from kallithea_tune.db.interruptible import Canceller
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
@@ -55,6 +56,7 @@ class Engine(Connected):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
+        self.cancel = Canceller(connection)
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 
 from kallithea_tune.db_migrate import values
@@ -11,6 +10,7 @@ from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines, batch_size, joined
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
 from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -42,7 +42,7 @@ class Reader(Connected, base.Reader):
             " WHERE table_schema = DATABASE()"
         )
         if cursor.fetchone()[0] == 0:
-            time.sleep(2)
+            interruption.sleep(2)
         # The times are forgotten when the server stops, and a second that has not passed yet is
         # equal to no other one.
         cursor.execute(

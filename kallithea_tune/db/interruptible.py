@@ -1,0 +1,72 @@
+"""Statements that fail, and transactions that are rolled back, when the end is requested."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Iterator, Optional
+
+from kallithea_tune.system import interruption
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+UNANSWERED = 2.0  # seconds until a server that does not react is taken for gone; our judgement
+
+
+class Canceller:
+    """Makes the statement of a connection fail, from another thread, when it is called."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._engine, self._name = connection.engine, connection.dialect.name
+        # A connection is whatever the driver makes: PEP 249 defines no class for it.
+        self._driver: Any = connection.connection.connection
+        self._since: Optional[float] = None
+        self._request: Optional[threading.Thread] = None
+
+    def __call__(self) -> None:
+        """Cancel the statement, if there is one; after two seconds of calls, break off."""
+        now = time.monotonic()
+        self._since = self._since or now
+        if self._name == "sqlite":
+            self._driver.interrupt()
+        elif now - self._since > UNANSWERED:
+            self._break_off()
+        elif self._request is None or not self._request.is_alive():
+            # A server that stands still does not answer this either.
+            self._request = threading.Thread(target=self._cancel, daemon=True)
+            self._request.start()
+
+    def _cancel(self) -> None:
+        with contextlib.suppress(Exception):
+            if self._name == "postgresql":
+                self._driver.cancel()
+            elif self._name == "mysql":
+                other = self._engine.raw_connection()
+                with contextlib.closing(other):
+                    other.cursor().execute(f"KILL QUERY {int(self._driver.thread_id())}")
+
+    def _break_off(self) -> None:
+        """Shut the socket down, as if the server had gone."""
+        has_socket = getattr(self._driver, "_sock", None)
+        descriptor = (has_socket or self._driver).fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as same:
+            same.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """Commit what is done inside, or roll it back, also when the end was requested until then."""
+    begun = connection.begin()
+    try:
+        yield
+        interruption.check()
+    except BaseException:
+        with interruption.deferred():
+            begun.rollback()
+        raise
+    with interruption.deferred():
+        begun.commit()
