@@ -285,8 +285,6 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
     outer, inner = contexts(instance)
-    if inner.protocol != "paste.app_factory":
-        raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
     start_nothing(instance.path)
     app: WsgiApp = outer.create()
