@@ -104,7 +104,7 @@ class TuneCommand:
                 prepare_streams()
                 for handler in logging.getLogger().handlers:
                     handler.addFilter(self._redact_record)
-                masking.redact_python(self._redacted)
+                masking.redact_python(lambda text: printable(self._redacted(text), lines=True))
                 status = self._guarded(args)
         except KeyboardInterrupt:
             status = errors.EXIT_INTERRUPTED

@@ -6,8 +6,9 @@ import contextlib
 import grp
 import os
 import pwd
-import shlex
 import stat
+
+from kallithea_tune.text import shell_word
 
 # Groups that people are in, rather than services.
 _OF_PEOPLE = frozenset({"everyone", "nogroup", "staff", "users"})
@@ -21,7 +22,7 @@ def readable_by_others(path: str) -> str:
     path = os.path.realpath(path)
     status = os.stat(path)
     group = _name_of_group(status.st_gid)
-    shell_path = shlex.quote(path)
+    shell_path = shell_word(path)
     if status.st_mode & stat.S_IROTH and _all_enter(path):
         owner = _name_of_user(status.st_uid)
         return (

@@ -13,7 +13,7 @@ from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import given_file, interruption, written_path
 from kallithea_tune.system.written_path import Output, Place
-from kallithea_tune.text import figure, wrapped
+from kallithea_tune.text import figure, plain, wrapped
 
 
 def _is_saved_run(head: bytes) -> bool:
@@ -72,7 +72,12 @@ def read(path: str) -> SavedRun:
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:
     """Return a run as `read` does; of two findings about one subject, the worse."""
     ordered = sorted(findings, key=lambda found: found.severity)
-    return SavedRun(frozenset(checks), {(found.check, found.subject): found for found in ordered})
+    return SavedRun(frozenset(checks), {_key(found): found for found in ordered})
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    """Return check and subject, as they are in a document."""
+    return finding.check, str(plain(finding.subject))
 
 
 def compare(before: SavedRun, run: Run) -> list[str]:
