@@ -77,7 +77,9 @@ def _decided(ini: str, url: str, paths: tuple[str, ...]) -> Owner:
         found = child.call(foreign_owners, LOOK_SECONDS, ini=ini, url=url, paths=paths)
     except NotMeasured:
         found = _those_that_answer(ini, paths)
-    by_uid = {owner.uid: owner for owner in reversed(found)}
+    by_uid: dict[int, Found] = {}
+    for owner_found in found:
+        by_uid.setdefault(owner_found.uid, owner_found)
     if len(by_uid) > 1:
         _refuse_several(list(by_uid.values()))
     if not by_uid:

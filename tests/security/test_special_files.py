@@ -184,20 +184,19 @@ def test_no_page_of_a_repository_that_blocks_is_requested(spoilt: Path) -> None:
     repos = spoilt / "repos"
     candidates = {"git": ["git-one", "git-two"], "hg": ["hg-one", "hg-two"]}
     assert first_usable(str(repos), candidates) == {"git": "git-one", "hg": "hg-one"}
-    fifos = [repos / "git-one" / "refs" / "heads" / "f", repos / "hg-one" / ".hg" / "store" / "f"]
-    for path in fifos:
-        os.mkfifo(str(path))
-    try:
-        assert first_usable(str(repos), candidates) == {"git": "git-two", "hg": "hg-two"}
-        alone = {kind: names[:1] for kind, names in candidates.items()}
-        assert first_usable(str(repos), alone) == {}
-        for path in fifos:
-            path.unlink()
-            path.symlink_to("/etc/hostname")
-        assert first_usable(str(repos), alone) == {}
-    finally:
-        for path in fifos:
-            path.unlink()
+    alone = {kind: names[:1] for kind, names in candidates.items()}
+    for git, hg in (("refs/heads/f", "store/f"), ("objects/pack/f", "cache/f"), ("f", "f")):
+        places = [repos / "git-one" / git, repos / "hg-one" / ".hg" / hg]
+        for kind in ("FIFO", "link"):
+            for path in places:
+                path.parent.mkdir(exist_ok=True)
+                KINDS[kind](path)
+            try:
+                usable = first_usable(str(repos), candidates), first_usable(str(repos), alone)
+            finally:
+                for path in places:
+                    path.unlink()
+            assert usable == ({"git": "git-two", "hg": "hg-two"}, {})
 
 
 @pytest.mark.alone  # What is found depends on the time there is.

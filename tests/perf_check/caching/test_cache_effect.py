@@ -13,6 +13,7 @@ from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching import cache_effect
+from kallithea_tune.perf_check.measurement import Context, Deadline
 
 README = "_get_readme_from_cache"
 
@@ -126,7 +127,7 @@ def test_the_real_application_with_an_empty_and_with_a_large_cache(
     found = []
     for entries, size in ((0, 0), (4000, 30_000_000)):
         page = cache_effect.Page("README", "/hg-one", use.region, use.namespace, entries, size)
-        (asked,) = cache_effect.measure(load(str(visited)), [page], 60)
+        (asked,) = cache_effect.measure(Context(load(str(visited)), Deadline(60)), [page], 60)
         found.append(cache_effect.effect_of(asked))
     empty, large = found
     assert (empty.rounds, large.rounds) == (5, 5)
