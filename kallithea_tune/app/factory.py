@@ -20,7 +20,7 @@ from typing import Iterator, Optional
 KALLITHEA = "kallithea"
 # Far above what lies between a factory and Kallithea; one that leads elsewhere ends here.
 MOST_FILES, MOST_BYTES = 300, 1 << 20
-# Modules without which neither Kallithea 0.6.3 nor 0.7 starts, and the names pip knows them by.
+# Modules without which Kallithea, 0.6.3 or 0.7, does not start, and the names that pip knows.
 REQUIRED = {
     "alembic": "alembic",
     "bcrypt": "bcrypt",
@@ -63,15 +63,11 @@ class Factory:
     @property
     def title(self) -> str:
         """What an admin calls it."""
-        return "Kallithea" if self._is_named_so else self.distribution or self.module
+        return "Kallithea" if self.is_kallithea else self.distribution or self.module
 
     @property
     def is_kallithea(self) -> bool:
-        """Whether the factory is one of Kallithea's own."""
-        return self.installed and self._is_named_so
-
-    @property
-    def _is_named_so(self) -> bool:
+        """Whether the factory is one of Kallithea's own, installed or not."""
         return re.sub(r"[-_.]+", "-", self.distribution).lower() == KALLITHEA
 
 

@@ -1,6 +1,6 @@
-"""The repositories whose pages can be requested: those that keep nobody waiting for ever.
+"""The repositories whose pages can be requested: those in which there are files in their places.
 
-git, Mercurial and dulwich open what they find; a FIFO in place of a file blocks them.
+git, Mercurial and dulwich open what they find: a FIFO blocks them, a link leads them anywhere.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from kallithea_tune.system.files import Entry, NotAFile, below, entries
 CHECK_SECONDS = 8.0
 # How many repositories of a kind are looked at until one is usable, each for so many seconds.
 CANDIDATES, EACH_SECONDS = 20, 0.3
+# What is a link where all is well: locks of Mercurial, and Git's hooks if the admin shares them.
+LINKS = frozenset({"lock", "wlock", "hooks"})
 _LATEST = (
     "SELECT repo_type, repo_name FROM repositories WHERE repo_state = 'repo_state_created' "
     "ORDER BY private, updated_on DESC"
@@ -29,8 +31,8 @@ _LATEST = (
 def latest(instance: Instance) -> dict[str, str]:
     """Return the latest changed repository of each type (``hg``, ``git``), public ones first.
 
-    One that would block who reads it is passed over. Raises SQLAlchemyError, and NotMeasured where
-    the disk does not answer.
+    One with a link or something worse in place of a file is passed over. Raises SQLAlchemyError,
+    and NotMeasured where the disk does not answer.
     """
     import sqlalchemy
 
@@ -49,15 +51,27 @@ def latest(instance: Instance) -> dict[str, str]:
 
 
 def first_usable(root: str, candidates: Mapping[str, list[str]]) -> dict[str, str]:
-    """Return the first of the `candidates` of each kind that blocks nobody; for a child."""
+    """Return the first of the `candidates` of each kind that consists of files; for a child."""
     found = {}
     for kind, names in candidates.items():
         for name in names:
-            with contextlib.suppress(NotAFile):
-                require_unblocking(kind, os.path.join(root, name), time.monotonic() + EACH_SECONDS)
+            end = time.monotonic() + EACH_SECONDS
+            if _is_ordinary(kind, os.path.join(root, name), end):
                 found[kind] = name
                 break
     return found
+
+
+def _is_ordinary(kind: str, path: str, end: float) -> bool:
+    with contextlib.suppress(PermissionError):
+        try:
+            for item in _files(kind, path, end):
+                item.require_unblocking()
+                if item.kind == "link" and item.name not in LINKS:
+                    return False
+        except NotAFile:
+            return False
+    return True
 
 
 def require_unblocking(kind: str, path: str, end: float) -> None:
@@ -67,8 +81,12 @@ def require_unblocking(kind: str, path: str, end: float) -> None:
     monotonic clock. Files that cannot be read are passed over.
     """
     with contextlib.suppress(PermissionError):
-        for item in _files_of_git(path, end) if kind == "git" else _files_of_hg(path, end):
+        for item in _files(kind, path, end):
             item.require_unblocking(os.path.relpath(item.path, path))
+
+
+def _files(kind: str, path: str, end: float) -> Iterator[Entry]:
+    return _files_of_git(path, end) if kind == "git" else _files_of_hg(path, end)
 
 
 def _files_of_git(path: str, end: float) -> Iterator[Entry]:

@@ -64,7 +64,10 @@ def read(connection: Connection) -> Optional[Mapping[str, str]]:
 
 
 def drop(connection: Connection) -> None:
-    """Drop the table, if there is one."""
+    """Drop the table, if there is one, in the open transaction if the engine can."""
+    if connection.dialect.name == "sqlite":
+        # Python's sqlite3 begins a transaction for changes of rows only.
+        connection.execute("BEGIN IMMEDIATE")
     if read(connection) is not None:
         _table().drop(connection)
 

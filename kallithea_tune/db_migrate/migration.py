@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.app import application
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.db.interruptible import transaction
-from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import (
     catch_up,
     estimate,
@@ -53,8 +51,7 @@ if TYPE_CHECKING:
 class Migration:
     """The steps of a migration; use it in a ``with`` statement, which closes both databases.
 
-    Until then root acts as the `owner` of the data, which a SQLite target belongs to afterwards,
-    and only writes the quarantine and the ini file as root.
+    Until then root is the `owner` of the data, except to write quarantine and ini file.
 
     `plan` says what there is to copy, `preflight` what was found that the target would refuse,
     `result` what was done so far, and `if_stopped` what is left when it stops now.
@@ -72,8 +69,7 @@ class Migration:
         self.if_stopped = IfStopped.UNTOUCHED
         self._chosen_fixes = parse_fixes(self.options.fixes)
         self._source_pages: Optional[Future[SourcePages]] = None
-        path = sqlite_file(url)
-        self.owner = owner_of(instance, *([path, os.path.dirname(path)] if path else []))
+        self.owner = owner_of(instance, url)
         with contextlib.ExitStack() as opened, translated(self):
             opened.enter_context(acting_as(self.owner.account))
             metadata: MetaData = application.metadata()
@@ -86,10 +82,12 @@ class Migration:
             self._opened = opened.pop_all()
         self.progress.table_rows = {table.name: table.rows for table in self.plan.tables}
         self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
-        self.quarantine = Quarantine(
-            self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
-        )
-        self._opened.callback(self._close_quarantine)
+        path = self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
+        if self.options.quarantine or self._chosen_fixes:
+            require_usable = as_invoker()(quarantine.require_usable)
+            require_usable(path, instance.path, instance.database_url, self.target)
+        self.quarantine = Quarantine(path)
+        self._opened.callback(as_invoker()(self.quarantine.close))
 
     def _choose_tables(self, metadata: MetaData) -> None:
         source, writer = self.source.endpoint, self.target.endpoint.writer
@@ -294,17 +292,11 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            if self._source_pages:
-                # The application must not be loaded while this process is root.
-                wait([self._source_pages])
-            with as_invoker():
-                self.quarantine.prepare(resume)
+            # The application must not be loaded while this process is root.
+            wait(filter(None, [self._source_pages]))
+            as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
-
-    def _close_quarantine(self) -> None:
-        with as_invoker():
-            self.quarantine.close()
 
     def _amend(self, table: str) -> Optional[Amend]:
         return self.quarantine.amend(self.preflight.fixes, table)
@@ -384,13 +376,7 @@ class Migration:
             self.result.pages = application.compare_pages(self.instance, on_target, before)
         rows_fixed = self.preflight.fixes.needed
         written = not rows_fixed and self.source.maybe_written()
-        unexpected = application.unexpected(self.result.pages, rows_fixed, written)
-        if unexpected:
-            sentences = "; ".join(page.sentence for page in unexpected)
-            raise TuneError(
-                "the target is complete, but the application does not answer there as on the "
-                f"source: {sentences}"
-            )
+        application.require_alike(self.result.pages, rows_fixed, written)
         return self.result
 
     def require_unchanged_source(self) -> None:
@@ -427,8 +413,7 @@ class Migration:
                 journal.drop(connection)
             interruption.check()
             undisturbed.enter_context(interruption.deferred())
-            with as_invoker():
-                backup = switch.apply(edit, self.instance, self.url)
+            backup = as_invoker()(switch.apply)(edit, self.instance, self.url)
             self.if_stopped = IfStopped.SWITCHED
             if not atomic:
                 journal.drop(connection)

@@ -18,7 +18,7 @@ from kallithea_tune.perf_check.serving.option_names import is_read
 from kallithea_tune.perf_check.statistics import paired_difference
 from kallithea_tune.system import child
 from kallithea_tune.system.account import acting_as
-from kallithea_tune.text import figure, wrapped
+from kallithea_tune.text import figure, printable, wrapped
 
 COLUMNS = ("measured", "before", "after", "unit", "difference_from", "difference_to", "verdict")
 ROUNDS = 9
@@ -109,7 +109,8 @@ def compare(
     owner = owner_of(before)
     with acting_as(owner.account):
         comparisons, now = _compared(before, after, checks, seconds, compare_db, progress)
-    now.notes += owner.notes("Measured")
+    # How the budget was divided between the two runs is of no use to the admin.
+    now.notes = owner.notes("Measured")
     return comparisons, now
 
 
@@ -279,7 +280,7 @@ def write_text(
         print(_line(item), file=stream)
     others = [item for item in comparisons if item not in numbers]
     for item in others:
-        print(f"\n{item.measured}: {item.verdict}", file=stream)
+        print("\n" + printable(f"{item.measured}: {item.verdict}"), file=stream)
         print(
             *wrapped("  before: ", str(item.before)),
             *wrapped("  after:  ", str(item.after)),
@@ -300,4 +301,4 @@ def _line(item: Comparison) -> str:
         low, high = sorted(abs(end or 0.0) for end in ends)
         verdict += f" by {low:.2g} to {high:.2g}"
     before, after = values
-    return f"{item.measured:<30.30} {before:>12} {after:>12}  {verdict}".rstrip()
+    return f"{printable(item.measured):<30.30} {before:>12} {after:>12}  {verdict}".rstrip()

@@ -13,7 +13,7 @@ from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.options import ServerOptions
-from kallithea_tune.static_export.webservers import SERVERS, render, render_script
+from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS, render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
 from kallithea_tune.static_export.webservers.syntax import complaint
 
@@ -77,7 +77,8 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
     notes = list(_notes(instance, site))
     if SERVERS[server].script:
         if options.output:
-            site = dataclasses.replace(site, script=os.path.abspath(options.output) + ".lua")
+            script = os.path.abspath(options.output) + SCRIPT_SUFFIX
+            site = dataclasses.replace(site, script=script)
         else:
             notes.append(
                 f"without --output, {server} serves no compressed variants and allows no long "

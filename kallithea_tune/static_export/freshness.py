@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
@@ -12,6 +11,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.static_export import manifest
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import Manifest, Recipe, RecipeChanges, StaticFile
+from kallithea_tune.text import shell_word
 
 # Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9
@@ -102,7 +102,7 @@ def renewal_command(instance: Instance, destination: str, recipe: Optional[Recip
     """Return the shell command that brings the release at `destination` up to date."""
     location = instance.path + ("" if instance.name == "main" else "#" + instance.name)
     arguments = recipe.arguments if recipe else ""
-    command = f"gearbox static-export -c {shlex.quote(location)} {shlex.quote(destination)}"
+    command = f"gearbox static-export -c {shell_word(location)} {shell_word(destination)}"
     return f"{command} {arguments}".strip()
 
 

@@ -85,11 +85,13 @@ def _request(
 ) -> Answer:
     from kallithea_tune.app.loading import DoesNotLoad
     from kallithea_tune.app.visit import Request, visit
+    from kallithea_tune.db.engine import require_accepted
 
     request = Request(path, prepare=prepare)
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
+        require_accepted(instance.database_url)
         raise ConfigError(f"the application does not load ({error.reason})") from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None

@@ -143,10 +143,13 @@ def opened(directory: str, name: str) -> BinaryIO:
 
 
 def text(directory: str, name: str, limit: int = 1 << 20) -> str:
-    """Return at most the first `limit` bytes of a file as text, empty when there is none."""
+    """Return at most the first `limit` bytes of a file as text, empty when there is none.
+
+    Bytes that are not UTF-8 are as in the names of files: `os.fsencode` returns them.
+    """
     try:
         with opened(directory, name) as file:
-            return file.read(limit).decode("utf-8", "replace")
+            return file.read(limit).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return ""
 

@@ -25,8 +25,6 @@ OUTPUT_BYTES = 256 << 20
 ERRORS_KEPT = 64 << 10
 # How often to look whether a process has ended that left its pipes open to another.
 POLL_S = 0.05
-# Variables with which an interpreter runs or imports what they say.
-_PYTHON = frozenset({"PYTHONSTARTUP", "PYTHONINSPECT", "PYTHONHOME", "PYTHONWARNINGS"})
 
 
 class TooLate(Exception):
@@ -86,14 +84,16 @@ def environment() -> dict[str, str]:
 
     PATH and PYTHONPATH keep their absolute entries only: a relative or an empty one is the working
     directory or lies in it. A user's site, which our interpreters ignore, is added where this
-    package itself lies in it.
+    package itself lies in it. Python's other variables, some of which have it run something, go.
     """
-    variables = {name: value for name, value in isolated().items() if name not in _PYTHON}
-    variables["PATH"] = _absolute(variables.get("PATH", "")) or os.defpath
-    python = [_absolute(variables.get("PYTHONPATH", ""))]
+    given = isolated()
+    variables = {name: value for name, value in given.items() if not name.startswith("PYTHON")}
+    variables["PATH"] = _absolute(given.get("PATH", "")) or os.defpath
+    python = [_absolute(given.get("PYTHONPATH", ""))]
     if BOOTSTRAP.startswith(site.getusersitepackages() + os.sep):
         python.append(site.getusersitepackages())
-    variables["PYTHONPATH"] = os.pathsep.join(filter(None, python))
+    if any(python):
+        variables["PYTHONPATH"] = os.pathsep.join(filter(None, python))
     return variables
 
 
@@ -102,8 +102,10 @@ def _absolute(path: str) -> str:
 
 
 def _interpreter() -> list[str]:
-    options = ["-I", "-B"] if sys.flags.dont_write_bytecode else ["-I"]
-    return [sys.executable, *options, BOOTSTRAP]
+    # It ignores the variables by which this one may have been given these options.
+    bytecode = ["-B"] if sys.flags.dont_write_bytecode else []
+    encoding = ["-X", "utf8"] if sys.flags.utf8_mode else []
+    return [sys.executable, "-I", *bytecode, *encoding, BOOTSTRAP]
 
 
 @dataclass

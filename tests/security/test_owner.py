@@ -26,7 +26,7 @@ for change in (lambda: os.setuid(0), lambda: os.seteuid(0), lambda: os.setresuid
         regained.append("root")
     except PermissionError:
         pass
-subprocess.run("echo application: $(id -u) $(id -g) $(id -G), %s %s, {} >> {}" % (
+subprocess.run('echo "application: $(id -u) $(id -g) $(id -G), %s %s, %s" >> {}' % (
     os.getresuid(), os.getresgid(), regained[-1]), shell=True)
 """
 GIT = '#!/bin/sh\necho "git: $(id -u) $(id -g) $(id -G)" >> {}\nexec {} "$@"\n'
@@ -58,14 +58,15 @@ def findings(text: str) -> "list[dict[str, Any]]":
     return found
 
 
+@pytest.mark.alone  # The survey of the repositories has two seconds.
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_what_only_root_may_read_reaches_no_output(owned: Owned, uid: int) -> None:
     plant_links(owned)
     owned.give_to(uid, uid)
     areas = ["--only=repositories", "--only=caching", "--skip=CAC002"]
     said = owned.gearbox("perf-check", "-c", owned.ini, "-f", "json", *areas)
-    assert said.returncode == 5, said.stderr
     assert SECRET not in said.stdout + said.stderr
+    assert said.returncode == 5, said.stdout + said.stderr
     unknown = {
         (item["check"], item["subject"], item["diagnosis"])
         for item in findings(said.stdout)
@@ -106,7 +107,7 @@ def test_git_and_the_application_run_as_the_owner(
     programs.mkdir(mode=0o755)
     (programs / "git").write_text(GIT.format(record, shutil.which("git")))
     (programs / "git").chmod(0o755)
-    (owned.directory / "extensions.py").write_text(EXTENSION.format("%s", record))
+    (owned.directory / "extensions.py").write_text(EXTENSION.format(record))
     owned.give_to(uid, gid)
     path = os.pathsep.join([str(programs), os.environ["PATH"]])
     said = owned.gearbox(
@@ -124,6 +125,7 @@ def test_git_and_the_application_run_as_the_owner(
     assert lines == {f"git: {uid} {group} {groups}", f"{application}, {ids}, nothing"}
 
 
+@pytest.mark.alone  # What is found depends on the time there is.
 def test_the_same_is_found_as_by_root(owned: Owned) -> None:
     words = [
         *("perf-check", "-c", owned.ini, "-f", "json"),

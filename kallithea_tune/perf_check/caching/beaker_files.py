@@ -9,7 +9,6 @@ import math
 import os
 import pickletools
 import re
-import shlex
 import time
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Iterator, Mapping, Optional, Sequence
@@ -26,6 +25,7 @@ from kallithea_tune.perf_check.caching.regions import (
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child, files
 from kallithea_tune.system.files import Entry
+from kallithea_tune.text import shell_word
 
 _DAY = 86400
 # A namespace smaller than this costs a few milliseconds at most, and is read only where a function
@@ -130,9 +130,9 @@ def _own(directory: str) -> Iterator[tuple[str, str]]:
     found = list(files.entries(directory))
     for entry in found:
         if entry.name.startswith("container_") and entry.is_directory:
-            yield shlex.quote(directory) + "/container_*", entry.path
+            yield shell_word(directory) + "/container_*", entry.path
     if found and all(re.fullmatch("[0-9a-f]", entry.name) for entry in found):
-        yield shlex.quote(directory), directory
+        yield shell_word(directory), directory
 
 
 def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:

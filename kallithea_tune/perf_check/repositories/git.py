@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from kallithea_tune.app.repositories import require_unblocking
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
 from kallithea_tune.system.files import Broken, below, entries, entry, text
 
@@ -123,9 +124,10 @@ def examine(name: str, path: str, end: float) -> GitRepository:
 
 def _require_alternates(path: str) -> None:
     objects = os.path.join(path, "objects")
-    for line in text(path, "objects/info/alternates").splitlines():
-        if line and not line.startswith("#") and not os.path.isdir(os.path.join(objects, line)):
-            raise Broken(f"it borrows objects from {line}, which does not exist")
+    for line in text(path, "objects/info/alternates").split("\n"):
+        other = git_names.unquoted(line)
+        if line[:1] not in ("", "#") and not os.path.isdir(os.path.join(objects, other)):
+            raise Broken(f"it borrows objects from {other}, which does not exist")
 
 
 def _loose(path: str, end: float) -> LooseObjects:
@@ -195,8 +197,8 @@ def object_names(path: str) -> dict[str, str]:
 def _loose_refs(path: str) -> dict[str, int]:
     sizes = {}
     for item in below(path, float("inf"), "refs"):
-        if not item.name.endswith(".lock"):
-            name = os.path.relpath(item.path, path)
+        name = os.path.relpath(item.path, path)
+        if git_names.is_ref(name):
             sizes[name] = item.require_file(name).status.st_size
     return sizes
 
@@ -204,7 +206,7 @@ def _loose_refs(path: str) -> dict[str, int]:
 def _packed_refs(path: str) -> dict[str, str]:
     lines = (
         line.split(" ", 1)
-        for line in text(path, "packed-refs", 1 << 26).splitlines()
+        for line in text(path, "packed-refs", 1 << 26).split("\n")
         if line[:1] not in ("#", "^", "") and " " in line
     )
     return {name: value for value, name in lines}
@@ -215,7 +217,7 @@ def config(source: str) -> Mapping[str, str]:
     includes are ignored.
     """
     section, settings = "", {}
-    for line in source.splitlines():
+    for line in source.split("\n"):
         match = _SECTION.match(line.strip())
         if match:
             section = match[1].lower() + (f".{match[2]}" if match[2] else "")

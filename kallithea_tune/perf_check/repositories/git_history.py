@@ -18,6 +18,7 @@ from typing import Callable, Iterable, Optional, Protocol, Sequence
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
@@ -205,7 +206,7 @@ def borrow(path: str, place: str) -> None:
     os.mkdir(os.path.join(place, "refs"))
     content = {
         "HEAD": os.fsencode(text(path, "HEAD", 1000)),
-        "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
+        "objects/info/alternates": git_names.quoted(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         "packed-refs": b"".join(
             b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -19,7 +18,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     push_hooks,
 )
 from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
-from kallithea_tune.text import first_of
+from kallithea_tune.text import first_of, shell_word
 
 SLOW_MS = 500
 VCS_PAGE = "Admin > Settings > VCS"
@@ -118,7 +117,7 @@ def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> It
     change shown.
     """
     if surveyed.git_total:
-        yield from judge_git_hooks(surveyed, expected, shlex.quote(settings.instance.path))
+        yield from judge_git_hooks(surveyed, expected, shell_word(settings.instance.path))
 
 
 def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Iterator[Finding]:

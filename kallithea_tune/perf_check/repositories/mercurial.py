@@ -253,7 +253,7 @@ def _slow_path(path: str) -> str:
 def hooks_of(path: str) -> Mapping[str, str]:
     """Return the hooks that the ``hgrc`` of a repository sets; includes are ignored."""
     section, hooks = "", {}
-    for line in text(path, ".hg/hgrc").splitlines():
+    for line in text(path, ".hg/hgrc").split("\n"):
         if line.startswith("["):
             section = line.strip().strip("[]")
         key, equals, value = line.partition("=")

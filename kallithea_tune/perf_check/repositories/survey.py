@@ -7,7 +7,6 @@ from __future__ import annotations
 import enum
 import os
 import re
-import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
@@ -23,6 +22,7 @@ from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken, NotAFile, below
+from kallithea_tune.text import shell_word
 
 SURVEY_SECONDS = 2.0
 # Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
@@ -127,7 +127,7 @@ class Survey:
 
     def quoted_path(self, name: str) -> str:
         """Return the path of a repository as the shell takes it."""
-        return shlex.quote(self.path(name))
+        return shell_word(self.path(name))
 
 
 @measurement(seconds=SURVEY_SECONDS, needs=("database",))

@@ -12,7 +12,7 @@ from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, shell_word
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
@@ -68,7 +68,9 @@ def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
         evidence={"exception": failure.kind} if failure.kind else {},
         threshold="it starts",
         remedy=next(
-            remedies, f"fix the reported error; gearbox --debug serve -c {ini} shows the traceback"
+            remedies,
+            "fix the reported error; "
+            f"gearbox --debug serve -c {shell_word(ini)} shows the traceback",
         ),
     )
 
