@@ -43,7 +43,9 @@ GIT: Mapping[str, Git] = {
     "alternateRefsCommand": Git(
         "[core]\n\talternateRefsCommand = {script}\n", "rev-list --alternate-refs --all"
     ),
-    "editor": Git("[core]\n\teditor = {script}\n", "tag -a planted"),
+    "editor": Git(
+        "[core]\n\teditor = {script}\n", "-c user.name=A -c user.email=a@example.com tag -a planted"
+    ),
     "gpg": Git("[gpg]\n\tprogram = {script}\n[log]\n\tshowSignature = true\n", "log -1"),
     "sshCommand": Git(
         '[core]\n\tsshCommand = {script}\n[remote "a"]\n\turl = ssh://a/a\n' + _PROMISE,

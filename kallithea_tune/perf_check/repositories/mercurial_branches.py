@@ -16,7 +16,6 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.survey import survey
 from kallithea_tune.system import child
 from kallithea_tune.system.confine import confine
-from kallithea_tune.system.environment import isolated
 from kallithea_tune.system.scratch import scratch
 
 BRANCH_SECONDS = 0.7
@@ -70,9 +69,9 @@ def list_branches(path: str, directory: str, within: float) -> Sequence[float]:
     repository at `path`.
 
     Mercurial opens it in this process, without the repository's own configuration, and can write
-    only in `directory`: a cache that is stale stays so. For a child process.
+    only in `directory`: a cache that is stale stays so. For a child process, whose environment
+    excludes that configuration.
     """
-    os.environ.update(isolated())
     sys.dont_write_bytecode = True
     end = time.monotonic() + within
     hg, ui = importlib.import_module("mercurial.hg"), importlib.import_module("mercurial.ui").ui
