@@ -1,12 +1,28 @@
-"""Text for reports: numbers, evidence, lines of 80 columns, values that JSON and YAML can hold."""
+"""Text for reports: numbers, evidence, lines of 80 columns, words for the shell, and no control
+characters; values that JSON and YAML can hold.
+"""
 
 from __future__ import annotations
 
 import math
+import os
+import re
+import shlex
 import textwrap
 from typing import Any, Mapping, Sequence
 
 WIDTH = 80
+# What a terminal obeys instead of showing, and what hides or reorders the text around it: Unicode's
+# categories Cc, Zl and Zp, the invisible and bidirectional ones of Cf, and the surrogates by which
+# Python stands for the bytes of a file's name that are not UTF-8.
+_SURROGATES = r"\ud800-\udfff"
+_CONTROLS = (
+    r"\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    r"\ufeff\ufff9-\ufffb\U000e0000-\U000e007f" + _SURROGATES
+)
+_CONTROL = re.compile(f"[{_CONTROLS}]")
+_CONTROL_IN_LINES = re.compile(rf"(?!\r?\n|\t)[{_CONTROLS}]")
+_SURROGATE = re.compile(f"[{_SURROGATES}]")
 
 
 def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
@@ -22,9 +38,58 @@ def wrapped(label: str, text: str, lines: int = 1) -> list[str]:
     ) or [label.rstrip()]
 
 
-def printable(text: str) -> str:
-    """Return `text` in one line, with a question mark for each control character."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+def printable(text: str, lines: bool = False) -> str:
+    """Return `text` in one line, each control character escaped as in ``\\n`` and ``\\x1b``.
+
+    A byte that is not UTF-8, in the name of a file, is ``\\xff``. With `lines`, newlines and tabs
+    stay: for text of which we know that it has several lines.
+    """
+    return (_CONTROL_IN_LINES if lines else _CONTROL).sub(_escape, text)
+
+
+def has_control(text: str) -> bool:
+    """Whether `printable` would change `text`."""
+    return bool(_CONTROL.search(text))
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return match[0].encode("unicode_escape").decode("ascii")
+
+
+def shell_word(text: str) -> str:
+    """Quote `text` as one word for any POSIX shell, in one line that `printable` leaves alone.
+
+    The shell drops newlines at the end of what ``printf`` prints, so a name that ends with one gets
+    a slash: it is a directory's.
+    """
+    if not has_control(text):
+        return shlex.quote(text)
+    octets = os.fsencode(text + "/" * text.endswith("\n"))
+    written = (
+        chr(octet) if re.match(rb"[\w/.,:=@+ -]", bytes([octet])) else f"\\0{octet:03o}"
+        for octet in octets
+    )
+    return "\"$(printf %b '{}')\"".format("".join(written))
+
+
+def crontab(command: str) -> str:
+    """Return `command` as the last field of a line in a crontab, where a ``%`` is a newline."""
+    return command.replace("%", r"\%")
+
+
+def shortened(text: str, limit: int = 2000) -> str:
+    """Return at most `limit` characters of `text`, and how many more there are.
+
+    It is cut at a blank where there is one, so that no half of a secret is left, which nothing
+    would recognize.
+    """
+    if len(text) <= limit:
+        return text
+    kept = text[:limit].rpartition(" ")[0] or text[:limit]
+    return f"{kept} ... ({len(text) - len(kept):,} more characters)"
 
 
 _UNITS: tuple[tuple[str, str], ...] = (
@@ -90,12 +155,13 @@ def _evidence_value(value: object) -> str:
 def plain(value: object) -> Any:
     """Return `value` in the types that JSON and YAML can hold; text for anything else."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {plain(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         # JSON has no infinity and no NaN.
         return None
-    if value is None or isinstance(value, (bool, int, float, str)):
+    if value is None or isinstance(value, (bool, int, float)):
         return value
-    return str(value)
+    # UTF-8 has no surrogates.
+    return _SURROGATE.sub(_escape, str(value))

@@ -53,11 +53,7 @@ def take_data(visited: Path, instance: Path) -> Path:
 
 def use_of(word: str) -> beaker_config.Use:
     """Return the caching function of Kallithea whose name holds `word`."""
-    (found,) = [
-        use
-        for use in beaker_config.uses(package_directory("egg:kallithea"))
-        if word in use.function
-    ]
+    (found,) = [use for use in beaker_config.uses([package_directory()]) if word in use.function]
     return found
 
 

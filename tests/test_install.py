@@ -11,32 +11,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from environment import link, named, required
 
 OURS = "kallithea-tune"
 CONSTRAINTS = (
     Path(__file__).resolve().parents[1] / "constraints" / "kallithea-0.7.0-newer-python.txt"
 )
-
-
-def named(requirement: str) -> str:
-    match = re.match(r"[\w.-]+", requirement)
-    assert match
-    return re.sub(r"[-_.]+", "-", match.group()).lower()
-
-
-def required(
-    name: str, found: dict[str, metadata.Distribution]
-) -> dict[str, metadata.Distribution]:
-    """Collect what is installed of `name` and of all that it requires, without extras."""
-    try:
-        distribution = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return found
-    found[named(name)] = distribution
-    for requirement in distribution.requires or ():
-        if "extra ==" not in requirement and named(requirement) not in found:
-            required(named(requirement), found)
-    return found
 
 
 def required_with(extras: "tuple[str, ...]") -> list[str]:
@@ -85,10 +65,7 @@ def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path, extras: "tuple[str,
     venv.create(str(tmp_path / "venv"), symlinks=True)
     (site,) = (tmp_path / "venv").glob("lib/python*/site-packages")
     for distribution in kallithea.values():
-        top = {str(file).split("/")[0] for file in distribution.files or ()} - {".."}
-        for name in top:
-            if not (site / name).exists():
-                (site / name).symlink_to(str(distribution.locate_file(name)))
+        link(distribution, site)
     wanted = required_with(extras)
     assert {"cliff", "psutil"} <= set(map(named, wanted)) - set(kallithea)
     result = subprocess.run(

@@ -6,8 +6,9 @@ import ast
 import hashlib
 import os
 from dataclasses import dataclass
-from typing import Any, Iterator, Mapping, Optional
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
+from kallithea_tune.app.package import sources
 from kallithea_tune.errors import NotMeasured
 
 Regions = Mapping[str, Mapping[str, Any]]
@@ -101,19 +102,12 @@ class Use:
         return os.path.join(data_dir, "container_file", name[0], name[:2], name + ".cache")
 
 
-def uses(package_directory: str) -> list[Use]:
-    """Return every function below `package_directory` decorated with ``cache_region("...")``.
+def uses(code: Iterable[str]) -> list[Use]:
+    """Return every function in `code` (see `package`) decorated with ``cache_region("...")``.
 
     The source is parsed, not imported.
     """
-    decorated: list[Use] = []
-    for folder, folders, names in os.walk(package_directory):
-        folders[:] = [
-            name for name in folders if name not in ("tests", "public", "i18n", "__pycache__")
-        ]
-        for name in names:
-            if name.endswith(".py"):
-                decorated += _uses_in(os.path.join(folder, name))
+    decorated = (use for path in sources(code) for use in _uses_in(path))
     return sorted(decorated, key=lambda use: (use.region, use.function))
 
 

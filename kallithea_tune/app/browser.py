@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
+from kallithea_tune.text import shortened
 
 if TYPE_CHECKING:
     from _typeshed import OptExcInfo
@@ -108,7 +109,7 @@ class Browser:
             getattr(chunks, "close", lambda: None)()
         except Exception as error:
             response.status, response.headers = 500, ()
-            failed = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            failed = shortened(f"{type(error).__name__}: {error}".strip().splitlines()[0])
         ms = (time.perf_counter() - began) * 1000
         if response.status >= 500 and not failed:
             failed = _last_error(log.getvalue())
@@ -168,4 +169,4 @@ class Browser:
 def _last_error(log: str) -> str:
     # TurboGears writes the traceback there; the module of the exception means nothing to an admin.
     last = (log.strip().splitlines() or [""])[-1]
-    return re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", last)
+    return shortened(re.sub(r"^(\w+\.)+(?=\w+(:|$))", "", last))

@@ -1,50 +1,55 @@
-"""The application's distribution and package, found without importing the application."""
+"""Kallithea's package and the code around it, found without importing either."""
 
 from __future__ import annotations
 
-import importlib.util
+import os
 from importlib import metadata
-from typing import NamedTuple
+from typing import Iterable, Iterator
 
+from kallithea_tune.app import factory
 from kallithea_tune.errors import NotMeasured
 
 
-class Distribution(NamedTuple):
-    """What pip installed; the version is empty for what it did not."""
-
-    name: str
-    version: str
-
-
-def distribution(use: str) -> Distribution:
-    """Return the distribution behind ``egg:name``; without a version for other factories."""
-    name = use.partition(":")[2].partition("#")[0]
+def kallithea_version() -> str:
+    """Return the version of the Kallithea that is installed; empty where pip did not install it."""
     try:
-        return Distribution(name, metadata.version(name))
-    except (metadata.PackageNotFoundError, ValueError):
-        return Distribution(name, "")
-
-
-def package_directory(use: str) -> str:
-    """Return the directory of the package behind ``egg:name``.
-
-    Raises NotMeasured for any other kind of factory, and where nothing of that name is installed.
-    """
-    scheme, _, rest = use.partition(":")
-    name = rest.partition("#")[0]
-    if scheme != "egg" or not name:
-        raise NotMeasured(f"use = {use} does not say where the application's code is")
-    try:
-        entry_points = [
-            entry_point
-            for entry_point in metadata.distribution(name).entry_points
-            if entry_point.group == "paste.app_factory"
-        ]
+        return metadata.version(factory.KALLITHEA)
     except metadata.PackageNotFoundError:
-        raise NotMeasured(f"{name} is not installed here") from None
-    module = (entry_points[0].value if entry_points else name).partition(":")[0]
-    package = module.partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise NotMeasured(f"the package {package} is not installed here")
-    return next(iter(spec.submodule_search_locations))
+        return ""
+
+
+def title(use: str) -> str:
+    """Return what the application is called: ``kallithea``, or with what wraps it in front."""
+    name = factory.factory(use).distribution
+    if not factory.wrappers(use):
+        return factory.KALLITHEA
+    return f"{name} {metadata.version(name)}, {factory.KALLITHEA}" if name else factory.KALLITHEA
+
+
+def package_directory() -> str:
+    """Return the directory of Kallithea's package. Raises NotMeasured where it is not installed."""
+    directory = factory.package_of(factory.KALLITHEA)
+    if directory is None:
+        raise NotMeasured("Kallithea is not installed here")
+    return directory
+
+
+def code(use: str) -> tuple[str, ...]:
+    """Return Kallithea's package and those that wrap it: directories, or the file of a module.
+
+    Raises NotMeasured where Kallithea is not installed.
+    """
+    around = map(factory.package_of, factory.wrappers(use) or ())
+    return tuple(dict.fromkeys([package_directory(), *filter(None, around)]))
+
+
+def sources(code: Iterable[str]) -> Iterator[str]:
+    """Yield the Python files in what `code` returns, except tests and what pages consist of."""
+    for place in code:
+        if os.path.isfile(place):
+            yield place
+        for folder, folders, names in os.walk(place):
+            folders[:] = [
+                name for name in folders if name not in ("tests", "public", "i18n", "__pycache__")
+            ]
+            yield from (os.path.join(folder, name) for name in names if name.endswith(".py"))

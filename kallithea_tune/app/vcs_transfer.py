@@ -113,7 +113,7 @@ def ask(browser: Browser, path: str, kind: str) -> Transfer:
 
     It is a pull of what is newer than the newest revision, which is nothing: it takes the same way
     through application and filters as a clone, and costs the same for every repository. Raises
-    NotMeasured for an application that is not Kallithea.
+    NotMeasured for a Kallithea that keeps its code for clones elsewhere.
     """
     tap = Tap()
     _install(tap)
@@ -159,11 +159,19 @@ def _pull_git(browser: Browser, path: str, tap: Tap) -> Reply:
 
 def _install(tap: Tap) -> None:
     """Put the tap where Kallithea makes the bytes of clones; let this process clone anything."""
-    base, hook, db = map(
-        sys.modules.get, ("kallithea.controllers.base", "mercurial.hook", "kallithea.model.db")
+    # Kallithea 0.6 has the first in kallithea.lib.
+    older, base, hook, db = map(
+        sys.modules.get,
+        (
+            "kallithea.lib.base",
+            "kallithea.controllers.base",
+            "mercurial.hook",
+            "kallithea.model.db",
+        ),
     )
+    base = base or older
     if not (base and hook and db):
-        raise NotMeasured("the application is not Kallithea, so there is nothing to clone")
+        raise NotMeasured("the application did not load Kallithea's code for clones")
     # The admin's own hooks must not take this for a clone.
     vars(hook)["hook"] = lambda *args, **options: False
     controller, users = base.BaseVCSController, db.User

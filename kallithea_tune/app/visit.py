@@ -11,23 +11,31 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cast
 
+from kallithea_tune.app import loading
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
+from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
+from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.repository_settings import start_nothing
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.db.engine import forbid_writing, read_only_engine
+from kallithea_tune.db.engine import forbid_writing
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import child, typed_json
+from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.scratch import scratch
 
 T = TypeVar("T")
 WsgiApp = Callable[..., Iterable[bytes]]
 
-_STORES = re.compile(r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>data_dir|lock_dir|type)$")
-# Loading the application on a busy machine does not count against the time for the requests.
-LOAD_SECONDS = 15.0
+_STORES = re.compile(
+    r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>(data|lock|file|dbm)_dir|type)$"
+)
+# Loading the application on a busy machine does not count against the time for the requests, but
+# takes only this part of the time that is left for everything.
+LOAD_PART = 0.6
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
 # Settings that would reach others: mail about errors, the message queue.
 _SILENT = {
@@ -37,14 +45,6 @@ _SILENT = {
     "trace_slowreqs.enable": "false",
     "celery.broker_url": "memory://",
 }
-
-
-class DoesNotLoad(NotMeasured):
-    """The application could not be loaded: `kind` of exception and first line of its `message`."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__("the application does not load")
-        self.kind, self.message = kind, message
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,18 @@ class Visit:
 
 @dataclass(frozen=True)
 class Order:
-    """What the child is asked to do; `seconds` limit the requests, and `settings` are overrides."""
+    """What the child has to do: `load_seconds` limit the start of the application, `seconds` the
+    requests, and `settings` are overrides.
+    """
 
     location: str
     changes: Changes
     directory: str
     requests: tuple[Request, ...]
     rounds: int
+    load_seconds: float
     seconds: float
     settings: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class LoadFailure:
-    """Why the application did not load, see `DoesNotLoad`."""
-
-    kind: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -149,9 +144,20 @@ def visit(
 
     The time starts when the application has loaded. `settings` override the application's. Sessions
     and caches live in a scratch directory inside cache_dir, so that they cost what they cost there;
-    the database is read-only; nothing is mailed or queued. Raises DoesNotLoad, or NotMeasured when
-    the child dies or does not answer.
+    the database is read-only; nothing is mailed or queued. Root does it as the owner of the data.
+    Raises DoesNotLoad, or NotMeasured when the child dies or does not answer.
     """
+    with acting_as(owner_of(instance).account):
+        return _visit(instance, requests, seconds, rounds, settings or {})
+
+
+def _visit(
+    instance: Instance,
+    requests: Sequence[Request],
+    seconds: float,
+    rounds: int,
+    settings: Mapping[str, str],
+) -> Visit:
     sqlite_path = sqlite_file(instance.database_url)
     if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
@@ -164,17 +170,35 @@ def visit(
             directory,
             tuple(requests),
             rounds,
+            min(loading.LOAD_SECONDS, child.left() * LOAD_PART),
             seconds * 0.9,
-            dict(settings or {}),
+            _overrides(instance, settings),
         )
-        # The child stops in time by itself. It is killed, and all answers are lost, only if it
-        # hangs.
-        outcome = child.call(visit_here, LOAD_SECONDS + seconds * 1.2 + 1, order=order)
+        outcome = _outcome(order)
     if outcome.failure:
         raise DoesNotLoad(outcome.failure.kind, outcome.failure.message)
     assert outcome.visit
     answers = map(_with_typed_result, requests, outcome.visit.answers)
     return replace(outcome.visit, answers=tuple(answers))
+
+
+def _overrides(instance: Instance, settings: Mapping[str, str]) -> dict[str, str]:
+    # A relative SQLite file lies elsewhere for the child, which has another working directory.
+    url = {"sqlalchemy.url": instance.database_url} if instance.database_url else {}
+    return {**url, **settings}
+
+
+def _outcome(order: Order) -> Outcome:
+    """Have a child do it; its end before the application has loaded is an outcome, too."""
+    try:
+        # The child stops in time by itself. It is killed, and all answers are lost, only if it
+        # hangs.
+        return child.call(visit_here, order.load_seconds + order.seconds * 1.3 + 3, order=order)
+    except child.Ended as error:
+        failure = loading.ended(order.directory, order.load_seconds, error.reason)
+        if not failure:
+            raise
+        return Outcome(failure=failure)
 
 
 def _with_typed_result(request: Request, answer: Answer) -> Answer:
@@ -190,21 +214,6 @@ def _existing(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def repositories(instance: Instance) -> dict[str, str]:
-    """Return the latest changed repository of each type (``hg``, ``git``), public ones first."""
-    import sqlalchemy
-
-    statement = sqlalchemy.text(
-        "SELECT repo_type, repo_name FROM repositories WHERE repo_state = 'repo_state_created' "
-        "ORDER BY private, updated_on DESC"
-    )
-    found: dict[str, str] = {}
-    with read_only_engine(instance.database_url).connect() as connection:
-        for kind, name in connection.execute(statement):
-            found.setdefault(kind, name)
-    return found
 
 
 def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
@@ -227,47 +236,30 @@ def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
     return changed
 
 
-class _ErrorLog(logging.Handler):
-    """Keeps what the application logs as errors, among it the reason for calling sys.exit."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(" ".join(record.getMessage().split()))
-
-
 def visit_here(order: Order) -> Outcome:
     """Do the work of `visit` in this process, which cannot be used for anything else afterwards."""
     sys.dont_write_bytecode = True
     tempfile.tempdir = os.environ["TMPDIR"] = order.directory
-    os.environ["GIT_OPTIONAL_LOCKS"] = "0"
     refused = confine(order.directory)
-    log = _ErrorLog()
+    log = loading.ErrorLog()
     logging.getLogger().addHandler(log)
     instance = load(order.location, order.changes)
+    instance = replace(instance, settings={**instance.settings, **order.settings})
     settings = {**sandboxed(instance.settings, order.directory), **order.settings}
     began = time.perf_counter()
     try:
-        app = _application(instance, settings)
+        with loading.limited(order.directory, order.load_seconds):
+            app = _application(instance, settings)
     except NotMeasured:
         raise
     except (Exception, SystemExit) as error:
         _raise_if_locked(error)
-        return Outcome(failure=_failure(error, log.messages))
+        return Outcome(failure=loading.failure_of(error, log.messages))
     start_ms = (time.perf_counter() - began) * 1000
     browser = Browser(app, instance)
     answers = _answers(browser, order)
     _close()
     return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), answers))
-
-
-def _failure(error: BaseException, logged: Sequence[str]) -> LoadFailure:
-    message = str(error).strip().split("\n")[0]
-    if isinstance(error, SystemExit) and (logged or message.isdigit()):
-        message = " ".join(logged)
-    return LoadFailure(type(error).__name__, message)
 
 
 def _answers(browser: Browser, order: Order) -> tuple[Answer, ...]:
@@ -293,15 +285,14 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
     outer, inner = contexts(instance)
-    if inner.protocol != "paste.app_factory":
-        raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
+    start_nothing(instance.path)
     app: WsgiApp = outer.create()
     # What a pull writes to the database and calls in extensions.py does not belong to a
     # measurement.
-    hooks = sys.modules.get("kallithea.lib.hooks")
-    if hooks is not None:
-        vars(hooks)["log_pull_action"] = lambda *args, **kwargs: 0
+    for name in ("kallithea.lib.hooks", "kallithea.lib.middleware.simplegit"):  # the latter in 0.6
+        if name in sys.modules:
+            vars(sys.modules[name])["log_pull_action"] = lambda *args, **kwargs: 0
     return app
 
 

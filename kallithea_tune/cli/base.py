@@ -9,13 +9,16 @@ import os
 import select
 import sys
 import traceback
-from typing import TYPE_CHECKING, Iterator, NoReturn, Optional, Sequence, TextIO
+from typing import TYPE_CHECKING, Iterator, Mapping, NoReturn, Optional, Sequence, TextIO
 
+from kallithea_tune.cli import masking
 from kallithea_tune.system import interruption
 from kallithea_tune.system.interruption import interrupted_by_signals
+from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
+    from kallithea_tune.config.redact import Redactor
 
 FORMATS = ("table", "json", "yaml", "csv", "value")
 
@@ -27,6 +30,29 @@ def positive_seconds(text: str) -> float:
         if 0 < value < 86400:
             return value
     raise argparse.ArgumentTypeError("give a number of seconds between 0 and 86400")
+
+
+class Once(argparse.Action):
+    """An option that may be given once: argparse would ignore all but the last."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: Optional[str] = None,
+    ) -> None:
+        """Set the option. Raises ArgumentError where it is set already."""
+        if getattr(namespace, self.dest):
+            raise argparse.ArgumentError(self, "it is given twice")
+        setattr(namespace, self.dest, values)
+
+
+def add_ini_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument(
+        "-c", "--config", action=Once, metavar="INI", help="the ini file, or INI#application"
+    )
 
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +73,7 @@ class TuneCommand:
     app_args: Optional[argparse.Namespace]
     cmd_name: str
     instance: Instance  # once it is loaded
+    _early_redactor: Optional[Redactor] = None
 
     @property
     def quiet(self) -> bool:
@@ -59,7 +86,7 @@ class TuneCommand:
 
         def error(message: str) -> NoReturn:
             parser.print_usage(sys.stderr)
-            parser.exit(2, f"{parser.prog}: error: {self._redacted(message)}\n")
+            parser.exit(2, f"{parser.prog}: error: {printable(self._redacted(message))}\n")
 
         setattr(parser, "error", error)  # noqa: B010
         return parser
@@ -77,6 +104,7 @@ class TuneCommand:
                 prepare_streams()
                 for handler in logging.getLogger().handlers:
                     handler.addFilter(self._redact_record)
+                masking.redact_python(lambda text: printable(self._redacted(text), lines=True))
                 status = self._guarded(args)
         except KeyboardInterrupt:
             status = errors.EXIT_INTERRUPTED
@@ -85,6 +113,21 @@ class TuneCommand:
         return 0
 
     take_action = run
+
+    def load(self, location: str, given: Optional[Mapping[str, str]] = None) -> Instance:
+        """Load the ini file into `instance`; raise ConfigError unless it runs Kallithea, here.
+
+        Secrets in what was `given` elsewhere, by option, are redacted, too.
+        """
+        from kallithea_tune.app import kallithea
+        from kallithea_tune.config import instance
+
+        self.instance = instance.load(location, given=given)
+        kallithea.require(self.instance)
+        note = kallithea.version_note()
+        if note and not self.quiet:
+            print(f"gearbox {self.cmd_name}: {note}", file=sys.stderr)
+        return self.instance
 
     def _guarded(self, args: argparse.Namespace) -> int:
         from kallithea_tune import errors
@@ -122,10 +165,9 @@ class TuneCommand:
 
     def _log_error(self, message: str) -> None:
         """Print `message` to stderr and gearbox's log file, with a traceback under ``--debug``."""
-        text = f"gearbox {self.cmd_name}: {message}"
+        text = printable(self._redacted(f"gearbox {self.cmd_name}: {message}"))
         if getattr(self.app_args, "debug", False):
-            text = traceback.format_exc() + text
-        text = self._redacted(text)
+            text = printable(self._redacted(traceback.format_exc()), lines=True) + text
         print(text, file=sys.stderr)
         for handler in logging.getLogger().handlers:
             if isinstance(handler, logging.FileHandler):
@@ -135,18 +177,34 @@ class TuneCommand:
 
     def _redact_record(self, record: logging.LogRecord) -> bool:
         """Redact what any library logs, traceback included; a filter for gearbox's handlers."""
-        lines = [record.getMessage()]
+        lines = [printable(self._redacted(record.getMessage()))]
         if record.exc_info:
-            lines += traceback.format_exception(*record.exc_info)
-        record.msg, record.args, record.exc_info = self._redacted("\n".join(lines)), (), None
+            raised = "".join(traceback.format_exception(*record.exc_info))
+            lines.append(printable(self._redacted(raised), lines=True))
+        record.msg, record.args, record.exc_info = "\n".join(lines), (), None
+        record.exc_text = None  # as another handler may have kept it
         return True
 
-    def _redacted(self, text: str) -> str:
-        from kallithea_tune.config.redact import Redactor
+    @property
+    def redactor(self) -> Redactor:
+        """Mask the secrets that are known so far: without an ini file, those of the environment."""
+        from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 
         instance: Optional[Instance] = getattr(self, "instance", None)
-        redactor = instance.redactor if instance else Redactor()
-        return redactor.text(text)
+        if instance:
+            return instance.redactor
+        if self._early_redactor is None:
+            self._early_redactor = Redactor(secrets_of(surroundings()))
+        return self._early_redactor
+
+    def _redacted(self, text: str) -> str:
+        return self.redactor.text(text)
+
+    def warn_of_password(self, option: str, values: Sequence[str], remedy: str) -> None:
+        """Warn on stderr when one of the `values` of `option`, an argument, has a password."""
+        warning = masking.exposed(option, values, remedy)
+        if warning and not self.quiet:
+            print(warning, file=sys.stderr)
 
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
         """Raise ConfigError for a ``--column`` that is not among `columns`."""
@@ -167,6 +225,7 @@ class TuneCommand:
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
+        rows = [self.redactor.value(row) for row in rows]
         emit_list(args.format, columns, rows, args.column, sys.stdout)
 
 

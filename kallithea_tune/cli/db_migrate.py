@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Iterator, Union
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import TuneCommand
+from kallithea_tune.cli.base import Once, TuneCommand, add_ini_option
 from kallithea_tune.system import interruption
+from kallithea_tune.text import plain, printable, shell_word
 
 if TYPE_CHECKING:
+    from kallithea_tune.config.inifile import Edit
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate import Migration
     from kallithea_tune.db_migrate.report import PlanDocument, ResultDocument
@@ -36,7 +38,6 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
         from kallithea_tune.errors import EXIT_OK, ConfigError
@@ -47,20 +48,21 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         _require_compatible(args)
         url = given_url(args.to, "--to")
-        self.instance = loaded = instance.load(args.config, compare_db=url)
-        self._warn_of_password(args.to)
+        loaded = self.load(args.config, {"--to": url})
+        self.warn_of_password("--to", [args.to], "use env:NAME or file:PATH")
         if switch.same_database(loaded.database_url, url):
             self._print_note("the ini file already points at this database; nothing to do")
             return EXIT_OK
         options = Options(
             extra_tables=args.extra_tables,
             replace=args.replace,
-            metadata=args.metadata,
             fixes=args.fix,
             quarantine=args.quarantine,
         )
         shown = progress.for_stream(sys.stderr, self.quiet)
         with Migration(loaded, url, options, shown) as migration:
+            for note in migration.owner.notes("Run"):
+                self._print_note(note)
             if args.dry_run:
                 return self._show_plan(args, migration)
             if args.verify:
@@ -76,7 +78,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             args, migration, report.plan_document(dry_run), report.plan_lines(dry_run)
         )
         if args.switch:
-            self._print_note(migration.plan_switch().diff.rstrip())
+            edit = migration.plan_switch()
+            self._print_note(edit.diff.rstrip(), lines=True)
+            self._warn_of_readers(edit, migration)
         migration.check()
         return EXIT_FINDINGS if dry_run.preflight.blocking else EXIT_OK
 
@@ -124,8 +128,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         if not tables or args.yes:
             return
         target = migration.plan.target
-        print(f"These tables of {target} would be dropped, with all their rows:", file=sys.stderr)
-        print("  " + "\n  ".join(tables), file=sys.stderr)
+        title = f"These tables of {target} would be dropped, with all their rows:"
+        for line in (title, *(f"  {name}" for name in tables)):
+            print(printable(line), file=sys.stderr)
         if not sys.stdin or not sys.stdin.isatty():
             raise Refused(
                 f"--replace asks before it drops {len(tables)} tables, and there is no terminal to "
@@ -138,13 +143,13 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _switch(self, migration: Migration) -> None:
         edit = migration.plan_switch()
-        self._print_note(edit.diff.rstrip())
+        self._print_note(edit.diff.rstrip(), lines=True)
         backup = migration.switch(edit)
         self._print_note(f"{edit.path} now points at the new database; restart Kallithea.")
-        self._print_note(
-            f"To go back, stop Kallithea and start it again after\n    cp -p {backup} {edit.path}\n"
-            "What was written until then is only in the new database."
-        )
+        self._warn_of_readers(edit, migration)
+        self._print_note("To go back, stop Kallithea and start it again after")
+        self._print_note(f"    cp -p {shell_word(backup)} {shell_word(edit.path)}")
+        self._print_note("What was written until then is only in the new database.")
 
     def _print_report(
         self,
@@ -161,28 +166,31 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         with reader_may_leave():
             if args.format:
                 values = self.instance.redactor.value(dataclasses.asdict(document))
-                print(json.dumps(values, indent=2, ensure_ascii=False))
+                print(json.dumps(plain(values), indent=2))
             else:
-                sys.stdout.write(self._redacted("".join(f"{line}\n" for line in lines)))
+                for line in lines:
+                    print(printable(self._redacted(line)))
 
-    def _warn_of_password(self, target: str) -> None:
-        if "@" in target and target.partition(":")[0] not in ("env", "file"):
-            self._print_note(
-                "warning: everybody on this machine can read the password in --to; use env:NAME or "
-                "file:PATH"
-            )
+    def _warn_of_readers(self, edit: Edit, migration: Migration) -> None:
+        from kallithea_tune.config.exposure import readable_by_others
+        from kallithea_tune.config.secret_patterns import suspects
 
-    def _print_note(self, text: str) -> None:
+        readers = readable_by_others(edit.path) if suspects(migration.url) else ""
+        if readers:
+            self._print_note(f"warning: {readers}")
+
+    def _print_note(self, text: str, lines: bool = False) -> None:
         if not self.quiet:
-            print(self._redacted(text), file=sys.stderr)
+            print(printable(self._redacted(text), lines), file=sys.stderr)
 
 
 def _add_steps(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose what is done."""
     add = parser.add_argument
-    add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+    add_ini_option(parser)
     add(
         "--to",
+        action=Once,
         metavar="URL",
         help="the target: env:NAME or file:PATH, which keep its password out of the list of "
         "processes, or the URL itself",
@@ -230,12 +238,6 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "the ini file)",
     )
     add("--extra-tables", action="store_true", help="also copy the tables that have no model")
-    add(
-        "--metadata",
-        default="",
-        metavar="MODULE:ATTRIBUTE",
-        help="the application's SQLAlchemy metadata, if it is not found automatically",
-    )
     add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any, ContextManager
+from typing import TYPE_CHECKING, Any, ContextManager, TextIO
 
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import (
+    Once,
     TuneCommand,
     add_format_options,
+    add_ini_option,
     positive_seconds,
     reader_may_leave,
 )
+from kallithea_tune.cli.masking import redacted
+from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
@@ -31,7 +35,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
-        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add_ini_option(parser)
         add("--list", action="store_true", help="list the checks and what each costs")
         add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
         self._add_selection(parser)
@@ -81,6 +85,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
         add(
             "--compare-db",
+            action=Once,
             default="",
             metavar="URL",
             help="put the same load on this database too (URL, env:NAME or file:PATH)",
@@ -88,7 +93,6 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def act(self, args: Any) -> int:
         """Run the command and return its exit status."""
-        from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
 
@@ -100,16 +104,18 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             return self._list(chosen, args)
         if not args.config:
             raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
-        if args.compare_db:
-            args.compare_db = self._compare_db(args.compare_db)
-        self.instance = instance.load(args.config, compare_db=args.compare_db)
+        given = args.compare_db
+        if given:
+            args.compare_db = self._compare_db(given)
+        self.load(args.config, {"--compare-db": args.compare_db})
+        self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
+        self.warn_of_password("--try", args.wanted, "give a false one")
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import report, runner, saved_run
 
-        if args.save:
-            saved_run.require_writable(args.save)
+        place = saved_run.place(args.save, self.instance) if args.save else None
         before = saved_run.read(args.compare) if args.compare else None
         with self._progress() as progress:
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
@@ -117,28 +123,30 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, report.COLUMNS, report.rows(result.findings))
             else:
-                report.write_text(result, sys.stdout, args.all)
+                report.write_text(result, self._stdout, args.all)
             if before:
                 # A document for machines on stdout has no room for it.
-                stream = sys.stderr if args.format else sys.stdout
+                stream = redacted(sys.stderr, self._redacted) if args.format else self._stdout
                 changes = saved_run.compare(before, result)
                 saved_run.write_changes(args.compare, changes, stream)
-        if args.save:
-            saved_run.save(result, args.save)
+        if place:
+            saved_run.save(result, place)
         return self._status(result, args.fail_on)
 
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
-        from kallithea_tune.db.engine import create_engine
+        from kallithea_tune.config.instance import absolute_url
+        from kallithea_tune.db.engine import create_engine, require_accepted
         from kallithea_tune.db.url import given_url, sqlite_file
         from kallithea_tune.errors import ConfigError
 
-        url = given_url(given, "--compare-db")
+        url = absolute_url(given_url(given, "--compare-db"))
         dialect = create_engine(url, "--compare-db").dialect.name
         if dialect == "sqlite" and not sqlite_file(url):
             raise ConfigError(
                 "--compare-db: processes cannot share a SQLite database in memory; give a file"
             )
+        require_accepted(url, "--compare-db")
         return url
 
     def _try(self, chosen: list[Check], args: Any) -> int:
@@ -160,11 +168,15 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, comparisons, sys.stdout)
+                tryout.write_text(before, after, comparisons, result.notes, self._stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
+
+    @property
+    def _stdout(self) -> TextIO:
+        return redacted(sys.stdout, self._redacted)
 
     def _progress(self) -> ContextManager[Progress]:
         from kallithea_tune.cli.progress import progress_line
@@ -209,9 +221,10 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             raise ConfigError(f"there is no check '{wanted}'; --list shows them")
         for item in found:
             needs = ", ".join(sorted(item.needs))
-            print(page(item).rstrip())
-            print(
-                f"\n{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
+            print(printable(page(item).rstrip(), lines=True))
+            cost = (
+                f"{item.id} ({item.slug}) takes up to {item.seconds:g} s, "
                 f"writes {item.writes or 'nothing'}, needs {needs}."
             )
+            print("\n" + printable(cost))
         return 0

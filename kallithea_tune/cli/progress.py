@@ -6,7 +6,7 @@ import contextlib
 import sys
 from typing import Iterator
 
-from kallithea_tune.text import WIDTH
+from kallithea_tune.text import WIDTH, printable
 
 
 class Progress:
@@ -18,7 +18,7 @@ class Progress:
     def __call__(self, title: str, done: int, total: int) -> None:
         """Show `title` as the step after `done` of `total`; without a title, clear the line."""
         if self._shown:
-            text = f"[{done}/{total}] {title}" if title else ""
+            text = printable(f"[{done}/{total}] {title}") if title else ""
             sys.stderr.write("\r\033[K" + text[: WIDTH - 1])
             sys.stderr.flush()
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import TuneCommand, add_format_options
+from kallithea_tune.cli.base import TuneCommand, add_format_options, add_ini_option
 
 if TYPE_CHECKING:
     from kallithea_tune.static_export.options import Options
@@ -53,7 +53,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
         add("dest", metavar="DEST", nargs="?", default="", help="where the web server looks")
-        add("-c", "--config", metavar="INI", help="the ini file, or INI#application")
+        add_ini_option(parser)
         add("-n", "--dry-run", action="store_true", help="show what would change; change nothing")
         add("--check", action="store_true", help="exit with 1 when the published files are stale")
         _add_recipe_options(parser)
@@ -87,9 +87,9 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
     def act(self, args: argparse.Namespace) -> int:
         """Run the command and return its exit status."""
         from kallithea_tune.cli.progress import progress_line
-        from kallithea_tune.config import instance
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.static_export import export, report
+        from kallithea_tune.static_export.options import login
 
         if not args.config or not args.dest:
             raise ConfigError(
@@ -97,13 +97,23 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         self.check_columns(args, report.COLUMNS)
         options = options_from(args)
-        self.instance = instance.load(args.config)
+        password = login(options.verify_login).partition(":")[2]
+        self.load(args.config, {"--verify-login password": password})
+        self._warn_of_passwords(args)
         output = report.Report(self._redacted, self.quiet, bool(args.format))
         with progress_line(enabled=not self.quiet) as progress:
             status = export.run(self.instance, options, output, progress)
         if args.format:
             self.emit(args, report.COLUMNS, output.rows)
         return status
+
+    def _warn_of_passwords(self, args: argparse.Namespace) -> None:
+        for option, values in (
+            ("--verify", [args.verify]),
+            ("--backend", args.backend),
+            ("--vcs-backend", args.vcs_backend),
+        ):
+            self.warn_of_password(option, values, "leave it out, it is not used")
 
 
 def _add_recipe_options(parser: argparse.ArgumentParser) -> None:

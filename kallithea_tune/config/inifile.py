@@ -6,20 +6,21 @@ The file is replaced atomically, and the one before is kept beside it.
 from __future__ import annotations
 
 import configparser
-import contextlib
 import difflib
-import os
-import shutil
-import stat
-import time
+import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, written_path
+from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
     from configupdater import ConfigUpdater
+
+# It is the admin's own, and of any content: an edit keeps all of it but the lines that it is for.
+OUTPUT = Output("the ini file", "", lambda head: True, streams=False)
+_HEADING = re.compile(r"\[[^\]\n]+\]")
 
 
 @dataclass(frozen=True)
@@ -37,31 +38,53 @@ class Edit:
 
     @property
     def diff(self) -> str:
-        """The unified diff with one line of context; redact it, it may contain secrets."""
-        before, after = self.before.splitlines(True), self.after.splitlines(True)
-        return "".join(difflib.unified_diff(before, after, self.path, self.path, n=1))
+        """The changed lines, each below its section, as a unified diff without neighbouring lines.
+
+        What stands beside a change is nobody's business; the lines themselves may be secret, so
+        redact them.
+        """
+        before, after = self.before.splitlines(), self.after.splitlines()
+        lines = list(difflib.unified_diff(before, after, self.path, self.path, n=0, lineterm=""))
+        for number, line in enumerate(lines):
+            if line.startswith("@@") and not _HEADING.match(lines[number + 1][1:]):
+                lines[number] = f"{line} {_section_above(line, before)}".rstrip()
+        return "".join(f"{line}\n" for line in lines)
 
     @property
     def _line_end(self) -> str:
         return "\r\n" if "\r\n" in self.before else "\n"
 
 
+def _section_above(hunk: str, lines: Sequence[str]) -> str:
+    """Return the last heading above the ``@@ -12,2 +12,3 @@`` of a change of `lines`."""
+    start, _, count = hunk.split()[1].lstrip("-").partition(",")
+    # Without removed lines, the number is that of the line before.
+    above = lines[: int(start) - (count != "0")]
+    headings = [line for line in above if _HEADING.match(line)]
+    return headings[-1].strip() if headings else ""
+
+
 def unchanged(path: str) -> Edit:
-    """Return an edit of `path` that changes nothing. Raises ConfigError for an unreadable file."""
-    path = os.path.realpath(path)
+    """Return an edit of `path` that changes nothing.
+
+    Raises ConfigError or Refused for a file that cannot be read, or written later.
+    """
+    path = written_path.examine(path, OUTPUT).path
     try:
         with open(path, encoding="utf-8", newline="") as file:
             text = file.read()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} cannot be read: it is not text in UTF-8") from None
     return Edit(path, text, text)
 
 
 def plan(path: str, section: str, options: Mapping[str, str]) -> Edit:
     """Return the edit of `path` that sets `options` in ``[section]``; new ones go below ``use``.
 
-    Values are written literally: a ``%`` must be doubled. Raises ConfigError when the file cannot
-    be read or has no such section.
+    Values are written literally: a ``%`` must be doubled. Raises as `unchanged`, and ConfigError
+    when the file has no such section.
     """
     edit = unchanged(path)
     if not _parsed(edit).has_section(section):
@@ -96,45 +119,20 @@ def _parsed(edit: Edit) -> ConfigUpdater:
 
 
 def write(edit: Edit) -> str:
-    """Write the edit, keeping mode and owner; return the path of the backup made beside the file.
+    """Write the edit, keeping owner and access; return the path of the backup made beside the file.
 
     Raises Refused when the file changed since it was planned, and ConfigError when it cannot be
     written. Killed at any moment, it leaves the complete old file or the complete new one.
     """
     try:
-        with open(edit.path, encoding="utf-8", newline="") as file:
-            if file.read() != edit.before:
+        with open(edit.path, "rb") as file:
+            if file.read() != edit.before.encode():
                 raise Refused(
                     f"{edit.path} was changed by someone else meanwhile; run the command again"
                 )
-        backup = _backup(edit.path)
-        atomic.replace(edit.path, edit.after, lambda handle: _copy_access(edit.path, handle))
+        place = written_path.examine(edit.path, OUTPUT)
+        backup = atomic.backup(edit.path)
+        written_path.write(place, edit.after)
     except OSError as error:
         raise ConfigError(f"{edit.path} cannot be written: {error.strerror}") from None
     return backup
-
-
-def _backup(path: str) -> str:
-    """Copy the file to an unused name, with the same access rights."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1000):
-        backup = f"{path}.{stamp}" + (f"-{number}" if number else "")
-        try:
-            handle = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with open(handle, "wb") as target, open(path, "rb") as source:
-            shutil.copyfileobj(source, target)
-            _copy_access(path, target.fileno())
-            os.fsync(target.fileno())
-        return backup
-    raise Refused(f"{path} has a thousand backups of this second; run the command again")
-
-
-def _copy_access(path: str, handle: int) -> None:
-    """Give an open file the mode and owner of `path`; only root may, and need, give files away."""
-    status = os.stat(path)
-    if os.geteuid() == 0 or status.st_gid != os.getegid():
-        with contextlib.suppress(PermissionError):
-            os.fchown(handle, status.st_uid, status.st_gid)
-    os.fchmod(handle, stat.S_IMODE(status.st_mode))

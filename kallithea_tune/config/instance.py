@@ -5,16 +5,20 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-import shlex
+import re
 import sys
 from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.pastedeploy import Changes
-from kallithea_tune.config.redact import Redactor, secrets_of
+from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.text import shell_word
 
+_RELATIVE_SQLITE = re.compile(
+    r"(?P<before>sqlite(\+\w+)?:///(file:)?)(?P<path>(?!file:)[^/:?][^?]*)(?P<after>.*)", re.S
+)
 TRUE_WORDS = frozenset({"true", "yes", "on", "y", "t", "1"})
 
 
@@ -25,10 +29,10 @@ def as_bool(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Instance:
-    """A Kallithea (or any PasteDeploy application) as its ini file describes it.
+    """A Kallithea as its ini file describes it.
 
     `use` is the factory, as in ``egg:kallithea``; `settings` are what it will be called with,
-    defaults included; `section` is the application's own, empty where it is in another file;
+    defaults included; `section` is that of the application, empty where it is in another file;
     `server` the options of the server section; `filters` those of each filter, from the outside
     in. `changes` are not in the file: they were made in memory, to be tried.
     """
@@ -72,39 +76,69 @@ class Instance:
 
     @property
     def prefix(self) -> str:
-        """The URL path that PasteDeploy's prefix filter sets, as ``/kallithea``; empty without."""
+        """The URL path of the application, as ``/kallithea``; empty for the root.
+
+        PasteDeploy's prefix filter sets it, or a composite that refers to the application.
+        """
         prefixes = [
             options.get("prefix", "").strip("/")
             for options in self.filters
             if options["use"].endswith("#prefix")
         ]
         # Each of these filters sets SCRIPT_NAME again, so the innermost counts.
-        return "/" + prefixes[-1] if prefixes and prefixes[-1] else ""
+        path = prefixes[-1] if prefixes else self._mounted_at
+        return f"/{path}" if path else ""
+
+    @property
+    def _mounted_at(self) -> str:
+        composites = [
+            options for name, options in self.sections.items() if name.startswith("composit")
+        ]
+        paths = (
+            key.strip("/")
+            for options in composites
+            for key, value in options.items()
+            if key.startswith("/") and value == self.name
+        )
+        return next(paths, "")
 
     @property
     def database_url(self) -> str:
-        """The SQLAlchemy URL with its password: for connecting only, never for showing."""
-        return self.settings.get("sqlalchemy.url", "").strip()
+        """The SQLAlchemy URL with its password: for connecting only, never for showing.
+
+        The path of a SQLite file in it is absolute.
+        """
+        return absolute_url(self.settings.get("sqlalchemy.url", "").strip())
 
     def cli(self, arguments: str) -> str:
         """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
         path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
-        program = shlex.quote(path) if os.path.exists(path) else "kallithea-cli"
-        return f"{program} {arguments} -c {shlex.quote(self.path)}"
+        program = shell_word(path) if os.path.exists(path) else "kallithea-cli"
+        return f"{program} {arguments} -c {shell_word(self.path)}"
 
 
-def load(location: str, changes: Optional[Changes] = None, compare_db: str = "") -> Instance:
+def absolute_url(url: str) -> str:
+    """Return a SQLAlchemy URL with the path of a SQLite file made absolute, any other as it is.
+
+    A relative path depends on the working directory, which is another one for our children.
+    """
+    match = _RELATIVE_SQLITE.match(url)
+    return match["before"] + os.path.abspath(match["path"]) + match["after"] if match else url
+
+
+def load(
+    location: str, changes: Optional[Changes] = None, given: Optional[Mapping[str, str]] = None
+) -> Instance:
     """Load the application at `location`: ``my.ini``, ``my.ini#name`` or ``config:my.ini#name``.
 
-    The application itself is not imported. Secrets in the URL `compare_db` are redacted, too.
-    Raises ConfigError in one sentence for anything wrong.
+    The application itself is not imported. Secrets in what was `given` elsewhere, such as the URL
+    in a file, are redacted, too. Raises ConfigError in one sentence for anything wrong.
     """
-    path, _, name = location.partition("#")
-    path = os.path.abspath(
-        os.path.expanduser(path[len("config:") :] if path.startswith("config:") else path)
-    )
-    name, changes = name or "main", changes or {}
-    _check_readable(path)
+    path, name = _located(location)
+    changes = changes or {}
+    obstacle = pastedeploy.obstacle(path)
+    if obstacle:
+        raise ConfigError(f"the ini file {path} {obstacle}")
     with _as_config_errors(path):
         from paste.deploy import loadwsgi
 
@@ -114,9 +148,8 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
         settings = {str(key): str(value) for key, value in context.config().items()}
         server = pastedeploy.server_settings(loader, name)
         sections = pastedeploy.sections(path, changes)
-    redactor = Redactor(
-        secrets_of(settings, server, *sections.values(), {"--compare-db": compare_db})
-    )
+    written = (*pastedeploy.every_section(path), *sections.values())
+    secrets = secrets_of(settings, server, *written, given or {}, surroundings())
     return Instance(
         path=path,
         name=name,
@@ -125,26 +158,20 @@ def load(location: str, changes: Optional[Changes] = None, compare_db: str = "")
         settings=settings,
         server=server,
         sections=sections,
-        redactor=redactor,
+        redactor=Redactor(secrets),
         filters=filters,
         changes=changes,
     )
 
 
-def _check_readable(path: str) -> None:
-    if os.path.isdir(path):
-        raise ConfigError(f"{path} is a directory; give the ini file in it")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ConfigError(f"{path} is not a regular file")
-    try:
-        with open(path, encoding="utf-8") as file:
-            file.read()
-    except FileNotFoundError:
-        raise ConfigError(f"the ini file {path} does not exist") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{path} is not an ini file: it is not text in UTF-8") from None
-    except OSError as error:
-        raise ConfigError(f"the ini file {path} cannot be read: {error.strerror}") from None
+def _located(location: str) -> tuple[str, str]:
+    """Return the absolute path and the name in ``PATH#NAME``; a path, too, may contain a ``#``."""
+    location = location[len("config:") :] if location.startswith("config:") else location
+    path = os.path.abspath(os.path.expanduser(location))
+    if os.path.exists(path) or "#" not in path:
+        return path, "main"
+    path, _, name = location.rpartition("#")
+    return os.path.abspath(os.path.expanduser(path)), name or "main"
 
 
 @contextlib.contextmanager
@@ -154,6 +181,8 @@ def _as_config_errors(path: str) -> Iterator[None]:
         yield
     except configparser.Error as error:
         raise ConfigError(_parse_error(path, error)) from None
+    except KeyError as error:
+        raise ConfigError(_missing_default(path, str(error.args[0]))) from None
     except RecursionError:
         raise ConfigError(f"{path} does not load: its 'use' settings form a circle") from None
     except OSError as error:
@@ -164,6 +193,18 @@ def _as_config_errors(path: str) -> Iterator[None]:
         lines = str(error.args[0] if error.args else error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
         raise ConfigError(f"{path} does not load: {reason}") from None
+
+
+def _missing_default(path: str, option: str) -> str:
+    """Say which ``get`` refers to an `option` that [DEFAULT] does not have."""
+    for section, options in pastedeploy.sections(path, {}).items():
+        for key, value in options.items():
+            if key.startswith("get ") and value == option:
+                return (
+                    f"{path}: '{key} = {option}' in [{section}] refers to an option that [DEFAULT] "
+                    f"does not have; add {option} there"
+                )
+    return f"{path} does not load: a 'get' refers to {option}, which [DEFAULT] does not have"
 
 
 def _parse_error(path: str, error: configparser.Error) -> str:

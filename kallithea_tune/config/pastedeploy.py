@@ -5,8 +5,10 @@ from __future__ import annotations
 import configparser
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Protocol
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Optional, Protocol
 from urllib.parse import unquote
+
+from kallithea_tune.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -33,6 +35,32 @@ class Context(Protocol):
         """Call the factory."""
 
 
+def obstacle(path: str) -> str:
+    """Return why PasteDeploy cannot read the file, as the rest of a sentence; empty if it can."""
+    if os.path.isdir(path):
+        return "is a directory; give the ini file in it"
+    if os.path.exists(path) and not os.path.isfile(path):
+        return "is not a regular file"
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return "does not exist"
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"is not text in UTF-8: see line {line}, or save it as UTF-8"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if not text.strip():
+        return "is empty"
+    if text.startswith("\ufeff"):
+        return "begins with a byte order mark, which PasteDeploy does not read; save it without one"
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        return f"has a NUL character in line {line}; remove it"
+    return ""
+
+
 def reader(path: str) -> Loader:
     """Return PasteDeploy's loader for `path`, which records factories instead of importing them.
 
@@ -47,7 +75,13 @@ def reader(path: str) -> Loader:
             scheme, _, rest = name.partition(":")
             rest, _, inner = rest.partition("#")
             if scheme.lower() == "config":
-                other = Reader(os.path.join(os.path.dirname(self.filename), unquote(rest)))
+                path = os.path.join(os.path.dirname(self.filename), unquote(rest))
+                reason = obstacle(path)
+                if reason:
+                    raise ConfigError(
+                        f"{self.filename} does not load: it uses {path}, which {reason}"
+                    )
+                other = Reader(path)
                 other.update_defaults(global_conf or {}, overwrite=False)
                 return other.get_context(object_type, inner or "main", global_conf)
             if scheme.lower() not in ("egg", "call"):
@@ -152,3 +186,31 @@ def sections(path: str, changes: Changes) -> dict[str, dict[str, str]]:
     parser = raw(path)
     written: Mapping[str, Mapping[str, str]] = vars(parser)["_sections"]
     return {name: {**written[name], **changes.get(name, {})} for name in parser.sections()}
+
+
+def every_section(path: str) -> Iterator[Mapping[str, str]]:
+    """Yield every section as it is written in the file at `path` and in those that it includes.
+
+    Files that cannot be read are left out: PasteDeploy reports those that are needed.
+    """
+    paths = [path]
+    for place in paths:
+        with contextlib.suppress(configparser.Error, OSError, ValueError):
+            parser = raw(place)
+            yield parser.defaults()
+            for options in vars(parser)["_sections"].values():
+                yield options
+                for option in ("use", "filter-with", "next", "pipeline"):
+                    for word in str(options.get(option, "")).split():
+                        other = _included(place, word)
+                        if other and other not in paths:
+                            paths.append(other)
+
+
+def _included(path: str, use: str) -> str:
+    """Return the path of the file in ``use = config:other.ini#name``; empty for another `use`."""
+    scheme, _, rest = use.partition(":")
+    if scheme.lower() != "config":
+        return ""
+    here = os.path.dirname(path)
+    return os.path.join(here, unquote(rest.partition("#")[0]).replace("%(here)s", here))

@@ -5,12 +5,15 @@ Those for the live database only read.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Mapping, Union
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Union
 from urllib.parse import quote
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import files
+from kallithea_tune.text import has_control
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,6 +51,7 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
 
     from kallithea_tune.db.sqlite_reader import LOCK_WAIT, Connection, Reader
 
+    _require_file(path)
     mode = "rw" if writable or _leaves_files(path) else "ro"
     connection: Connection = sqlite3.connect(
         f"file:{quote(path)}?mode={mode}",
@@ -62,6 +66,18 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
     return connection
 
 
+def _require_file(path: str) -> None:
+    """Raise OperationalError where opening `path` would wait for ever, or act on a device."""
+    import sqlite3
+
+    found = files.entry(*os.path.split(os.path.realpath(path)))
+    try:
+        if found:
+            found.require_unblocking()
+    except files.NotAFile as error:
+        raise sqlite3.OperationalError(str(error)) from None
+
+
 def _leaves_files(path: str) -> bool:
     """Whether closing a read-only connection would leave new files behind.
 
@@ -69,9 +85,10 @@ def _leaves_files(path: str) -> bool:
     them, and has nothing to write into the database, since there is no -wal yet.
     """
     try:
-        with open(path, "rb") as file:
+        # A link to the database is the admin's own.
+        with files.opened(*os.path.split(os.path.realpath(path))) as file:
             header = file.read(20)
-    except OSError:
+    except (OSError, files.NotAFile):
         return False
     # "File format read version", https://www.sqlite.org/fileformat2.html#the_database_header
     return header[19:20] == b"\2" and not os.path.exists(path + "-wal")
@@ -81,39 +98,114 @@ def create_engine(url: str, option: str = "sqlalchemy.url", writable: bool = Tru
     """Make an engine without a pool for the `url` in `option`; it gives up connecting after 5 s.
 
     `writable` decides how a SQLite file is opened; see `read_only_engine`. Raises ConfigError for
-    an empty or unreadable URL, an unknown dialect, or a missing driver.
+    what `url_errors` lists.
     """
     import sqlalchemy
     from sqlalchemy.engine.url import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
-    form = "dialect://user:password@host/name"
-    if not url:
-        raise ConfigError(f"{option} is empty; give {form}")
-    try:
+    arguments: dict[str, Any]
+    with url_errors(url, option):
         path = sqlite_file(url)
         if path:
-            engine: Engine = sqlalchemy.create_engine(
-                url, poolclass=NullPool, creator=lambda: open_sqlite(path, writable=writable)
-            )
-            return engine
-        connect_args = dict(CONNECT_ARGS.get(make_url(url).get_driver_name(), {}))
-        engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=connect_args)
-        return engine
+            arguments = {"creator": lambda: open_sqlite(path, writable=writable)}
+        else:
+            driver = make_url(url).get_driver_name()
+            arguments = {"connect_args": dict(CONNECT_ARGS.get(driver, {}))}
+        engine: Engine = sqlalchemy.create_engine(url, poolclass=NullPool, **arguments)
+        refuse_arguments(engine, option)
+    return engine
+
+
+@contextlib.contextmanager
+def url_errors(url: str, option: str) -> Iterator[None]:
+    """Raise ConfigError for what makes SQLAlchemy refuse the `url` in `option`.
+
+    It is empty or no URL, has an unknown dialect or driver, one that is not installed, or a port or
+    argument that cannot be read.
+    """
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+
+    form = "give one such as postgresql://user@localhost/kallithea"
+    if not url:
+        raise ConfigError(f"{option} is empty; {form}")
+    if has_control(url):
+        raise ConfigError(f"{option} has a control character; write it in one line, without any")
+    _check_port(url, option, form)
+    path = sqlite_file(url)
+    if path and os.path.isdir(path):
+        raise ConfigError(f"{option}: {path} is a directory, not a SQLite file")
+    try:
+        yield
     except NoSuchModuleError:
         dialect = url.split(":", 1)[0]
         raise ConfigError(
             f"{option} has the unknown database dialect '{dialect}'; "
             "SQLAlchemy knows sqlite, postgresql and mysql"
         ) from None
-    except (ArgumentError, ValueError):
-        raise ConfigError(f"{option} is not a database URL; give {form}") from None
+    except ArgumentError:
+        raise ConfigError(f"{option} is not a database URL; {form}") from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{option} has an argument that cannot be used: {error}") from None
     except ImportError as error:
         raise ConfigError(
             f"the driver for {option} is not installed ({error}); "
             "install it in this virtual environment"
         ) from None
+
+
+def _check_port(url: str, option: str, form: str) -> None:
+    from sqlalchemy.engine.url import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        port = make_url(url).port
+    except ArgumentError:
+        raise ConfigError(f"{option} is not a database URL; {form}") from None
+    except ValueError:
+        raise ConfigError(
+            f"{option} is not a database URL: its port is not a number; {form}"
+        ) from None
+    if port is not None and not 0 < int(port) < 65536:
+        raise ConfigError(f"{option} has the port {port}; a port is from 1 to 65535")
+
+
+def refuse_arguments(engine: Engine, option: str) -> None:
+    """Have the engine raise ArgumentError for arguments of its URL that the driver does not accept.
+
+    It does so when it connects: only then the driver sees them.
+    """
+    import sqlalchemy
+    from sqlalchemy.exc import ArgumentError
+
+    # What a dialect is called with is the driver's business, and so is what it returns.
+    def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        try:
+            return dialect.connect(*arguments, **options)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            reason = str(error)
+        except dialect.dbapi.ProgrammingError as error:
+            reason = str(error).strip()
+            if "invalid dsn" not in reason:
+                raise
+        # Their values may be secrets.
+        names = " and ".join(f"?{name}=" for name in engine.url.query)
+        raise ArgumentError(f"{option}: the driver refuses {names or 'it'}: {reason}")
+
+    sqlalchemy.event.listen(engine, "do_connect", connect)
+
+
+def require_accepted(url: str, option: str = "sqlalchemy.url") -> None:
+    """Raise ConfigError for a `url` that no server is needed to refuse: see `url_errors`."""
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    try:
+        create_engine(url, option, writable=False).connect().close()
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from None
+    except SQLAlchemyError:
+        # Whether the server answers is another question.
+        return
 
 
 def read_only_engine(url: str) -> Engine:

@@ -7,6 +7,7 @@ from typing import Optional
 from urllib.parse import unquote
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system import given_file
 
 
 def given_url(argument: str, option: str) -> str:
@@ -32,8 +33,7 @@ def _from_environment(name: str, option: str) -> str:
 
 def _from_file(path: str, option: str) -> str:
     try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            url = file.readline().strip()
+        url = given_file.text(os.path.expanduser(path)).partition("\n")[0].strip()
     except OSError as error:
         raise ConfigError(f"{option}: {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

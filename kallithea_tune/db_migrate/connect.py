@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Mapping
 
-from kallithea_tune.db.engine import forbid_writing
+from kallithea_tune.db.engine import forbid_writing, refuse_arguments, url_errors
 from kallithea_tune.db_migrate.engines import engine_class
 from kallithea_tune.errors import ConfigError
 
@@ -54,25 +54,15 @@ def target_engine(url: str) -> Engine:
 
 def _engine(url: str, option: str, writable: bool) -> Engine:
     import sqlalchemy
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
     from sqlalchemy.pool import NullPool
 
-    try:
+    with url_errors(url, option):
         url = with_driver(url)
         dialect = url.partition(":")[0].partition("+")[0]
         arguments = engine_class(dialect).settings.engine_arguments(url, writable)
         engine: Engine = sqlalchemy.create_engine(url, poolclass=NullPool, **arguments)
-        return engine
-    except NoSuchModuleError:
-        raise ConfigError(
-            f"{option} has a database dialect that SQLAlchemy does not know"
-        ) from None
-    except (ArgumentError, ValueError):
-        raise ConfigError(
-            f"{option} is not a database URL; it reads dialect://user:password@host/name"
-        ) from None
-    except ImportError as error:
-        raise ConfigError(f"the driver for {option} is not installed ({error})") from None
+        refuse_arguments(engine, option)
+    return engine
 
 
 def _with_session(engine: Engine) -> Engine:

@@ -107,13 +107,15 @@ def message_of(error: BaseException) -> str:
 
 def open_connection(engine: Engine, option: str) -> Connection:
     """Connect to the database given by `option`. Raises ConfigError, without the password."""
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import ArgumentError, DBAPIError
 
     try:
         # A connection to SQLite may belong to the thread that made it, and waits for nobody.
         if engine.dialect.name == "sqlite":
             return engine.connect()
         return interruption.abandonable(engine.connect)
+    except ArgumentError as error:
+        raise ConfigError(str(error)) from None
     except DBAPIError as error:
         lines = str(error.orig).strip().splitlines()
         reason = lines[0] if lines else type(error.orig).__name__

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.app import application
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db_migrate import (
     catch_up,
@@ -35,6 +36,7 @@ from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system import interruption
+from kallithea_tune.system.account import acting_as, as_invoker
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
 
 class Migration:
     """The steps of a migration; use it in a ``with`` statement, which closes both databases.
+
+    Until then root is the `owner` of the data, except to write quarantine and ini file.
 
     `plan` says what there is to copy, `preflight` what was found that the target would refuse,
     `result` what was done so far, and `if_stopped` what is left when it stops now.
@@ -65,9 +69,11 @@ class Migration:
         self.if_stopped = IfStopped.UNTOUCHED
         self._chosen_fixes = parse_fixes(self.options.fixes)
         self._source_pages: Optional[Future[SourcePages]] = None
-        metadata: MetaData = application.metadata(instance, self.options.metadata)
-        self._heads = application.schema_heads(instance)
+        self.owner = owner_of(instance, url)
         with contextlib.ExitStack() as opened, translated(self):
+            opened.enter_context(acting_as(self.owner.account))
+            metadata: MetaData = application.metadata()
+            self._heads = application.schema_heads()
             self.target = Target(url)
             opened.callback(lambda: self.target.close())
             self.source = Source(instance.database_url)
@@ -76,10 +82,12 @@ class Migration:
             self._opened = opened.pop_all()
         self.progress.table_rows = {table.name: table.rows for table in self.plan.tables}
         self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
-        self.quarantine = Quarantine(
-            self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
-        )
-        self._opened.callback(self.quarantine.close)
+        path = self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
+        if self.options.quarantine or self._chosen_fixes:
+            require_usable = as_invoker()(quarantine.require_usable)
+            require_usable(path, instance.path, instance.database_url, self.target)
+        self.quarantine = Quarantine(path)
+        self._opened.callback(as_invoker()(self.quarantine.close))
 
     def _choose_tables(self, metadata: MetaData) -> None:
         source, writer = self.source.endpoint, self.target.endpoint.writer
@@ -284,7 +292,9 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            self.quarantine.prepare(resume)
+            # The application must not be loaded while this process is root.
+            wait(filter(None, [self._source_pages]))
+            as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
 
@@ -366,13 +376,7 @@ class Migration:
             self.result.pages = application.compare_pages(self.instance, on_target, before)
         rows_fixed = self.preflight.fixes.needed
         written = not rows_fixed and self.source.maybe_written()
-        unexpected = application.unexpected(self.result.pages, rows_fixed, written)
-        if unexpected:
-            sentences = "; ".join(page.sentence for page in unexpected)
-            raise TuneError(
-                "the target is complete, but the application does not answer there as on the "
-                f"source: {sentences}"
-            )
+        application.require_alike(self.result.pages, rows_fixed, written)
         return self.result
 
     def require_unchanged_source(self) -> None:
@@ -409,7 +413,7 @@ class Migration:
                 journal.drop(connection)
             interruption.check()
             undisturbed.enter_context(interruption.deferred())
-            backup = switch.apply(edit, self.instance, self.url)
+            backup = as_invoker()(switch.apply)(edit, self.instance, self.url)
             self.if_stopped = IfStopped.SWITCHED
             if not atomic:
                 journal.drop(connection)

@@ -12,6 +12,5 @@ class Options:
 
     extra_tables: bool = False
     replace: bool = False
-    metadata: str = ""
     fixes: Sequence[str] = ()
     quarantine: str = ""

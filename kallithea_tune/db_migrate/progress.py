@@ -8,7 +8,7 @@ import time
 from typing import Callable, Optional, Protocol, TextIO
 
 from kallithea_tune.system import interruption
-from kallithea_tune.text import WIDTH
+from kallithea_tune.text import WIDTH, printable
 
 INTERVAL = 0.1  # seconds between two updates of a terminal
 STEP_WIDTH = 24  # columns for the name of the step before a bar
@@ -48,7 +48,7 @@ class StepLines(NoProgress):
 
     def begin(self, step: str, total: int) -> None:
         """Print the step."""
-        print(f"{step} ...", file=self._stream, flush=True)
+        print(printable(step), "...", file=self._stream, flush=True)
 
 
 class StatusLine:
@@ -90,7 +90,7 @@ class StatusLine:
         self._write("  ".join(filter(None, parts)))
 
     def _write(self, text: str) -> None:
-        self._stream.write("\r\033[K" + text[: WIDTH - 1])
+        self._stream.write("\r\033[K" + printable(text)[: WIDTH - 1])
         self._stream.flush()
 
 
@@ -147,7 +147,7 @@ class ProgressBars:
         size = shutil.get_terminal_size()
         return self._tqdm(
             total=total or None,
-            desc=title[:STEP_WIDTH].ljust(STEP_WIDTH),
+            desc=printable(title)[:STEP_WIDTH].ljust(STEP_WIDTH),
             file=self._stream,
             position=position,
             leave=False,

@@ -15,19 +15,40 @@ import os
 import re
 from typing import TYPE_CHECKING, Callable, Optional, Sequence
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.fixes import Fixes, Outcome, TableFixes
+from kallithea_tune.db_migrate.target import PART
 from kallithea_tune.db_migrate.values import Row, Value
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.errors import ConfigError, Refused
+from kallithea_tune.system import atomic, written_path
+from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
     from kallithea_tune.db_migrate.engines import Engine
+    from kallithea_tune.db_migrate.target import Target
 
 CHANGED, LEFT_OUT = "changed", "left out"
+_START = re.compile(rb'\{"table": "(?:[^"\\]|\\.)*", "key": \{')
+
+
+def _is_ours(line: bytes) -> bool:
+    """Whether a line begins as ours do, or may be the rest of one that was not finished."""
+    first = b'{"table": "'
+    unfinished = not line.endswith(b"\n") and first.startswith(line[: len(first)])
+    return bool(_START.match(line)) or unfinished
+
+
+OUTPUT = Output(
+    "the quarantine file",
+    "one that db-migrate wrote",
+    lambda head: bool(_START.match(head)),
+    streams=False,
+)
 
 
 class Quarantine:
-    """The file at `path`, created with the first row and readable only by its owner.
+    """The file at `path`, created before the first row and readable only by its owner.
 
     `counts` has for each table how many rows were ``changed`` and ``left out`` in this run.
     """
@@ -36,6 +57,7 @@ class Quarantine:
         self.path = path
         self.counts: dict[str, dict[str, int]] = {}
         self._handle: Optional[int] = None
+        self._created = ""
         self._written: set[bytes] = set()
 
     def amend(self, fixes: Fixes, table: str) -> Optional[Callable[[Sequence[Row]], Sequence[Row]]]:
@@ -61,25 +83,28 @@ class Quarantine:
         """Open the file before anything depends on it.
 
         With `resume` that of an earlier run is continued, otherwise it is renamed. Raises
-        ConfigError when it cannot be written.
+        ConfigError when it cannot be written, and as `examine` when something else is there by now.
         """
         try:
-            if not resume and os.path.exists(self.path) and os.path.getsize(self.path):
-                os.rename(self.path, _free_name(self.path))
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-            os.fchmod(self._handle, 0o600)
+            place = written_path.examine(self.path, OUTPUT)
+            if place.file and not resume and os.path.getsize(place.path):
+                os.rename(place.path, _reserved_name(place.path))
+                place = written_path.examine(self.path, OUTPUT)
+            self._created = "" if place.file else place.path
+            self._handle = written_path.open_file(place)
             self._read_written()
-            _sync_directory(self.path)
+            os.fchmod(self._handle, 0o600)
+            atomic.sync_directory(os.path.dirname(place.path))
         except OSError as error:
             raise ConfigError(
                 f"the quarantine file {self.path} cannot be written: {error.strerror}"
             ) from None
 
     def close(self) -> None:
-        """Close the file, and remove it when it is empty."""
+        """Close the file, and remove it when it is empty and ours."""
         if self._handle is not None:
-            if not os.fstat(self._handle).st_size:
-                os.unlink(self.path)
+            if self._created and not os.fstat(self._handle).st_size:
+                os.unlink(self._created)
             os.close(self._handle)
             self._handle = None
 
@@ -87,12 +112,18 @@ class Quarantine:
         """Read what an earlier run wrote, to write nothing twice, and remove an unfinished line."""
         assert self._handle is not None
         end = 0
-        with open(self.path, "rb") as file:
+        with open(self._handle, "rb", closefd=False) as file:
             for line in file:
+                if not _is_ours(line):
+                    raise Refused(
+                        f"{OUTPUT.option} {self.path} has a line that is not ours after "
+                        f"{end} bytes; give another path"
+                    )
                 if line.endswith(b"\n"):
                     end += len(line)
                     self._written.add(_digest(line))
-        os.ftruncate(self._handle, end)
+        if end < os.fstat(self._handle).st_size:
+            os.ftruncate(self._handle, end)
 
     def _line(self, table: str, fixes: TableFixes, row: Row, outcome: Outcome) -> bytes:
         became = LEFT_OUT if outcome.row is None else CHANGED
@@ -106,7 +137,7 @@ class Quarantine:
             "became": became,
             "row": {name: _json_value(value) for name, value in zip(fixes.columns, row)},
         }
-        return json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        return json.dumps(entry).encode() + b"\n"
 
     def _append(self, lines: Sequence[bytes]) -> None:
         new = b"".join(
@@ -127,6 +158,21 @@ def usual_path(ini: str, target: Engine) -> str:
     return f"{ini}.quarantine-{url.get_backend_name()}-{name}.jsonl"
 
 
+def require_usable(path: str, ini: str, source: str, target: Target) -> None:
+    """Raise as `written_path.examine` where `path` is no place for the file.
+
+    That is also the ini file, the SQLite file of the URL `source` or the target's.
+    """
+    databases = {"the source": sqlite_file(source), "the target": target.path}
+    others = {
+        f"{name} (as {os.path.basename(database) + suffix})": database + suffix
+        for name, database in databases.items()
+        for suffix in ("", "-journal", "-wal", "-shm", PART)
+        if database
+    }
+    written_path.examine(path, OUTPUT, {"the ini file": ini, **others})
+
+
 def _digest(line: bytes) -> bytes:
     return hashlib.blake2b(line, digest_size=16).digest()
 
@@ -141,16 +187,13 @@ def _json_value(value: Value) -> object:
     return value
 
 
-def _free_name(path: str) -> str:
+def _reserved_name(path: str) -> str:
+    """Create an empty file of an unused name for the one at `path` to be renamed to."""
     number = 1
-    while os.path.exists(f"{path}.{number}"):
-        number += 1
-    return f"{path}.{number}"
-
-
-def _sync_directory(path: str) -> None:
-    handle = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    while True:
+        name = f"{path}.{number}"
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            return name
+        except FileExistsError:
+            number += 1

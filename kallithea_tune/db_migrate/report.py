@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequenc
 
 from kallithea_tune.db_migrate.preflight import report as preflight_report
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
-from kallithea_tune.text import WIDTH
+from kallithea_tune.text import WIDTH, printable
 
 if TYPE_CHECKING:
     from kallithea_tune.db_migrate.catch_up import Change
@@ -108,14 +108,16 @@ def plan_lines(dry_run: DryRun) -> Iterator[str]:
     estimate = dry_run.estimate
     yield estimate.sentence if estimate else "Time: measured once preflight finds no more problems."
     yield ""
-    yield preflight_report.text(dry_run.preflight.violations, dry_run.preflight.unchecked)
+    yield from preflight_report.lines(dry_run.preflight.violations, dry_run.preflight.unchecked)
     yield from _type_lines(plan)
-    if plan.left_out:
-        yield f"\nIn no model, so not copied without --extra-tables: {', '.join(plan.left_out)}"
-    if plan.extra:
-        yield f"\nIn no model, copied as they are: {', '.join(plan.extra)}"
-    if dry_run.dropped:
-        yield f"\nDropped from the target first: {', '.join(dry_run.dropped)}"
+    for title, tables in (
+        ("In no model, so not copied without --extra-tables", plan.left_out),
+        ("In no model, copied as they are", plan.extra),
+        ("Dropped from the target first", dry_run.dropped),
+    ):
+        if tables:
+            yield ""
+            yield f"{title}: {', '.join(tables)}"
 
 
 def _table_line(name: str, rows: int, size_in_bytes: int) -> str:
@@ -142,7 +144,8 @@ def _column_lines(plan: Plan, title: str, text_of: Callable[[ColumnPlan], str]) 
             if text_of(column):
                 groups.setdefault(text_of(column), []).append(f"{table.name}.{column.name}")
     if groups:
-        yield f"\n{title}:"
+        yield ""
+        yield f"{title}:"
     for text, names in groups.items():
         more = f", and {len(names) - LISTED} more" if len(names) > LISTED else ""
         yield from _wrapped(f"  {text}: {', '.join(names[:LISTED])}{more}")
@@ -151,14 +154,18 @@ def _column_lines(plan: Plan, title: str, text_of: Callable[[ColumnPlan], str]) 
 def _wrapped(text: str) -> list[str]:
     # A path is too long rather than in two pieces.
     return textwrap.wrap(
-        text, WIDTH, subsequent_indent="    ", break_on_hyphens=False, break_long_words=False
+        printable(text),
+        WIDTH,
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
     )
 
 
 def result_lines(result: MigrationResult) -> Iterator[str]:
     """Yield the lines that show what was done, as far as it came."""
     if result.violations:
-        yield preflight_report.text(result.violations, result.unchecked)
+        yield from preflight_report.lines(result.violations, result.unchecked)
     if Step.SCHEMA_CHECK in result.seconds:
         yield from _copied_lines(result)
     if result.fixed:

@@ -13,7 +13,8 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.system import interruption
+from kallithea_tune.system import atomic, interruption, written_path
+from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -23,6 +24,15 @@ PART = ".kallithea-tune-part"
 LOCK = "kallithea_tune"
 TRIAL = "kallithea_tune_trial"
 OPTION = "--to"
+_HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, section 1.3
+OUTPUT = Output(OPTION, "a SQLite database", lambda head: head.startswith(_HEADER), streams=False)
+# In a transaction that was killed, the first page may not have been written yet.
+PART_OUTPUT = Output(
+    OPTION,
+    "an unfinished SQLite database",
+    lambda head: head.startswith(_HEADER) or not head.strip(b"\0"),
+    streams=False,
+)
 
 
 class Target:
@@ -33,13 +43,16 @@ class Target:
     """
 
     def __init__(self, url: str) -> None:
+        written_path.refuse_control_characters(url, OPTION)
         self._url = url
         self._path = sqlite_file(url)
         self._locked: Optional[int] = None
-        if self._path and not os.path.isdir(_parent(self._path)):
-            raise ConfigError(f"{OPTION}: there is no directory {_parent(self._path)}")
-        # Nothing is created before the migration begins, not even an empty file.
-        exists = not self._path or os.path.exists(self._path)
+        exists = True
+        if self._path:
+            # Nothing is created before the migration begins, not even an empty file.
+            place = written_path.examine(self._path, OUTPUT)
+            self._path, exists = place.path, bool(place.file)
+            written_path.examine(self._path + PART, PART_OUTPUT)
         self.endpoint = self._opened(None if exists else ":memory:")
         self.tables = existing_tables(self.endpoint.connection)
         self.entries = journal.read(self.endpoint.connection) if self.tables else None
@@ -49,6 +62,11 @@ class Target:
     def is_file(self) -> bool:
         """Whether it is a SQLite file: a new one is filled, and replaces the old one at the end."""
         return bool(self._path)
+
+    @property
+    def path(self) -> Optional[str]:
+        """The SQLite file, None for a server."""
+        return self._path
 
     @property
     def atomic(self) -> bool:
@@ -93,7 +111,9 @@ class Target:
             return
         part = self._path + PART
         try:
-            handle = os.open(part, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = written_path.open_file(written_path.examine(part, PART_OUTPUT))
+        except FileExistsError:
+            raise Refused(f"another db-migrate is creating {self._path}") from None
         except OSError as error:
             raise ConfigError(f"{OPTION}: {part} cannot be created: {error.strerror}") from None
         try:
@@ -112,16 +132,21 @@ class Target:
         if self._locked is None or not self._path:
             return
         self.endpoint.connection.close()
-        _copy_owner_and_mode(self._locked, self._path)
-        os.fsync(self._locked)
-        interruption.check()
-        with interruption.deferred():
-            os.replace(self._path + PART, self._path)
-            parent = os.open(_parent(self._path), os.O_RDONLY)
-            os.fsync(parent)
-            os.close(parent)
-            self._release()
-            self.endpoint = self._opened(None)
+        written_path.examine(self._path, OUTPUT)
+        parent, name = os.path.split(self._path)
+        with atomic.opened_directory(parent) as directory:
+            if os.geteuid() == 0:
+                # Kallithea, which does not run as root, has to write to a new file, too.
+                owner = os.fstat(directory)
+                os.fchown(self._locked, owner.st_uid, owner.st_gid)
+            atomic.copy_access(directory, name, self._locked)
+            os.fsync(self._locked)
+            interruption.check()
+            with interruption.deferred():
+                os.replace(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
+                os.fsync(directory)
+                self._release()
+                self.endpoint = self._opened(None)
 
     def _release(self) -> None:
         if self._locked is not None:
@@ -134,23 +159,6 @@ class Target:
         if self._locked is not None and self._path:
             os.unlink(self._path + PART)
         self._release()
-
-
-def _parent(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))
-
-
-def _copy_owner_and_mode(handle: int, path: str) -> None:
-    """Give root's new file the owner of the old one or of the directory, and the old one's mode.
-
-    Kallithea, which does not run as root, has to write to it.
-    """
-    old = os.stat(path) if os.path.exists(path) else None
-    owner = old or os.stat(_parent(path))
-    if os.geteuid() == 0:
-        os.fchown(handle, owner.st_uid, owner.st_gid)
-    if old:
-        os.fchmod(handle, old.st_mode & 0o777)
 
 
 def existing_tables(connection: Connection) -> list[str]:

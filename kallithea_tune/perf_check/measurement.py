@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
 
 from kallithea_tune.config.instance import Instance
+from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import interruption
 
 
@@ -117,6 +118,7 @@ class Context:
     """What a measurement is given: the instance, its share of the time, and the other results.
 
     `compare_db` is the URL of another database to put the same load on, empty for none.
+    `unvisitable` has the reason once the application was found not to start, or not to answer.
     """
 
     instance: Instance
@@ -124,6 +126,7 @@ class Context:
     compare_db: str = ""
     outcomes: dict[Measurement[Any], Outcome] = field(default_factory=dict)
     running: Optional[Measurement[Any]] = None
+    unvisitable: list[NotMeasured] = field(default_factory=list)
 
     def measure(self, wanted: Measurement[T]) -> T:
         """Return the result of a measurement, which is taken once in a run.

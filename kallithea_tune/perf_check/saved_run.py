@@ -3,62 +3,40 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional, Sequence, TextIO
 
-from kallithea_tune.errors import ConfigError, TuneError
+from kallithea_tune.config.instance import Instance
+from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
-from kallithea_tune.system import atomic, interruption
-from kallithea_tune.text import figure, wrapped
+from kallithea_tune.system import given_file, interruption, written_path
+from kallithea_tune.system.written_path import Output, Place
+from kallithea_tune.text import figure, plain, wrapped
 
 
-def require_writable(path: str) -> None:
-    """Raise ConfigError when `save` could not write to `path`, before anything is measured."""
-    directory = os.path.dirname(os.path.realpath(path))
-    if (
-        os.path.exists(path)
-        and not os.path.isfile(path)
-        and os.access(path, os.W_OK)
-        and not os.path.isdir(path)
-    ):
-        return
-    if os.path.isdir(path):
-        raise ConfigError(f"--save {path} is a directory; give a file in it")
-    if not os.path.isdir(directory):
-        raise ConfigError(f"--save {path}: the directory {directory} does not exist")
-    if not os.access(directory, os.W_OK):
-        raise ConfigError(f"--save {path}: the directory {directory} is not writable")
+def _is_saved_run(head: bytes) -> bool:
+    return head.startswith(b'{\n "format": 1,\n "checks": [')
 
 
-def save(run: Run, path: str) -> None:
-    """Write a run to `path` as JSON, for a later `compare`: completely, or nothing.
+OUTPUT = Output("--save", "a run that --save wrote", _is_saved_run)
 
-    Raises TuneError where it cannot be written.
-    """
+
+def place(path: str, instance: Instance) -> Place:
+    """Return where `save` writes to. Raises as `examine`, before anything is measured."""
+    return written_path.examine(path, OUTPUT, {"the ini file": instance.path})
+
+
+def save(run: Run, place: Place) -> None:
+    """Write a run as JSON, for a later `compare`: completely, or nothing. Raises as `write`."""
     document = {
         "format": 1,
         "checks": list(run.checks),
         "findings": [dict(zip(COLUMNS, row)) for row in rows(run.findings)],
     }
     interruption.check()
-    try:
-        _write(os.path.realpath(path), json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise TuneError(f"--save {path} cannot be written: {error.strerror}") from None
-
-
-def _write(path: str, text: str) -> None:
-    if os.path.exists(path) and not os.path.isfile(path):
-        # A pipe or a device is written to; replacing it would be worse than a partial document.
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
-        return
-    mask = os.umask(0)
-    os.umask(mask)
-    atomic.replace(path, text, lambda handle: os.fchmod(handle, 0o666 & ~mask))
+    written_path.write(place, json.dumps(document, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -79,8 +57,7 @@ class SavedRun:
 def read(path: str) -> SavedRun:
     """Read what `save` wrote. Raises ConfigError for any other file."""
     try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
+        document = json.loads(given_file.text(path))
         findings = [
             Finding(**{**item, "severity": Severity[item["severity"]]})
             for item in document["findings"]
@@ -95,7 +72,12 @@ def read(path: str) -> SavedRun:
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:
     """Return a run as `read` does; of two findings about one subject, the worse."""
     ordered = sorted(findings, key=lambda found: found.severity)
-    return SavedRun(frozenset(checks), {(found.check, found.subject): found for found in ordered})
+    return SavedRun(frozenset(checks), {_key(found): found for found in ordered})
+
+
+def _key(finding: Finding) -> tuple[str, str]:
+    """Return check and subject, as they are in a document."""
+    return finding.check, str(plain(finding.subject))
 
 
 def compare(before: SavedRun, run: Run) -> list[str]:

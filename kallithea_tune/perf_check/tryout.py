@@ -6,7 +6,9 @@ import statistics
 from dataclasses import dataclass
 from typing import Any, Callable, Optional, Sequence, TextIO
 
-from kallithea_tune.app import visit
+from kallithea_tune.app import repositories, visit
+from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.perf_check import runner, saved_run
@@ -14,7 +16,9 @@ from kallithea_tune.perf_check.measurement import Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.serving.option_names import is_read
 from kallithea_tune.perf_check.statistics import paired_difference
-from kallithea_tune.text import figure, wrapped
+from kallithea_tune.system import child
+from kallithea_tune.system.account import acting_as
+from kallithea_tune.text import figure, printable, wrapped
 
 COLUMNS = ("measured", "before", "after", "unit", "difference_from", "difference_to", "verdict")
 ROUNDS = 9
@@ -98,18 +102,35 @@ def compare(
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
 ) -> tuple[list[Comparison], runner.Run]:
-    """Measure both within about `seconds`.
+    """Measure both within about `seconds`, as `runner.run` does.
 
     Returns the comparisons, and the run of `checks` with the proposed setting.
     """
+    owner = owner_of(before)
+    with acting_as(owner.account):
+        comparisons, now = _compared(before, after, checks, seconds, compare_db, progress)
+    # How the budget was divided between the two runs is of no use to the admin.
+    now.notes = owner.notes("Measured")
+    return comparisons, now
+
+
+def _compared(
+    before: Instance,
+    after: Instance,
+    checks: Sequence[Check],
+    seconds: float,
+    compare_db: str,
+    progress: Callable[[str, int, int], None],
+) -> tuple[list[Comparison], runner.Run]:
     deadline = Deadline(seconds)
     visited = []
-    if set(after.changes) & {before.section, "DEFAULT"}:
-        share = seconds / 2 if any(item.probes for item in checks) else seconds
-        visited = _visited(before, after, share, progress)
-    left = deadline.left
-    then = runner.run(before, checks, left / 2, compare_db, progress)
-    now = runner.run(after, checks, left / 2, compare_db, progress)
+    with child.wall(seconds + runner.GRACE_S):
+        if set(after.changes) & {before.section, "DEFAULT"}:
+            share = seconds / 2 if any(item.probes for item in checks) else seconds
+            visited = _visited(before, after, share, progress)
+        left = deadline.left
+        then = runner.run(before, checks, left / 2, compare_db, progress)
+        now = runner.run(after, checks, left / 2, compare_db, progress)
     return visited + _changed(then, now), now
 
 
@@ -146,12 +167,12 @@ def _visited(
                     rounds=ROUNDS,
                 )
             )
-        except visit.DoesNotLoad as error:
-            message = after.redactor.text(f"{error.kind}: {error.message}")
+        except DoesNotLoad as error:
+            message = after.redactor.text(error.reason)
             if changed:
                 return [Comparison("the application", "loads", message, "worse")]
             return [Comparison("the application", message, "not tried", "unknown")]
-        except NotMeasured as error:
+        except (NotMeasured, child.OutOfTime) as error:
             return [Comparison("the application", "", str(error), "unknown")]
     starts = [
         statistics.mean(visit.start_ms for visit in visits[changed]) for changed in (False, True)
@@ -171,8 +192,8 @@ def _pages(instance: Instance) -> dict[str, str]:
 
     pages = {"front page": "/", "a static file": "/images/kallithea-logo.svg"}
     try:
-        names = visit.repositories(instance)
-    except (TuneError, SQLAlchemyError):
+        names = repositories.latest(instance)
+    except (TuneError, NotMeasured, SQLAlchemyError):
         # The application needs the database, too, and reports why it does not answer.
         return pages
     return {**pages, **{f"summary of {name}": "/" + name for name in names.values()}}
@@ -233,7 +254,11 @@ def rows(comparisons: Sequence[Comparison]) -> list[list[object]]:
 
 
 def write_text(
-    before: Instance, after: Instance, comparisons: Sequence[Comparison], stream: TextIO
+    before: Instance,
+    after: Instance,
+    comparisons: Sequence[Comparison],
+    notes: Sequence[str],
+    stream: TextIO,
 ) -> None:
     """Write for people what was tried and what it changes."""
     for section, options in after.changes.items():
@@ -255,7 +280,7 @@ def write_text(
         print(_line(item), file=stream)
     others = [item for item in comparisons if item not in numbers]
     for item in others:
-        print(f"\n{item.measured}: {item.verdict}", file=stream)
+        print("\n" + printable(f"{item.measured}: {item.verdict}"), file=stream)
         print(
             *wrapped("  before: ", str(item.before)),
             *wrapped("  after:  ", str(item.after)),
@@ -264,6 +289,8 @@ def write_text(
         )
     if not others:
         print("\nThe checks find the same.", file=stream)
+    for note in notes:
+        print("", *wrapped("Note: ", note, 3), sep="\n", file=stream)
 
 
 def _line(item: Comparison) -> str:
@@ -274,4 +301,4 @@ def _line(item: Comparison) -> str:
         low, high = sorted(abs(end or 0.0) for end in ends)
         verdict += f" by {low:.2g} to {high:.2g}"
     before, after = values
-    return f"{item.measured:<30.30} {before:>12} {after:>12}  {verdict}".rstrip()
+    return f"{printable(item.measured):<30.30} {before:>12} {after:>12}  {verdict}".rstrip()

@@ -9,6 +9,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.manifest import StaticFile
 from kallithea_tune.system import interruption
+from kallithea_tune.text import has_control
 
 CHUNK = 1 << 20
 
@@ -62,9 +63,9 @@ def _refuse_name(path: str, root: str) -> None:
     try:
         path.encode("utf-8")
     except UnicodeEncodeError:
-        raise Refused(f"{path!r} below {root} is not UTF-8, as URLs must be; rename it") from None
-    if any(ord(character) < 32 or ord(character) == 127 for character in path):
-        raise Refused(f"{path!r} below {root} has a control character in its name; rename it")
+        raise Refused(f"'{path}' below {root} is not UTF-8, as URLs must be; rename it") from None
+    if has_control(path):
+        raise Refused(f"'{path}' below {root} has a control character in its name; rename it")
 
 
 def _refuse_file_and_directory(files: Mapping[str, StaticFile]) -> None:

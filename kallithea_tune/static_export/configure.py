@@ -7,12 +7,13 @@ import os
 from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
+from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.options import ServerOptions
-from kallithea_tune.static_export.webservers import SERVERS, render, render_script
+from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS, render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
 from kallithea_tune.static_export.webservers.syntax import complaint
 
@@ -76,7 +77,8 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
     notes = list(_notes(instance, site))
     if SERVERS[server].script:
         if options.output:
-            site = dataclasses.replace(site, script=os.path.abspath(options.output) + ".lua")
+            script = os.path.abspath(options.output) + SCRIPT_SUFFIX
+            site = dataclasses.replace(site, script=script)
         else:
             notes.append(
                 f"without --output, {server} serves no compressed variants and allows no long "
@@ -130,7 +132,9 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
     """Yield what is missing for the application to trust the proxy's address and scheme headers."""
     settings = instance.settings
     scheme = settings.get("url_scheme_variable", "")
-    if scheme and "kallithea" in instance.use:
+    # 0.6 reads the usual headers without being asked.
+    is_older = kallithea_version().startswith("0.6.")
+    if scheme and not is_older:
         # Seen with 0.7.0: config/application.py reads the variable's name as a boolean.
         yield (
             f"Kallithea 0.7.0 does not start with url_scheme_variable = {scheme}; "
@@ -144,7 +148,7 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
                 "client's address is logged"
             )
         return
-    if not settings.get("remote_addr_variable"):
+    if not settings.get("remote_addr_variable") and not is_older:
         yield (
             "set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file, so that the client's "
             "address is logged"

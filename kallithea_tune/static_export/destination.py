@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export import manifest
 from kallithea_tune.static_export.manifest import Manifest
+from kallithea_tune.system import written_path
 
 LOCK = ".lock"
 STAGING = ".staging-"
@@ -15,8 +18,7 @@ STAGING = ".staging-"
 
 def absolute(destination: str) -> str:
     """Return the absolute path. Raises ConfigError for one that no configuration can contain."""
-    if not destination.strip() or any(ord(character) < 32 for character in destination):
-        raise ConfigError("DEST is empty or contains a control character; give a directory")
+    written_path.refuse_control_characters(destination, "DEST")
     return os.path.abspath(destination)
 
 
@@ -34,6 +36,9 @@ def published(destination: str) -> Optional[Manifest]:
     real = os.path.realpath(destination)
     _refuse_dangerous(destination, real)
     try:
+        written_path.resolved(os.path.dirname(destination), "DEST")
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(releases_of(destination))
         _check_releases(destination)
         if os.path.islink(destination):
             return _current(destination, real)
@@ -46,6 +51,8 @@ def published(destination: str) -> Optional[Manifest]:
         raise ConfigError(
             f"{error.filename or destination} cannot be read: {error.strerror}"
         ) from None
+    if not empty and not os.path.isdir(destination):
+        raise Refused(f"{destination} is not a directory, and not ours; publish elsewhere")
     if not empty:
         raise Refused(
             f"{destination} contains files that are not ours; "
@@ -86,14 +93,17 @@ def _check_releases(destination: str) -> None:
         return
     if os.path.islink(releases) or not os.path.isdir(releases):
         raise Refused(f"{releases} is not a directory of ours; remove it or publish elsewhere")
-    if os.stat(releases).st_dev != os.stat(os.path.dirname(releases)).st_dev:
+    parent, status = os.stat(os.path.dirname(releases)), os.stat(releases)
+    if status.st_uid not in (0, os.geteuid(), parent.st_uid):
+        raise Refused(f"{releases} belongs to somebody else; publish elsewhere")
+    if status.st_dev != parent.st_dev:
         raise Refused(
             f"{releases} is a mount point, and no link can be renamed out of it; publish elsewhere"
         )
     for name in sorted(os.listdir(releases)):
         path = os.path.join(releases, name)
         ours = (
-            name == LOCK
+            (name == LOCK and stat.S_ISREG(os.lstat(path).st_mode))
             or name.startswith(STAGING)
             or (name.isdigit() and os.path.isfile(os.path.join(path, manifest.NAME)))
         )

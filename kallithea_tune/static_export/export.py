@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import shlex
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Sequence
 
+from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
 from kallithea_tune.static_export import access, destination, freshness, publish, source
@@ -14,7 +16,10 @@ from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.options import Options, login, validate
 from kallithea_tune.static_export.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
-from kallithea_tune.system import interruption
+from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
+from kallithea_tune.system import interruption, written_path
+from kallithea_tune.system.written_path import Place
+from kallithea_tune.text import shell_word
 
 PROBLEMS_SHOWN = 50
 
@@ -47,9 +52,10 @@ def run(
     export = Export(instance, path, options, report, progress)
     if options.check:
         return check(export)
+    places = _places(export)
     release = publish_release(export)
     if options.server.name:
-        configure(export, release)
+        configure(export, release, places)
     status = verify(export, release) if options.verify else EXIT_OK
     if options.switch and status != EXIT_OK:
         raise Refused(
@@ -58,6 +64,31 @@ def run(
     if options.switch:
         switch_off(export, release)
     return status
+
+
+def _places(export: Export) -> list[Place]:
+    """Return where the configuration goes, and see that ``--switch`` can edit the ini file.
+
+    Raises what would otherwise only be raised at the end of a run.
+    """
+    from kallithea_tune.static_export import generated_files, switch
+
+    instance, output = export.instance, export.options.server.output
+    if export.options.switch:
+        switch.require_writable(instance)
+    if not output:
+        return []
+    others = {
+        "the ini file": instance.path,
+        "DEST": export.path,
+        "the directory of releases": destination.releases_of(export.path),
+        **{f"the overlay {path}": path for path in export.options.recipe.overlays or ()},
+    }
+    first = written_path.examine(output, generated_files.OUTPUT, others)
+    if first.stream is not None or not SERVERS[export.options.server.name].script:
+        return [first]
+    script = written_path.examine(output + SCRIPT_SUFFIX, generated_files.OUTPUT, others)
+    return [first, script]
 
 
 def check(export: Export) -> int:
@@ -115,10 +146,11 @@ def _plan(export: Export) -> Plan:
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
-    package = source.package_of(export.instance)
-    destination.check_apart(export.path, [*filter(None, [package]), *recipe.overlays])
+    destination.check_apart(export.path, [*code(export.instance.use), *recipe.overlays])
     export.progress("querying the application", 0, 1)
     served = source.served(export.instance, before, recipe)
+    for note in owner_of(export.instance).notes("The application is loaded"):
+        export.report.note(note)
     destination.check_apart(export.path, served.roots)
     damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
     export.progress("", 0, 0)
@@ -181,33 +213,35 @@ def _note_access(export: Export) -> None:
         export.report.note(selinux)
 
 
-def configure(export: Export, release: Manifest) -> None:
-    """Write the web server's configuration to the file given, or print it."""
+def configure(export: Export, release: Manifest, places: Sequence[Place]) -> None:
+    """Write the web server's configuration, and its second file, to `places`, or print it."""
     from kallithea_tune.static_export import configure as configuration
     from kallithea_tune.static_export import generated_files
 
     server, report = export.options.server, export.report
+    if len(places) < 2:
+        # Nothing is beside a stream.
+        server = dataclasses.replace(server, output="")
     site = configuration.site_of(export.instance, export.path, release, server)
     result = configuration.configure(export.instance, site, server)
     for note in result.notes:
         report.note(note)
-    if not server.output:
+    if not places:
         report.output("configuration", "", result.text)
-        return
     interruption.check()
-    for path, text in ((server.output, result.text), (server.output + ".lua", result.script)):
+    for place, text in zip(places, (result.text, result.script)):
         if text is None:
             continue
-        diff = generated_files.diff(path, text)
+        path, diff = place.path, generated_files.diff(place, text)
         if not diff:
             report.say(f"{path} is up to date")
         elif export.options.dry_run:
             report.output("configuration", path, diff)
             report.say(f"{path} would change")
         else:
-            generated_files.replace(path, text)
-            report.row("written", path)
-            report.say(f"{path} written")
+            kept = generated_files.replace(place, text)
+            report.row("written", path, kept)
+            report.say(f"{path} written" + (f"; the previous one is {kept}" if kept else ""))
 
 
 def verify(export: Export, release: Manifest) -> int:
@@ -265,6 +299,6 @@ def switch_off(export: Export, release: Manifest) -> None:
         report.say(f"{edit.path} was changed")
     report.say("the application will no longer serve the files; restart it")
     moves = [
-        f"mv {shlex.quote(backup)} {shlex.quote(edit.path)}" for edit, backup in zip(edits, backups)
+        f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]
     report.command("to go back: " + " && ".join(moves))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import dataclass
 from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.app.package import distribution
+from kallithea_tune.app.package import kallithea_version, title
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.static_export import manifest
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import Manifest, Recipe, RecipeChanges, StaticFile
+from kallithea_tune.text import shell_word
 
 # Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9
@@ -42,8 +42,9 @@ class Differences(NamedTuple):
 class State:
     """A release compared with what is installed now.
 
-    `version` is the installed one; `moved` whether the application's directories are no longer
-    where they were; `damaged` are the paths whose files in the release are missing or were changed.
+    `version` is the installed one; `moved` whether what wraps Kallithea is another, or the
+    directories are no longer where they were; `damaged` are the paths whose files in the release
+    are missing or were changed.
     """
 
     manifest: Manifest
@@ -63,7 +64,7 @@ class State:
             published, installed = self.manifest.version or "?", self.version or "?"
             yield f"it is of {published}, {installed} is installed"
         if self.moved:
-            yield "the application has moved"
+            yield "the application is another one, or has moved"
         if self.recipe != self.manifest.recipe:
             yield "it was made with other options"
         for kind, paths in {**self.differences.by_kind(), "damaged": self.damaged}.items():
@@ -82,14 +83,14 @@ def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -
     if release is None:
         return None
     recipe = (changes or RecipeChanges()).applied_to(release.recipe)
-    moved = not all(map(os.path.isdir, release.roots))
+    moved = title(use) != release.app or not all(map(os.path.isdir, release.roots))
     differences = Differences([], [], [])
     if not moved:
         files = collect([*release.roots, *recipe.overlays], release.sources)
         differences = compare(release, files)
     return State(
         manifest=release,
-        version=distribution(use).version,
+        version=kallithea_version(),
         recipe=recipe,
         moved=moved,
         differences=differences,
@@ -101,7 +102,7 @@ def renewal_command(instance: Instance, destination: str, recipe: Optional[Recip
     """Return the shell command that brings the release at `destination` up to date."""
     location = instance.path + ("" if instance.name == "main" else "#" + instance.name)
     arguments = recipe.arguments if recipe else ""
-    command = f"gearbox static-export -c {shlex.quote(location)} {shlex.quote(destination)}"
+    command = f"gearbox static-export -c {shell_word(location)} {shell_word(destination)}"
     return f"{command} {arguments}".strip()
 
 

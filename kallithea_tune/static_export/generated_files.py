@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
-import shutil
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.system import atomic
+from kallithea_tune.system import atomic, written_path
+from kallithea_tune.system.written_path import Output, Place
+
+# The templates of all web servers begin with it, in the comments of their languages.
+MARKS = (b"# Written by gearbox static-export", b"-- Written by gearbox static-export")
+OUTPUT = Output(
+    "--output", "a configuration written by static-export", lambda head: head.startswith(MARKS)
+)
 
 
-def diff(path: str, text: str) -> str:
-    """Return the unified diff between the file at `path`, which need not exist, and `text`."""
-    before = ""
-    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as file:
-        before = file.read()
-    return "".join(difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path))
+def diff(place: Place, text: str) -> str:
+    """Return the unified diff between what is there, if anything, and `text`."""
+    before, path = "", place.path
+    if place.file:
+        try:
+            with open(path, encoding="utf-8") as file:
+                before = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
+    lines = difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path, n=0)
+    return "".join(lines)
 
 
-def replace(path: str, text: str) -> None:
-    """Write `text` to `path`; what was there before is kept as ``path.old``. Raises ConfigError."""
-    path = os.path.realpath(path)
+def replace(place: Place, text: str) -> str:
+    """Write `text`; return the path of the copy of what was there before, empty without one.
+
+    Raises as `examine` and `write`.
+    """
+    kept = ""
     try:
-        if os.path.exists(path):
-            shutil.copy2(path, path + ".old")
-        atomic.replace(path, text, lambda handle: os.fchmod(handle, 0o644))
+        if place.file and os.path.getsize(place.path):
+            kept = atomic.backup(place.path)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+        raise ConfigError(f"{place.path} cannot be copied: {error.strerror}") from None
+    # Web servers read some of them as their own user.
+    written_path.write(place, text, 0o644)
+    return kept

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from dataclasses import dataclass, field
 from typing import Iterator, Mapping, NamedTuple, Optional
 
 from kallithea_tune import __version__
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import typed_json
+from kallithea_tune.text import shell_word
 
 NAME = ".kallithea-tune.json"
 # Contains the name of the release's own directory: a server that stats a file before it opens it
@@ -73,7 +73,7 @@ class Recipe:
         args += ["--keep", str(self.keep)] if self.keep != usual.keep else []
         args += ["--mode", f"{self.mode:o}"] if self.mode != usual.mode else []
         args += ["--group", self.group] if self.group else []
-        return " ".join(map(shlex.quote, args))
+        return " ".join(map(shell_word, args))
 
 
 @dataclass(frozen=True)

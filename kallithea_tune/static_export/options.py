@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
@@ -62,10 +61,6 @@ def _validate_server(server: ServerOptions) -> None:
         raise ConfigError(
             "--output and --backend are for a web server's configuration; choose it with --server"
         )
-    if server.output:
-        directory = os.path.dirname(os.path.abspath(server.output))
-        if os.path.isdir(server.output) or not os.path.isdir(directory):
-            raise ConfigError(f"--output {server.output} is not a file in an existing directory")
     for url in server.backends:
         Backend.from_url(url)
     for url in server.vcs_backends:

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from typing import Callable, Iterator
 
@@ -81,12 +82,8 @@ def record(plan: Plan, destination: str) -> None:
         # A run that is killed must leave nothing foreign inside the release.
         scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
-            atomic.replace(
-                path,
-                manifest.text(plan.after),
-                lambda handle: shutil.copystat(path, f"/proc/self/fd/{handle}"),
-                scratch,
-            )
+            text = manifest.text(plan.after)
+            atomic.replace(os.path.realpath(path), text, directory=os.path.realpath(scratch))
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -111,8 +108,9 @@ def _switch(made: str, destination: str) -> None:
     link = os.path.join(tempfile.mkdtemp(prefix=STAGING, dir=os.path.dirname(made)), "link")
     try:
         os.symlink(os.path.relpath(made, parent), link)
-        if os.path.isdir(destination) and not os.path.islink(destination):
-            # An empty directory that the admin made: nothing was served from it.
+        if os.path.lexists(destination) and not os.path.islink(destination):
+            # An empty directory that the admin made: nothing was served from it. Anything else
+            # makes this fail.
             os.rmdir(destination)
         os.rename(link, destination)
     finally:
@@ -165,7 +163,7 @@ def _locked(releases: str) -> Iterator[None]:
         # Whatever the umask: access is restricted further inside.
         os.chmod(releases, 0o755)
     path = os.path.join(releases, LOCK)
-    with open(path, "w") as lock:
+    with open(_lock_file(path), "rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The other run may have removed it just before it gave the lock back.
@@ -183,6 +181,16 @@ def _locked(releases: str) -> Iterator[None]:
             if os.listdir(releases) == [LOCK]:
                 os.unlink(path)
                 os.rmdir(releases)
+
+
+def _lock_file(path: str) -> int:
+    """Open the file whose lock only one run has; whatever else is there stays as it is."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+    handle = os.open(path, flags, 0o644)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Refused(f"{path} is not a regular file; move it away")
+    return handle
 
 
 @contextlib.contextmanager

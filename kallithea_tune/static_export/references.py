@@ -14,7 +14,7 @@ _TEXTS = (".html", ".mako", ".py", ".js", ".css", ".less", ".json", ".xml", ".we
 
 
 def texts(package: str) -> Iterator[str]:
-    """Yield the texts below the application's package that may refer to a static file."""
+    """Yield the texts in a package, or in a lone module, that may refer to a static file."""
     for folder, folders, names in os.walk(package):
         folders[:] = sorted(
             name for name in folders if name not in ("node_modules", "i18n", "tests", "__pycache__")
@@ -44,13 +44,13 @@ def check_complete(files: Mapping[str, StaticFile], package: str) -> None:
         )
 
 
-def unreferenced(files: Mapping[str, StaticFile], package: str) -> list[str]:
+def unreferenced(files: Mapping[str, StaticFile], code: Sequence[str]) -> list[str]:
     """Return the files that nothing refers to: source maps, and names found in no text.
 
     A file below a directory that some text refers to (``codemirror/mode/``) is kept, since code may
     compose its name.
     """
-    everything = "\n".join(texts(package))
+    everything = "\n".join(text for place in code for text in texts(place))
     names = set(re.findall(r"[\w.-]+", everything))
     directories = {
         name

@@ -6,7 +6,7 @@ import sys
 import textwrap
 from typing import Callable, NamedTuple, Sequence
 
-from kallithea_tune.text import WIDTH
+from kallithea_tune.text import WIDTH, printable
 
 COLUMNS = ("kind", "path", "said")
 
@@ -30,7 +30,7 @@ class Report:
         """Print a sentence for people on stderr: stdout may be the configuration."""
         self._print(
             textwrap.fill(
-                self._redact(text),
+                printable(self._redact(text)),
                 WIDTH,
                 subsequent_indent="  ",
                 break_long_words=False,
@@ -40,7 +40,7 @@ class Report:
 
     def command(self, text: str) -> None:
         """Print what is to be pasted into a shell, in one line."""
-        self._print(self._redact(text))
+        self._print(printable(self._redact(text)))
 
     def _print(self, text: str) -> None:
         if not self._quiet and not self._machine:
@@ -73,4 +73,4 @@ class Report:
         """Print a result, such as a diff, on standard output."""
         self.row(kind, path, text)
         if not self._machine:
-            sys.stdout.write(self._redact(text))
+            sys.stdout.write(printable(self._redact(text), lines=True))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Callable, Mapping, Optional
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
-from kallithea_tune.app.package import distribution, package_directory
+from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
 from kallithea_tune.static_export.collect import collect
@@ -27,32 +27,26 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     Raises ConfigError when the application does not load or serves nothing, Refused when its
     front-end is not built.
     """
-    app, version = distribution(instance.use)
+    app, version = title(instance.use), kallithea_version()
     roots = before.roots if before and (before.app, before.version) == (app, version) else ()
     if not roots or not all(map(os.path.isdir, roots)):
         roots = roots_of(instance)
     files = collect([*roots, *recipe.overlays], before.sources if before else {})
-    package = package_of(instance)
     same = before is not None and (before.version, before.roots) == (version, roots)
     differences = compare(before, files) if before else None
-    if package and not (same and differences and not differences.gone):
-        check_complete(files, package)
+    if not (same and differences and not differences.gone):
+        check_complete(files, package_directory())
     if before and same and recipe == before.recipe and not any(differences or ()):
         left_out = set(before.left_out) & set(files)
     else:
-        left_out = _left_out(files, recipe, package)
+        left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
     return Served(app, version, roots, published, sorted(left_out))
 
 
-def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, package: str) -> set[str]:
-    if not recipe.prune:
-        return in_place_of_variants(files)
-    if not package:
-        raise ConfigError(
-            "--prune: the application's templates were not found, so what they refer to is unknown"
-        )
-    return in_place_of_variants(files) | set(unreferenced(files, package))
+def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, code: Sequence[str]) -> set[str]:
+    unneeded = unreferenced(files, code) if recipe.prune else ()
+    return in_place_of_variants(files).union(unneeded)
 
 
 def in_place_of_variants(files: Mapping[str, StaticFile]) -> set[str]:
@@ -60,14 +54,6 @@ def in_place_of_variants(files: Mapping[str, StaticFile]) -> set[str]:
     return {
         path + suffix for path in files for suffix in SUFFIXES.values() if path + suffix in files
     }
-
-
-def package_of(instance: Instance) -> str:
-    """Return the directory of the application's package; empty where only loading it would tell."""
-    try:
-        return package_directory(instance.use)
-    except NotMeasured:
-        return ""
 
 
 def roots_of(instance: Instance) -> tuple[str, ...]:
@@ -97,15 +83,16 @@ def _request(
     settings: Mapping[str, str],
     prepare: Optional[Callable[[], list[str]]] = None,
 ) -> Answer:
-    from kallithea_tune.app.visit import DoesNotLoad, Request, visit
+    from kallithea_tune.app.loading import DoesNotLoad
+    from kallithea_tune.app.visit import Request, visit
+    from kallithea_tune.db.engine import require_accepted
 
     request = Request(path, prepare=prepare)
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
-        raise ConfigError(
-            f"the application does not load ({error.kind}: {error.message})"
-        ) from None
+        require_accepted(instance.database_url)
+        raise ConfigError(f"the application does not load ({error.reason})") from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None
     if not answer.status:

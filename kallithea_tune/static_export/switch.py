@@ -39,6 +39,14 @@ def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
     return [edit, inifile.plan(place, section, {SWITCH: "false"})]
 
 
+def require_writable(instance: Instance) -> None:
+    """Raise Refused or ConfigError where the files that `plan` edits cannot be written."""
+    inifile.unchanged(instance.path)
+    place = locate.find(instance, SWITCH)
+    if place:
+        inifile.unchanged(place.path)
+
+
 def apply(instance: Instance, edits: Sequence[inifile.Edit], path: str) -> list[str]:
     """Write the edits, and test the application once more; return the paths of the backups.
 

@@ -8,22 +8,57 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
-import select
 import signal
-import subprocess
 import sys
-import tempfile
-from typing import Any, Callable, TypeVar
+import time
+from typing import Any, Callable, Iterator, TypeVar
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.system import typed_json
+from kallithea_tune.system import interruption, programs, typed_json
+from kallithea_tune.text import shortened
 
 T = TypeVar("T")
 
 # How long a busy machine may take to start an interpreter and import a module, which is no part of
 # any measurement.
 START_SECONDS = 30.0
+_wall = math.inf  # of the monotonic clock
+
+
+class Ended(NotMeasured):
+    """The child was killed for taking too long, or ended by itself, without an answer.
+
+    `reason` says which, as in ``ended with status 7``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it {reason}")
+        self.reason = reason
+
+
+class OutOfTime(Exception):
+    """The `wall` was reached. It says nothing about what was called, so it is no NotMeasured."""
+
+
+@contextlib.contextmanager
+def wall(seconds: float) -> Iterator[None]:
+    """Inside, no call lasts longer than until `seconds` from now, whatever it was given.
+
+    An inner wall counts in place of an outer one.
+    """
+    global _wall
+    before, _wall = _wall, time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        _wall = before
+
+
+def left() -> float:
+    """Return the seconds until the wall, infinite without one."""
+    return max(0.0, _wall - time.monotonic())
 
 
 def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
@@ -31,92 +66,79 @@ def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
 
     Arguments and result are converted to JSON and back by the annotations of `function`; see
     `typed_json`. The arguments are sent by standard input, so that no secret is in the list of
-    processes. Raises NotMeasured when the child does not answer within `seconds` of the function's
-    start, or with its last line of output when it fails; its process group is killed then.
+    processes. Raises NotMeasured with the first line of the exception that the function raises,
+    Ended when the child ends by itself or does not answer within `seconds` of the function's start,
+    and OutOfTime at the `wall`. It is killed with all that it started.
     """
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "kallithea_tune.system.child"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-        )
-        request = json.dumps(
-            typed_json.dump({"function": function, "arguments": arguments})
-        ).encode()
-        try:
-            _send(process, request)
-            answer, _ = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise NotMeasured(f"it did not answer within {seconds:.3g} s") from None
-        finally:
-            _kill(process)
-        if process.returncode == 0 and answer:
-            result = json.loads(answer.decode("utf-8"))
-            if "not_measured" in result:
-                raise NotMeasured(result["not_measured"])
-            value: T = typed_json.load(typed_json.hints(function)["return"], result["value"])
-            return value
-        errors.seek(0)
-        lines = errors.read().decode("utf-8", "replace").strip().splitlines()
-        last = ": " + lines[-1].strip() if lines else ""
-        raise NotMeasured(f"it ended with status {process.returncode}{last}")
+    if left() <= 0:
+        raise OutOfTime("there is no time left")
+    request = json.dumps(typed_json.dump({"function": function, "arguments": arguments})).encode()
+    with programs.interpreter(request) as running:
+        _wait(running, 1, START_SECONDS, f"did not start within {START_SECONDS:g} s")
+        _wait(running, 2, seconds, f"did not answer within {seconds:.3g} s")
+    if not _complete(running, 2):
+        raise Ended(_end(running))
+    result = json.loads(running.output)
+    if "value" not in result:
+        raise NotMeasured(result["not_measured"])
+    value: T = typed_json.load(typed_json.hints(function)["return"], result["value"])
+    return value
 
 
-def _send(process: subprocess.Popen[bytes], request: bytes) -> None:
-    """Send the request and wait for the first byte, with which the child reports its start."""
-    assert process.stdin and process.stdout
-    with contextlib.suppress(BrokenPipeError), process.stdin:
-        process.stdin.write(request)
-    process.stdin = None
-    if not select.select([process.stdout], [], [], START_SECONDS)[0]:
-        raise NotMeasured(f"the machine is too busy to start a process within {START_SECONDS:g} s")
-    os.read(process.stdout.fileno(), 1)
+def clean_up(function: Callable[..., object], seconds: float, **arguments: object) -> None:
+    """Call `function` as `call` does, although the time is up or the end was requested."""
+    with interruption.deferred(), wall(START_SECONDS + seconds):
+        call(function, seconds, **arguments)
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    # Even when the child itself is gone, it may have left children of its own in the group.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(1)
+def _complete(running: programs.Running, least: int) -> bool:
+    # An empty line tells of the start of the function, and one of JSON is the answer.
+    return len(running.output) >= least and running.output.endswith(b"\n")
 
 
-def main() -> None:
+def _wait(running: programs.Running, least: int, seconds: float, late: str) -> None:
+    """Read until a line is complete. Raises Ended for `late` after `seconds`, or OutOfTime."""
+    limited = min(seconds, left())
+    try:
+        running.read(lambda: _complete(running, least), limited)
+    except programs.TooLate:
+        if limited < seconds:
+            raise OutOfTime("the time is up") from None
+        raise Ended(late) from None
+
+
+def _end(running: programs.Running) -> str:
+    if running.status < 0:
+        return f"was ended by {signal.Signals(-running.status).name}"
+    lines = running.errors.decode("utf-8", "replace").strip().splitlines()
+    last = ": " + shortened(lines[-1].strip()) if lines else ""
+    return f"ended with status {running.status}{last}"
+
+
+def answer() -> None:
     """Answer the one request on standard input; whatever is printed goes to standard error."""
-    _die_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
     request = json.load(sys.stdin)
-    function = typed_json.resolve(request["function"])
-    kinds = typed_json.hints(function)
-    arguments = {
-        name: typed_json.load(kinds.get(name, Any), value)
-        for name, value in request["arguments"].items()
-    }
-    os.write(answers, b"\n")
     try:
-        result = {"value": typed_json.dump(function(**arguments))}
+        result = _result(request["function"], request["arguments"], answers)
     except NotMeasured as error:
-        result = {"not_measured": str(error)}
+        result = {"not_measured": shortened(str(error))}
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [""]
+        result = {"not_measured": shortened(f"{type(error).__name__}: {lines[0]}")}
     with open(answers, "w", encoding="utf-8") as file:
-        json.dump(result, file)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # Threads that the application left running must not delay the end.
-    os._exit(0)
+        file.write(json.dumps(result) + "\n")
+        file.flush()
+        # The parent ends this process, with the threads and the processes that the application
+        # left running.
+        while True:
+            signal.pause()
 
 
-def _die_with_parent() -> None:
-    """Have Linux kill this process when the command that started it is killed."""
-    if sys.platform.startswith("linux"):
-        import ctypes
-
-        pr_set_pdeathsig = 1  # linux/prctl.h
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main()
+def _result(name: str, arguments: dict[str, Any], answers: int) -> dict[str, Any]:
+    function = typed_json.resolve(name)
+    kinds = typed_json.hints(function)
+    loaded = {key: typed_json.load(kinds.get(key, Any), value) for key, value in arguments.items()}
+    os.write(answers, b"\n")
+    return {"value": typed_json.dump(function(**loaded))}

@@ -61,7 +61,7 @@ class Mount:
 def parse(text: str) -> list[Mount]:
     """Read the lines of ``/proc/self/mountinfo``."""
     mounts = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         front, separator, back = line.partition(" - ")
         fields, rest = front.split(), back.split(" ")
         if separator and len(fields) >= 6 and len(rest) >= 2:

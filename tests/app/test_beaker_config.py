@@ -45,7 +45,7 @@ def test_what_beaker_refuses_is_said_in_its_words(instance: Path) -> None:
 
 
 def test_the_functions_that_cache_are_found_and_so_are_their_files(visited: Path) -> None:
-    uses = beaker_config.uses(package_directory("egg:kallithea"))
+    uses = beaker_config.uses([package_directory()])
     assert [(use.region, use.function) for use in uses] == [
         ("long_term", "user_attr_or_none"),
         ("long_term_file", "_get_feed_from_cache"),
@@ -76,7 +76,7 @@ def test_decorators_are_read_from_the_source(
     tmp_path: Path, code: str, found: list[tuple[str, str]]
 ) -> None:
     (tmp_path / "module.py").write_text(code)
-    assert [(use.region, use.function) for use in beaker_config.uses(str(tmp_path))] == found
+    assert [(use.region, use.function) for use in beaker_config.uses([str(tmp_path)])] == found
 
 
 def test_options_of_a_backend_are_those_that_its_class_takes() -> None:

@@ -1,59 +1,29 @@
-"""The application's package is found without importing it, its models by importing them."""
+"""Kallithea's package is found without importing it, its models by importing them."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-import pytest
-
 from kallithea_tune.app import application
-from kallithea_tune.app.package import distribution, package_directory
-from kallithea_tune.config.instance import load
-from kallithea_tune.errors import ConfigError, NotMeasured
+from kallithea_tune.app.package import code, kallithea_version, package_directory, sources, title
 
 
-def test_the_distribution_and_the_package_of_kallithea() -> None:
-    assert distribution("egg:kallithea") == ("kallithea", "0.7.0")
-    assert Path(package_directory("egg:kallithea")).name == "kallithea"
-    assert distribution("call:module:factory").version == ""
+def test_the_version_and_the_package_of_kallithea() -> None:
+    assert kallithea_version() == "0.7.0" and title("egg:kallithea") == "kallithea"
+    assert Path(package_directory()).name == "kallithea"
+    assert code("egg:Kallithea#main") == (package_directory(),)
 
 
-@pytest.mark.parametrize(
-    "use, message",
-    [
-        ("call:module:factory", "use = call:module:factory does not say where"),
-        ("egg:no-such-distribution", "no-such-distribution is not installed"),
-    ],
-)
-def test_where_the_code_is_not_found_the_reason_is_given(use: str, message: str) -> None:
-    with pytest.raises(NotMeasured, match=message):
-        package_directory(use)
+def test_sources_are_the_modules_that_run(tmp_path: Path) -> None:
+    for name in ("a.py", "b.txt", "lib/c.py", "tests/d.py", "public/e.py", "__pycache__/f.py"):
+        path = tmp_path / "package" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "lone.py").touch()
+    found = sources([str(tmp_path / "package"), str(tmp_path / "lone.py")])
+    assert sorted(Path(path).name for path in found) == ["a.py", "c.py", "lone.py"]
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The ini file of an application with one table."""
-    package = tmp_path / "toy_application"
-    package.mkdir()
-    (package / "__init__.py").write_text("def make(global_conf, **settings):\n    return None\n")
-    (package / "model.py").write_text(
-        "import sqlalchemy\nmetadata = sqlalchemy.MetaData()\n"
-        "sqlalchemy.Table('toys', metadata, sqlalchemy.Column('name', sqlalchemy.String(9)))\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for name in ("toy_application", "toy_application.model"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    (tmp_path / "my.ini").write_text("[app:main]\npaste.app_factory = toy_application:make\n")
-    return tmp_path / "my.ini"
-
-
-def test_the_metadata_is_at_the_usual_place_or_where_the_reference_says(toy: Path) -> None:
-    instance = load(str(toy))
-    assert application.package(instance) == "toy_application"
-    for reference in ("", "toy_application.model:metadata"):
-        assert list(application.metadata(instance, reference).tables) == ["toys"]
-    for wrong in ("toy_application:none", "none.model:metadata", ":metadata", ".model:metadata"):
-        with pytest.raises(ConfigError, match=f"not found in {wrong}; .*--metadata"):
-            application.metadata(instance, wrong)
-    assert application.schema_heads(instance) == ()
+def test_the_models_and_the_newest_revision() -> None:
+    assert {"users", "repositories", "user_logs"} <= set(application.metadata().tables)
+    assert len(application.schema_heads()) == 1

@@ -11,6 +11,7 @@ from typing import Callable
 import pytest
 
 from kallithea_tune.app import visit
+from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 
@@ -131,7 +132,7 @@ def test_an_exception_is_an_answer_of_500_with_its_message(toy: Callable[[str], 
 def test_a_failure_to_load_comes_with_its_reason(
     toy: Callable[[str], Path], start: str, kind: str, message: str
 ) -> None:
-    with pytest.raises(visit.DoesNotLoad) as raised:
+    with pytest.raises(DoesNotLoad) as raised:
         visit.visit(load(str(toy(start))), [visit.Request("/")], 60)
     assert (raised.value.kind, raised.value.message) == (kind, message)
 

@@ -174,7 +174,7 @@ def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from kallithea_tune.static_export.references import referenced
 
     overlay = tmp_path_factory.mktemp("front-end")
-    package = Path(package_directory("egg:kallithea"))
+    package = Path(package_directory())
     for path in referenced(str(package), ["css", "js", "images", "codemirror", "fontello"]):
         if (package / "public" / path).exists():
             continue

@@ -268,7 +268,7 @@ def test_saved_findings_are_compared_later(perf_check, toys):
 
 def test_save_is_whole_or_not_at_all(perf_check, toys, tmp_path):
     ini, kept = toys(toy_level="warning"), tmp_path / "kept.json"
-    kept.write_text("the old one")
+    kept.touch()
     words = ["-c", ini, "--only", "TOY001", "--save"]
     full = perf_check(*words, "/dev/full")
     assert (
@@ -279,8 +279,10 @@ def test_save_is_whole_or_not_at_all(perf_check, toys, tmp_path):
     assert os.path.exists("/dev/full") and not os.path.isfile("/dev/full")
     link = tmp_path / "link.json"
     link.symlink_to(kept)
+    kept.chmod(0o640)
     assert perf_check(*words, link).returncode == 0
     assert link.is_symlink() and json.loads(kept.read_text())["checks"] == ["TOY001"]
+    assert kept.stat().st_mode & 0o777 == 0o640
     assert not [name for name in os.listdir(str(tmp_path)) if name.startswith(".kallithea-tune-")]
     for wrong, said in ((tmp_path, "is a directory"), (tmp_path / "none" / "x", "does not exist")):
         early = perf_check(*words, wrong)

@@ -61,7 +61,7 @@ def everything(configuration):
 
 
 def test_the_template_holds_no_secret_that_is_not_planted_here():
-    template = package_directory("egg:kallithea") + "/templates/ini/template.ini.mako"
+    template = package_directory() + "/templates/ini/template.ini.mako"
     with open(template, encoding="utf-8") as file:
         options = re.findall(r"(?m)^#?([\w.]+) =[ ]?(.*)$", file.read())
     named = {

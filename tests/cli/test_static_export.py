@@ -75,7 +75,7 @@ def upgraded(front_end, tmp_path):
     and an environment.
     """
     site = tmp_path / "site"
-    package = Path(package_directory("egg:kallithea"))
+    package = Path(package_directory())
     shutil.copytree(
         str(package),
         str(site / "kallithea"),

@@ -70,7 +70,7 @@ def test_what_is_wrong_is_said_before_anything_is_done(
     places = {
         "home": os.path.expanduser("~"),
         "here": tmp_path,
-        "package": package_directory("egg:kallithea"),
+        "package": package_directory(),
     }
     result = gearbox(
         "static-export",

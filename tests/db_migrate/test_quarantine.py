@@ -89,9 +89,7 @@ def test_an_empty_file_is_removed(tmp_path: Path) -> None:
 
 
 def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match="quarantine file .* cannot be written: No such file or directory"
-    ):
+    with pytest.raises(ConfigError, match="the quarantine file .* the directory .* does not exist"):
         Quarantine(str(tmp_path / "missing" / "rows")).prepare(False)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kallithea_tune.perf_check import report, saved_run
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.runner import Run
+from kallithea_tune.system import written_path
 
 text = st.text(max_size=300)
 
@@ -276,7 +277,7 @@ def test_what_only_one_run_looked_at_is_left_out():
 def test_what_was_saved_is_read_back(tmp_path_factory, findings):
     path = str(tmp_path_factory.getbasetemp() / "saved.json")
     run = Run(findings, 1.0, checks=("A", "B", "C"))
-    saved_run.save(run, path)
+    saved_run.save(run, written_path.examine(path, saved_run.OUTPUT))
     again = saved_run.read(path)
     assert again == saved_run.saved(run.checks, findings)
     assert saved_run.compare(again, run) == []

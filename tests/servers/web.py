@@ -12,6 +12,7 @@ from pathlib import Path
 from servers.server import Server
 
 from kallithea_tune.static_export.webservers import SERVERS, syntax
+from kallithea_tune.system import programs
 
 
 class WebServer(Server):
@@ -45,7 +46,7 @@ class WebServer(Server):
 
     def command(self) -> list[str]:
         """Return the server's program, in the foreground."""
-        found = syntax.program(*SERVERS[self.name].syntax.programs)
+        found = programs.program(*SERVERS[self.name].syntax.programs, directories=syntax.SBIN)
         assert found, f"{self.name} is not installed"
         main = str(self.directory / "main.conf")
         home = [

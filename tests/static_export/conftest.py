@@ -94,7 +94,7 @@ def built(tmp_path_factory: Any) -> Path:
 
 def build(directory: Path) -> None:
     """Build the front-end in a copy of Kallithea below `directory`."""
-    shutil.copytree(package_directory("egg:kallithea"), str(directory / "kallithea"))
+    shutil.copytree(package_directory(), str(directory / "kallithea"))
     environment = {**QUIET, "PYTHONPATH": str(directory)}
     subprocess.run(
         [str(BIN / "kallithea-cli"), "front-end-build"],

@@ -66,9 +66,9 @@ def test_arguments_are_not_seen_among_the_processes():
     "function, message",
     [
         ("refuse", "^no permission$"),
-        ("fail", "ended with status 1: ValueError: no luck"),
+        ("fail", "^ValueError: no luck$"),
         ("leave", "status 1: gone"),
-        ("die", "ended with status -9"),
+        ("die", "it was ended by SIGKILL"),
     ],
 )
 def test_a_child_that_fails_says_why(function, message):
@@ -99,5 +99,5 @@ def test_the_time_counts_from_the_start_of_the_function(tmp_path):
 def test_a_child_that_does_not_even_start_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(child, "START_SECONDS", 0.5)
     (tmp_path / "slow_probe.py").write_text("import time\ntime.sleep(600)\n")
-    with pytest.raises(NotMeasured, match="too busy to start a process within 0.5 s"):
+    with pytest.raises(NotMeasured, match="it did not start within 0.5 s"):
         child.call(importlib.import_module("slow_probe").quick, 3)

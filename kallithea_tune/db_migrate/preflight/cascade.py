@@ -20,7 +20,7 @@ from kallithea_tune.db_migrate.preflight.actions import DELETE, NULL, Action
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, violated_rules
-from kallithea_tune.db_migrate.preflight.scan import key_columns
+from kallithea_tune.db_migrate.preflight.scan import key_columns, without_secrets
 from kallithea_tune.db_migrate.preflight.violation import MOST_KEYS, PreflightResult, Violation
 from kallithea_tune.db_migrate.values import Key, Row, Value
 
@@ -134,7 +134,7 @@ class Cascade:
             count += 1
             key, rest = row[1 : len(keys) + 1], row[len(keys) + 1 :]
             if count <= MOST_KEYS:
-                shown.append(key[0] if len(key) == 1 else tuple(key))
+                shown.append(without_secrets(table, key[0] if len(key) == 1 else tuple(key)))
             if reference.action is DELETE:
                 for name, value in zip(further, rest):
                     lost[Place(place.table, name)].add(value)

@@ -12,20 +12,20 @@ MOST_LINES = 6  # for one violation
 LABEL_WIDTH = 13  # of the names of rules
 
 
-def text(violations: Sequence[Violation], unchecked: Sequence[str]) -> str:
-    """Write the violations, each with its remedy, within 80 columns."""
+def lines(violations: Sequence[Violation], unchecked: Sequence[str]) -> list[str]:
+    """Describe the violations, each with its remedy, within 80 columns."""
     if not violations:
-        return "Preflight: the target accepts every row as it is."
+        return ["Preflight: the target accepts every row as it is."]
     blocking = len(PreflightResult(list(violations)).blocking)
     number = len(violations)
     outcome = f"{blocking} to be fixed first" if blocking else "all fixed while copying"
-    lines = [f"Preflight: {number} {'problem' if number == 1 else 'problems'}, {outcome}"]
+    written = [f"Preflight: {number} {'problem' if number == 1 else 'problems'}, {outcome}"]
     for violation in violations:
-        lines += wrapped(_label(violation.rule.name), violation.sentence, MOST_LINES)
-        lines += wrapped(_label(""), violation.remedy, MOST_LINES)
+        written += wrapped(_label(violation.rule.name), violation.sentence, MOST_LINES)
+        written += wrapped(_label(""), violation.remedy, MOST_LINES)
     for sentence in unchecked:
-        lines += wrapped(_label("not checked"), sentence, MOST_LINES)
-    return "\n".join(lines)
+        written += wrapped(_label("not checked"), sentence, MOST_LINES)
+    return written
 
 
 def _label(name: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional, Sequence
 
+from kallithea_tune.config.redact import MASK
+from kallithea_tune.config.secret_names import is_secret_column
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
 from kallithea_tune.db_migrate.preflight.rules import FOUR_BYTE
@@ -84,7 +86,7 @@ class Scan:
             item.columns,
             item.what,
             count,
-            self.keys(item.sql),
+            [without_secrets(self._table, key) for key in self.keys(item.sql)],
             item.actions,
             left=count,
         )
@@ -96,3 +98,13 @@ class Scan:
 def key_columns(table: Table) -> list[str]:
     """Return the columns that tell rows apart: the primary key, or all where there is none."""
     return [column.name for column in table.primary_key.columns or table.columns]
+
+
+def without_secrets(table: Table, key: Key) -> Key:
+    """Return `key` as it may be shown: without a table's own key it is all of a row."""
+    parts = key if isinstance(key, tuple) else (key,)
+    shown = tuple(
+        MASK if is_secret_column(name) and part is not None else part
+        for name, part in zip(key_columns(table), parts)
+    )
+    return shown if isinstance(key, tuple) else shown[0]

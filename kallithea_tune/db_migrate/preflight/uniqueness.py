@@ -13,7 +13,7 @@ from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS
-from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns
+from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns, without_secrets
 from kallithea_tune.db_migrate.preflight.temporary_keys import TemporaryKeys
 from kallithea_tune.db_migrate.preflight.violation import (
     MOST_KEYS,
@@ -157,14 +157,14 @@ class Uniqueness:
         has_single_key = len(keys) == 1 and bool(table.primary_key.columns)
         actions = rule.actions if has_single_key and keys != list(columns) else ()
         action = first_possible(chosen, rule, actions)
-        later, first = map(shown_key, repetitions[0])
+        later, first = (shown_key(without_secrets(table, key)) for key in repetitions[0])
         violation = Violation(
             rule,
             table.name,
             tuple(columns),
             f"the same as in another row ({later} as {first})",
             len(repetitions),
-            [repetition.later for repetition in repetitions[:MOST_KEYS]],
+            [without_secrets(table, repetition.later) for repetition in repetitions[:MOST_KEYS]],
             actions,
             action,
             0 if action else len(repetitions),

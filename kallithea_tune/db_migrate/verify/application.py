@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Optional, Sequence
 
 from kallithea_tune.config.redact import Redactor
-from kallithea_tune.errors import TuneError
+from kallithea_tune.errors import NotMeasured, TuneError
 
 if TYPE_CHECKING:
     from kallithea_tune.app.visit import Answer
@@ -25,6 +25,7 @@ PAGES = ("/_admin/login", "/_admin/journal", "/_admin/public_journal")
 SECONDS = 120.0  # for one start of the application and all pages
 SERVER_ERROR = 500  # HTTP statuses from here on are the server's fault
 SHOWN = 60  # characters of a line that are shown
+_LOOKS_ONLY = Redactor()  # masks what looks like a secret
 _PIECES = re.compile(r"<[^>]*>|[^<]+|<")
 _WORDS = re.compile(r"\w+|\W")
 
@@ -58,9 +59,13 @@ class SourcePages:
 
 def visit_source(source: Instance, seconds: float = SECONDS) -> SourcePages:
     """Request the pages on the source. Raises TuneError when the application does not load."""
-    from kallithea_tune.app import visit
+    from kallithea_tune.app import repositories
 
-    paths = [*PAGES, *("/" + name for _, name in sorted(visit.repositories(source).items()))]
+    try:
+        latest = repositories.latest(source)
+    except NotMeasured as error:
+        raise TuneError(f"the repositories cannot be looked at: {error}") from None
+    paths = [*PAGES, *("/" + name for _, name in sorted(latest.items()))]
     return SourcePages(paths, _visit(source, "source", paths, seconds))
 
 
@@ -80,10 +85,12 @@ def compare_pages(
         visiting = worker.submit(_visit, target, "target", before.paths, seconds)
         after = _visit(source, "source", before.paths, seconds)
         answers = visiting.result()
-    pages = _compared(before, answers, after)
+    redactor = target.redactor
+    pages = _compared(before, answers, after, redactor)
     if any(page.difference for page in pages):
         # The source may have been faster, so that an age on the target exceeds both of its own.
-        pages = _compared(before, answers, _visit(source, "source", before.paths, seconds))
+        after = _visit(source, "source", before.paths, seconds)
+        pages = _compared(before, answers, after, redactor)
     return pages
 
 
@@ -103,15 +110,25 @@ def unexpected(
     return differing
 
 
+def require_alike(pages: Sequence[PageComparison], rows_fixed: bool, source_written: bool) -> None:
+    """Raise TuneError for the pages that are `unexpected`."""
+    sentences = "; ".join(page.sentence for page in unexpected(pages, rows_fixed, source_written))
+    if sentences:
+        raise TuneError(
+            "the target is complete, but the application does not answer there as on the source: "
+            + sentences
+        )
+
+
 def _compared(
-    before: SourcePages, answers: Sequence[Answer], after: Sequence[Answer]
+    before: SourcePages, answers: Sequence[Answer], after: Sequence[Answer], redactor: Redactor
 ) -> list[PageComparison]:
     return [
         PageComparison(
             path,
             (source.status, target.status),
             (source.size, target.size),
-            _difference(source, target, again),
+            _difference(source, target, again, redactor),
         )
         for path, source, target, again in zip(before.paths, before.answers, answers, after)
     ]
@@ -119,25 +136,24 @@ def _compared(
 
 def _visit(instance: Instance, name: str, paths: Sequence[str], seconds: float) -> Sequence[Answer]:
     from kallithea_tune.app import visit
+    from kallithea_tune.app.loading import DoesNotLoad
     from kallithea_tune.errors import NotMeasured
 
     requests = [visit.Request(path, keep=True) for path in paths]
     try:
         return visit.visit(instance, requests, seconds).answers
-    except visit.DoesNotLoad as error:
-        raise TuneError(
-            f"the application does not start on the {name}: {error.kind} {error.message}"
-        ) from None
+    except DoesNotLoad as error:
+        raise TuneError(f"the application does not start on the {name}: {error.reason}") from None
     except NotMeasured as error:
         raise TuneError(f"the application could not be tested on the {name}: {error}") from None
 
 
-def _difference(source: Answer, target: Answer, again: Answer) -> str:
+def _difference(source: Answer, target: Answer, again: Answer, redactor: Redactor) -> str:
     if source.status != target.status:
         return f"the source answers with status {source.status}, the target with {target.status}"
     if source.headers.get("location") != target.headers.get("location"):
         return "the source redirects to another page than the target"
-    line = first_difference(source.body, target.body, again.body)
+    line = first_difference(source.body, target.body, again.body, redactor)
     return line.sentence if line else ""
 
 
@@ -156,7 +172,9 @@ class LineDifference(NamedTuple):
         )
 
 
-def first_difference(before: str, target: str, after: str) -> Optional[LineDifference]:
+def first_difference(
+    before: str, target: str, after: str, redactor: Redactor = _LOOKS_ONLY
+) -> Optional[LineDifference]:
     """Return the first line of `target` that differs from `before` and `after`, both of the source.
 
     The text between two tags, and the words inside a tag, that differ between `before` and `after`
@@ -166,7 +184,9 @@ def first_difference(before: str, target: str, after: str) -> Optional[LineDiffe
     for number in range(max(len(pages[0]), len(pages[2]))):
         first, second, other = (page[number] if number < len(page) else "" for page in pages)
         if other not in (first, second) and not _line_fits(first, second, other):
-            return LineDifference(number + 1, shortened(first), shortened(other))
+            return LineDifference(
+                number + 1, shortened(first, redactor), shortened(other, redactor)
+            )
     return None
 
 
@@ -190,7 +210,7 @@ def _piece_fits(first: str, second: str, other: str) -> bool:
     )
 
 
-def shortened(line: str) -> str:
-    """Return a line of a page as it may be shown: short, and without secrets."""
-    line = Redactor().text(" ".join(line.split()))
+def shortened(line: str, redactor: Redactor = _LOOKS_ONLY) -> str:
+    """Return a line of a page as it may be shown: without secrets, not even the half of one."""
+    line = redactor.text(" ".join(line.split()))
     return line if len(line) <= SHOWN else line[:SHOWN] + "..."

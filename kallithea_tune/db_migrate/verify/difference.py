@@ -16,7 +16,8 @@ from typing import (
     Union,
 )
 
-from kallithea_tune.config.redact import MASK, Redactor, is_secret_key
+from kallithea_tune.config.redact import MASK, Redactor
+from kallithea_tune.config.secret_names import is_secret_column
 from kallithea_tune.db_migrate.values import Kind, Row, kind_of
 from kallithea_tune.db_migrate.verify.pieces import NULL, SHORT, Pieces, RowPieces, is_long
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 MOST_KEYS = 20  # of a difference that are listed
 MOST_CHARACTERS = 60  # of a value that are shown
 DIGEST_CHARACTERS = 12  # of a SHA-256 that are shown
-# Settings of every kind, passwords among them, in one column.
-SECRET_COLUMNS = frozenset({"app_settings_value"})
 
 Key = Union[int, str]  # a text for tables without an integer key
 
@@ -178,7 +177,7 @@ def shown(column: Column, pieces: Pieces) -> str:
     if pieces[0] == NULL:
         return "NULL"
     octets = int(pieces[0].split(":")[0]) if kind in (Kind.text, Kind.binary) else len(text)
-    if is_secret_key(column.name) or column.name in SECRET_COLUMNS:
+    if is_secret_column(column.name):
         return f"{MASK} ({octets} bytes)"
     is_digest = kind is Kind.binary or kind is Kind.text and is_long(column) and octets > SHORT
     if is_digest:

@@ -11,6 +11,8 @@ import collections
 import hashlib
 from typing import TYPE_CHECKING, Callable, Counter, Iterator, Optional, Sequence, Tuple
 
+from kallithea_tune.config.redact import MASK
+from kallithea_tune.config.secret_names import is_secret_column
 from kallithea_tune.db_migrate.verify.difference import (
     Differences,
     ExpectedRows,
@@ -63,7 +65,7 @@ def compare_table(
             differences,
             buckets.rows_in(examined, source),
             buckets.rows_in(examined, target),
-            has_key=not buckets.key_is_row,
+            buckets,
         )
     counts, *sums = zip(_totals(here), _totals(there))
     checksums = {
@@ -81,6 +83,7 @@ class Buckets:
         self.number, self._width = number, len(columns)
         key = [columns.index(column) for column in table.primary_key.columns]
         self._places = key or list(range(len(columns)))
+        self._secret = [is_secret_column(columns[place].name) for place in self._places]
 
     @property
     def key_is_row(self) -> bool:
@@ -109,6 +112,11 @@ class Buckets:
     def _key(self, row: RowPieces) -> RowPieces:
         return tuple(row[place] for place in self._places)
 
+    def shown_key(self, key: RowPieces) -> str:
+        """Return a key as it is shown: the values, a long one as its digest, secrets masked."""
+        parts = zip(key, self._secret)
+        return ", ".join(MASK if is_secret else pieces[-1] for pieces, is_secret in parts)
+
     def _bucket(self, key: RowPieces) -> int:
         return _digest(key) % self.number if self.number > 1 else 0
 
@@ -118,19 +126,15 @@ def _totals(sums: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _add_differences(
-    differences: Differences, source: KeyedRows, target: KeyedRows, has_key: bool
+    differences: Differences, source: KeyedRows, target: KeyedRows, buckets: Buckets
 ) -> None:
+    has_key = not buckets.key_is_row
     missing, extra = source - target, target - source
     changed = dict(extra.elements()) if has_key else {}
     for key, row in sorted(missing.elements(), key=repr):
-        differences.add(_shown_key(key), row, changed.pop(key, None))
+        differences.add(buckets.shown_key(key), row, changed.pop(key, None))
     for key, row in sorted(changed.items() if has_key else extra.elements(), key=repr):
-        differences.add(_shown_key(key), None, row)
-
-
-def _shown_key(key: RowPieces) -> str:
-    """Return a key as it is shown: the values, a long one as its digest."""
-    return ", ".join(pieces[-1] for pieces in key)
+        differences.add(buckets.shown_key(key), None, row)
 
 
 def _digest(value: object) -> int:

@@ -6,8 +6,8 @@ import os
 import shutil
 import statistics
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Mapping
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching.beaker_files import Namespace, live_namespaces
@@ -47,15 +47,20 @@ class NamespaceCost:
 
 @dataclass(frozen=True)
 class NamespaceCosts:
-    """The cost in each live namespace; `functions` is how many functions use file regions."""
+    """The cost in each live namespace; `functions` is how many functions use file regions.
+
+    `others` are those of `Namespaces`.
+    """
 
     costs: tuple[NamespaceCost, ...]
     functions: int
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def examined(self) -> Examined:
-        """All live namespaces."""
-        return Examined(len(self.costs), len(self.costs), "namespace files")
+        """The live namespaces that are files."""
+        total = len(self.costs) + len(self.others)
+        return Examined(len(self.costs), total, "namespace files")
 
 
 @measurement(seconds=1.0, writes="the cache's data directory", uses=(live_namespaces,))
@@ -67,7 +72,7 @@ def namespace_costs(context: Context) -> NamespaceCosts:
         share = context.deadline.left / (len(live.namespaces) - number)
         cost = cost_beside(kept, Deadline(share))
         costs.append(NamespaceCost(kept, live.function_of(kept), cost))
-    return NamespaceCosts(tuple(costs), len(live.uses))
+    return NamespaceCosts(tuple(costs), len(live.uses), live.others)
 
 
 def cost_beside(kept: Namespace, deadline: Deadline) -> Cost:

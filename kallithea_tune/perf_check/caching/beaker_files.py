@@ -9,10 +9,8 @@ import math
 import os
 import pickletools
 import re
-import shlex
-import stat
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.app import beaker_config
@@ -25,7 +23,9 @@ from kallithea_tune.perf_check.caching.regions import (
     cache_uses,
 )
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import child
+from kallithea_tune.system import child, files
+from kallithea_tune.system.files import Entry
+from kallithea_tune.text import shell_word
 
 _DAY = 86400
 # A namespace smaller than this costs a few milliseconds at most, and is read only where a function
@@ -127,30 +127,27 @@ def _own(directory: str) -> Iterator[tuple[str, str]]:
     Deleting there hits nothing else. These are ``container_*`` in a ``data_dir``, and an entire
     ``lock_dir`` that has sixteen directories at most, of one hexadecimal digit each.
     """
-    try:
-        names = os.listdir(directory)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in names:
-        if name.startswith("container_"):
-            yield shlex.quote(directory) + "/container_*", os.path.join(directory, name)
-    if names and all(re.fullmatch("[0-9a-f]", name) for name in names):
-        yield shlex.quote(directory), directory
+    found = list(files.entries(directory))
+    for entry in found:
+        if entry.name.startswith("container_") and entry.is_directory:
+            yield shell_word(directory) + "/container_*", entry.path
+    if found and all(re.fullmatch("[0-9a-f]", entry.name) for entry in found):
+        yield shell_word(directory), directory
 
 
 def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:
     now = time.time()
-    files = size = old = old_size = week = 0
+    count = size = old = old_size = week = 0
     oldest = now
     complete = True
     for number, entry in enumerate(_walk(directories)):
         if number % 200 == 199 and time.monotonic() > end:
             complete = False
             break
-        status = _status(entry)
-        if status is None:
+        if not entry.is_file:
             continue
-        files += 1
+        status = entry.status
+        count += 1
         # What deleting frees is blocks: a lock file is empty, and costs an inode only.
         occupied = status.st_blocks * 512
         size += occupied
@@ -160,32 +157,20 @@ def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:
         if days > old_days:
             old += 1
             old_size += occupied
-    return Growth(files, size, old, old_size, week, (now - oldest) / _DAY, complete)
+    return Growth(count, size, old, old_size, week, (now - oldest) / _DAY, complete)
 
 
-def _walk(directories: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+def _walk(directories: Sequence[str]) -> Iterator[Entry]:
     waiting = list(directories)
     while waiting:
         try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(entry.path)
-                    else:
-                        yield entry
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            for entry in files.entries(waiting.pop()):
+                if entry.is_directory:
+                    waiting.append(entry.path)
+                else:
+                    yield entry
         except PermissionError as error:
             raise NotMeasured(f"{error.filename}: {error.strerror}") from None
-
-
-def _status(entry: os.DirEntry[str]) -> Optional[os.stat_result]:
-    """Return the status of a regular file; None for others, and for one that was just removed."""
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
 
 
 @dataclass(frozen=True)
@@ -217,16 +202,20 @@ class FileUse:
 
 @dataclass(frozen=True)
 class Namespaces:
-    """The namespace files that are used or large, and the functions that use file regions."""
+    """The namespace files that are used or large, and the functions that use file regions.
+
+    `others` has the kind of what is in place of such a file, as in ``FIFO``, by its path.
+    """
 
     namespaces: tuple[Namespace, ...]
-    uses: tuple[FileUse, ...]
+    uses: tuple[FileUse, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def examined(self) -> Examined:
         """The files that were read to their end."""
         complete = sum(namespace.complete for namespace in self.namespaces)
-        return Examined(complete, len(self.namespaces), "namespace files")
+        return Examined(complete, len(self.namespaces) + len(self.others), "namespace files")
 
     def of(self, use: Use, region: Region) -> Optional[Namespace]:
         """Return the namespace file of a function, or None where it has none.
@@ -256,14 +245,14 @@ def live_namespaces(context: Context) -> Namespaces:
         if region and region.type == "file" and region.enabled and region.data_dir:
             uses.append(FileUse(use, region))
     known = {item.use.file(item.region.data_dir): item.region.data_dir for item in uses}
-    found: list[Namespace] = []
+    found = Namespaces(())
     if known:
         left = context.deadline.left
         found = child.call(read_namespaces, left + 2, known=known, budget=left / 4)
-    return Namespaces(tuple(found), tuple(uses))
+    return replace(found, uses=tuple(uses))
 
 
-def read_namespaces(known: Mapping[str, str], budget: float) -> list[Namespace]:
+def read_namespaces(known: Mapping[str, str], budget: float) -> Namespaces:
     """Read the namespace files of Beaker's file backend, the largest first.
 
     `known` maps the path of each that is expected to its region's ``data_dir``. Others in the same
@@ -271,19 +260,23 @@ def read_namespaces(known: Mapping[str, str], budget: float) -> list[Namespace]:
     within a month, as far as `budget` seconds allow. Raises NotMeasured where one cannot be read.
     """
     end = time.monotonic() + budget
-    found = {
-        path: (os.path.getsize(path), directory)
-        for path, directory in known.items()
-        if os.path.isfile(path)
-    }
+    found = {}
+    for path, directory in known.items():
+        entry = files.entry(directory, os.path.relpath(path, directory))
+        if entry:
+            found[path] = entry.status.st_size, directory
     for directory in sorted(set(known.values())):
         for path, size in _large(os.path.join(directory, "container_file"), end - budget / 2):
             found[path] = size, directory
-    # A little time is left to each, so that none is passed over.
-    return [
-        read_namespace(path, directory, max(0.05, end - time.monotonic()))
-        for path, (_, directory) in sorted(found.items(), key=lambda item: -item[1][0])
-    ]
+    namespaces, others = [], {}
+    for path, (_, directory) in sorted(found.items(), key=lambda item: -item[1][0]):
+        try:
+            # A little time is left to each, so that none is passed over.
+            left = max(0.05, end - time.monotonic())
+            namespaces.append(read_namespace(path, directory, left))
+        except files.NotAFile as error:
+            others[path] = error.kind
+    return Namespaces(tuple(namespaces), others=others)
 
 
 def _large(directory: str, end: float) -> list[tuple[str, int]]:
@@ -294,8 +287,8 @@ def _large(directory: str, end: float) -> list[tuple[str, int]]:
         if number % 200 == 199 and time.monotonic() > end:
             break
         if entry.name.endswith(".cache"):
-            status = _status(entry)
-            if status and status.st_size >= LARGE and status.st_mtime > youngest:
+            status = entry.status
+            if entry.is_file and status.st_size >= LARGE and status.st_mtime > youngest:
                 found.append((entry.path, status.st_size))
     return sorted(found, key=lambda item: -item[1])[:5]
 
@@ -303,14 +296,15 @@ def _large(directory: str, end: float) -> list[tuple[str, int]]:
 def read_namespace(path: str, data_dir: str, budget: float) -> Namespace:
     """Count the entries of a namespace file from its pickle's opcodes, never unpickling it.
 
-    Stops after `budget` seconds. Raises NotMeasured where it cannot be read.
+    Stops after `budget` seconds. Raises NotMeasured where it cannot be read, NotAFile where
+    something else is in its place.
     """
     entries = expired = revisions = 0
     complete = True
     function = ""
     now = time.time()
     try:
-        with open(path, "rb") as file:
+        with files.opened(data_dir, os.path.relpath(path, data_dir)) as file:
             size = os.fstat(file.fileno()).st_size
             try:
                 for key, stored, lifetime in _entries(file, time.monotonic() + budget):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from typing import Iterator
 
@@ -15,7 +14,7 @@ from kallithea_tune.perf_check.caching.beaker_files import (
 )
 from kallithea_tune.perf_check.caching.regions import label
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.text import figure
+from kallithea_tune.text import crontab, figure, shell_word
 
 MB = 1024 * 1024
 SLOW_MISS_MS, VERY_SLOW_MISS_MS = 10.0, 100.0
@@ -52,7 +51,7 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
         )
     # A miss takes time in proportion to the size: this is the size that reaches the limit here.
     limit = max(1, int(measured * SLOW_MISS_MS / cost.miss_ms))
-    directory = shlex.quote(kept.data_dir)
+    directory = crontab(shell_word(kept.data_dir))
     return finding(
         Severity.error if cost.miss_ms >= VERY_SLOW_MISS_MS else Severity.warning,
         f"each {name} miss rewrites all {kept.entries} entries, {size:.3g} MB: "
@@ -61,6 +60,18 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
         "-delete",
         impact_ms=cost.miss_ms,
         impact_per=f"{name} miss",
+    )
+
+
+def judge_other(path: str, kind: str) -> Finding:
+    """Beaker follows a link, which is not done here, and waits for ever on anything else."""
+    if kind == "link":
+        return Finding(Severity.unknown, f"not measured: the cache file {path} is a link", path)
+    return Finding(
+        Severity.error,
+        f"the cache file {path} is a {kind}: who reads this cache waits for ever",
+        path,
+        remedy=f"rm {shell_word(path)}",
     )
 
 
@@ -75,7 +86,9 @@ def namespace_size(measured: NamespaceCosts) -> Iterator[Finding]:
     """Judge each namespace file of the cache by the cost of a miss at its size."""
     for item in measured.costs:
         yield judge_namespace(item.namespace, item.cost, label(item.function))
-    if not measured.costs and measured.functions:
+    for path, kind in measured.others.items():
+        yield judge_other(path, kind)
+    if not (measured.costs or measured.others) and measured.functions:
         yield Finding(Severity.ok, "the file cache is empty")
 
 
@@ -120,7 +133,7 @@ def judge_growth(counted: Growth, name: str, days: int) -> Finding:
 
 def deletion(places: str, days: int) -> str:
     """Return a line for cron; the command after its five fields can also be run once."""
-    return f"cron: 0 4 * * * find {places} -type f -mtime +{days} -delete"
+    return f"cron: 0 4 * * * find {crontab(places)} -type f -mtime +{days} -delete"
 
 
 @check(

@@ -7,9 +7,9 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Sequence
 
-from kallithea_tune.app import visit
-from kallithea_tune.config.instance import Instance
+from kallithea_tune.app import repositories, visit
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.application import visited
 from kallithea_tune.perf_check.caching.beaker_files import live_namespaces
 from kallithea_tune.perf_check.caching.regions import cache_regions, cache_uses, label
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
@@ -98,13 +98,13 @@ class CacheEffect:
 )
 def cache_effect(context: Context) -> CacheEffect:
     """Request the pages of the last changed repository with the cache cold, warm and off."""
-    repositories = visit.repositories(context.instance)
-    if not repositories:
+    newest = repositories.latest(context.instance)
+    if not newest:
         raise NotMeasured("there is no repository to request")
-    pages = cached_pages(context, next(iter(repositories.values())))
+    pages = cached_pages(context, next(iter(newest.values())))
     if not pages:
         return CacheEffect(())
-    answers = measure(context.instance, pages, context.deadline.left)
+    answers = measure(context, pages, context.deadline.left)
     return CacheEffect(tuple(map(_page_effect, pages, answers)))
 
 
@@ -131,7 +131,7 @@ def _page_effect(page: Page, answers: Sequence[visit.Answer]) -> PageEffect:
         return PageEffect(page, None, str(error))
 
 
-def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[list[visit.Answer]]:
+def measure(context: Context, pages: Sequence[Page], seconds: float) -> list[list[visit.Answer]]:
     """Request each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
     Returns for each page its answers in threes of `STATES`. Each page in turn gets `FEWEST` rounds,
@@ -149,9 +149,7 @@ def measure(instance: Instance, pages: Sequence[Page], seconds: float) -> list[l
         for number in range(len(pages))
         for state in STATES
     ]
-    visits = visit.visit(
-        instance, [_request(pages[number], state) for number, state in plan], seconds
-    )
+    visits = visited(context, [_request(pages[number], state) for number, state in plan], seconds)
     return [
         [
             answer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from typing import Iterator, Optional
 
@@ -11,7 +10,7 @@ from kallithea_tune.perf_check.caching.cache_effect import CacheEffect, Effect, 
 from kallithea_tune.perf_check.caching.regions import label
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.statistics import Interval
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, shell_word
 
 # What an admin calls a request for the page that shows a cached result.
 REQUESTS = {"README": "README view", "feed": "feed request"}
@@ -122,7 +121,7 @@ def judge_feed_key(kept: Optional[Namespace], expire: Optional[int], region: str
     if kept.revision_keys == kept.entries or (expire and expire <= LATE_SECONDS):
         return finding(Severity.ok, "feeds show a push at once, or within the hour")
     age = f"{figure(days)} days" if days else "any number of days"
-    directory = shlex.quote(kept.data_dir)
+    directory = shell_word(kept.data_dir)
     return finding(
         Severity.warning,
         f"feeds are up to {age} old: their cache key has no revision",

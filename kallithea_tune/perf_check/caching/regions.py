@@ -101,8 +101,7 @@ def cache_regions(context: Context) -> Regions:
 @measurement()
 def cache_uses(context: Context) -> Uses:
     """Find ``cache_region(...)`` in the application's source, which is parsed and not imported."""
-    directory = package.package_directory(context.instance.use)
-    return Uses(tuple(beaker_config.uses(directory)))
+    return Uses(tuple(beaker_config.uses(package.code(context.instance.use))))
 
 
 @dataclass(frozen=True)

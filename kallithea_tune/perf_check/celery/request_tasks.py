@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import ast
-import os
+import contextlib
 import socket
 import time
 from dataclasses import dataclass
-from typing import Iterator, Optional
+from typing import Iterable, Iterator, Optional
 
-from kallithea_tune.app.package import package_directory
+from kallithea_tune.app.package import code, sources
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 
 CONNECT_SECONDS = 2
-_NO_TASKS_IN = ("tests", "public", "i18n", "__pycache__")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def request_tasks(context: Context) -> RequestTasks:
     instance = context.instance
     if uses_celery(instance):
         return RequestTasks(uses_celery=True)
-    names = tuple(tasks_in(package_directory(instance.use)))
+    names = tuple(tasks_in(code(instance.use)))
     mail = None
     host = instance.settings.get("smtp_server", "").strip()
     if host:
@@ -65,19 +64,18 @@ def request_tasks(context: Context) -> RequestTasks:
     return RequestTasks(False, names, mail, instance.cli("celery-run"))
 
 
-def tasks_in(directory: str) -> list[str]:
-    """Return the names of the functions below `directory` that are decorated with Celery's
-    ``task``; nothing is imported.
+def tasks_in(packages: Iterable[str]) -> list[str]:
+    """Return the names of the functions in `packages` that are decorated with Celery's ``task``.
+
+    Nothing is imported; a module that does not compile has no tasks.
     """
     found: set[str] = set()
-    for folder, folders, names in os.walk(directory):
-        folders[:] = [name for name in folders if name not in _NO_TASKS_IN]
-        for name in names:
-            if name.endswith(".py"):
-                with open(os.path.join(folder, name), "rb") as file:
-                    source = file.read()
-                if b".task" in source:
-                    found.update(_decorated(ast.parse(source)))
+    for path in sources(packages):
+        with open(path, "rb") as file:
+            source = file.read()
+        if b".task" in source:
+            with contextlib.suppress(SyntaxError, ValueError):
+                found.update(_decorated(ast.parse(source)))
     return sorted(found)
 
 

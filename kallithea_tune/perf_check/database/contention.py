@@ -21,7 +21,7 @@ from kallithea_tune.perf_check.database.load import THINK_S, Load, Plan, Target,
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.database.sqlite import sqlite_file_system, sqlite_settings
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import child, interruption
+from kallithea_tune.system import child
 from kallithea_tune.system.scratch import scratch
 
 PREFIX = "kallithea_tune_scratch_"
@@ -167,8 +167,7 @@ def _dropped(url: str, table: str) -> Iterator[None]:
         yield
     except BaseException:
         try:
-            with interruption.deferred():
-                child.call(drop, 10, url=url, table=table)
+            child.clean_up(drop, 10, url=url, table=table)
         except NotMeasured as error:
             raise TuneError(
                 f"the table {table} may be left in --compare-db; drop it: {error}"

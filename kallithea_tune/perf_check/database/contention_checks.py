@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from typing import Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import NotMeasured
@@ -21,7 +20,7 @@ from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_set
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, shell_word
 
 LIMIT_MS = 100
 GAIN_MS = 20
@@ -88,7 +87,7 @@ def _wal_gain(path: str, mode: str, now: Load, wal: Load) -> Finding:
 
 
 def _set_journal_mode(path: str, mode: str) -> str:
-    return f"stop Kallithea; sqlite3 {shlex.quote(path)} 'PRAGMA journal_mode = {mode}'"
+    return f"stop Kallithea; sqlite3 {shell_word(path)} 'PRAGMA journal_mode = {mode}'"
 
 
 def slower_kind(load: Load) -> Kind:
@@ -182,7 +181,7 @@ def _remedy(contention: SqliteContention, ini: str) -> str:
         kind = slower_kind(now)
         if _gains(now.times_ms(kind), wal.times_ms(kind)):
             return f"see DB002: in WAL 1 % of them wait {figure(p99(wal.times_ms(kind)))} ms"
-    command = f"gearbox perf-check -c {shlex.quote(ini)} --only DB013"
+    command = f"gearbox perf-check -c {shell_word(ini)} --only DB013"
     return f"{command} --compare-db postgresql://USER@HOST/NAME"
 
 

@@ -22,7 +22,7 @@ def failure_reason(error: Exception, url: str) -> str:
         return f"the SQLite file {path} cannot be reached: {failure.strerror}"
     if os.path.isdir(path):
         return f"{path} is a directory, not a SQLite file"
-    if not os.access(path, os.R_OK):
+    if not os.access(path, os.R_OK, effective_ids=True):
         return f"the SQLite file {path} cannot be read: Permission denied"
     if "locked" in text:
         owners = ", ".join(f"process {pid}" for pid in lock_owners(path))

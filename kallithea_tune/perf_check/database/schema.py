@@ -45,7 +45,7 @@ def migrations(context: Context) -> Migrations:
     """
     instance = context.instance
     ignored = as_bool(instance.settings.get("ignore_alembic_revision", "false"))
-    return Migrations(read_revisions(package_directory(instance.use)), instance.path, ignored)
+    return Migrations(read_revisions(package_directory()), instance.path, ignored)
 
 
 def read_revisions(package: str) -> Revisions:

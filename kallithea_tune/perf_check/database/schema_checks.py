@@ -9,6 +9,7 @@ from kallithea_tune.perf_check.database.facts import DatabaseFacts
 from kallithea_tune.perf_check.database.schema import Migrations, migrations
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.text import shell_word
 
 
 @check(
@@ -23,7 +24,7 @@ def revision(known: Migrations, facts: DatabaseFacts) -> Iterator[Finding]:
     """Compare the database's alembic_version with the newest of the application's migrations."""
     if not known.revisions or not facts.tables:
         return
-    current, alembic = facts.revisions, f"alembic -c {known.ini}"
+    current, alembic = facts.revisions, f"alembic -c {shell_word(known.ini)}"
     severity = Severity.warning if known.starts_anyway else Severity.error
     starts = "starts anyway (ignore_alembic_revision)" if known.starts_anyway else "will not start"
     finding = functools.partial(

@@ -24,7 +24,7 @@ def reachable(answer: DatabaseAnswer) -> Iterator[Finding]:
         yield Finding(
             Severity.error,
             f"the database cannot be read: {answer.failure}",
-            remedy="check sqlalchemy.url, that the server is running and that it lets this user in",
+            remedy="check sqlalchemy.url, the server, and what it lets this user do",
         )
     elif facts.supported and not facts.tables:
         yield Finding(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from typing import Iterator
 
 from kallithea_tune.perf_check.database.sqlite import (
@@ -16,6 +15,7 @@ from kallithea_tune.perf_check.database.sqlite import (
     sqlite_settings,
 )
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.text import shell_word
 
 TEMPLATE_TIMEOUT_S = 60
 
@@ -102,7 +102,7 @@ def integrity(result: Integrity) -> Iterator[Finding]:
     """Report any complaint of ``PRAGMA quick_check``: a damaged file gets worse with each write."""
     if not result.path:
         return
-    file = shlex.quote(result.path)
+    file = shell_word(result.path)
     finding = functools.partial(
         Finding, evidence={"complete": result.complete, "took_ms": result.took_ms}
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import functools
-import shlex
 from typing import Iterator, Mapping, NamedTuple, Optional
 
 from kallithea_tune.perf_check.database.facts import (
@@ -17,7 +16,7 @@ from kallithea_tune.perf_check.database.facts import (
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, shell_word
 
 LOG_ROWS = 500_000
 FREE_PERCENT, FREE_MB = 20, 10
@@ -100,7 +99,7 @@ def _free_pages(sqlite: SqliteFacts, path: str) -> Finding:
     return finding(
         Severity.advice,
         f"{free_percent:.3g} % of the SQLite file ({free_mb:.3g} MB) is free pages",
-        remedy=f"stop Kallithea, back the file up, and: sqlite3 {shlex.quote(path)} VACUUM",
+        remedy=f"stop Kallithea, back the file up, and: sqlite3 {shell_word(path)} VACUUM",
     )
 
 

@@ -38,7 +38,8 @@ class LinesPerRequest:
 @measurement(seconds=4.0, needs=("app", "database"), uses=(loggers,))
 def lines_per_request(context: Context) -> LinesPerRequest:
     """Request the login page, and again with the levels of the ini file, and count lines."""
-    from kallithea_tune.app.visit import Request, visit
+    from kallithea_tune.app.visit import Request
+    from kallithea_tune.perf_check.application import visited
 
     found = context.measure(loggers)
     if not found.verbose:
@@ -49,8 +50,8 @@ def lines_per_request(context: Context) -> LinesPerRequest:
         if level
     }
     arguments = {"levels": levels, "handler_level": lowest_level(context.instance.sections)}
-    visited = visit(
-        context.instance,
+    seen = visited(
+        context,
         [
             Request(PAGE),
             Request(PAGE, prepare=start, arguments=arguments),
@@ -58,7 +59,7 @@ def lines_per_request(context: Context) -> LinesPerRequest:
         ],
         max(context.deadline.left, 10.0),
     )
-    return LinesPerRequest(visited.answers[2].result_of(stop))
+    return LinesPerRequest(seen.answers[2].result_of(stop))
 
 
 def lowest_level(sections: Sections) -> str:

@@ -10,8 +10,10 @@ import time
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
+from kallithea_tune.app.repositories import require_unblocking
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
-from kallithea_tune.system.files import Broken, below, entries, size, text
+from kallithea_tune.system.files import Broken, below, entries, entry, text
 
 # git-config manual, gc.auto and gc.autoPackLimit: above these, "git gc --auto" packs.
 MOST_LOOSE, MOST_PACKS = 6700, 50
@@ -91,7 +93,7 @@ def size_hint(path: str) -> int:
     """Return the bytes in packs: enough to tell large from small, for the price of listing one
     directory.
     """
-    return sum(size(entry) for entry in entries(os.path.join(path, "objects", "pack")))
+    return sum(item.status.st_size for item in entries(path, "objects/pack"))
 
 
 def examine(name: str, path: str, end: float) -> GitRepository:
@@ -100,46 +102,52 @@ def examine(name: str, path: str, end: float) -> GitRepository:
     Stops counting loose objects at `end` of the monotonic clock. Raises Broken where git or
     Kallithea could not read the repository.
     """
-    objects = os.path.join(path, "objects")
-    settings = config(text(os.path.join(path, "config")))
+    require_unblocking("git", path, end)
+    settings = config(text(path, "config"))
     for key, readable in _UNREADABLE.items():
         if settings.get(key, readable) != readable:
             raise Broken(f"{key} = {settings[key]}, which Kallithea cannot read")
-    for line in text(os.path.join(objects, "info", "alternates")).splitlines():
-        if line and not line.startswith("#") and not os.path.isdir(os.path.join(objects, line)):
-            raise Broken(f"it borrows objects from {line}, which does not exist")
-    graph = os.path.join(objects, "info", "commit-graph")
+    _require_alternates(path)
+    graphs = ("commit-graph", "commit-graphs/commit-graph-chain")
     return GitRepository(
         name,
-        packs=_packs(os.path.join(objects, "pack")),
+        packs=_packs(path),
         refs=_refs(path),
-        commit_graph=os.path.exists(graph)
-        or os.path.exists(os.path.join(graph + "s", "commit-graph-chain")),
-        gc_log=" ".join(text(os.path.join(path, "gc.log"), 500).split()),
+        commit_graph=any(entry(path, f"objects/info/{graph}") for graph in graphs),
+        gc_log=" ".join(text(path, "gc.log", 500).split()),
         gc_auto=settings.get("gc.auto"),
         receive_autogc=settings.get("receive.autogc"),
         hooks=read_hooks(path, settings),
-        loose=_loose(objects, end),
+        loose=_loose(path, end),
     )
 
 
-def _loose(objects: str, end: float) -> LooseObjects:
+def _require_alternates(path: str) -> None:
+    objects = os.path.join(path, "objects")
+    for line in text(path, "objects/info/alternates").split("\n"):
+        other = git_names.unquoted(line)
+        if line[:1] not in ("", "#") and not os.path.isdir(os.path.join(objects, other)):
+            raise Broken(f"it borrows objects from {other}, which does not exist")
+
+
+def _loose(path: str, end: float) -> LooseObjects:
     count = total = 0
-    for directory in entries(objects):
+    for directory in entries(path, "objects"):
         if not _FAN_OUT.match(directory.name) or time.monotonic() > end:
             continue
-        for entry in entries(directory.path):
-            if len(entry.name) == 38:
+        for item in entries(path, f"objects/{directory.name}"):
+            if len(item.name) == 38:
+                name = directory.name + item.name
+                length = item.require_unblocking(f"the object {name}").status.st_size
                 count += 1
-                length = size(entry)
                 total += length
-                if not length and os.path.exists(entry.path):
-                    raise Broken(f"the object {directory.name}{entry.name} is an empty file")
+                if not length and entry(path, f"objects/{directory.name}/{item.name}"):
+                    raise Broken(f"the object {name} is an empty file")
     return LooseObjects(count, total)
 
 
-def _packs(directory: str) -> Packs:
-    sizes = {entry.name: size(entry) for entry in entries(directory)}
+def _packs(path: str) -> Packs:
+    sizes = {item.name: item.status.st_size for item in entries(path, "objects/pack")}
     packs = [name[:-5] for name in sizes if name.startswith("pack-") and name.endswith(".pack")]
     for name in packs:
         # A pack is renamed into place before its index, so a missing index may be one of a push
@@ -157,12 +165,12 @@ def _packs(directory: str) -> Packs:
 
 
 def _refs(path: str) -> Refs:
-    head = text(os.path.join(path, "HEAD"), 1000).strip()
+    head = text(path, "HEAD", 1000).strip()
     if not head:
         raise Broken("its HEAD is missing or empty")
     loose = _loose_refs(path)
     for name, length in loose.items():
-        if not length and os.path.exists(os.path.join(path, name)):
+        if not length and entry(path, name):
             raise Broken(f"{name} is an empty file")
     every = set(loose).union(_packed_refs(path))
     target = head[5:].strip() if head.startswith("ref: ") else ""
@@ -178,7 +186,7 @@ def _refs(path: str) -> Refs:
 
 def object_names(path: str) -> dict[str, str]:
     """Return the object name of every ref; symbolic refs are left out."""
-    loose = {name: text(os.path.join(path, name), 100).strip() for name in _loose_refs(path)}
+    loose = {name: text(path, name, 100).strip() for name in _loose_refs(path)}
     return {
         name: value
         for name, value in {**_packed_refs(path), **loose}.items()
@@ -187,17 +195,18 @@ def object_names(path: str) -> dict[str, str]:
 
 
 def _loose_refs(path: str) -> dict[str, int]:
-    return {
-        os.path.relpath(entry.path, path): size(entry)
-        for entry in below(os.path.join(path, "refs"), float("inf"))
-        if not entry.name.endswith(".lock")
-    }
+    sizes = {}
+    for item in below(path, float("inf"), "refs"):
+        name = os.path.relpath(item.path, path)
+        if git_names.is_ref(name):
+            sizes[name] = item.require_file(name).status.st_size
+    return sizes
 
 
 def _packed_refs(path: str) -> dict[str, str]:
     lines = (
         line.split(" ", 1)
-        for line in text(os.path.join(path, "packed-refs"), 1 << 26).splitlines()
+        for line in text(path, "packed-refs", 1 << 26).split("\n")
         if line[:1] not in ("#", "^", "") and " " in line
     )
     return {name: value for value, name in lines}
@@ -208,7 +217,7 @@ def config(source: str) -> Mapping[str, str]:
     includes are ignored.
     """
     section, settings = "", {}
-    for line in source.splitlines():
+    for line in source.split("\n"):
         match = _SECTION.match(line.strip())
         if match:
             section = match[1].lower() + (f".{match[2]}" if match[2] else "")

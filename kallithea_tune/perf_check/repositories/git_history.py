@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import statistics
-import subprocess
 import tempfile
 import time
 from dataclasses import dataclass, replace
@@ -19,11 +18,13 @@ from typing import Callable, Iterable, Optional, Protocol, Sequence
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories import git_names
 from kallithea_tune.perf_check.repositories.git import GitRepository, object_names
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
-from kallithea_tune.system import child
-from kallithea_tune.system.files import Broken
+from kallithea_tune.system import child, programs
+from kallithea_tune.system.files import Broken, text
 from kallithea_tune.system.scratch import scratch
+from kallithea_tune.text import shortened
 
 HISTORY_SECONDS = 2.0
 # How many repositories are timed at most.
@@ -43,6 +44,7 @@ LONG_WAIT_MS = 500
 RUNS_WITHOUT, RUNS = 12, 5
 # How many are enough where time is short.
 FEW_RUNS = 3
+ENGLISH = {"LC_ALL": "C"}  # for git's messages
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ def histories(context: Context) -> Histories:
             directory=directory,
             executable=settings.get("git_path", "").strip() or "git",
             rev_filter=settings.get("git_rev_filter", "").strip() or "--all",
-            reader=_reader(context.instance.use),
+            reader=_reader(),
             within=within,
         )
     return Histories(tuple(timed), len(surveyed.git))
@@ -145,12 +147,12 @@ def _sources(surveyed: Survey) -> Sequence[Source]:
     ]
 
 
-def _reader(use: str) -> str:
+def _reader() -> str:
     """Return the file of Kallithea's reader of git's output, nothing where its package is
     unknown.
     """
     try:
-        return os.path.join(package_directory(use), "lib", "vcs", "subprocessio.py")
+        return os.path.join(package_directory(), "lib", "vcs", "subprocessio.py")
     except NotMeasured:
         return ""
 
@@ -183,8 +185,8 @@ def time_histories(
             timed[source.name], length = _timed(source, command, place, end)
         except Broken as error:
             timed[source.name] = History(source.name, error=str(error))
-        except subprocess.TimeoutExpired as error:
-            timed[source.name] = History(source.name, now_ms=error.timeout * 1000, late=True)
+        except programs.TooLate as error:
+            timed[source.name] = History(source.name, now_ms=error.seconds * 1000, late=True)
         else:
             long += [(length, source.name, command)] * (length > READER_BYTES)
     if long:
@@ -202,11 +204,9 @@ def borrow(path: str, place: str) -> None:
     """
     os.makedirs(os.path.join(place, "objects", "info"))
     os.mkdir(os.path.join(place, "refs"))
-    with open(os.path.join(path, "HEAD"), "rb") as file:
-        head = file.read()
     content = {
-        "HEAD": head,
-        "objects/info/alternates": os.fsencode(os.path.join(path, "objects")) + b"\n",
+        "HEAD": os.fsencode(text(path, "HEAD", 1000)),
+        "objects/info/alternates": git_names.quoted(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         "packed-refs": b"".join(
             b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))
@@ -249,35 +249,17 @@ def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tu
 def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:
     """Run git and return the milliseconds and its output.
 
-    Raises Broken with git's message when it fails, TimeoutExpired when it takes too long,
+    Raises Broken with git's message when it fails, TooLate when it takes too long,
     NotMeasured without a git.
     """
-    limit = max(0.5, end - time.monotonic())
-    began = time.perf_counter()
     try:
-        result = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            timeout=limit,
-            env=environment(),
-        )
+        result = programs.run(command, max(0.5, end - time.monotonic()), variables=ENGLISH)
     except OSError as error:
         raise NotMeasured(f"{command[0]}: {error.strerror}") from None
-    ms = (time.perf_counter() - began) * 1000
-    if result.returncode:
-        lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise Broken(lines[0] if lines else f"git ended with status {result.returncode}")
-    return ms, result.stdout
-
-
-def environment() -> dict[str, str]:
-    """Return the environment for a git that does not prompt or lock, and ignores the variables of
-    git that are set here.
-    """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return dict(kept, GIT_OPTIONAL_LOCKS="0", GIT_TERMINAL_PROMPT="0", LC_ALL="C")
+    if result.status:
+        lines = result.errors.decode("utf-8", "replace").strip().splitlines()
+        raise Broken(shortened(lines[0]) if lines else f"git ended with status {result.status}")
+    return result.ms, result.output
 
 
 class _Chunker(Protocol):
@@ -306,7 +288,7 @@ def waits_of(reader: str, command: Sequence[str], end: float) -> list[float]:
     ):
         bare, output = _run(command, max(end, time.monotonic() + 2))
         began = time.perf_counter()
-        process = chunker(list(command), env=environment())
+        process = chunker(list(command), env={**programs.environment(), **ENGLISH})
         same = b"".join(process.output) == output
         process.close()
         if not same:

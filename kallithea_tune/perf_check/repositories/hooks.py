@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Optional
 
+from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child
@@ -86,7 +87,7 @@ def walk_repository(path: str, within: float) -> Walk:
         for name in names:
             files += 1
             try:
-                os.path.getsize(os.path.join(parent, name))
+                os.lstat(os.path.join(parent, name))
             except OSError:
                 continue
         if time.perf_counter() - began > within:
@@ -142,14 +143,4 @@ def expected_hook(context: Context) -> ExpectedHook:
     """Read the setting ``git_hook_interpreter`` and the version of the installed Kallithea."""
     instance = context.instance
     interpreter = instance.settings.get("git_hook_interpreter", "").strip()
-    return ExpectedHook(installed(instance.use), interpreter or sys.executable)
-
-
-def installed(use: str) -> str:
-    """Return the version of the distribution behind ``egg:name``, empty where there is none."""
-    from importlib import metadata
-
-    try:
-        return metadata.version(use.partition(":")[2].partition("#")[0])
-    except (metadata.PackageNotFoundError, ValueError):
-        return ""
+    return ExpectedHook(kallithea_version(), interpreter or sys.executable)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -19,7 +18,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     push_hooks,
 )
 from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
-from kallithea_tune.text import first_of
+from kallithea_tune.text import first_of, shell_word
 
 SLOW_MS = 500
 VCS_PAGE = "Admin > Settings > VCS"
@@ -118,7 +117,7 @@ def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> It
     change shown.
     """
     if surveyed.git_total:
-        yield from judge_git_hooks(surveyed, expected, shlex.quote(settings.instance.path))
+        yield from judge_git_hooks(surveyed, expected, shell_word(settings.instance.path))
 
 
 def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Iterator[Finding]:
@@ -151,7 +150,8 @@ def problem(hooks: GitHooks, expected: ExpectedHook) -> tuple[str, Severity]:
     without one.
     """
     post = hooks.post_receive
-    if hooks.pre_receive and hooks.pre_receive.version:
+    has_one = expected.version.startswith("0.6.")
+    if hooks.pre_receive and hooks.pre_receive.version and not has_one:
         # Before 0.7 there was one; it calls what 0.7 no longer has, and git then rejects the push.
         return "an old pre-receive hook refuses each push", Severity.error
     if hooks.hooks_path:

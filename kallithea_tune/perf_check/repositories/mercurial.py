@@ -10,9 +10,18 @@ import re
 import stat
 import struct
 from dataclasses import dataclass
-from typing import BinaryIO, Collection, Mapping, Optional
+from typing import BinaryIO, Collection, Mapping, NamedTuple, Optional
 
-from kallithea_tune.system.files import Broken, below, entries, size, size_of, text
+from kallithea_tune.system.files import (
+    Broken,
+    NotAFile,
+    below,
+    entries,
+    entry,
+    opened,
+    size_of,
+    text,
+)
 
 # Added by extensions, which Kallithea may have switched on.
 _OF_EXTENSIONS = frozenset({"largefiles", "lfs"})
@@ -89,9 +98,8 @@ def size_hint(path: str) -> int:
     """Return the bytes of changelog and manifest: enough to tell large from small, for the price of
     four calls of stat.
     """
-    store = os.path.join(path, ".hg", "store")
     return sum(
-        size_of(os.path.join(store, name))
+        size_of(path, f".hg/store/{name}")
         for name in ("00changelog.i", "00changelog.d", "00manifest.i", "00manifest.d")
     )
 
@@ -102,50 +110,66 @@ def examine(name: str, path: str, end: float, known: Optional[Collection[str]]) 
     Raises Broken where a Mercurial that supports the requirements `known` would not open the
     repository; None stands for any.
     """
-    control = os.path.join(path, ".hg")
-    requires, source, store = _layout(control)
+    requires, place = _layout(path)
     unknown = sorted(requires - set(known) - _OF_EXTENSIONS) if known is not None else []
     if unknown:
         raise Broken(f"it requires {', '.join(unknown)}, which this Mercurial does not support")
-    if not os.path.isdir(store):
+    store = entry(place.root, place.store) if place.store else None
+    if place.store and not (store and store.is_directory):
         raise Broken("its store is missing")
-    manifests = [os.path.join(store, "00manifest" + suffix) for suffix in (".i", ".d")]
     return HgRepository(
         name,
         requires=tuple(sorted(requires)),
-        revisions=_revisions(control, store),
-        bytes=sum(size(entry) for entry in below(control, end)),
-        manifest_bytes=sum(map(size_of, manifests)),
+        revisions=_revisions(path, place),
+        bytes=sum(
+            item.require_unblocking(os.path.relpath(item.path, path)).status.st_size
+            for item in below(path, end, ".hg")
+        ),
+        manifest_bytes=sum(
+            size_of(place.root, place.in_store("00manifest" + suffix)) for suffix in (".i", ".d")
+        ),
         hooks=hooks_of(path),
-        slow_path=_slow_path(control),
-        branch_cache=_branch_cache(os.path.join(source, "cache"), store),
+        slow_path=_slow_path(path),
+        branch_cache=_branch_cache(place),
     )
 
 
-def _layout(control: str) -> tuple[set[str], str, str]:
-    """Return the requirements, the ``.hg`` directory that it shares (or its own), and the store."""
-    requires = set(text(os.path.join(control, "requires")).split())
-    shared = (
-        text(os.path.join(control, "sharedpath")).rstrip("\n")
-        if requires & {"shared", "relshared"}
-        else ""
-    )
-    source = os.path.normpath(os.path.join(control, shared))
-    store = os.path.join(source, "store") if requires & {"store", "share-safe"} else source
-    return requires | set(text(os.path.join(store, "requires")).split()), source, store
+class _Place(NamedTuple):
+    """Where a repository has what it may share: names inside the directory `root`.
+
+    `cache` belongs to the ``.hg`` that it shares, or its own, and `store` may be that itself.
+    """
+
+    root: str
+    cache: str
+    store: str
+
+    def in_store(self, name: str) -> str:
+        return os.path.join(self.store, name)
 
 
-def _revisions(control: str, store: str) -> Optional[int]:
+def _layout(path: str) -> tuple[set[str], _Place]:
+    """Return the requirements, and where the repository at `path` has its store and caches."""
+    requires = set(text(path, ".hg/requires").split())
+    root, control = path, ".hg"
+    if requires & {"shared", "relshared"}:
+        shared = text(path, ".hg/sharedpath").rstrip("\n")
+        root, control = os.path.normpath(os.path.join(path, ".hg", shared)), ""
+    store = os.path.join(control, "store") if requires & {"store", "share-safe"} else control
+    place = _Place(root, os.path.join(control, "cache"), store)
+    return requires | set(text(root, place.in_store("requires")).split()), place
+
+
+def _revisions(path: str, place: _Place) -> Optional[int]:
     """Count the revisions; a repository that is locked is not Broken, since a push is under way."""
-    locked = any(
-        os.path.lexists(os.path.join(directory, name))
-        for directory, name in ((store, "lock"), (control, "wlock"))
-    )
-    if os.path.exists(os.path.join(store, "journal")) and not locked:
+    locked = entry(place.root, place.in_store("lock")) or entry(path, ".hg/wlock")
+    if entry(place.root, place.in_store("journal")) and not locked:
         raise Broken(ABANDONED)
     try:
-        revisions = count(os.path.join(store, "00changelog.i"))
-        count(os.path.join(store, "00manifest.i"))
+        revisions = count(place.root, place.in_store("00changelog.i"))
+        count(place.root, place.in_store("00manifest.i"))
+    except NotAFile:
+        raise
     except Broken:
         if not locked:
             raise
@@ -153,16 +177,17 @@ def _revisions(control: str, store: str) -> Optional[int]:
     return revisions
 
 
-def count(index: str) -> Optional[int]:
-    """Return the number of revisions of a revlog, None for a format other than 1.
+def count(directory: str, index: str) -> Optional[int]:
+    """Return the number of revisions of the revlog `index` in `directory`, None for a format other
+    than 1.
 
     Raises Broken when the index ends within an entry, or its data file before the end of the last
     revision (mercurial/revlogutils/constants.py, INDEX_ENTRY_V1).
     """
-    length = size_of(index)
+    length = size_of(directory, index)
     if not length:
         return 0
-    with open(index, "rb") as file:
+    with opened(directory, index) as file:
         head = file.read(4)
         flags, version = struct.unpack(">HH", head) if len(head) == 4 else (0, 0)
         if version != 1:
@@ -175,7 +200,7 @@ def count(index: str) -> Optional[int]:
         file.seek(length - _ENTRY)
         offset, compressed = struct.unpack(">QI", file.read(12))
         start = offset >> 16 if length > _ENTRY else 0
-    if size_of(index[:-1] + "d") < start + compressed:
+    if size_of(directory, index[:-1] + "d") < start + compressed:
         raise Broken(f"{name[:-1]}d is shorter than its index says")
     return length // _ENTRY
 
@@ -194,17 +219,20 @@ def _count_inline(file: BinaryIO, length: int, name: str) -> int:
     return revisions
 
 
-def _branch_cache(cache: str, store: str) -> BranchCache:
+def _branch_cache(place: _Place) -> BranchCache:
     newest = -1
-    for entry in entries(cache):
+    for item in entries(place.root, place.cache):
         # branch2, branch2-served, branch2-visible ...; the caches of smaller views serve the larger
         # ones.
-        if entry.name.startswith(("branch2", "branch3")):
-            words = text(entry.path, 200).split("\n", 1)[0].split(" ")
+        if item.name.startswith(("branch2", "branch3")):
+            name = os.path.join(place.cache, item.name)
+            words = text(place.root, name, 200).split("\n", 1)[0].split(" ")
             if len(words) > 1 and words[1].isdigit():
                 newest = max(newest, int(words[1]))
-    existing = cache if os.path.isdir(cache) else os.path.dirname(cache)
-    return BranchCache(newest, _writable(existing, store))
+    cache = entry(place.root, place.cache)
+    there = place.cache if cache and cache.is_directory else os.path.dirname(place.cache)
+    store = os.path.join(place.root, place.store)
+    return BranchCache(newest, _writable(os.path.join(place.root, there), store))
 
 
 def _writable(directory: str, store: str) -> bool:
@@ -217,15 +245,15 @@ def _writable(directory: str, store: str) -> bool:
     return bool(status.st_mode & stat.S_IWUSR) and status.st_uid == os.stat(store).st_uid
 
 
-def _slow_path(control: str) -> str:
-    matches = _SLOW_PATH.findall(text(os.path.join(control, "hgrc")))
+def _slow_path(path: str) -> str:
+    matches = _SLOW_PATH.findall(text(path, ".hg/hgrc"))
     return str(matches[-1]) if matches else ""
 
 
 def hooks_of(path: str) -> Mapping[str, str]:
     """Return the hooks that the ``hgrc`` of a repository sets; includes are ignored."""
     section, hooks = "", {}
-    for line in text(os.path.join(path, ".hg", "hgrc")).splitlines():
+    for line in text(path, ".hg/hgrc").split("\n"):
         if line.startswith("["):
             section = line.strip().strip("[]")
         key, equals, value = line.partition("=")

@@ -16,6 +16,7 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.survey import survey
 from kallithea_tune.system import child
 from kallithea_tune.system.confine import confine
+from kallithea_tune.system.environment import isolated
 from kallithea_tune.system.scratch import scratch
 
 BRANCH_SECONDS = 0.7
@@ -71,7 +72,7 @@ def list_branches(path: str, directory: str, within: float) -> Sequence[float]:
     Mercurial opens it in this process, without the repository's own configuration, and can write
     only in `directory`: a cache that is stale stays so. For a child process.
     """
-    os.environ.update(HGPLAIN="1", HGRCPATH="", HGRCSKIPREPO="1")
+    os.environ.update(isolated())
     sys.dont_write_bytecode = True
     end = time.monotonic() + within
     hg, ui = importlib.import_module("mercurial.hg"), importlib.import_module("mercurial.ui").ui

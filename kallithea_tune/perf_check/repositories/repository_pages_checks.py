@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
@@ -14,6 +13,7 @@ from kallithea_tune.perf_check.repositories.repository_pages import (
     repository_pages,
 )
 from kallithea_tune.perf_check.serving.page_times import RepositoryVisit
+from kallithea_tune.text import shell_word
 
 SERVER_ERROR = 500
 
@@ -54,7 +54,7 @@ def judge_inside(repository: RepositoryVisit, path: str) -> Finding:
         )
     exception = answers[failing[0]].failed
     reason = f": {exception}" if exception else ""
-    quoted = shlex.quote(path)
+    quoted = shell_word(path)
     verify = f"git -C {quoted} fsck" if repository.kind == "git" else f"hg -R {quoted} verify"
     return finding(
         Severity.error,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kallithea_tune.app import directories
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
@@ -42,15 +43,10 @@ def repositories_root(context: Context) -> RepositoriesRoot:
 
 def root_in_database(url: str) -> str:
     """Return the directory that the database at `url` has; for a child process."""
-    import sqlalchemy
     from sqlalchemy.exc import SQLAlchemyError
 
-    statement = sqlalchemy.text(
-        "SELECT ui_value FROM ui WHERE ui_section = 'paths' AND ui_key = '/'"
-    )
     try:
-        with read_only_engine(url).connect() as connection:
-            path = connection.execute(statement).scalar()
+        path = directories.repositories_root(url)
     except SQLAlchemyError as error:
         raise NotMeasured(
             f"the directory of the repositories is unknown: {failure_reason(error, url)}"
@@ -59,4 +55,4 @@ def root_in_database(url: str) -> str:
         raise NotMeasured(
             "the directory of the repositories is unknown: the table ui has no row 'paths', '/'"
         )
-    return str(path)
+    return path

@@ -7,7 +7,6 @@ The index itself is not opened: Whoosh unpickles its table of contents.
 from __future__ import annotations
 
 import datetime
-import os
 import re
 import time
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
-from kallithea_tune.system.files import entries, size, text
+from kallithea_tune.system.files import NotAFile, entries, text
 
 # kallithea/lib/indexers/__init__.py: file contents and paths, changesets.
 NAMES = ("HG_INDEX", "CHGSET_INDEX")
@@ -83,19 +82,22 @@ def read_index(directory: str) -> SearchIndex:
     indexes = []
     for name in NAMES:
         tables = [
-            files[file].stat().st_mtime for file in files if re.match(rf"_{name}_\d+\.toc$", file)
+            files[file].status.st_mtime for file in files if re.match(rf"_{name}_\d+\.toc$", file)
         ]
         if tables:
             segments = sum(file.startswith(name + "_") and file.endswith(".seg") for file in files)
             indexes.append(Index(name, max(tables), segments))
-    total = sum(size(entry) for entry in files.values())
+    total = sum(entry.status.st_size for entry in files.values())
     return SearchIndex(directory, time.time(), tuple(indexes), total, _read_lock(directory, files))
 
 
 def _read_lock(directory: str, names: Container[str]) -> Optional[Lock]:
     if LOCK not in names:
         return None
-    content = text(os.path.join(directory, LOCK), 100).split("\n", 1)[0].strip()
+    try:
+        content = text(directory, LOCK, 100).split("\n", 1)[0].strip()
+    except NotAFile as error:
+        raise NotMeasured(f"in {directory}, {error}") from None
     # Kallithea reads an empty file as -1 (kallithea/lib/pidlock.py).
     process = int(content) if content.isdigit() else -1
     return Lock(process, command_of(process) if process > 0 else None)

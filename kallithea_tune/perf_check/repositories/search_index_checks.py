@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shlex
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -17,6 +16,7 @@ from kallithea_tune.perf_check.repositories.search_index import (
     recent_pushes,
     search_index,
 )
+from kallithea_tune.text import crontab, shell_word
 
 DAY = 86400
 LATE_DAYS = 1.0
@@ -44,7 +44,7 @@ def judge_age(index: SearchIndex, pushes: RecentPushes, command: str) -> Finding
     """
     names = [item.name for item in index.indexes]
     missing = [name for name in NAMES if name not in names]
-    remedy = f"cron: 0 * * * * {command}"
+    remedy = f"cron: 0 * * * * {crontab(command)}"
     if missing:
         lack = f"the full-text index lacks {SEARCHES[missing[0]]}"
         none = "there is no full-text index: searching finds nothing"
@@ -121,7 +121,7 @@ def judge_lock(index: SearchIndex) -> Finding:
         threshold="none, or of a running index-create",
         source="kallithea/lib/pidlock.py",
     )
-    remove = f"rm {shlex.quote(os.path.join(index.directory, LOCK))}"
+    remove = f"rm {shell_word(os.path.join(index.directory, LOCK))}"
     if lock is None:
         return finding(Severity.ok, "no index-create has the lock")
     if lock.process < 0:

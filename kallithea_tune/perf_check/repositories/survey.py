@@ -7,7 +7,6 @@ from __future__ import annotations
 import enum
 import os
 import re
-import shlex
 import time
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
@@ -22,7 +21,8 @@ from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
-from kallithea_tune.system.files import Broken, below, size
+from kallithea_tune.system.files import Broken, NotAFile, below
+from kallithea_tune.text import shell_word
 
 SURVEY_SECONDS = 2.0
 # Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
@@ -42,11 +42,15 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class FailedRepository:
-    """A repository that could not be examined, and why."""
+    """A repository that could not be examined, and why.
+
+    It `blocks` who reads it where something else than a file takes the place of one.
+    """
 
     name: str
     kind: Kind
     reason: str
+    blocks: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,12 @@ class Removed:
 class Survey:
     """The repositories below `root`, and those that the database has.
 
-    `git`, `hg`, `broken` and `unreadable` are those that were examined, the largest first if
-    `largest_first`, out of `git_total` and `hg_total`; `missing` those that only the database has,
-    `unregistered` those that only the disk has. `hooks` and `storage` are the active rows of these
-    sections of the table ``ui``. `all_found` tells whether there was time to enter every directory,
-    `rust` whether Mercurial has its Rust extensions.
+    `git`, `hg`, `broken`, `unreadable` and `linked` (with a link in place of a file, which is not
+    followed) are those that were examined, the largest first if `largest_first`, out of `git_total`
+    and `hg_total`; `missing` those that only the database has, `unregistered` those that only the
+    disk has. `hooks` and `storage` are the active rows of these sections of the table ``ui``.
+    `all_found` tells whether there was time to enter every directory, `rust` whether Mercurial has
+    its Rust extensions.
     """
 
     root: str
@@ -76,6 +81,7 @@ class Survey:
     hg: tuple[HgRepository, ...] = ()
     broken: tuple[FailedRepository, ...] = ()
     unreadable: tuple[FailedRepository, ...] = ()
+    linked: tuple[FailedRepository, ...] = ()
     missing: tuple[str, ...] = ()
     unregistered: tuple[str, ...] = ()
     work_trees: tuple[str, ...] = ()
@@ -103,7 +109,7 @@ class Survey:
     def examined_of(self, kind: Kind) -> Examined:
         """How many of the repositories of one kind were examined."""
         readable = len(self.git if kind is Kind.git else self.hg)
-        failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable))
+        failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable, *self.linked))
         total = self.git_total if kind is Kind.git else self.hg_total
         return Examined(readable + failed, total, "repositories")
 
@@ -121,7 +127,7 @@ class Survey:
 
     def quoted_path(self, name: str) -> str:
         """Return the path of a repository as the shell takes it."""
-        return shlex.quote(self.path(name))
+        return shell_word(self.path(name))
 
 
 @measurement(seconds=SURVEY_SECONDS, needs=("database",))
@@ -168,6 +174,7 @@ def survey_here(url: str, within: float) -> Survey:
         hg=tuple(results.hg),
         broken=tuple(results.broken),
         unreadable=tuple(results.unreadable),
+        linked=tuple(results.linked),
         missing=tuple(sorted(set(known.repositories) - set(kinds))),
         unregistered=tuple(sorted(set(walk.kinds) - set(known.repositories))),
         work_trees=tuple(sorted(walk.work_trees)),
@@ -193,6 +200,7 @@ class _Results:
     hg: list[HgRepository] = field(default_factory=list)
     broken: list[FailedRepository] = field(default_factory=list)
     unreadable: list[FailedRepository] = field(default_factory=list)
+    linked: list[FailedRepository] = field(default_factory=list)
 
     def examine(self, name: str, kind: Kind) -> None:
         path = os.path.join(self.root, name)
@@ -204,7 +212,10 @@ class _Results:
             else:
                 self.hg.append(mercurial.examine(name, path, self.end, self.requirements))
         except Broken as error:
-            self.broken.append(FailedRepository(name, kind, str(error)))
+            special = error.kind if isinstance(error, NotAFile) else ""
+            link = special == "link"
+            failed = FailedRepository(name, kind, str(error), blocks=bool(special) and not link)
+            (self.linked if link else self.broken).append(failed)
         except OSError as error:
             failed = FailedRepository(name, kind, f"{error.filename}: {error.strerror}")
             denied = isinstance(error, PermissionError)
@@ -340,11 +351,11 @@ def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[li
         try:
             size_hint = git.size_hint if kind is Kind.git else mercurial.size_hint
             hints[name] = size_hint(os.path.join(root, name))
-        except OSError:
+        except (OSError, NotAFile):
             hints[name] = 0
     return sorted(kinds, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(kinds)
 
 
 def _removed(paths: Sequence[str], end: float) -> Removed:
-    total = sum(size(entry) for path in paths for entry in below(path, end))
+    total = sum(item.status.st_size for path in paths for item in below(path, end))
     return Removed(len(paths), total)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import shlex
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -11,7 +10,7 @@ from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
 from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
-from kallithea_tune.text import first_of, megabytes
+from kallithea_tune.text import first_of, megabytes, shell_word
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
@@ -32,7 +31,7 @@ NAMED = 20
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Report the largest repositories, and judge the space that deleted ones still take."""
-    yield judge_sizes(surveyed, shlex.quote(settings.instance.path))
+    yield judge_sizes(surveyed, shell_word(settings.instance.path))
 
 
 def judge_sizes(surveyed: Survey, ini: str) -> Finding:
@@ -74,7 +73,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
 )
 def registered(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Compare the repositories that the database has with those found on disk."""
-    yield from judge_registered(surveyed, shlex.quote(settings.instance.path))
+    yield from judge_registered(surveyed, shell_word(settings.instance.path))
 
 
 def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
@@ -103,13 +102,13 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
             remedy=f"kallithea-cli repo-scan -c {ini}",
         )
     if trees:
-        path = surveyed.quoted_path(trees[0])
+        path, bare = (surveyed.quoted_path(trees[0] + end) for end in ("", ".new"))
         yield Finding(
             Severity.advice,
             f"Kallithea ignores {len(trees)} Git repositories that are not bare: {first_of(trees)}",
             "not bare",
             {**evidence, "names": trees[:NAMED]},
-            remedy=f"git clone --bare {path} {path}.new, and put it in place",
+            remedy=f"git clone --bare {path} {bare}, and put it in place",
         )
     if not (missing or unregistered or trees):
         yield Finding(Severity.ok, "database and disk agree on the repositories", "", evidence)
@@ -156,6 +155,7 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
         "broken": len(surveyed.broken),
         "head_lost": len(dangling),
         "unreadable": len(unreadable),
+        "with_links": len(surveyed.linked),
     }
     finding = functools.partial(Finding, evidence=evidence)
     for failed in surveyed.broken[:REPORTED]:
@@ -174,12 +174,22 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
             "unreadable",
             remedy="run it as Kallithea's user",
         )
-    if not (surveyed.broken or dangling or unreadable):
+    for failed in surveyed.linked[:REPORTED]:
+        path = surveyed.quoted_path(failed.name)
+        yield finding(
+            Severity.unknown,
+            f"not measured: {failed.reason}",
+            failed.name,
+            remedy=f"put a file in its place if the link is yours: ls -l {path}",
+        )
+    if not (surveyed.broken or dangling or unreadable or surveyed.linked):
         yield finding(Severity.ok, "no repository examined is broken")
 
 
 def _repair(surveyed: Survey, failed: FailedRepository) -> str:
     path = surveyed.quoted_path(failed.name)
+    if failed.blocks:
+        return f"Kallithea waits for ever on it: find {path} -type p -o -type s, and remove them"
     if failed.kind is Kind.git:
         return f"see what is left with git -C {path} fsck; restore the rest from a clone"
     if failed.reason == ABANDONED:
@@ -189,4 +199,4 @@ def _repair(surveyed: Survey, failed: FailedRepository) -> str:
 
 def _set_head(surveyed: Survey, repository: GitRepository) -> str:
     path = surveyed.quoted_path(repository.name)
-    return f"git -C {path} symbolic-ref HEAD {repository.refs.branch}"
+    return f"git -C {path} symbolic-ref HEAD {shell_word(repository.refs.branch)}"

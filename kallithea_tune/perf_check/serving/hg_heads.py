@@ -8,11 +8,12 @@ import struct
 import time
 from typing import Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.system.files import Broken, size_of
+from kallithea_tune.system.files import Broken, opened, size_of
 
 # mercurial/revlogutils/constants.py, INDEX_ENTRY_V1: offset and flags, lengths, base, link,
 # parents, node.
 _ENTRY = 64
+INDEX = ".hg/store/00changelog.i"
 _PARENTS = struct.Struct(">24xii32x")
 # 500,000 revisions; a larger index takes more than a second.
 LARGEST = 500_000 * _ENTRY
@@ -40,13 +41,12 @@ def heads(repository: str) -> Optional[int]:
 
     Raises Broken where the index ends within an entry.
     """
-    path = os.path.join(repository, ".hg", "store", "00changelog.i")
-    size = size_of(path)
+    size = size_of(repository, INDEX)
     if not size:
         return 0
     if size > LARGEST:
         return None
-    with open(path, "rb") as file:
+    with opened(repository, INDEX) as file:
         index = file.read(size)
     flags, version = struct.unpack(">HH", index[:4].ljust(4, b"\0"))
     if version != 1:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Iterable, Iterator, Sequence
 
-from kallithea_tune.app.package import package_directory
+from kallithea_tune.app import factory
+from kallithea_tune.app.package import code, package_directory, sources
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
-TEMPLATE = os.path.join("templates", "ini", "template.ini.mako")
+# Of 0.7, and of 0.6.
+TEMPLATES = ("templates/ini/template.ini.mako", "lib/paster_commands/template.ini.mako")
 _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
 
 
@@ -41,7 +43,7 @@ def unread_options(context: Context) -> UnreadOptions:
     Raises NotMeasured where the time is too short, or the application's code is not found.
     """
     instance = context.instance
-    template = template_options(package_directory(instance.use))
+    template = template_options(package_directory())
     section = instance.sections.get(instance.section, {})
     options = [name for name in section if name not in ("use", "filter-with")]
     unread = []
@@ -58,11 +60,12 @@ def template_options(package: str) -> frozenset[str]:
 
     There are none where it has no template.
     """
-    try:
-        with open(os.path.join(package, TEMPLATE), encoding="utf-8") as file:
-            return frozenset(_OPTION.findall(file.read()))
-    except FileNotFoundError:
-        return frozenset()
+    for template in TEMPLATES:
+        path = os.path.join(package, template)
+        if os.path.isfile(path):
+            with open(path, encoding="utf-8") as file:
+                return frozenset(_OPTION.findall(file.read()))
+    return frozenset()
 
 
 def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
@@ -81,7 +84,10 @@ def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
 
 
 def is_read(use: str, names: Iterable[str]) -> bool:
-    """Return whether one of `names` is a string in the code of ``egg:name`` or its requirements."""
+    """Return whether one of `names` is a string in the code of ``egg:name`` or its requirements.
+
+    For the application that is Kallithea's code as well as that of what wraps it.
+    """
     alternatives = "|".join(re.escape(name) for name in names)
     pattern = re.compile(f"['\"](?:{alternatives})['\"]")
     return any(pattern.search(source) for source in _sources(use))
@@ -94,19 +100,28 @@ def _sources(use: str) -> tuple[str, ...]:
 
 def _read(use: str) -> Iterator[str]:
     for path in _files(use):
-        if path.endswith(".py") and "/tests/" not in path:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                yield file.read()
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield file.read()
 
 
 def _files(use: str) -> Iterator[str]:
-    name = use.partition(":")[2].partition("#")[0]
-    try:
+    found = factory.factory(use)
+    distributions = {found.distribution}
+    if factory.wrappers(use) is None:
+        package = factory.package_of(found.module or found.distribution)
+        yield from sources([package] if package else [])
+    else:
+        distributions.add(factory.KALLITHEA)
         # A package that is installed for development has no list of files.
-        for folder, _, names in os.walk(package_directory(use)):
-            yield from (os.path.join(folder, name) for name in names)
-        requirements = metadata.requires(name) or []
-    except (NotMeasured, metadata.PackageNotFoundError):
+        yield from sources(code(use))
+    for distribution in distributions:
+        yield from _required_by(distribution)
+
+
+def _required_by(distribution: str) -> Iterator[str]:
+    try:
+        requirements = metadata.requires(distribution) or []
+    except (metadata.PackageNotFoundError, ValueError):
         return
     for requirement in requirements:
         match = re.match(r"[\w.-]+", requirement)
@@ -114,4 +129,5 @@ def _files(use: str) -> Iterator[str]:
             files = metadata.files(match.group()) if match else None
         except metadata.PackageNotFoundError:
             continue
-        yield from (str(file.locate()) for file in files or ())
+        paths = (str(file.locate()) for file in files or ())
+        yield from (path for path in paths if path.endswith(".py") and "/tests/" not in path)

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app import page_assets, vcs_transfer
+from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.page_assets import Asset
+from kallithea_tune.app.repositories import latest
 from kallithea_tune.app.vcs_transfer import Transfer
-from kallithea_tune.app.visit import Answer, DoesNotLoad, Request, repositories, visit
+from kallithea_tune.app.visit import Answer, Request
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import TuneError
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.application import visited
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 # How often each page is requested after its first time.
@@ -97,23 +100,23 @@ def visits(context: Context) -> Visits:
     """Load the application in a child process, and request its pages, static files and pulls.
 
     That is the front page, and the newest repository of each kind. An application that does not
-    load is a result, too. Raises NotMeasured when the child process dies or does not answer.
+    load is a result, too. Raises NotMeasured when it does not answer.
     """
     instance = context.instance
     newest = _newest_repositories(instance)
     plan = _plan(newest)
     seconds = max(1.0, context.deadline.left - 0.5)
     try:
-        visited = visit(instance, [request for _, request in plan], seconds)
+        seen = visited(context, [request for _, request in plan], seconds)
     except DoesNotLoad as failure:
         return Visits(instance.path, failure=failure)
     answers: dict[str, tuple[Answer, ...]] = {}
-    for (key, _), answer in zip(plan, visited.answers):
+    for (key, _), answer in zip(plan, seen.answers):
         if answer.ms:
             answers[key] = (*answers.get(key, ()), answer)
     files = answers.get("static files", ())
     application = Application(
-        start_ms=visited.start_ms,
+        start_ms=seen.start_ms,
         filters=tuple(str(options["use"]) for options in instance.filters),
         front_page=Page("front page", "/", answers.get("front page", ())),
         repositories=tuple(_repository(kind, name, answers) for kind, name in newest.items()),
@@ -126,8 +129,8 @@ def _newest_repositories(instance: Instance) -> Mapping[str, str]:
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return repositories(instance)
-    except (SQLAlchemyError, TuneError):
+        return latest(instance)
+    except (SQLAlchemyError, NotMeasured, TuneError):
         # Without a database the application does not load, and reports that itself.
         return {}
 

@@ -7,11 +7,12 @@ import re
 import statistics
 from typing import Iterator, Sequence
 
-from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, shell_word
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
@@ -59,18 +60,17 @@ def page_times(visited: Visits) -> Iterator[Finding]:
 
 def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
     """An application that does not load serves nobody after the next restart."""
-    message = failure.message or "it gives no reason"
-    cause = "it calls sys.exit" if failure.kind == "SystemExit" else failure.kind
-    remedies = (
-        remedy for pattern, remedy in _REMEDIES if re.search(pattern, f"{failure.kind} {message}")
-    )
+    raised = f"{failure.kind} {failure.message}"
+    remedies = (remedy for pattern, remedy in _REMEDIES if re.search(pattern, raised))
     return Finding(
         Severity.error,
-        f"the application does not start: {cause}: {message}",
-        evidence={"exception": failure.kind},
+        f"the application does not start: {failure.reason}",
+        evidence={"exception": failure.kind} if failure.kind else {},
         threshold="it starts",
         remedy=next(
-            remedies, f"fix the reported error; gearbox --debug serve -c {ini} shows the traceback"
+            remedies,
+            "fix the reported error; "
+            f"gearbox --debug serve -c {shell_word(ini)} shows the traceback",
         ),
     )
 

@@ -91,11 +91,10 @@ def cores(pid: int, proc: str = "/proc", table: Optional[Sequence[mounts.Mount]]
 def _quota(group: str, version: int) -> tuple[float, float]:
     """Return the microseconds of CPU time in each period of microseconds; -1 without a limit."""
     if version == 2:
-        fields = files.text(os.path.join(group, "cpu.max")).split()
+        fields = files.text(group, "cpu.max").split()
     else:
         fields = [
-            files.text(os.path.join(group, name)).strip()
-            for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+            files.text(group, name).strip() for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         ]
     quota, period = (float(field) if field.isdigit() else -1.0 for field in (*fields, "", "")[:2])
     return quota, period

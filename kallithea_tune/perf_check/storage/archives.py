@@ -98,12 +98,9 @@ def count(directory: str, old_days: int, within: float) -> KeptArchives:
         if number % 200 == 199 and time.monotonic() > end:
             complete = False
             break
-        if not ARCHIVE.search(entry.name) or not entry.is_file(follow_symlinks=False):
+        if not ARCHIVE.search(entry.name) or not entry.is_file:
             continue
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue
+        status = entry.status
         sizes.append(status.st_blocks * 512)
         if (now - status.st_mtime) // _DAY > old_days:
             old_sizes.append(sizes[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from typing import Iterator
 
@@ -16,7 +15,7 @@ from kallithea_tune.perf_check.storage.archives import (
     archives,
 )
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT
-from kallithea_tune.text import megabytes
+from kallithea_tune.text import crontab, megabytes, shell_word
 
 MANY_GB = 1
 SOURCE = "kallithea/controllers/files.py, archivefile"
@@ -42,7 +41,7 @@ def judge_kept(kept: KeptArchives, directory: str) -> Finding:
     return finding(
         Severity.advice,
         f"{diagnosis}, and none is ever deleted",
-        remedy=f"cron: 0 4 * * * find {shlex.quote(directory)} -maxdepth 1 -type f"
+        remedy=f"cron: 0 4 * * * find {crontab(shell_word(directory))} -maxdepth 1 -type f"
         f" -name '*-????????????.*' -mtime +{OLD_DAYS} -delete",
     )
 

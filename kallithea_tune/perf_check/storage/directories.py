@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import os
 import tempfile
 from dataclasses import dataclass
 from typing import Mapping, Optional, Sequence
 
-from kallithea_tune.app import beaker_config
-from kallithea_tune.config.instance import Instance
-from kallithea_tune.db.url import sqlite_file
+from kallithea_tune.app.directories import configured
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.system import child, mounts
+from kallithea_tune.system.account import account_of
 from kallithea_tune.system.mounts import Mount
 from kallithea_tune.system.scratch import PREFIX
 
@@ -135,29 +133,8 @@ def directories(context: Context) -> Directories:
     except (NotMeasured, TuneError) as error:
         unknown_root = str(error)
     paths.update(configured(context.instance))
-    user = getpass.getuser() if os.geteuid() else "root"
+    user = account_of(os.geteuid(), os.getegid()).name
     return Directories(survey(paths, ANSWER_SECONDS), user, unknown_root)
-
-
-def configured(instance: Instance) -> dict[str, str]:
-    """Return the directories in the settings by name, the most important first.
-
-    The directory of the repositories is not among them.
-    """
-    settings = instance.settings
-    paths = {
-        "database": os.path.dirname(sqlite_file(instance.database_url) or ""),
-        "cache_dir": instance.directory("cache_dir") or "",
-        "index_dir": instance.directory("index_dir") or "",
-        "sessions": beaker_config.session_directory(settings) or "",
-        "archives": instance.directory("archive_cache_dir") or "",
-    }
-    with contextlib.suppress(ValueError):
-        for region in beaker_config.regions(settings).values():
-            if region.get("type") in ("file", "dbm"):
-                paths["file cache"] = region.get("data_dir") or ""
-                paths["cache locks"] = region.get("lock_dir") or ""
-    return {name: os.path.abspath(path) for name, path in paths.items() if path}
 
 
 def survey(paths: Mapping[str, str], seconds: float) -> dict[str, Directory]:

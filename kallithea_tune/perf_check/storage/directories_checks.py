@@ -14,7 +14,7 @@ from kallithea_tune.perf_check.storage.directories import (
     directories,
 )
 from kallithea_tune.system.mounts import MEMORY, NETWORK, Mount
-from kallithea_tune.text import megabytes
+from kallithea_tune.text import megabytes, shell_word
 
 JUDGEMENT = "our judgement"
 # Without these Kallithea cannot work; it makes all others when it first needs them.
@@ -58,8 +58,10 @@ def judge_hung(measured: Directories) -> Iterator[Finding]:
 
 def judge_directory(name: str, directory: Directory, user: str) -> Optional[Finding]:
     """Report why a directory cannot be used; None where it can."""
-    path = directory.path
-    finding = partial(Finding, subject=name, evidence={"path": path}, threshold="can be used")
+    path = shell_word(directory.path)
+    finding = partial(
+        Finding, subject=name, evidence={"path": directory.path}, threshold="can be used"
+    )
     code = directory.error or directory.write_error
     reason = REASONS.get(code, code).replace("USER", user)
     if directory.error:

@@ -20,7 +20,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
 from kallithea_tune.perf_check.storage.directories import FileSystem, directories
-from kallithea_tune.system import child, files, interruption
+from kallithea_tune.system import child, files
 from kallithea_tune.system.scratch import PREFIX
 
 T = TypeVar("T")
@@ -179,7 +179,8 @@ def journal_mode(path: Optional[str]) -> str:
     It does not distinguish the other modes (SQLite's file format, 1.3.3).
     """
     if path:
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        place = os.path.split(os.path.realpath(path))
+        with contextlib.suppress(OSError, files.NotAFile), files.opened(*place) as file:
             return "wal" if file.read(20)[18:19] == b"\2" else "delete"
     return "delete"
 
@@ -196,9 +197,8 @@ def run(function: Callable[..., T], directory: str, seconds: float, **arguments:
             function, seconds + OPERATION_SECONDS, place=place, within=seconds, **arguments
         )
     except BaseException:
-        # It takes two seconds at most.
-        with interruption.deferred(), contextlib.suppress(NotMeasured):
-            child.call(remove, 2, place=place)
+        with contextlib.suppress(NotMeasured):
+            child.clean_up(remove, 2, place=place)
         raise
 
 
@@ -337,18 +337,20 @@ def _largest(directories: Sequence[str], end: float) -> Optional[str]:
     for directory in directories:
         with contextlib.suppress(OSError):
             for entry in files.below(directory, end):
-                if entry.is_file(follow_symlinks=False) and files.size(entry) > largest:
-                    largest, path = files.size(entry), entry.path
+                if entry.is_file and entry.status.st_size > largest:
+                    largest, path = entry.status.st_size, entry.path
     return path
 
 
 def _read_past_cache(path: str, end: float, own: bool, flags: int = os.O_DIRECT) -> Reading:
+    # It may no longer be the file that was found.
+    flags |= os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
         # Reading leaves no trace, not even a time of access; only the owner and root may request
         # that.
-        descriptor = os.open(path, os.O_RDONLY | flags | os.O_NOATIME)
+        descriptor = os.open(path, flags | os.O_NOATIME)
     except PermissionError:
-        descriptor = os.open(path, os.O_RDONLY | flags)
+        descriptor = os.open(path, flags)
     with contextlib.closing(mmap.mmap(-1, MB)) as buffer:
         try:
             read, started = 0, time.perf_counter()

@@ -156,8 +156,7 @@ def _size(directory: str, end: float) -> tuple[int, bool]:
     size = 0
     try:
         for entry in files.below(directory, end):
-            with contextlib.suppress(FileNotFoundError):  # It has just been removed.
-                size += entry.stat(follow_symlinks=False).st_blocks * 512
+            size += entry.status.st_blocks * 512
     except OSError:
         return size, False
     return size, time.monotonic() < end
@@ -234,7 +233,7 @@ def _limit_of(group: str, version: int) -> Optional[Limit]:
         if version == 2
         else ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control")
     )
-    most, used, events = (files.text(os.path.join(group, name)).strip() for name in names)
+    most, used, events = (files.text(group, name).strip() for name in names)
     if not most.isdigit() or int(most) >= _NO_LIMIT:
         return None
     kills = re.search(r"^oom_kill (\d+)", events, re.M)

@@ -5,6 +5,7 @@ To add a server, put a template beside this file and add a line to `SERVERS`.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.manifest import RELEASE_NAME
 from kallithea_tune.static_export.webservers import syntax
 from kallithea_tune.static_export.webservers.site import HEALTH, Site
+from kallithea_tune.text import has_control
 
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
@@ -39,6 +41,7 @@ CONSTANTS: Mapping[str, object] = {
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
 }
+SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 USUAL_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 
@@ -85,6 +88,7 @@ def render(name: str, site: Site, snippet: bool) -> str:
     Raises ConfigError for what the server cannot do.
     """
     server = SERVERS[name]
+    _refuse_controls(site)
     if not server.pools:
         _refuse_pools(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
@@ -92,6 +96,22 @@ def render(name: str, site: Site, snippet: bool) -> str:
             "several backends are defined outside of the site; leave --snippet-only out"
         )
     return _filled(server.template, site, snippet)
+
+
+def _refuse_controls(value: object) -> None:
+    """Raise ConfigError for a newline or another control character in any text of a site: what
+    follows it would be a directive of its own.
+    """
+    if isinstance(value, str) and has_control(value):
+        raise ConfigError(
+            f"a web server's configuration cannot contain '{value}', which has a control "
+            "character; choose another path, prefix or name"
+        )
+    if isinstance(value, (tuple, list)):
+        for item in value:
+            _refuse_controls(item)
+    elif dataclasses.is_dataclass(value):
+        _refuse_controls(list(vars(value).values()))
 
 
 def _refuse_pools(name: str, site: Site) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from typing import Callable, Optional
 
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.system import programs
+
 SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+SECONDS = 60.0
 APACHE_MODULES = ("/usr/lib/apache2/modules", "/usr/lib64/httpd/modules", "/usr/lib/httpd/modules")
 APACHE_NEEDS = (
     "mpm_event",
@@ -35,12 +37,6 @@ APACHE_NEEDS = (
 )
 NGINX_BROTLI = "/usr/lib*/nginx/modules/ngx_http_brotli_static_module.so"
 MIME_TYPES = ("/etc/nginx/mime.types", "/etc/mime.types")
-
-
-def program(*names: str) -> Optional[str]:
-    """Return the path of the first installed program, from ``sbin`` directories, too."""
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *SBIN])
-    return next(filter(None, (shutil.which(name, path=path) for name in names)), None)
 
 
 @dataclass(frozen=True)
@@ -126,7 +122,7 @@ def complaint(check: Optional[Check], text: str, snippet: bool) -> Optional[str]
 
     None where the server is not installed, or has no check.
     """
-    installed = program(*check.programs) if check else None
+    installed = programs.program(*check.programs, directories=SBIN) if check else None
     if check is None or installed is None:
         return None
     with tempfile.TemporaryDirectory(prefix="kallithea-tune-") as directory:
@@ -137,17 +133,13 @@ def complaint(check: Optional[Check], text: str, snippet: bool) -> Optional[str]
             file.write(check.wrap(directory, conf, snippet))
         arguments = [arg.format(directory=directory, main=main) for arg in check.arguments]
         home = dict.fromkeys(("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"), directory)
-        result = subprocess.run(
-            [installed, *arguments],
-            cwd=directory,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=60,
-            env={**os.environ, **home},
-        )
-    if result.returncode == 0:
+        try:
+            result = programs.run([installed, *arguments], SECONDS, directory, home)
+        except (programs.TooLate, NotMeasured) as error:
+            return f"{installed}: {error}"
+    if result.status == 0:
         return ""
-    lines = result.stdout.decode("utf-8", "replace").strip().splitlines()
-    lines = lines or [f"status {result.returncode}"]
+    lines = (result.output + result.errors).decode("utf-8", "replace").strip().splitlines()
+    lines = lines or [f"status {result.status}"]
     # The last line is only "test failed"; an earlier one gives the reason.
     return next((line for line in lines if re.search("emerg|rror|ALERT", line)), lines[-1])

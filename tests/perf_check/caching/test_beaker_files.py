@@ -19,10 +19,10 @@ from beaker.cache import Cache
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.config.instance import load
-from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.caching import beaker_files
 from kallithea_tune.perf_check.caching.beaker_files import Growth
 from kallithea_tune.system import child
+from kallithea_tune.system.files import NotAFile
 
 DAY = 86400
 
@@ -119,10 +119,10 @@ def test_a_namespace_is_counted_as_beaker_counts_it(tmp_path: Path) -> None:
     path = beaker_tools.fill(
         tmp_path, "space", 301, 500, key="_get_readme_from_cache r%d README " + "ab" * 20
     )
-    found = beaker_files.read_namespace(str(path), "/d", 10)
+    found = beaker_files.read_namespace(str(path), str(tmp_path), 10)
     size = path.stat().st_size
     assert found == beaker_files.Namespace(
-        str(path), "/d", size, 301, 150, 301, "_get_readme_from_cache", True
+        str(path), str(tmp_path), size, 301, 150, 301, "_get_readme_from_cache", True
     )
 
 
@@ -134,7 +134,7 @@ def test_every_pickle_protocol_is_read(tmp_path: Path, protocol: int) -> None:
         b"_f three": (time.time() - 99, None, ["v" * 5000]),
     }
     (tmp_path / "file").write_bytes(pickle.dumps(stored, protocol))
-    found = beaker_files.read_namespace(str(tmp_path / "file"), "/d", 10)
+    found = beaker_files.read_namespace(str(tmp_path / "file"), str(tmp_path), 10)
     assert (found.entries, found.expired, found.function) == (3, 1, "_f")
 
 
@@ -144,7 +144,9 @@ def test_what_real_requests_left_is_understood(visited: Path) -> None:
     found = beaker_files.read_namespaces(
         {use.file(region["data_dir"]): region["data_dir"] for use in uses}, 10
     )
-    seen = {kept.function: (kept.entries, kept.revision_keys, kept.expired) for kept in found}
+    seen = {
+        kept.function: (kept.entries, kept.revision_keys, kept.expired) for kept in found.namespaces
+    }
     # Two READMEs, whose keys name the revision; one feed, whose key does not.
     assert seen == {"_get_readme_from_cache": (2, 2, 0), "_get_feed_from_cache": (1, 0, 0)}
 
@@ -180,13 +182,13 @@ def test_a_file_that_is_no_cache_is_of_unknown_content_and_runs_nothing(
     (tmp_path / "file").write_bytes(
         pickle.dumps({b"key": Creates(proof)}) if content is None else content
     )
-    found = beaker_files.read_namespace(str(tmp_path / "file"), "/d", 10)
+    found = beaker_files.read_namespace(str(tmp_path / "file"), str(tmp_path), 10)
     assert found.entries == 0 and not proof.exists()
 
 
 def test_reading_stops_in_time_and_says_that_it_guesses(tmp_path: Path) -> None:
     path = beaker_tools.fill(tmp_path, "space", 3000, 100)
-    found = beaker_files.read_namespace(str(path), "/d", 0)
+    found = beaker_files.read_namespace(str(path), str(tmp_path), 0)
     assert not found.complete and 1500 < found.entries < 6000
 
 
@@ -199,28 +201,27 @@ def test_large_namespaces_are_found_where_none_is_expected_unless_nothing_writes
     }
     age(files["left"], 40)
     found = beaker_files.read_namespaces({str(files["known"]): str(tmp_path)}, 10)
-    assert [kept.path for kept in found] == [str(files["large"]), str(files["known"])]
-    assert (
-        beaker_files.read_namespaces({str(tmp_path / "none"): str(tmp_path / "nowhere")}, 10) == []
-    )
+    assert [kept.path for kept in found.namespaces] == [str(files["large"]), str(files["known"])]
+    nowhere = {str(tmp_path / "none"): str(tmp_path / "nowhere")}
+    assert beaker_files.read_namespaces(nowhere, 10) == beaker_files.Namespaces(())
 
 
 def test_a_file_that_may_not_be_read_is_said(tmp_path: Path) -> None:
     path = beaker_tools.fill(tmp_path, "space", 1, 1)
     target = path.with_suffix(".away")
     path.rename(target)
-    # A directory cannot be read as a file even by root.
     path.mkdir()
-    with pytest.raises(NotMeasured, match="Is a directory"):
-        beaker_files.read_namespace(str(path), "/d", 1)
+    with pytest.raises(NotAFile, match="is a directory, not a file"):
+        beaker_files.read_namespace(str(path), str(tmp_path), 1)
 
 
 def test_the_answers_pass_through_a_child(tmp_path: Path) -> None:
     path = beaker_tools.fill(tmp_path, "space", 5, 10)
-    (found,) = child.call(
+    found = child.call(
         beaker_files.read_namespaces,
         30,
         known={str(path): str(tmp_path)},
         budget=5,
     )
-    assert found.entries == 5 and found.data_dir == str(tmp_path)
+    (namespace,) = found.namespaces
+    assert namespace.entries == 5 and namespace.data_dir == str(tmp_path)

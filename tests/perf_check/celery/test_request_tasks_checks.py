@@ -28,7 +28,7 @@ def test_the_tasks_are_those_that_kallithea_registers_with_celery() -> None:
         universal_newlines=True,
         check=True,
     ).stdout
-    assert tasks_in(package_directory("egg:kallithea")) == sorted(names.split())
+    assert tasks_in([package_directory()]) == sorted(names.split())
 
 
 def test_the_cost_of_a_mail_is_that_of_the_greeting() -> None:

@@ -45,7 +45,7 @@ def test_the_heads_are_those_that_alembic_finds() -> None:
     config = Config()
     config.set_main_option("script_location", "kallithea:alembic")
     script = ScriptDirectory.from_config(config)
-    revisions = read_revisions(package_directory("egg:kallithea"))
+    revisions = read_revisions(package_directory())
     assert Migrations(revisions, "my.ini", False).heads == sorted(script.get_heads())
     assert set(revisions) == {item.revision for item in script.walk_revisions()}
 

@@ -31,7 +31,7 @@ from kallithea_tune.perf_check.repositories.git_history import (
     waits_of,
 )
 
-READER = os.path.join(package_directory("egg:kallithea"), "lib", "vcs", "subprocessio.py")
+READER = os.path.join(package_directory(), "lib", "vcs", "subprocessio.py")
 
 
 def make(path: Path, commits: int) -> None:

@@ -29,7 +29,6 @@ from kallithea_tune.perf_check.repositories.hooks import (
     Walk,
     _custom_hooks,
     expected_hook,
-    installed,
     missing_file,
     push_hooks,
     walk_repository,
@@ -281,8 +280,3 @@ def test_another_hook_is_kept_beside_kallitheas_by_the_remedy(
     assert checked(gearbox, instance, tmp_path)["severity"] == "ok"
     push(instance.parent / "repos" / "git-one", tmp_path)
     assert (hooks.parent / "ran").exists()
-
-
-def test_the_installed_version_is_that_of_the_package() -> None:
-    assert installed("egg:kallithea") == "0.7.0" == installed("egg:Kallithea#main")
-    assert installed("egg:no-such-thing") == "" == installed("call:module:make")

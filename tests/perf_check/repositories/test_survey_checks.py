@@ -167,7 +167,7 @@ def test_without_a_database_the_area_is_unknown_and_says_why(
     assert {item["severity"] for item in found} == {"unknown"} and result.returncode == 5
     # The pages are the application's, which does not load either.
     assert all(
-        ("does not load" if item["check"] == "REPO004" else "does not exist") in item["diagnosis"]
+        ("does not start" if item["check"] == "REPO004" else "does not exist") in item["diagnosis"]
         for item in found
     )
     assert not (instance.parent / "kallithea.db").exists()

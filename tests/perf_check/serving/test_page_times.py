@@ -7,7 +7,8 @@ from typing import Callable
 
 import pytest
 
-from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
@@ -41,7 +42,7 @@ def test_an_application_that_does_not_load_is_a_result_that_others_cannot_judge(
     visited = context.measure(visits)
     assert visited.failure and visited.failure.kind == "OperationalError"
     assert visited.examined == Examined(0, 1, "pages")
-    with pytest.raises(NotMeasured, match="does not load"):
+    with pytest.raises(NotMeasured, match="does not start, see WEB008"):
         list(transfers.findings(context))
     with pytest.raises(DoesNotLoad):
         visited.application  # noqa: B018

@@ -9,7 +9,8 @@ from typing import Callable, Sequence
 
 import pytest
 
-from kallithea_tune.app.visit import Answer, DoesNotLoad
+from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity

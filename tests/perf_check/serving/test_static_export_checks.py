@@ -41,7 +41,7 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
         (
             State(MANIFEST, "0.7.0", Recipe(), True, SAME, []),
             Severity.error,
-            "the application has moved",
+            "the application is another one, or has moved",
         ),
         (
             State(MANIFEST, "0.7.0", Recipe(), False, Differences(["a"], ["b", "c"], []), []),
@@ -102,7 +102,7 @@ def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(
         "--compress gzip,br"
     )
     shutil.rmtree(str(tmp_path / "public"))
-    assert "the application has moved" in exported().diagnosis
+    assert "the application is another one, or has moved" in exported().diagnosis
 
 
 def test_an_export_that_is_gone_is_an_error(

@@ -101,7 +101,7 @@ def test_the_files_of_a_page() -> None:
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A copy of the real Kallithea in tmp_path/site, whose front-end is as if it had been built."""
-    real = Path(package_directory("egg:kallithea"))
+    real = Path(package_directory())
     copy = tmp_path / "site" / "kallithea"
     shutil.copytree(str(real), str(copy), ignore=shutil.ignore_patterns("node_modules", "tests"))
     for name in (
