@@ -45,10 +45,11 @@ class Ended:
 
 
 def forked(
-    words: Sequence[object], directory: Path, send: Callable[[int], None], asking: bool = True
+    words: Sequence[object], directory: Path, send: Callable[[int], float], asking: bool = True
 ) -> Ended:
     """Run gearbox with `words` in `directory`, and call `send` with its process id once it works.
 
+    `send` returns when it sent the first signal, by the monotonic clock.
     Unless `asking`, db-migrate does not load the application.
     """
     reading, writing = os.pipe()
@@ -60,8 +61,7 @@ def forked(
         os.close(writing)
         began = os.read(reading, 8)
         assert began, "the command did not begin"
-        send(child)
-        sent = time.monotonic()
+        sent = send(child)
         status = _waited(child)
         # The second mark is the end of the command; nothing is written where it was killed.
         ended = os.read(reading, 8)
@@ -323,8 +323,9 @@ COMMANDS = {
 }
 
 
-def _nothing(process: int) -> None:
+def _nothing(process: int) -> float:
     """Send nothing."""
+    return time.monotonic()
 
 
 def _server(root: Path) -> str:
@@ -374,16 +375,18 @@ def prepare() -> None:
     model.all_checks()
 
 
-def sent_at(chance: random.Random, seconds: float, number: int) -> Callable[[int], None]:
+def sent_at(chance: random.Random, seconds: float, number: int) -> Callable[[int], float]:
     """Return what sends a signal at a random moment, and by chance two more right after it."""
 
-    def send(process: int) -> None:
+    def send(process: int) -> float:
         time.sleep(chance.uniform(0, seconds))
+        sent = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
             for _ in range(chance.choice((0, 0, 2))):
                 time.sleep(chance.uniform(0, 0.05))
                 os.kill(process, number)
+        return sent
 
     return send
 
@@ -433,12 +436,15 @@ def main() -> None:
         counts: collections.Counter[tuple[str, str]] = collections.Counter()
         started = time.monotonic()
         command = COMMANDS[name](Place(instance, directory))
-        for count in interrupted_runs(command, runs, random.Random(os.getpid())):
+        for done, count in enumerate(
+            interrupted_runs(command, runs, random.Random(os.getpid())), 1
+        ):
             counts[signal.Signals(count.number).name, count.outcome] += 1
             if count.wrong:
                 counts["", "wrong"] += 1
                 print(name, signal.Signals(count.number).name, count.outcome, count.wrong)
-            sys.stdout.flush()
+            if done % 25 == 0:
+                print(name, done, dict(counts), flush=True)
         print(f"{name}: {runs} runs in {time.monotonic() - started:.0f} s: {dict(counts)}")
         sys.stdout.flush()
         shutil.rmtree(str(directory))
