@@ -9,6 +9,8 @@ import traceback
 import warnings
 from typing import Callable, Iterable, Optional, TextIO, Union, cast
 
+from kallithea_tune.text import printable
+
 Redact = Callable[[str], str]
 
 
@@ -48,12 +50,12 @@ def redact_python(redact: Redact) -> None:
         line: Optional[str] = None,
     ) -> None:
         text = warnings.formatwarning(str(message), category, filename, lineno, line)
-        (file or sys.stderr).write(redact(text))
+        (file or sys.stderr).write(printable(redact(text), lines=True))
 
     def print_exception(error: Optional[BaseException]) -> None:
         if error is not None:
             lines = traceback.format_exception(type(error), error, error.__traceback__)
-            sys.stderr.write(redact("".join(lines)))
+            sys.stderr.write(printable(redact("".join(lines)), lines=True))
 
     warnings.showwarning = show
     sys.excepthook = lambda kind, error, trace: print_exception(error)
@@ -64,7 +66,7 @@ def redact_python(redact: Redact) -> None:
 
 
 def _redact_message(record: logging.LogRecord, redact: Redact) -> bool:
-    record.msg, record.args = redact(record.getMessage()), ()
+    record.msg, record.args = printable(redact(record.getMessage())), ()
     return True
 
 

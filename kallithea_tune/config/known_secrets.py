@@ -82,10 +82,19 @@ class KnownSecrets:
             text = self._short.sub(rf"\g<quote>{MASK}\g<quote>", text)
         if not self._secrets:
             return text
-        text = self._without_usual_spellings(text)
         data = text.encode("utf-8", "surrogatepass")
+        present = _present(self._secrets, data)
+        if present:
+            # What stands there as it is, even where what precedes looks like a part of it.
+            for secret in present:
+                for spelling in secret.spellings:
+                    text = text.replace(spelling, MASK)
+            data = text.encode("utf-8", "surrogatepass")
+        unescaped = _unescaped(data)
+        if unescaped != data:
+            present = self._secrets
         pieces, last = [], 0
-        for start, end in joined(self._spans(_unescaped(data))):
+        for start, end in joined(self._spans(present, unescaped)):
             start, end = _whole_characters(data, max(start, last), end)
             pieces += [data[last:start], MASK.encode()]
             last = end
@@ -93,21 +102,12 @@ class KnownSecrets:
             return text
         return b"".join([*pieces, data[last:]]).decode("utf-8", "surrogatepass")
 
-    def _without_usual_spellings(self, text: str) -> str:
-        """Mask what stands there as it is, even where what precedes looks like a part of it."""
-        reduced = text.encode("utf-8", "surrogatepass").translate(None, _NOISE)
-        for secret in self._secrets:
-            if any(item.value in reduced for item in secret.reductions):
-                for spelling in secret.spellings:
-                    text = text.replace(spelling, MASK)
-        return text
-
-    def _spans(self, data: bytes) -> list[Span]:
-        """Return where secrets are in `data`, in which escapes are decoded."""
+    def _spans(self, secrets: Sequence[_Secret], data: bytes) -> list[Span]:
+        """Return where `secrets`, and any in Base64, are in `data` with its escapes decoded."""
         text = data.translate(None, _NOISE)
         found = [
             item
-            for secret in self._secrets
+            for secret in secrets
             for item in secret.reductions
             if len(item.value) > SHORT and item.value in text
         ]
@@ -125,6 +125,12 @@ class KnownSecrets:
             for start in _occurrences(value, text):
                 spans.append(_whole_base64(data, places[start], places[start + len(value) - 1]))
         return [(_start_of_escape(data, start), end) for start, end in spans]
+
+
+def _present(secrets: Sequence[_Secret], data: bytes) -> list[_Secret]:
+    """Return those of `secrets` that may be in `data` without any escapes."""
+    text = data.translate(None, _NOISE)
+    return [secret for secret in secrets if any(item.value in text for item in secret.reductions)]
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
