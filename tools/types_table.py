@@ -27,7 +27,7 @@ HEAD = """\
 How the types change
 ====================
 
-Every table is created from the application's own models, with the types that ``kallithea-cli
+Every table is created from Kallithea's models, with the types that ``kallithea-cli
 db-create`` would use, except where MariaDB would lose something. Before anything is written,
 preflight finds the rows that the last column is about.
 

@@ -50,10 +50,14 @@ def version_note() -> str:
 
 
 def _is_here(module: str) -> bool:
+    if module in sys.modules:
+        return True
     try:
-        return importlib.util.find_spec(module) is not None
+        spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return False
+    # A directory that only has the name has no origin.
+    return spec is not None and spec.origin is not None
 
 
 def _not_installed(what: str, instance: Instance) -> str:

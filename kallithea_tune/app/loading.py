@@ -6,17 +6,22 @@ import contextlib
 import faulthandler
 import logging
 import os
-import re
+import sys
+import threading
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Optional, Sequence, TextIO
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.text import shortened
 
 # Files in the scratch directory: where the application hung, and a mark that it has loaded.
 _LOADING, _LOADED = "loading", "loaded"
-# The innermost call of a traceback as faulthandler writes it.
-_CALL = re.compile(r'File "(?P<file>[^"\n]*)", line (?P<line>\d+) in (?P<function>.+)')
+# How long an application may load, and how much longer a process may live in which nothing notices.
+LOAD_SECONDS, UNNOTICED_S = 15.0, 2.0
+# In this last part of the time, an application that wants less of a processor than the second waits
+# for something; one that gets more than the third is not merely slow because the machine is busy.
+# Our judgement.
+LATELY, WAITING, ALONE = 0.2, 0.05, 0.5
 
 
 class DoesNotLoad(NotMeasured):
@@ -67,33 +72,70 @@ def failure_of(error: BaseException, logged: Sequence[str]) -> LoadFailure:
 
 @contextlib.contextmanager
 def limited(directory: str, seconds: float) -> Iterator[None]:
-    """End this process, which may hang in C code, where the load inside takes more than `seconds`.
+    """End this process where the load inside takes more than `seconds`.
 
     What `ended` needs to know is written to `directory`.
     """
+    loaded = threading.Event()
     with open(os.path.join(directory, _LOADING), "w") as file:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=file)
+        # This ends even a process that hangs in C code, in which no thread of Python runs.
+        faulthandler.dump_traceback_later(seconds + UNNOTICED_S, exit=True, file=file)
+        threading.Thread(target=_watch, args=(loaded, seconds, file), daemon=True).start()
         try:
             yield
         finally:
+            loaded.set()
             faulthandler.cancel_dump_traceback_later()
     with open(os.path.join(directory, _LOADED), "w"):
         pass
 
 
+def _watch(loaded: threading.Event, seconds: float, file: TextIO) -> None:
+    """End the process after `seconds`; write what it did lately, and where it is."""
+    if loaded.wait(seconds * (1 - LATELY)):
+        return
+    before = _processor_seconds()
+    if loaded.wait(seconds * LATELY):
+        return
+    used, wanted = (
+        (after - earlier) / (seconds * LATELY)
+        for earlier, after in zip(before, _processor_seconds())
+    )
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}, line {frame.f_lineno})"
+    file.write(f"{used:.3f} {wanted:.3f} {place}")
+    file.flush()
+    os._exit(1)
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Return how long the main thread has had a processor, and has had one or waited for one."""
+    with open("/proc/self/schedstat", encoding="ascii") as file:
+        had, waited = (int(field) / 1e9 for field in file.read().split()[:2])
+    return had, had + waited
+
+
 def ended(directory: str, seconds: float, reason: str) -> Optional[LoadFailure]:
     """Return the failure of a load after which the process `reason`, as in ``ended with status 7``.
 
-    None where the application had loaded, or its load had not begun; see `limited`.
+    None where the application had loaded, or its load had not begun; see `limited`. Raises
+    NotMeasured where it was not waiting for anything, and may only have had too little time.
     """
     try:
         with open(os.path.join(directory, _LOADING), encoding="utf-8", errors="replace") as file:
-            call = _CALL.search(file.read(1 << 16))
+            written = file.read(1 << 16)
     except OSError:
         return None
     if os.path.exists(os.path.join(directory, _LOADED)):
         return None
-    if not call:
+    if not written:
         return LoadFailure("", f"its process {reason}")
-    place = f"{call['function']} ({call['file']}, line {call['line']})"
-    return LoadFailure("", f"it was still loading after {seconds:.3g} s, in {place}")
+    if written.startswith("Timeout"):
+        # By faulthandler.
+        return LoadFailure("", f"it was still loading after {seconds:.3g} s, in C code")
+    used, wanted, place = written.split(" ", 2)
+    still = f"it was still loading after {seconds:.3g} s, in {place}"
+    endless = seconds >= LOAD_SECONDS and float(used) > ALONE
+    if float(wanted) > WAITING and not endless:
+        raise NotMeasured(f"{still}, and not waiting: the machine is busy, or the time was short")
+    return LoadFailure("", still)

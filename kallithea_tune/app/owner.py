@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import sys
+from concurrent import futures
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
@@ -26,8 +27,17 @@ from kallithea_tune.system.account import (
     owners,
 )
 
-# For the one query.
-QUERY_SECONDS = 5.0
+# For looking at everything, with the one query, and for one path where that was too short.
+LOOK_SECONDS, QUERY_SECONDS, ALONE_SECONDS = 5.0, 2.0, 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """Who owns `path`."""
+
+    uid: int
+    gid: int
+    path: str
 
 
 @dataclass(frozen=True)
@@ -63,47 +73,74 @@ def owner_of(instance: Instance, target: str = "") -> Owner:
 
 @functools.lru_cache(maxsize=None)
 def _decided(ini: str, url: str, paths: tuple[str, ...]) -> Owner:
-    first = _only_owner(ini, paths)
-    if first.account:
-        _require_usable(first, ini)
-    root = _root(url, first)
-    owner = _only_owner(ini, (*paths, root)) if root else first
-    if owner.account and owner != first:
-        _require_usable(owner, ini)
+    try:
+        found = child.call(foreign_owners, LOOK_SECONDS, ini=ini, url=url, paths=paths)
+    except NotMeasured:
+        found = _those_that_answer(ini, paths)
+    by_uid = {owner.uid: owner for owner in reversed(found)}
+    if len(by_uid) > 1:
+        _refuse_several(list(by_uid.values()))
+    if not by_uid:
+        return Owner()
+    ((uid, only),) = by_uid.items()
+    owner = Owner(account_of(uid, only.gid), only.path)
+    _require_usable(owner, ini)
     return owner
 
 
-def _only_owner(ini: str, paths: Sequence[str]) -> Owner:
-    """Return the owner of `paths`, or of what is above them where all that exists is root's."""
+def _those_that_answer(ini: str, paths: Sequence[str]) -> list[Found]:
+    """Look at each path alone: one of the disks does not answer, and nothing is read there."""
+    found: list[Found] = []
+    for path in paths:
+        with contextlib.suppress(NotMeasured):
+            found += child.call(foreign_owners, ALONE_SECONDS, ini=ini, url="", paths=(path,))
+    return found
+
+
+def foreign_owners(ini: str, url: str, paths: tuple[str, ...]) -> list[Found]:
+    """Return who besides root owns `paths`, and the repositories of the database at `url`.
+
+    Where all of these belong to root, who owns what is above them and above the ini file. For a
+    child process, as a disk or a database may hang.
+    """
+    found = _foreign(ini, paths)
+    root = _root(url, found)
+    return _foreign(ini, (*paths, root)) if root else found
+
+
+def _foreign(ini: str, paths: Sequence[str]) -> list[Found]:
     for candidates in (paths, [ini, *ancestors([ini, *paths])]):
-        found: dict[int, Owner] = {}
-        for path in candidates:
-            for uid, gid in owners(path).items():
-                if uid != ROOT:
-                    found.setdefault(uid, Owner(account_of(uid, gid), path))
-        if len(found) > 1:
-            _refuse_several(list(found.values()))
+        found = [
+            Found(uid, gid, path)
+            for path in candidates
+            for uid, gid in owners(path).items()
+            if uid != ROOT
+        ]
         if found:
-            return next(iter(found.values()))
-    return Owner()
+            return found
+    return []
 
 
-def _refuse_several(found: Sequence[Owner]) -> None:
-    lists = ", ".join(f"{owner.path} to {owner.account.name}" for owner in found if owner.account)
+def _root(url: str, found: Sequence[Found]) -> str:
+    """Return the directory of the repositories, nothing where the database cannot be used."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if not url or len({owner.uid for owner in found}) > 1:
+        return ""
+    account = account_of(found[0].uid, found[0].gid) if found else None
+    # Nothing can be imported where the owner cannot read this environment, which is said later.
+    failures = (TuneError, SQLAlchemyError, OSError, ImportError, futures.TimeoutError)
+    with acting_as(account), contextlib.suppress(*failures):
+        return futures.ThreadPoolExecutor(1).submit(repositories_root, url).result(QUERY_SECONDS)
+    return ""
+
+
+def _refuse_several(found: Sequence[Found]) -> None:
+    lists = ", ".join(f"{owner.path} to {account_of(owner.uid, owner.gid).name}" for owner in found)
     raise Refused(
         f"the data belongs to several users ({lists}), and root must not open it as root; run the "
         "command as the user that Kallithea runs as"
     )
-
-
-def _root(url: str, owner: Owner) -> str:
-    """Return the directory of the repositories, nothing where the database cannot be used."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    with acting_as(owner.account), contextlib.suppress(NotMeasured, TuneError, SQLAlchemyError):
-        if url:
-            return child.call(repositories_root, QUERY_SECONDS, url=url)
-    return ""
 
 
 def _require_usable(owner: Owner, ini: str) -> None:

@@ -35,7 +35,7 @@ _STORES = re.compile(
 )
 # Loading the application on a busy machine does not count against the time for the requests, but
 # takes only this part of the time that is left for everything.
-LOAD_SECONDS, LOAD_PART = 15.0, 0.6
+LOAD_PART = 0.6
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
 # Settings that would reach others: mail about errors, the message queue.
 _SILENT = {
@@ -170,7 +170,7 @@ def _visit(
             directory,
             tuple(requests),
             rounds,
-            min(LOAD_SECONDS, child.left() * LOAD_PART),
+            min(loading.LOAD_SECONDS, child.left() * LOAD_PART),
             seconds * 0.9,
             _overrides(instance, settings),
         )
@@ -193,7 +193,7 @@ def _outcome(order: Order) -> Outcome:
     try:
         # The child stops in time by itself. It is killed, and all answers are lost, only if it
         # hangs.
-        return child.call(visit_here, order.load_seconds + order.seconds * 1.3 + 1, order=order)
+        return child.call(visit_here, order.load_seconds + order.seconds * 1.3 + 3, order=order)
     except child.Ended as error:
         failure = loading.ended(order.directory, order.load_seconds, error.reason)
         if not failure:
@@ -285,8 +285,6 @@ def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
     if instance.database_url:
         forbid_writing(Engine, make_url(instance.database_url).get_backend_name())
     outer, inner = contexts(instance)
-    if inner.protocol != "paste.app_factory":
-        raise NotMeasured(f"the application is a composite ({inner.protocol}), which is not loaded")
     inner.local_conf.update(settings)
     start_nothing(instance.path)
     app: WsgiApp = outer.create()

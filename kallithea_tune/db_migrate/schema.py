@@ -1,4 +1,4 @@
-"""The tables of the target, made from the application's own metadata in two steps.
+"""The tables of the target, made from Kallithea's metadata in two steps.
 
 The first comes before the rows, the second after them.
 """

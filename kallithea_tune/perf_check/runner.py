@@ -118,46 +118,46 @@ def run(
 
     Root measures as the owner of the data, and a note says so. Raises what `owner_of` does.
     """
-    owner = owner_of(instance)
-    with acting_as(owner.account):
-        result = _run(instance, checks, budget, compare_db, progress)
-    result.notes += owner.notes("Measured")
+    results = Context(instance, Deadline(budget), compare_db)
+    with child.wall(budget + GRACE_S):
+        owner = owner_of(instance)
+        with acting_as(owner.account):
+            result = _run(results, checks, budget, progress)
+    result.notes += map(instance.redactor.text, owner.notes("Measured"))
     return result
 
 
 def _run(
-    instance: Instance,
+    results: Context,
     checks: Sequence[Check],
     budget: float,
-    compare_db: str,
     progress: Callable[[str, int, int], None],
 ) -> Run:
+    instance, deadline = results.instance, results.deadline
     ignores = parse_ignores(instance.sections.get(INI_SECTION, {}).get("ignore", ""))
     today = datetime.date.today()
-    started, deadline = time.monotonic(), Deadline(budget)
-    results = Context(instance, deadline, compare_db)
+    started = time.monotonic()
     findings: list[Finding] = []
     ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
     costs = _costs(ordered)
     to_come, cut = sum(costs), []
-    with child.wall(budget + GRACE_S):
-        for number, (item, cost) in enumerate(zip(ordered, costs)):
-            interruption.check()
-            progress(item.title, number, len(checks))
-            share = left = deadline.left
-            if cost:
-                share = min(cost, left, GENEROUS * left * cost / to_come)
-            to_come -= cost
-            context = dataclasses.replace(results, deadline=Deadline(share))
-            possible = share >= cost * TOO_LITTLE
-            own = [
-                _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
-                for finding in (_guarded(item, context) if possible else [_NO_TIME])
-            ]
-            findings += own
-            short = share < cost and (not possible or context.deadline.left < share * NEARLY)
-            if short and not _complete(own):
-                cut.append(item.id)
+    for number, (item, cost) in enumerate(zip(ordered, costs)):
+        interruption.check()
+        progress(item.title, number, len(checks))
+        share = left = deadline.left
+        if cost:
+            share = min(cost, left, GENEROUS * left * cost / to_come)
+        to_come -= cost
+        context = dataclasses.replace(results, deadline=Deadline(share))
+        possible = share >= cost * TOO_LITTLE
+        own = [
+            _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
+            for finding in (_guarded(item, context) if possible else [_NO_TIME])
+        ]
+        findings += own
+        short = share < cost and (not possible or context.deadline.left < share * NEARLY)
+        if short and not _complete(own):
+            cut.append(item.id)
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     ids = tuple(item.id for item in checks)
     notes = [instance.redactor.text(note) for note in notes]

@@ -16,7 +16,6 @@ def main() -> None:
     die_with_parent()
     if sys.argv[1:]:
         os.execv(sys.argv[1], sys.argv[1:])
-    os.chdir("/")
     # The package comes from where the parent has it; its neighbours there stay out of the path.
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     import kallithea_tune

@@ -91,12 +91,13 @@ def test_debug_shows_where_it_happened_and_nothing_that_is_secret(perf_check, tm
 
 
 @pytest.mark.parametrize(
-    "use, said", [("egg:no-such-package", "no-such-package"), ("call:no_module:app", "no_module")]
+    "use, said", [("egg:broken#broken", "broken from the start"), ("egg:kallithea#none", "none")]
 )
 def test_an_application_that_does_not_load_stops_no_other_check(
     perf_check, instance, edit, install, use, said
 ):
-    install("broken", "raise ImportError('broken from the start')\n", "paste.app_factory")
+    source = "raise ImportError('broken from the start')\nimport kallithea.config.application\n"
+    install("broken", source, "paste.app_factory")
     edit(instance, "use = egg:kallithea\n", f"use = {use}\n")
     areas = [
         word for area in ("caching", "database", "serving", "logging") for word in ("--only", area)

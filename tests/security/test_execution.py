@@ -167,6 +167,7 @@ def test_children_and_programs_have_nothing_relative_on_their_paths(
     assert "PYTHONSTARTUP" not in seen["variables"]
     assert child.call(probe.git, 60).startswith("git version")
     assert programs.run(["git", "--version"], 60).output.startswith(b"git version")
+    assert programs.run(["pwd"], 60).output == b"/\n"
     monkeypatch.setenv("PATH", ":.")
     assert programs.program("stranger") is None and hostile() == []
     with pytest.raises(FileNotFoundError):

@@ -58,6 +58,7 @@ def findings(text: str) -> "list[dict[str, Any]]":
     return found
 
 
+@pytest.mark.alone  # The survey of the repositories has two seconds.
 @pytest.mark.parametrize("uid", [0, NOBODY])
 def test_what_only_root_may_read_reaches_no_output(owned: Owned, uid: int) -> None:
     plant_links(owned)
@@ -124,6 +125,7 @@ def test_git_and_the_application_run_as_the_owner(
     assert lines == {f"git: {uid} {group} {groups}", f"{application}, {ids}, nothing"}
 
 
+@pytest.mark.alone  # What is found depends on the time there is.
 def test_the_same_is_found_as_by_root(owned: Owned) -> None:
     words = [
         *("perf-check", "-c", owned.ini, "-f", "json"),

@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import subprocess
-import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import beaker_tools
-import cache
 import pytest
 from environment import BIN
+from owned import UNKNOWN
 from planted_repositories import GIT, HG, Planter
 
+from kallithea_tune.app import vcs_transfer
 from kallithea_tune.app.visit import DoesNotLoad, Request, visit
 from kallithea_tune.config.instance import load
 from kallithea_tune.system.environment import isolated
 
-# Any user but root; it needs no name.
-STRANGER = 54321
 EXECUTED_BY_PAGES = {"include", "command", "extension", "hg-include", "not-shared"}
-SHOWN = {kind: {"changelog": 200, "files": 200} for kind in ("git", "hg")}
+PAGES = (
+    "",
+    "/changelog",
+    "/files/tip/",
+    "/feed/atom",
+    "/changeset/tip",
+    "/annotate/tip/README.rst",
+)
 
 
 @pytest.fixture
@@ -82,34 +85,16 @@ def test_the_environment_keeps_mercurial_from_starting_what_a_repository_says(
         assert set(planter.used) - {"not-shared"} == used
 
 
-@dataclass(frozen=True)
-class Hostile:
-    """An instance with every way planted into every repository."""
-
-    ini: Path
-    planter: Planter
-
-
 @pytest.fixture
-def hostile(visited):
-    # Unlike pytest's own directories, one that every user may enter.
-    with tempfile.TemporaryDirectory(prefix="hostile-") as place:
-        os.chmod(place, 0o755)
-        ini = Path(place, "instance", "my.ini")
-        cache.copy(visited.parent, ini.parent)
-        repositories = ini.parent / "repos"
-        with sqlite3.connect(str(ini.parent / "kallithea.db")) as connection:
-            connection.execute(
-                "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(repositories)]
-            )
-        connection.close()
-        planter = Planter(Path(place, "planted"))
-        for name in ("git-one", "git-two"):
-            planter.git(repositories / name, *GIT)
-        for name in ("hg-one", "hg-two"):
-            planter.hg(repositories / name, *HG)
-        _set(ini, "templating.mako.compiled_templates_dir = %(here)s/data/templates")
-        yield Hostile(ini, planter)
+def hostile(owned):
+    """An instance with every way planted into every repository, and its planter."""
+    planter = Planter(owned.place / "planted")
+    for name in ("git-one", "git-two"):
+        planter.git(owned.directory / "repos" / name, *GIT)
+    for name in ("hg-one", "hg-two"):
+        planter.hg(owned.directory / "repos" / name, *HG)
+    _set(owned.ini, "templating.mako.compiled_templates_dir = %(here)s/data/templates")
+    return owned, planter
 
 
 def _set(ini: Path, *lines: str) -> None:
@@ -118,73 +103,56 @@ def _set(ini: Path, *lines: str) -> None:
     ini.write_text(source.replace("[app:main]\n", "\n".join(("[app:main]", *lines, ""))))
 
 
-def _spoil(hostile: Hostile) -> None:
-    """Put code into every pickle of the caches and every compiled template."""
-    data = hostile.ini.parent / "data"
+def _spoil(data: Path, planter: Planter) -> None:
+    """Put code into every pickle of the caches and every compiled template, and forget its use."""
     for path in data.rglob("*.cache"):
-        path.write_bytes(hostile.planter.pickled("cache"))
+        path.write_bytes(planter.pickled("cache"))
     for path in (data / "templates").rglob("*.py"):
         with open(str(path), "a") as file:
-            file.write(f"\n{hostile.planter.code('template')}\n")
+            file.write(f"\n{planter.code('template')}\n")
+    planter.forget()
 
 
-def _perf_check(ini: Path, *words: str) -> "list[dict[str, object]]":
-    done = subprocess.run(
-        [
-            str(BIN / "gearbox"),
-            "perf-check",
-            "-c",
-            str(ini),
-            "-a",
-            "-f",
-            "json",
-            "--budget",
-            "120",
-            *words,
-        ],
-        cwd=str(ini.parent),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        timeout=300,
-    )
-    assert done.returncode in (0, 1, 5), done.stderr
-    found: "list[dict[str, object]]" = json.loads(done.stdout)
-    return found
-
-
-def test_perf_check_starts_nothing_of_what_is_planted(hostile):
+def test_pages_and_pulls_start_nothing_of_what_is_planted(hostile):
+    owned, planter = hostile
     # What the application does by itself.
-    beaker_tools.visit(hostile.ini, *beaker_tools.PAGES, "/git-one/feed/atom")
-    assert set(hostile.planter.used) >= EXECUTED_BY_PAGES
-    _spoil(hostile)
-    beaker_tools.visit(hostile.ini, *beaker_tools.PAGES)
-    assert set(hostile.planter.used) >= {"cache", "template"}
-    _spoil(hostile)
-    hostile.planter.forget()
+    beaker_tools.visit(owned.ini, *beaker_tools.PAGES, "/git-one/feed/atom")
+    assert set(planter.used) >= EXECUTED_BY_PAGES
+    _spoil(owned.directory / "data", planter)
+    beaker_tools.visit(owned.ini, *beaker_tools.PAGES)
+    assert set(planter.used) >= {"cache", "template"}
+    _spoil(owned.directory / "data", planter)
 
-    findings = _perf_check(hostile.ini)
-    assert hostile.planter.used == []
-    assert _shown(findings) == SHOWN
-    subjects = {check: set() for check in ("CAC002", "WEB005")}
-    for item in findings:
-        subjects.get(item["check"], set()).add(item["subject"])
-    assert subjects == {"CAC002": {"README view", "feed request"}, "WEB005": {"git", "hg"}}
+    pages = [f"/{name}{page}" for name in ("git-one", "hg-one") for page in PAGES]
+    pulls = [
+        Request(f"/{kind}-one", walk=vcs_transfer.ask, arguments={"kind": kind})
+        for kind in ("git", "hg")
+    ]
+    answers = visit(load(str(owned.ini)), [*map(Request, pages), *pulls], 120).answers
+    assert planter.used == []
+    assert {answer.path: answer.status for answer in answers[: len(pages)]} == dict.fromkeys(
+        pages, 200
+    )
+    assert [answer.result_of(vcs_transfer.ask).status for answer in answers[len(pages) :]] == [
+        200,
+        200,
+    ]
 
-    # The same for the owner of the repositories, as whom Mercurial trusts their hgrc.
-    everything = [str(hostile.ini.parent), str(hostile.ini.parent.parent / "planted")]
-    subprocess.run(["chown", "-R", f"{STRANGER}:{STRANGER}", *everything], check=True)
-    findings = _perf_check(hostile.ini, "--only", "CAC002", "--only", "REPO004")
-    assert hostile.planter.used == []
-    assert _shown(findings) == SHOWN
 
-
-def _shown(findings: "list[dict[str, object]]") -> "dict[str, object]":
-    return {
-        str(item["subject"]).split("-")[0]: item["evidence"]
-        for item in findings
+@pytest.mark.alone
+def test_perf_check_starts_nothing_of_what_is_planted(hostile):
+    """As root, who acts as the owner of the repositories: Mercurial trusts the hgrc of a user."""
+    owned, planter = hostile
+    owned.give_to(UNKNOWN, UNKNOWN)
+    planter.forget()
+    said = owned.gearbox("perf-check", "-c", owned.ini, "-a", "-f", "json", "--budget", 60)
+    assert planter.used == []
+    assert said.returncode in (0, 1, 5), said.stderr
+    assert {
+        item["subject"].split("-")[0]: item["evidence"]
+        for item in json.loads(said.stdout)
         if item["check"] == "REPO004"
-    }
+    } == {kind: {"changelog": 200, "files": 200} for kind in ("git", "hg")}
 
 
 @pytest.mark.parametrize("option", ["file_dir", "data_dir"])
@@ -220,7 +188,7 @@ def test_code_beside_the_ini_file_is_not_executed_where_others_wrote_it(instance
         _status(instance, "/")
     assert refused.value.message == f"{extensions} can be written by every user: it is not executed"
     extensions.chmod(0o644)
-    os.chown(str(extensions), STRANGER, STRANGER)
+    os.chown(str(extensions), UNKNOWN, UNKNOWN)
     with pytest.raises(DoesNotLoad) as refused:
         _status(instance, "/")
     assert refused.value.message == (

@@ -200,6 +200,7 @@ def test_no_page_of_a_repository_that_blocks_is_requested(spoilt: Path) -> None:
             path.unlink()
 
 
+@pytest.mark.alone  # What is found depends on the time there is.
 def test_the_command_names_what_blocks_once_and_measures_the_rest(
     gearbox: Callable[..., "subprocess.CompletedProcess[str]"], instance: Path
 ) -> None:

@@ -96,7 +96,8 @@ def test_db_migrate_keeps_originals_in_no_file_that_it_uses(
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("make, status", UNSAFE)
+# Of a link as of a file, the owner would be the one to act as, who may not read the ini file here.
+@pytest.mark.parametrize("make, status", [*UNSAFE[:3], (planted, 2), *UNSAFE[4:]])
 def test_db_migrate_fills_no_foreign_file(
     ini: Path, tmp_path: Path, make: Callable[[Path], Path], status: int
 ) -> None:

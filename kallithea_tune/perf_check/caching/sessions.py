@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.app import beaker_config
+from kallithea_tune.app.factory import wrappers
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import TuneError
@@ -84,7 +85,7 @@ def session_settings(settings: Mapping[str, str]) -> SessionSettings:
 
 
 def siblings(instance: Instance) -> Iterator[tuple[str, Instance]]:
-    """Yield the ini files beside this one that run the same application on the same database."""
+    """Yield the ini files beside this one that run Kallithea on the same database."""
     if not instance.database_url:
         return
     directory = glob.escape(os.path.dirname(instance.path))
@@ -95,7 +96,7 @@ def siblings(instance: Instance) -> Iterator[tuple[str, Instance]]:
             other = load(f"{path}#{instance.name}")
         except TuneError:
             continue
-        if (other.use, other.database_url) == (instance.use, instance.database_url):
+        if other.database_url == instance.database_url and wrappers(other.use) is not None:
             yield os.path.basename(path), other
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import getpass
 import os
 import tempfile
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.system import child, mounts
+from kallithea_tune.system.account import account_of
 from kallithea_tune.system.mounts import Mount
 from kallithea_tune.system.scratch import PREFIX
 
@@ -133,7 +133,7 @@ def directories(context: Context) -> Directories:
     except (NotMeasured, TuneError) as error:
         unknown_root = str(error)
     paths.update(configured(context.instance))
-    user = getpass.getuser() if os.geteuid() else "root"
+    user = account_of(os.geteuid(), os.getegid()).name
     return Directories(survey(paths, ANSWER_SECONDS), user, unknown_root)
 
 
