@@ -134,6 +134,7 @@ def _broken(ini: Path) -> "list[Any]":
 
 
 def test_the_report_shows_names_in_one_line_and_no_control_character(planted):
+    from kallithea_tune.config.instance import load
     from kallithea_tune.perf_check import report, runner, saved_run
 
     found = [replace(finding, check="REPO003", area="storage") for finding in _broken(planted)]
@@ -145,7 +146,7 @@ def test_the_report_shows_names_in_one_line_and_no_control_character(planted):
     # A line that begins with an id is a finding; none was made by a name.
     assert not re.search(r"^GIT003 error", text, re.M)
     saved = planted.parent / "run.json"
-    saved_run.save(run, str(saved))
+    saved_run.save(run, saved_run.place(str(saved), load(str(planted))))
     assert not RAW.search(saved.read_bytes().decode("utf-8"))
     assert saved_run.compare(saved_run.read(str(saved)), run) == []
 
