@@ -8,7 +8,7 @@ from typing import Callable, Optional
 
 import pytest
 
-from kallithea_tune.app.package import distribution
+from kallithea_tune.app.package import kallithea_version, title
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
@@ -74,7 +74,7 @@ def exported(
     (public / "css").mkdir(parents=True)
     (public / "css" / "style.css").write_text("a {}\n" * 100)
     place = tmp_path / "static"
-    app, version = distribution("egg:kallithea")
+    app, version = title("egg:kallithea"), kallithea_version()
     recipe = Recipe(codings=("gzip", "br"))
     publish.publish(
         make(None, Served(app, version, (str(public),), collect([str(public)], {})), recipe),
