@@ -84,8 +84,7 @@ class Migration:
         self.preflight, self.result = PreflightResult(), MigrationResult(self.plan)
         path = self.options.quarantine or quarantine.usual_path(instance.path, self.target.endpoint)
         if self.options.quarantine or self._chosen_fixes:
-            require_usable = as_invoker()(quarantine.require_usable)
-            require_usable(path, instance.path, instance.database_url, self.target)
+            as_invoker()(quarantine.require_usable)(path, instance, self.target)
         self.quarantine = Quarantine(path)
         self._opened.callback(as_invoker()(self.quarantine.close))
 
@@ -136,12 +135,7 @@ class Migration:
         """Raise Refused when the source or the target is not in a state to migrate."""
         if not self.tables:
             raise Refused(f"the source {self.plan.source} has none of the application's tables")
-        if self._heads and self.plan.revision != self._heads:
-            revision, required = ", ".join(self.plan.revision) or "none", ", ".join(self._heads)
-            raise Refused(
-                f"the source is at revision {revision}, but this application requires {required}; "
-                "upgrade the database first"
-            )
+        self.plan.require_revision(self._heads)
         if self.target.state is TargetState.FOREIGN and not self.options.replace:
             targets.require_empty(self.target.endpoint.connection)
 
@@ -339,12 +333,7 @@ class Migration:
         What the chosen fixes change does not count as a difference. Raises Refused when the target
         lacks a table.
         """
-        missing = sorted({table.name for table in self.tables} - set(self.target.tables))
-        if missing:
-            raise Refused(
-                f"the target {self.plan.target} lacks {len(missing)} of the tables "
-                f"({targets.shortened(missing)}), so there is nothing to verify"
-            )
+        self.target.require_tables(self.tables)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Container, Sequence
 
 from kallithea_tune.db_migrate import connect, journal, schema
 from kallithea_tune.db_migrate.engines import Engine
+from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
@@ -83,6 +84,15 @@ class Plan:
     def bytes(self) -> int:
         """The number of bytes they take in the source."""
         return sum(table.bytes for table in self.tables)
+
+    def require_revision(self, heads: tuple[str, ...]) -> None:
+        """Raise Refused unless the source is at `heads`, the newest revisions if there are any."""
+        if heads and self.revision != heads:
+            revision, required = ", ".join(self.revision) or "none", ", ".join(heads)
+            raise Refused(
+                f"the source is at revision {revision}, but this application requires {required}; "
+                "upgrade the database first"
+            )
 
 
 def tables_of(source: Engine, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:

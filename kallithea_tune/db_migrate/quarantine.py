@@ -25,6 +25,7 @@ from kallithea_tune.system import atomic, written_path
 from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
+    from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate.engines import Engine
     from kallithea_tune.db_migrate.target import Target
 
@@ -158,19 +159,19 @@ def usual_path(ini: str, target: Engine) -> str:
     return f"{ini}.quarantine-{url.get_backend_name()}-{name}.jsonl"
 
 
-def require_usable(path: str, ini: str, source: str, target: Target) -> None:
+def require_usable(path: str, instance: Instance, target: Target) -> None:
     """Raise as `written_path.examine` where `path` is no place for the file.
 
-    That is also the ini file, the SQLite file of the URL `source` or the target's.
+    That is also the ini file, or the SQLite file of the source or the target.
     """
-    databases = {"the source": sqlite_file(source), "the target": target.path}
+    databases = {"the source": sqlite_file(instance.database_url), "the target": target.path}
     others = {
         f"{name} (as {os.path.basename(database) + suffix})": database + suffix
         for name, database in databases.items()
         for suffix in ("", "-journal", "-wal", "-shm", PART)
         if database
     }
-    written_path.examine(path, OUTPUT, {"the ini file": ini, **others})
+    written_path.examine(path, OUTPUT, {"the ini file": instance.path, **others})
 
 
 def _digest(line: bytes) -> bytes:

@@ -95,6 +95,16 @@ class Target:
             )
         return engine_for(driver_errors.open_connection(engine, OPTION))
 
+    def require_tables(self, tables: Sequence[Table]) -> None:
+        """Raise Refused where one of the `tables` is missing."""
+        missing = sorted({table.name for table in tables} - set(self.tables))
+        if missing:
+            label = connect.label(self.endpoint.connection.engine.url)
+            raise Refused(
+                f"the target {label} lacks {len(missing)} of the tables ({shortened(missing)}), "
+                "so there is nothing to verify"
+            )
+
     def reserve(self) -> None:
         """Raise Refused where another migration is writing to the target."""
         if not self.endpoint.writer.lock(LOCK):
