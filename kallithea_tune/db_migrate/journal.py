@@ -54,6 +54,12 @@ def note(connection: Connection, entry: str, value: object = "") -> None:
     connection.execute(table.insert().values(entry=entry, value=str(value)))
 
 
+def note_last_keys(connection: Connection, last_keys: Mapping[str, int]) -> None:
+    """Set the highest key that each table of the source has had."""
+    for table, key in last_keys.items():
+        note(connection, LAST_KEY + table, key)
+
+
 def read(connection: Connection) -> Optional[Mapping[str, str]]:
     """Return all entries; None where there is no journal."""
     import sqlalchemy

@@ -217,11 +217,11 @@ class Migration:
                     self._apply_changes(self.transfer.only(kept), {})
             copy.add_keys()
             self._verify_tables()
-            self._require_no_differences(
+            self.result.require_no_differences(
                 "was rolled back" if atomic else "was left without a revision"
             )
             with self.target.step_transaction():
-                self._note_last_keys()
+                journal.note_last_keys(self.target.endpoint.connection, self.result.last_keys)
             copy.stamp()
         self.target.publish()
         self.if_stopped = IfStopped.VERIFIED
@@ -252,8 +252,8 @@ class Migration:
         last_keys = journal.numbers(self.target.entries or {}, journal.LAST_KEY)
         with self._preflight_on_error(), transaction(connection):
             self._apply_changes(self.transfer, last_keys)
-            self._require_no_differences("is as it was before catching up")
-            self._note_last_keys()
+            self.result.require_no_differences("is as it was before catching up")
+            journal.note_last_keys(connection, self.result.last_keys)
         # MariaDB commits here.
         sequences.set_last_keys(self.target.endpoint, self.copies, self.result.last_keys)
         connection.connection.commit()
@@ -315,17 +315,6 @@ class Migration:
                     source, target, self.tables, self._verified, self.preflight.fixes
                 )
             )
-
-    def _require_no_differences(self, consequence: str) -> None:
-        if self.result.differences:
-            raise TuneError(
-                f"the copy differs from the source, so the target {consequence}: "
-                f"{self.result.first_difference}"
-            )
-
-    def _note_last_keys(self) -> None:
-        for table, key in self.result.last_keys.items():
-            journal.note(self.target.endpoint.connection, journal.LAST_KEY + table, key)
 
     def verify(self) -> MigrationResult:
         """Compare rows and checksums of every column; `differences` of the result has what differs.

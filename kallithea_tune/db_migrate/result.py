@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
+from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
     from kallithea_tune.db_migrate.catch_up import Change
@@ -78,6 +79,14 @@ class MigrationResult:
         """The first difference, and how many more there are."""
         more = len(self.differences) - 1
         return self.differences[0] + (f"; and {more} more" if more else "")
+
+    def require_no_differences(self, consequence: str) -> None:
+        """Raise TuneError with the first difference and its `consequence` for the target."""
+        if self.differences:
+            raise TuneError(
+                f"the copy differs from the source, so the target {consequence}: "
+                f"{self.first_difference}"
+            )
 
     @contextlib.contextmanager
     def timed(self, step: Step) -> Iterator[None]:
