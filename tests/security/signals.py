@@ -225,7 +225,7 @@ class PerfCheck(Command):
     name = "perf-check"
 
     def words(self) -> list[object]:
-        return ["perf-check", "-c", self.place.ini, "--budget", "6", "--save", "saved.json"]
+        return ["perf-check", "-c", self.place.ini, "--budget", "4", "--save", "saved.json"]
 
     def left(self, new: set[str], switched: bool) -> str:
         return super().left(new - {"saved.json"}, switched)

@@ -36,11 +36,11 @@ from kallithea_tune.system import interruption
 
 # Of each command; tests/security/signals.py sends as many as one likes.
 RUNS = {
-    signals.PerfCheck: 8,
-    signals.StaticExport: 3,
+    signals.PerfCheck: 6,
+    signals.StaticExport: 2,
     signals.StaticExportAlone: 15,
     signals.Verify: 6,
-    signals.DbMigrate: 4,
+    signals.DbMigrate: 3,
     signals.DbMigrateAlone: 20,
 }
 F_SETPIPE_SZ = 1031  # fcntl.h; Python knows it from 3.10 on
@@ -71,10 +71,18 @@ def test_a_random_signal_ends_each_command(command: Any, pristine: Path, tmp_pat
 
 
 @contextlib.contextmanager
-def signalled(number: int = signal.SIGTERM, after: float = 0.3) -> Iterator[None]:
-    """Inside, this process gets a signal, which must end what is done there."""
+def signalled(
+    number: int = signal.SIGTERM, after: float = 0.3, unnoticed: float = 1000
+) -> Iterator[None]:
+    """Inside, this process gets a signal, which must end what is done there.
+
+    After `unnoticed` seconds, that need not look.
+    """
     timer = threading.Timer(after, os.kill, (os.getpid(), number))
-    with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(
+        KeyboardInterrupt
+    ), interrupted_by_signals():
+        patch.setattr(interruption, "UNNOTICED", unnoticed)
         timer.start()
         yield
         raise AssertionError("it went on")
@@ -178,15 +186,12 @@ def test_a_web_server_that_stands_still_is_not_waited_for() -> None:
             client.get("/")
 
 
-def test_work_that_never_looks_is_interrupted_all_the_same(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(interruption, "UNNOTICED", 0.2)
-    with signalled():
+def test_work_that_never_looks_is_interrupted_all_the_same() -> None:
+    with signalled(unnoticed=0.2):
         while True:
             pass
     reading, writing = os.pipe()
-    with signalled():
+    with signalled(unnoticed=0.2):
         os.read(reading, 1)
     os.close(reading)
     os.close(writing)
@@ -275,8 +280,8 @@ def test_a_forked_process_ends_by_signals_as_usual() -> None:
         with interrupted_by_signals():
             child = os.fork()
             if not child:
-                while True:
-                    time.sleep(600)
+                time.sleep(20)
+                os._exit(0)
             time.sleep(0.2)
             os.kill(child, signal.SIGTERM)
             assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGTERM
