@@ -12,7 +12,7 @@ from kallithea_tables import Database, models
 
 from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
 from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
-from kallithea_tune.db_migrate.preflight.report import as_json, text
+from kallithea_tune.db_migrate.preflight.report import as_json, lines
 from kallithea_tune.db_migrate.preflight.rule import RULES, ValueRule, register
 from kallithea_tune.db_migrate.quarantine import Quarantine
 from kallithea_tune.db_migrate.values import Kind
@@ -46,7 +46,7 @@ def test_a_rule_is_one_entry(
         tables = [models().tables[name] for name in ("users", "repositories", "user_logs")]
         found = run_preflight(source, target, tables=tables)
         assert [(item.rule, item.keys) for item in found.blocking] == [(shouting, [2])]
-        assert text(found.violations, []).splitlines() == [
+        assert lines(found.violations, []) == [
             "Preflight: 1 problem, 1 to be fixed first",
             "  shouting      user_logs.action: too loud in 1 row (key 2)",
             "                fix it in the source, or use --fix shouting=whisper or",
@@ -56,9 +56,8 @@ def test_a_rule_is_one_entry(
         fixed = run_preflight(source, target, "shouting=whisper", tables=tables)
     finally:
         source.run("DELETE FROM user_logs WHERE user_log_id = 2")
-    assert fixed.blocking == [] and "fixed while copying: shouting=whisper" in text(
-        fixed.violations, []
-    )
+    assert fixed.blocking == []
+    assert "fixed while copying: shouting=whisper" in "\n".join(lines(fixed.violations, []))
     quarantine = Quarantine(str(tmp_path / "rows"))
     quarantine.prepare(False)
     amend = quarantine.amend(fixed.fixes, "user_logs")

@@ -9,6 +9,7 @@ import pytest
 from kallithea_tune.config import instance as instances
 from kallithea_tune.config import locate
 from kallithea_tune.db_migrate import Migration, journal, switch
+from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.errors import ConfigError, Refused, TuneError
 
 NEW = "postgresql://joe:secret-word@db.example.com/kallithea"
@@ -223,10 +224,12 @@ def test_an_encoded_password_is_refused_before_anything_is_copied(
     assert cursor.fetchone() == (0,)
 
 
-def test_an_error_after_the_switch_says_that_it_has_happened(
-    instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("atomic", [True, False])
+def test_an_error_while_the_journal_is_dropped_says_where_the_ini_file_points(
+    atomic: bool, instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path / 'moved.db'}"
+    before = instance.read_text()
 
     def locked(connection: object) -> None:
         raise sqlite3.OperationalError("database is locked")
@@ -234,6 +237,12 @@ def test_an_error_after_the_switch_says_that_it_has_happened(
     with Migration(instances.load(str(instance)), url) as migration:
         migration.run()
         monkeypatch.setattr(journal, "drop", locked)
-        with pytest.raises(TuneError, match="locked; .*verified, and the ini file points at it$"):
+        # On a target that is not, a dropped journal cannot be restored when the edit fails.
+        monkeypatch.setattr(Target, "atomic", atomic)
+        moved = "" if atomic else ", and the ini file points at it"
+        with pytest.raises(TuneError, match=f"locked; .*verified{moved}$"):
             migration.switch(migration.plan_switch())
-    assert str(tmp_path / "moved.db") in instance.read_text()
+    if atomic:
+        assert instance.read_text() == before
+    else:
+        assert str(tmp_path / "moved.db") in instance.read_text()
