@@ -35,8 +35,19 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
         except OSError as error:
             place = (error.filename or root).rstrip(os.sep)
             raise ConfigError(f"{place} cannot be read: {error.strerror}") from None
-    _refuse_file_and_directory(files)
-    return files
+    return overlaid(files, {})
+
+
+def overlaid(
+    files: Mapping[str, StaticFile], others: Mapping[str, StaticFile]
+) -> dict[str, StaticFile]:
+    """Return `files` with `others` added, and in place of those at the same path.
+
+    Raises Refused where a file of one is a directory of the other.
+    """
+    merged = {**files, **others}
+    _refuse_file_and_directory(merged)
+    return merged
 
 
 def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
-from kallithea_tune.static_export.collect import collect
+from kallithea_tune.static_export.collect import collect, overlaid
 from kallithea_tune.static_export.freshness import compare
 from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.plan import Served
 from kallithea_tune.static_export.references import check_complete, unreferenced
+from kallithea_tune.system.account import acting_as
 
 if TYPE_CHECKING:
     from kallithea_tune.app.visit import Answer
@@ -31,7 +33,11 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     roots = before.roots if before and (before.app, before.version) == (app, version) else ()
     if not roots or not all(map(os.path.isdir, roots)):
         roots = roots_of(instance)
-    files = collect([*roots, *recipe.overlays], before.sources if before else {})
+    known = before.sources if before else {}
+    # The application says which directories it serves, and must not have root publish others.
+    with acting_as(owner_of(instance).account):
+        files = collect(roots, known)
+    files = overlaid(files, collect(recipe.overlays, known))
     same = before is not None and (before.version, before.roots) == (version, roots)
     differences = compare(before, files) if before else None
     if not (same and differences and not differences.gone):

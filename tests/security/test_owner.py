@@ -210,3 +210,27 @@ def test_an_ini_file_that_the_owner_may_not_read_is_one_sentence(owned: Owned) -
         f"{owned.directory}/kallithea.db and as whom root runs this: Permission denied; let it "
         "read the file\n"
     )
+
+
+# What Kallithea serves is the owner's decision: this has it serve a directory of root's, too.
+SERVES_MORE = """
+import tg.support.statics
+before = tg.support.statics.StaticsMiddleware.__init__
+def serve_more(self, app, root_dir, *arguments, **options):
+    before(self, app, {!r}, *arguments, **options)
+tg.support.statics.StaticsMiddleware.__init__ = serve_more
+"""
+
+
+def test_static_export_publishes_nothing_that_the_owner_may_not_read(owned: Owned) -> None:
+    closed = owned.place / "closed"
+    (closed / "css").mkdir(parents=True)
+    (closed / "css" / "style.css").write_text(SECRET)
+    (owned.directory / "extensions.py").write_text(SERVES_MORE.format(str(closed)))
+    destination = owned.place / "published"
+    (closed / "css" / "style.css").chmod(0o600)
+    owned.give_to(NOBODY, NOBODY)
+    said = owned.gearbox("static-export", "-c", owned.ini, destination)
+    assert said.returncode == 2 and not destination.exists(), said.stdout + said.stderr
+    path = closed / "css" / "style.css"
+    assert f"{path} cannot be read: Permission denied" in said.stderr
