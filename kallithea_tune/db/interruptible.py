@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator, Optional
 
 from kallithea_tune.system import interruption
@@ -18,12 +19,18 @@ UNANSWERED = 2.0  # seconds until a server that does not react is taken for gone
 
 
 class Canceller:
-    """Makes the statement of a connection fail, from another thread, when it is called."""
+    """Makes the statement of a connection fail, from another thread, when it is called.
+
+    What mysqlclient says of a connection is read at once: it answers no other thread.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._engine, self._name = connection.engine, connection.dialect.name
         # A connection is whatever the driver makes: PEP 249 defines no class for it.
         self._driver: Any = connection.connection.connection
+        self._thread = int(self._driver.thread_id()) if self._name == "mysql" else 0
+        server = self._name in ("postgresql", "mysql")
+        self._socket = _Socket.of(self._driver) if server else None
         self._since: Optional[float] = None
         self._request: Optional[threading.Thread] = None
 
@@ -33,8 +40,8 @@ class Canceller:
         self._since = self._since or now
         if self._name == "sqlite":
             self._driver.interrupt()
-        elif now - self._since > UNANSWERED:
-            self._break_off()
+        elif self._socket and now - self._since > UNANSWERED:
+            self._socket.shut_down()
         elif self._request is None or not self._request.is_alive():
             # A server that stands still does not answer this either.
             self._request = threading.Thread(target=self._cancel, daemon=True)
@@ -47,14 +54,29 @@ class Canceller:
             elif self._name == "mysql":
                 other = self._engine.raw_connection()
                 with contextlib.closing(other):
-                    other.cursor().execute(f"KILL QUERY {int(self._driver.thread_id())}")
+                    other.cursor().execute(f"KILL QUERY {self._thread}")
 
-    def _break_off(self) -> None:
-        """Shut the socket down, as if the server had gone."""
-        has_socket = getattr(self._driver, "_sock", None)
-        descriptor = (has_socket or self._driver).fileno()
-        with socket.socket(fileno=os.dup(descriptor)) as same:
-            same.shutdown(socket.SHUT_RDWR)
+
+@dataclass(frozen=True)
+class _Socket:
+    """A connection's descriptor, and what it referred to: its number may be another's later."""
+
+    descriptor: int
+    device: int
+    inode: int
+
+    @classmethod
+    def of(cls, driver: Any) -> _Socket:
+        descriptor = (getattr(driver, "_sock", None) or driver).fileno()
+        status = os.fstat(descriptor)
+        return cls(descriptor, status.st_dev, status.st_ino)
+
+    def shut_down(self) -> None:
+        """Shut it down, as if the server had gone."""
+        with socket.socket(fileno=os.dup(self.descriptor)) as same:
+            status = os.fstat(same.fileno())
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                same.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
