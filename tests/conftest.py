@@ -193,3 +193,11 @@ def edit() -> Callable[[Path, str, str], None]:
         path.write_text(text.replace(old, new))
 
     return replace
+
+
+@pytest.fixture(scope="session")
+def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An overlay with the front-end, where it is not built."""
+    from front_end import make_overlay
+
+    return make_overlay(tmp_path_factory.mktemp("front-end"))

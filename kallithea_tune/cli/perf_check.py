@@ -44,7 +44,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             action="append",
             default=[],
             dest="wanted",
-            metavar="KEY=VALUE",
+            metavar="NAME=VALUE",
             help="measure with and without this setting, which is written nowhere (repeatable)",
         )
         add(

@@ -70,10 +70,13 @@ def _require_file(path: str) -> None:
     """Raise OperationalError where opening `path` would wait for ever, or act on a device."""
     import sqlite3
 
-    found = files.entry(*os.path.split(os.path.realpath(path)))
     try:
+        found = files.entry(*os.path.split(os.path.realpath(path)))
         if found:
             found.require_unblocking()
+    except PermissionError:
+        # SQLite cannot open it either.
+        return
     except files.NotAFile as error:
         raise sqlite3.OperationalError(str(error)) from None
 

@@ -287,7 +287,7 @@ class Migration:
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
             # The application must not be loaded while this process is root.
-            wait(filter(None, [self._source_pages]))
+            wait([self._source_pages] if self._source_pages else [])
             as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts

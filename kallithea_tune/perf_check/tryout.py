@@ -55,7 +55,7 @@ class Comparison:
 
 
 def proposed(instance: Instance, wanted: Sequence[str]) -> Instance:
-    """Return `instance` with each ``KEY=VALUE`` of `wanted` set in memory.
+    """Return `instance` with each ``NAME=VALUE`` of `wanted` set in memory.
 
     Raises ConfigError for another form, a section that is not there, and an option that nothing
     here reads.
@@ -65,7 +65,7 @@ def proposed(instance: Instance, wanted: Sequence[str]) -> Instance:
         key, equals, value = item.partition("=")
         if not equals or not key.strip():
             raise ConfigError(
-                "--try reads KEY=VALUE, or SECTION.KEY=VALUE as in server:main.threads=1"
+                "--try reads NAME=VALUE, or SECTION.NAME=VALUE as in server:main.threads=1"
             )
         settings[key.strip()] = value.strip()
         _refuse_unknown(instance, key.strip())

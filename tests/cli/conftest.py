@@ -165,24 +165,6 @@ def toys(instance: Path, install: Any) -> Callable[..., Path]:
     return configure
 
 
-@pytest.fixture(scope="session")
-def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An overlay with the files that the templates ask for and that are not there while the
-    front-end is not built.
-    """
-    from kallithea_tune.app.package import package_directory
-    from kallithea_tune.static_export.references import referenced
-
-    overlay = tmp_path_factory.mktemp("front-end")
-    package = Path(package_directory())
-    for path in referenced(str(package), ["css", "js", "images", "codemirror", "fontello"]):
-        if (package / "public" / path).exists():
-            continue
-        (overlay / path).parent.mkdir(parents=True, exist_ok=True)
-        (overlay / path).write_text(f"/* {path} */\n" * 50)
-    return overlay
-
-
 @pytest.fixture
 def export(
     gearbox: Callable[..., Any], instance: Path, front_end: Path, tmp_path: Path

@@ -28,7 +28,7 @@ def test_help_reads_well_although_gearbox_folds_newlines(gearbox, tmp_path):
         "Measure a Kallithea installation and say what to change, with the evidence. "
         "Nothing is changed." in text
     )
-    assert "--try KEY=VALUE" in text and max(map(len, result.stdout.splitlines())) <= 80
+    assert "--try NAME=VALUE" in text and max(map(len, result.stdout.splitlines())) <= 80
     # Each option says what it does.
     assert not re.search(r"\n  (-\w [A-Z]*, )?--[\w-]+( [A-Z=]+)?\n(  -|$)", result.stdout)
 

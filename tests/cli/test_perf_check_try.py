@@ -87,8 +87,8 @@ def test_an_application_that_does_not_load_with_the_setting(perf_check, instance
 @pytest.mark.parametrize(
     "words, said",
     [
-        (["--try", "serve_static"], "--try reads KEY=VALUE"),
-        (["--try", "=false"], "--try reads KEY=VALUE"),
+        (["--try", "serve_static"], "--try reads NAME=VALUE"),
+        (["--try", "=false"], "--try reads NAME=VALUE"),
         (
             ["--try", "server:mani.threads=3"],
             "there is no such section; the sections are server:main, app:main",

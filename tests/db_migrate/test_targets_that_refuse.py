@@ -177,7 +177,7 @@ def test_a_file_system_that_is_only_read_is_wrong_configuration(
         as_root("mount", "-o", "remount,ro", frozen)
         done = migrate(instance, url)
         assert done.returncode == 2, done.stderr
-        assert "cannot be created: Read-only file system" in done.stderr.splitlines()[-1]
+        assert "frozen is not writable" in done.stderr.splitlines()[-1]
         as_root("mount", "-o", "remount,rw", frozen)
         assert list(frozen.iterdir()) == []
         assert moved(instance, url).differences == []

@@ -77,14 +77,15 @@ MIGRATE = """
 import sys
 from kallithea_tune.config import instance
 from kallithea_tune.db_migrate import Migration, Options
-from kallithea_tune.db_migrate.preflight.report import text
+from kallithea_tune.db_migrate.preflight.report import lines
 
 options = Options(fixes=["too-long=truncate"])
 with Migration(instance.load(sys.argv[1]), sys.argv[2], options) as migration:
     migration.check()
     result = migration.run()
     print({column.loses for table in migration.plan.tables for column in table.columns})
-    print(text(result.violations, result.unchecked))
+    for line in lines(result.violations, result.unchecked):
+        print(line)
     assert result.differences == [] and len(result.verified) == 29
 """
 EXAMINE = """
@@ -93,13 +94,14 @@ from kallithea.model import db, meta
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.engines import engine_for
 from kallithea_tune.db_migrate.preflight.preflight import Preflight
-from kallithea_tune.db_migrate.preflight.report import text
+from kallithea_tune.db_migrate.preflight.report import lines
 
 engine = engine_for(connect.source_engine(sys.argv[1]).connect())
 tables = [db.UserLog.__table__]
 assert engine.reader.data_bytes(tables[0]) == 4711
 result = Preflight(engine, engine, tables, tables).run({})
-print(text(result.violations, result.unchecked))
+for line in lines(result.violations, result.unchecked):
+    print(line)
 """
 
 

@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, NoReturn, Sequence
 
+from front_end import make_overlay
+
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARK = "KALLITHEA_TUNE_SIGNALS"
 GIVE_UP_S = 120.0
@@ -162,6 +164,7 @@ class Place:
         self.directory = directory
         shutil.copytree(str(instance), str(directory / "instance"), symlinks=True)
         (directory / "tmp").mkdir()
+        self.front_end = make_overlay(directory / "front-end")
         self.ini = directory / "instance" / "my.ini"
         with contextlib.closing(sqlite3.connect(str(self.ini.parent / "kallithea.db"))) as database:
             database.execute(
@@ -237,7 +240,7 @@ class StaticExport(Command):
     def words(self) -> list[object]:
         return [
             *("static-export", "-c", self.place.ini, "served", "--server", "nginx"),
-            *("-o", "site.conf", "--switch"),
+            *("--overlay", self.place.front_end, "-o", "site.conf", "--switch"),
         ]
 
     def left(self, new: set[str], switched: bool) -> str:
@@ -269,7 +272,7 @@ class Verify(Command):
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
-        words = ["static-export", "-c", place.ini, "served"]
+        words = ["static-export", "-c", place.ini, "served", "--overlay", place.front_end]
         served = forked(words, place.directory, _nothing, asking=False)
         assert served.status == 0, served
         place.before = place.tree()

@@ -316,11 +316,11 @@ def test_no_control_character_reaches_a_configuration(server, snippet):
                 render(server, replace(site, **{name: spoiled}), snippet)
 
 
-def test_an_export_refuses_or_escapes_what_it_was_given(planted, tmp_path):
+def test_an_export_refuses_or_escapes_what_it_was_given(planted, front_end, tmp_path):
     overlay = tmp_path / "theme\x1b[31m\n"
     overlay.mkdir()
     (overlay / "=robots.txt").write_text("")
-    words = ["static-export", "-c", planted, tmp_path / "static", "-n"]
+    words = ["static-export", "-c", planted, tmp_path / "static", "-n", "--overlay", front_end]
     status, out, err = _run(tmp_path, *words, "--overlay", overlay, "-f", "csv")
     assert (status, err) == (0, "")
     assert any(row["path"] == "'=robots.txt" for row in csv.DictReader(io.StringIO(out)))

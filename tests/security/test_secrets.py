@@ -174,8 +174,8 @@ def test_nothing_is_seen_in_the_outputs_of_perf_check(told, canary, tmp_path):
     assert "RuntimeError: xxx" in saved.read_text()
 
 
-def test_nothing_is_seen_in_the_outputs_of_static_export(told, canary, tmp_path):
-    conf, server = tmp_path / "site.conf", ["--server", "nginx"]
+def test_nothing_is_seen_in_the_outputs_of_static_export(told, canary, front_end, tmp_path):
+    conf, server = tmp_path / "site.conf", ["--server", "nginx", "--overlay", front_end]
     shown = told("static-export", tmp_path / "pub", "-n", "--switch", *server)
     assert "+serve_static = false" in shown and "SMTPHandler" not in shown
     canary[2]["KALLITHEA_LOGIN"] = "admin:Mk{login}Qz"
@@ -232,10 +232,13 @@ def test_what_is_redacted_stays_as_it_is(text, secrets):
     [(["-n"], ""), (["-f", "json", "--compress", ""], "\n")],
     ids=["dry run, last line without end", "JSON"],
 )
-def test_the_neighbours_of_a_changed_line_are_not_shown(instance, gearbox, line_end, words):
+def test_the_neighbours_of_a_changed_line_are_not_shown(
+    instance, front_end, gearbox, line_end, words
+):
     text = instance.read_text().rstrip("\n") + SECTIONS.format_map(Planted()) + line_end
     instance.write_text(text)
-    result = gearbox("static-export", "-c", instance, instance.parent / "pub", "--switch", *words)
+    words = ["-c", instance, instance.parent / "pub", "--overlay", front_end, *words]
+    result = gearbox("static-export", "--switch", *words)
     assert result.returncode == 0, result.stderr
     assert "serve_static = false" in result.stdout
     assert "planted" not in result.stdout + result.stderr

@@ -213,9 +213,9 @@ def test_static_export_publishes_in_no_foreign_place(
 
 @pytest.mark.timeout(120)
 def test_static_export_writes_into_streams_and_locks_no_foreign_file(
-    ini: Path, tmp_path: Path
+    ini: Path, front_end: Path, tmp_path: Path
 ) -> None:
-    words = ["static-export", "-c", ini, tmp_path / "static"]
+    words = ["static-export", "-c", ini, tmp_path / "static", "--overlay", front_end]
     device = node(tmp_path / "null")
     done = gearbox(*words, "--server", "lighttpd", "-o", device)
     assert done.returncode == 0, done.stderr
