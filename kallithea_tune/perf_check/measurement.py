@@ -28,6 +28,18 @@ class Examined:
         """Whether everything was examined."""
         return self.count >= self.total
 
+    @property
+    def nothing(self) -> bool:
+        """Whether nothing was examined, although there is something."""
+        return not self.count and self.total > 0
+
+    @property
+    def rest(self) -> str:
+        """What was not examined, as in ``1 of 4 repositories`` or ``none of 4 repositories``."""
+        if not self.count:
+            return f"none of {self.total} {self.what} was examined"
+        return f"{self.total - self.count} of {self.total} {self.what} were not examined"
+
 
 class Measured(Protocol):
     """What a measurement returns: a frozen dataclass that says how much it is based on."""

@@ -107,13 +107,27 @@ class Check:
         return self.seconds > 0
 
     def findings(self, context: Context) -> Iterator[Finding]:
-        """Judge what is measured, or was before; raises what a measurement raises."""
-        for finding in self.judge(*map(context.measure, self.measures)):
-            yield replace(
+        """Judge what is measured, or was before; raises what a measurement raises.
+
+        What was not examined is unknown, and nothing is ok where nothing was examined.
+        """
+        results = [context.measure(item) for item in self.measures]
+        examined = [result.examined for result in results]
+        findings = [
+            replace(
                 finding,
                 threshold=finding.threshold or self.threshold,
                 source=finding.source or self.source,
             )
+            for finding in self.judge(*results)
+            if finding.severity is not Severity.ok or not any(item.nothing for item in examined)
+        ]
+        yield from findings
+        # What the check says about the rest itself, or about why it is nothing, says more.
+        if all(finding.severity is not Severity.unknown for finding in findings):
+            for item in examined:
+                if not item.complete and not (item.nothing and findings):
+                    yield Finding(Severity.unknown, f"not measured: {item.rest}")
 
     def matches(self, pattern: str) -> bool:
         """Whether an id, slug, area or tag of the check matches the glob `pattern`."""

@@ -84,7 +84,11 @@ def test_cost_order_and_needs_follow_from_the_measurements() -> None:
 
 def test_what_is_shared_is_taken_once_and_paid_for_once(context: Context) -> None:
     report = runner.run(context.instance, [both, one], 30)
-    assert [found.diagnosis for found in report.findings] == ["3 and 6 bears", "another", "3 bears"]
+    rest = "not measured: 1 of 4 bears were not examined"
+    assert [found.diagnosis for found in report.findings] == [
+        *(rest, rest),
+        *("3 and 6 bears", "another", "3 bears"),
+    ]
     assert taken == ["bears", "twice"]
     assert runner._costs([one, both]) == [2.0, 1.0]
 
@@ -94,6 +98,8 @@ def test_a_finding_gets_the_threshold_of_its_check_unless_it_has_its_own(context
     assert [(found.threshold, found.source) for found in findings] == [
         ("5", "judgement"),
         ("6", "judgement"),
+        # Of what was not examined.
+        ("", ""),
     ]
 
 

@@ -325,3 +325,43 @@ def test_what_is_in_order_is_not_ignored(nothing):
         ("bad", "why"),
     ]
     assert report.at_least(Severity.advice) == []
+
+
+def examining(severity: Severity, *examined: Examined) -> Check:
+    """A check with one finding, whose measurements examined so much."""
+    measures = tuple(Measurement(lambda context, item=item: Seen((), item)) for item in examined)
+    return Check(
+        "ABC001", "abc", "A title", "toys", lambda *seen: [Finding(severity, "judged")], measures
+    )
+
+
+SOME, NONE = Examined(3, 4, "repositories"), Examined(0, 4, "repositories")
+ALL, NO_MATTER = Examined(4, 4, "repositories"), Examined(0, 0, "repositories")
+REST = "not measured: 1 of 4 repositories were not examined"
+NOTHING = "not measured: none of 4 repositories was examined"
+
+
+@pytest.mark.parametrize(
+    ("severity", "examined", "expected"),
+    [
+        (Severity.ok, [ALL], {"judged"}),
+        (Severity.ok, [NO_MATTER], {"judged"}),
+        (Severity.ok, [SOME], {"judged", REST}),
+        (Severity.ok, [NONE], {NOTHING}),
+        (Severity.ok, [ALL, NONE], {NOTHING}),
+        (Severity.warning, [SOME], {"judged", REST}),
+        # That nothing could be examined has its reason in the error.
+        (Severity.error, [NONE], {"judged"}),
+        (Severity.unknown, [SOME], {"judged"}),
+        (Severity.unknown, [NONE], {"judged"}),
+    ],
+)
+def test_nothing_is_ok_without_having_been_examined(
+    nothing, severity: Severity, examined: "list[Examined]", expected: "set[str]"
+) -> None:
+    findings = runner.run(nothing, [examining(severity, *examined)], 1).findings
+    assert {finding.diagnosis for finding in findings} == expected
+    unknown = {REST, NOTHING} & expected
+    assert all(
+        finding.severity is Severity.unknown for finding in findings if finding.diagnosis in unknown
+    )

@@ -83,8 +83,9 @@ class Comparison:
 
     @property
     def examined(self) -> Examined:
-        """The other database."""
-        return Examined(int(self.there is not None), 1, "databases")
+        """The other database, where one is given."""
+        given = int(self.there is not None)
+        return Examined(given, given, "databases")
 
 
 @measurement(

@@ -35,8 +35,9 @@ class BranchListing:
 
     @property
     def examined(self) -> Examined:
-        """One of the repositories with a stale branch cache."""
-        return Examined(min(self.stale, 1), self.stale, "stale branch caches")
+        """One repository stands for all with a stale branch cache."""
+        examined = min(self.stale, 1)
+        return Examined(examined, examined, "stale branch caches")
 
 
 @measurement(

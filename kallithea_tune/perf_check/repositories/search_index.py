@@ -58,8 +58,8 @@ class SearchIndex:
 
     @property
     def examined(self) -> Examined:
-        """How many of the two indexes exist."""
-        return Examined(len(self.indexes), len(NAMES), "indexes")
+        """The indexes that exist."""
+        return Examined(len(self.indexes), len(self.indexes), "indexes")
 
     @property
     def built(self) -> float:
