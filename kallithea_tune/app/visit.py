@@ -7,7 +7,9 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import time
+from concurrent import futures
 from dataclasses import dataclass, field, replace
 from typing import Callable, Iterable, Mapping, Optional, Sequence, TypeVar, cast
 
@@ -17,6 +19,7 @@ from kallithea_tune.app.browser import Browser
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.repository_settings import start_nothing
+from kallithea_tune.app.slow_request import Observed, Unanswered
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing
@@ -36,6 +39,8 @@ _STORES = re.compile(
 # Loading the application on a busy machine does not count against the time for the requests, but
 # takes only this part of the time that is left for everything.
 LOAD_PART = 0.6
+# The last request gets this part of the time for all of them in addition.
+OVERTIME = 0.3
 _LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
 # Settings that would reach others: mail about errors, the message queue.
 _SILENT = {
@@ -100,13 +105,15 @@ class Visit:
     """One life of the application: how long it took to load, and its answers to the requests.
 
     `signed_in` tells that pages required a login and were read as the first admin; `refused` lists
-    what the application tried to write outside the scratch directory.
+    what the application tried to write outside the scratch directory; `unanswered` is the request
+    that it was working on when time ran out.
     """
 
     start_ms: float
     signed_in: bool
     refused: tuple[str, ...]
     answers: tuple[Answer, ...]
+    unanswered: Optional[Unanswered] = None
 
 
 @dataclass(frozen=True)
@@ -193,7 +200,8 @@ def _outcome(order: Order) -> Outcome:
     try:
         # The child stops in time by itself. It is killed, and all answers are lost, only if it
         # hangs.
-        return child.call(visit_here, order.load_seconds + order.seconds * 1.3 + 3, order=order)
+        seconds = order.load_seconds + order.seconds * (1 + OVERTIME) + 3
+        return child.call(visit_here, seconds, order=order)
     except child.Ended as error:
         failure = loading.ended(order.directory, order.load_seconds, error.reason)
         if not failure:
@@ -257,24 +265,43 @@ def visit_here(order: Order) -> Outcome:
         return Outcome(failure=loading.failure_of(error, log.messages))
     start_ms = (time.perf_counter() - began) * 1000
     browser = Browser(app, instance)
-    answers = _answers(browser, order)
-    _close()
-    return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), answers))
-
-
-def _answers(browser: Browser, order: Order) -> tuple[Answer, ...]:
-    end, statements = time.monotonic() + order.seconds, _Statements()
     answers = [Answer(request.path) for request in order.requests]
-    # All answers are lost when the last one comes too late, so a request is not sent when it may
-    # take longer than the time that is left.
-    last = 0.0
-    for _ in range(order.rounds):
-        for number, request in enumerate(order.requests):
-            began = time.monotonic()
-            if began + last < end:
-                answers[number] = _send(browser, statements, request, answers[number])
-                last = time.monotonic() - began
-    return tuple(answers)
+    unanswered = _answer(browser, order, answers)
+    if not unanswered:
+        _close()
+    return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), tuple(answers), unanswered))
+
+
+def _answer(browser: Browser, order: Order, answers: list[Answer]) -> Optional[Unanswered]:
+    """Fill `answers` as far as there is time; return the request that takes longer than that."""
+    end, statements = time.monotonic() + order.seconds, _Statements()
+    observed = Observed()
+    outcome: futures.Future[None] = futures.Future()
+
+    def work() -> None:
+        # A request is not sent when it may take longer than the time that is left.
+        last = 0.0
+        for _ in range(order.rounds):
+            for number, request in enumerate(order.requests):
+                began = time.monotonic()
+                if began + last < end:
+                    observed.current = number, began
+                    answers[number] = _send(browser, statements, request, answers[number])
+                    last = time.monotonic() - began
+
+    def run() -> None:
+        try:
+            work()
+            outcome.set_result(None)
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    unanswered = observed.watch(thread, end + order.seconds * OVERTIME)
+    if outcome.done():
+        outcome.result()
+    return unanswered
 
 
 def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:

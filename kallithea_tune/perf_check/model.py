@@ -113,20 +113,21 @@ class Check:
         """
         results = [context.measure(item) for item in self.measures]
         examined = [result.examined for result in results]
-        findings = [
-            replace(
+        nothing = any(item.nothing for item in examined)
+        seen: set[Severity] = set()
+        for finding in self.judge(*results):
+            if nothing and finding.severity is Severity.ok:
+                continue
+            seen.add(finding.severity)
+            yield replace(
                 finding,
                 threshold=finding.threshold or self.threshold,
                 source=finding.source or self.source,
             )
-            for finding in self.judge(*results)
-            if finding.severity is not Severity.ok or not any(item.nothing for item in examined)
-        ]
-        yield from findings
         # What the check says about the rest itself, or about why it is nothing, says more.
-        if all(finding.severity is not Severity.unknown for finding in findings):
+        if Severity.unknown not in seen:
             for item in examined:
-                if not item.complete and not (item.nothing and findings):
+                if not item.complete and not (item.nothing and seen):
                     yield Finding(Severity.unknown, f"not measured: {item.rest}")
 
     def matches(self, pattern: str) -> bool:

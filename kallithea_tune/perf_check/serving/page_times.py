@@ -9,6 +9,7 @@ from kallithea_tune.app import page_assets, vcs_transfer
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.app.repositories import latest
+from kallithea_tune.app.slow_request import Unanswered
 from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.app.visit import Answer, Request
 from kallithea_tune.config.instance import Instance
@@ -52,6 +53,14 @@ class RepositoryVisit:
 
 
 @dataclass(frozen=True)
+class NoAnswer:
+    """The request that the application was working on when time ran out, such as ``git pull``."""
+
+    title: str
+    request: Unanswered
+
+
+@dataclass(frozen=True)
 class Application:
     """What the loaded application answered.
 
@@ -64,6 +73,7 @@ class Application:
     front_page: Page
     repositories: tuple[RepositoryVisit, ...]
     files: Mapping[str, Asset]
+    no_answer: Optional[NoAnswer] = None
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -114,13 +124,14 @@ def visits(context: Context) -> Visits:
     for (key, _), answer in zip(plan, seen.answers):
         if answer.ms:
             answers[key] = (*answers.get(key, ()), answer)
-    files = answers.get("static files", ())
+    files, late = answers.get("static files", ()), seen.unanswered
     application = Application(
         start_ms=seen.start_ms,
         filters=tuple(str(options["use"]) for options in instance.filters),
         front_page=Page("front page", "/", answers.get("front page", ())),
         repositories=tuple(_repository(kind, name, answers) for kind, name in newest.items()),
         files=files[0].result_of(page_assets.ask) if files else {},
+        no_answer=NoAnswer(plan[late.number][0], late) if late else None,
     )
     return Visits(instance.path, application)
 

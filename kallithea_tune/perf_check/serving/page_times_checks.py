@@ -11,7 +11,7 @@ from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.page_times import Visits, visits
+from kallithea_tune.perf_check.serving.page_times import NoAnswer, Visits, visits
 from kallithea_tune.text import figure, shell_word
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
@@ -31,6 +31,14 @@ _REMEDIES = (
         "install what is missing with pip in Kallithea's own environment, or correct 'use'",
     ),
 )
+# What may be slow in what a request was doing.
+_WORK_REMEDIES = {
+    "git": "see GIT001, GIT003 and the number of refs: git for-each-ref | wc -l",
+    "Mercurial": "see HG001, HG002 and the number of heads and files of the repository",
+    "SQL": "see DB005, DB009",
+    "rendering text": "see CAC002, and make the README of the repository smaller",
+    "templates": "show fewer entries on a page: Admin > Settings > Visual",
+}
 
 
 @check(
@@ -53,7 +61,11 @@ def page_times(visited: Visits) -> Iterator[Finding]:
     for page in application.pages:
         if page.answers:
             yield judge_page(page.name, page.answers)
-    late = [page.name for page in application.pages if not page.answers]
+    waited_for = ""
+    if application.no_answer:
+        waited_for = application.no_answer.title
+        yield judge_no_answer(application.no_answer)
+    late = [page.name for page in application.pages if not page.answers and page.name != waited_for]
     if late:
         raise NotMeasured(f"there was no time for the {' and the '.join(late)}")
 
@@ -72,6 +84,36 @@ def judge_failure(failure: DoesNotLoad, ini: str) -> Finding:
             "fix the reported error; "
             f"gearbox --debug serve -c {shell_word(ini)} shows the traceback",
         ),
+    )
+
+
+def judge_no_answer(no_answer: NoAnswer) -> Finding:
+    """Its users wait at least as long; what it was doing says where to look."""
+    request, title = no_answer.request, no_answer.title
+    seconds = figure(request.seconds)
+    if request.seconds * 1000 < PATIENCE_MS:
+        return Finding(
+            Severity.unknown,
+            f"not measured: when time ran out, the {title} had not been answered in {seconds} s",
+            subject=title,
+        )
+    work, share = next(iter(request.shares.items()))
+    return Finding(
+        Severity.error,
+        f"the {title}: no answer in {seconds} s, {share:.0%} of it {work}",
+        subject=title,
+        evidence={
+            "waited_s": request.seconds,
+            **{f"in_{work}_percent": share * 100 for work, share in request.shares.items()},
+            **({"last": request.place} if request.place else {}),
+        },
+        threshold=f"{PATIENCE_MS} ms",
+        source=NIELSEN,
+        remedy=_WORK_REMEDIES.get(
+            work, f"see what the application does there: {request.place or 'unknown'}"
+        ),
+        impact_ms=request.seconds * 1000,
+        impact_per=f"view of the {title}",
     )
 
 
