@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Callable
 
 import pytest
 
 from kallithea_tune.app.loading import DoesNotLoad
-from kallithea_tune.app.visit import Answer
+from kallithea_tune.app.visit import Answer, Request, visit
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
@@ -59,3 +60,24 @@ def test_pages_that_there_was_no_time_for_are_reported_after_the_others() -> Non
 def test_without_a_pull_there_is_nothing_to_judge() -> None:
     with pytest.raises(NotMeasured, match="no repository to clone, or no time"):
         list(transfers.judge(VISITED))
+
+
+def test_a_page_that_does_not_answer_says_what_it_was_doing(instance: Path) -> None:
+    repository = instance.parent / "repos" / "git-one"
+    head = subprocess.run(
+        ["git", "-C", str(repository), "rev-parse", "HEAD"],
+        stdout=subprocess.PIPE,
+        universal_newlines=True,
+        check=True,
+    ).stdout.strip()
+    tags = "".join(f"{head} refs/tags/nightly-{number:06}\n" for number in range(60_000))
+    with (repository / "packed-refs").open("a") as refs:
+        refs.write(tags)
+    config = load(str(instance))
+    request = Request("/git-one")
+    seen = visit(config, [Request("/"), request], 4)
+    assert [bool(answer.ms) for answer in seen.answers] == [True, False]
+    late = seen.unanswered
+    assert late and late.number == 1 and late.seconds > 2
+    assert sum(late.shares.values()) == pytest.approx(1) and "git" in late.shares
+    assert late.place.startswith("kallithea/lib/vcs/")

@@ -10,10 +10,12 @@ from typing import Callable, Sequence
 import pytest
 
 from kallithea_tune.app.loading import DoesNotLoad
+from kallithea_tune.app.slow_request import Unanswered
 from kallithea_tune.app.visit import Answer
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.serving.page_times import Application, NoAnswer, Page, Visits
 from kallithea_tune.perf_check.serving.page_times_checks import (
     judge_failure,
     judge_page,
@@ -21,6 +23,7 @@ from kallithea_tune.perf_check.serving.page_times_checks import (
     page_times,
 )
 
+UNSEEN = Page("front page", "/", ())
 Edit = Callable[[Path, str, str], None]
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -169,3 +172,48 @@ def test_a_broken_part_is_a_finding_and_the_other_checks_run(
     assert {
         item["severity"] for item in findings if item["check"] in ("WEB001", "CFG001", "CFG003")
     } == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shares", "place", "severity", "diagnosis", "remedy"),
+    [
+        (
+            24.4,
+            {"git": 0.9, "SQL": 0.1},
+            "",
+            Severity.error,
+            "the front page: no answer in 24.4 s, 90% of it git",
+            "see GIT001",
+        ),
+        (
+            10.0,
+            {"other code": 1.0},
+            "kallithea/x.py, line 7, in wait",
+            Severity.error,
+            "the front page: no answer in 10 s, 100% of it other code",
+            "kallithea/x.py, line 7, in wait",
+        ),
+        (
+            9.9,
+            {"git": 1.0},
+            "",
+            Severity.unknown,
+            "not measured: when time ran out, the front page had not been answered in 9.9 s",
+            "",
+        ),
+    ],
+)
+def test_no_answer_is_an_error_when_users_would_have_given_up(
+    seconds: float,
+    shares: "dict[str, float]",
+    place: str,
+    severity: Severity,
+    diagnosis: str,
+    remedy: str,
+) -> None:
+    late = Unanswered(0, seconds, shares, place)
+    visited = Visits("my.ini", Application(900.0, (), UNSEEN, (), {}, NoAnswer("front page", late)))
+    start, found = page_times.judge(visited)
+    assert start.subject == "start"
+    assert (found.severity, found.diagnosis) == (severity, diagnosis)
+    assert remedy in found.remedy
