@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.config.redact import Redactor
 
+INI_VARIABLE = "KALLITHEA_INI"
 FORMATS = ("table", "json", "yaml", "csv", "value")
 
 
@@ -43,7 +44,7 @@ class Once(argparse.Action):
         option_string: Optional[str] = None,
     ) -> None:
         """Set the option. Raises ArgumentError where it is set already."""
-        if getattr(namespace, self.dest):
+        if getattr(namespace, self.dest) is not self.default:
             raise argparse.ArgumentError(self, "it is given twice")
         setattr(namespace, self.dest, values)
 
@@ -51,7 +52,12 @@ class Once(argparse.Action):
 def add_ini_option(parser: argparse.ArgumentParser) -> None:
     """Add ``--config``."""
     parser.add_argument(
-        "-c", "--config", action=Once, metavar="INI", help="the ini file, or INI#application"
+        "-c",
+        "--config",
+        action=Once,
+        metavar="INI",
+        default=os.environ.get(INI_VARIABLE),
+        help=f"the ini file, or INI#application (default: that of {INI_VARIABLE})",
     )
 
 

@@ -53,6 +53,8 @@ def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
     number = "1 check" if len(run.checks) == 1 else f"{len(run.checks)} checks"
     print(f"{_counts(run.findings)}; {number} in {run.seconds:.1f} s", file=stream)
+    if run.busyness:
+        print(str(run.busyness), file=stream)
 
 
 def merged(findings: Sequence[Finding]) -> list[Finding]:

@@ -17,6 +17,7 @@ from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, M
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
 from kallithea_tune.system.account import acting_as
+from kallithea_tune.system.busyness import Busyness, busyness
 from kallithea_tune.text import shortened
 
 INI_SECTION = "kallithea_tune"
@@ -51,12 +52,16 @@ class Ignore:
 
 @dataclass
 class Run:
-    """The findings of one run, in the order to read them, and how many seconds it took."""
+    """The findings of one run, in the order to read them, and how many seconds it took.
+
+    `busyness` is that of the machine when the run ended.
+    """
 
     findings: list[Finding]
     seconds: float
     notes: list[str] = field(default_factory=list)
     checks: tuple[str, ...] = ()
+    busyness: Optional[Busyness] = None
 
     def at_least(self, level: Severity) -> list[Finding]:
         """The findings that are not ignored and as bad as `level` or worse."""
@@ -161,7 +166,7 @@ def _run(
     notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
     ids = tuple(item.id for item in checks)
     notes = [instance.redactor.text(note) for note in notes]
-    return Run(ranked(findings), time.monotonic() - started, notes, ids)
+    return Run(ranked(findings), time.monotonic() - started, notes, ids, busyness())
 
 
 def _labelled(finding: Finding, item: Check) -> Finding:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from importlib import metadata
 
+import pytest
 from environment import BIN
 
 
@@ -169,3 +170,17 @@ def test_no_terminal_no_colours_and_no_progress(perf_check, toys):
         "-c", toys(toy_level="error"), "--only", "TOY001", "--only", "TOY003", "--budget", "0.5"
     )
     assert result.stderr == "" and "\033" not in result.stdout and "\r" not in result.stdout
+
+
+@pytest.mark.parametrize("command", ["perf-check", "static-export", "db-migrate"])
+def test_the_ini_file_may_be_given_by_the_environment(command, tmp_path, gearbox):
+    words = {"perf-check": [], "static-export": ["DEST"], "db-migrate": ["--to", "sqlite:///t"]}
+    variables = {**os.environ, "KALLITHEA_INI": str(tmp_path / "by-variable.ini")}
+    for given, used in (
+        ([], "by-variable.ini"),
+        (["-c", str(tmp_path / "by-option.ini")], "by-option.ini"),
+        (["-c", str(tmp_path / "by-variable.ini")], "by-variable.ini"),
+    ):
+        result = gearbox(command, *words[command], *given, env=variables, cwd=str(tmp_path))
+        assert result.returncode == 2
+        assert f"the ini file {tmp_path / used} does not exist" in result.stderr
