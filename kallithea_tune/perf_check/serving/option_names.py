@@ -13,6 +13,7 @@ from kallithea_tune.app import factory
 from kallithea_tune.app.package import code, package_directory, sources
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.serving.option_families import Unread, unread_of_families
 
 # Of 0.7, and of 0.6.
 TEMPLATES = ("templates/ini/template.ini.mako", "lib/paster_commands/template.ini.mako")
@@ -23,17 +24,19 @@ _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
 class UnreadOptions:
     """The options of the application's section that nothing reads, and those of its ini template.
 
-    `searched` is the number of all options in the section.
+    `present` are all options in the section. `of_families` are those that a library does not read,
+    in the server's section, too.
     """
 
     unread: tuple[str, ...]
     template: frozenset[str]
-    searched: int
+    present: frozenset[str]
+    of_families: tuple[Unread, ...] = ()
 
     @property
     def examined(self) -> Examined:
         """The options of the application's section."""
-        return Examined(self.searched, self.searched, "options")
+        return Examined(len(self.present), len(self.present), "options")
 
 
 @measurement(seconds=4.0)
@@ -52,7 +55,8 @@ def unread_options(context: Context) -> UnreadOptions:
             raise NotMeasured(f"there was no time to search for {name}")
         if not is_read(instance.use, [name]):
             unread.append(name)
-    return UnreadOptions(tuple(unread), template, len(options))
+    families = tuple(unread_of_families(instance))
+    return UnreadOptions(tuple(unread), template, frozenset(options), families)
 
 
 def template_options(package: str) -> frozenset[str]:

@@ -54,5 +54,42 @@ def test_families_of_dotted_names_are_known_by_their_head() -> None:
 
 
 def test_nothing_unread_is_ok() -> None:
-    findings = unread.judge(UnreadOptions((), frozenset(), 3))
+    findings = unread.judge(UnreadOptions((), frozenset(), frozenset({"use"})))
     assert [item.severity for item in findings] == [Severity.ok]
+
+
+def test_misspellings_in_families_are_found_with_the_right_name(
+    gearbox: Gearbox, instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    edit(instance, "beaker.cache.long_term.expire = ", "beaker.cache.long_term.exipre = ")
+    edit(instance, "session.timeout = ", "session.timout = ")
+    edit(instance, "celery.worker_concurrency = ", "celery.worker_concurency = ")
+    edit(
+        instance,
+        "\nuse = egg:kallithea\n",
+        "\nuse = egg:kallithea\nbeaker.cache.frobnicate.expire = 3\nsession.sa.url = x\n",
+    )
+    edit(instance, "\nthreads = ", "\nchannel_timeot = 9\nthreads = ")
+    seen = {item["subject"]: item["remedy"] for item in findings(gearbox, instance)}
+    assert seen == {
+        "beaker.cache.long_term.exipre": "write beaker.cache.long_term.expire in place of it",
+        "session.timout": "write session.timeout in place of it",
+        "celery.worker_concurency": "write celery.worker_concurrency in place of it",
+        "beaker.cache.frobnicate.expire": "remove it, or find out what it was meant to do",
+        "channel_timeot": "write channel_timeout in place of it",
+    }
+
+
+def test_no_remedy_doubles_an_option(
+    gearbox: Gearbox, instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    edit(
+        instance,
+        "\nuse = egg:kallithea\n",
+        "\nuse = egg:kallithea\ncache_dirr = x\nsession.timout = 5\n",
+    )
+    seen = {item["subject"]: item["remedy"] for item in findings(gearbox, instance)}
+    assert seen == {
+        "cache_dirr": "remove it: cache_dir is set as well",
+        "session.timout": "remove it: session.timeout is set as well",
+    }
