@@ -12,6 +12,7 @@ from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequenc
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check.measurement import Context, Measurement
+from kallithea_tune.perf_check.remedy import Remedy
 from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
@@ -43,7 +44,7 @@ class Finding:
     evidence: Mapping[str, object] = field(default_factory=dict)
     threshold: str = ""
     source: str = ""
-    remedy: str = ""
+    remedy: Remedy = ""
     confidence: str = "high"
     impact_ms: Optional[float] = None
     impact_per: str = ""

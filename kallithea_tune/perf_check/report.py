@@ -114,7 +114,7 @@ def finding_lines(finding: Finding) -> list[str]:
     more = []
     if finding.severity > Severity.ok:
         more = [f"  more: gearbox perf-check --explain {finding.check}"]
-    remedy = _remedy_lines(finding.remedy)
+    remedy = _remedy_lines(str(finding.remedy))
     if finding.ignored:
         remedy = wrapped("  kept: ", finding.ignored, 2)
     heading = f"{finding.check} {label}: "
