@@ -36,7 +36,7 @@ class UnreadOptions:
     @property
     def examined(self) -> Examined:
         """The options of the application's section."""
-        return Examined(len(self.present), len(self.present), "options")
+        return Examined(len(self.present), len(self.present), "option")
 
 
 @measurement(seconds=4.0)
