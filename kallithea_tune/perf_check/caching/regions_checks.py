@@ -17,7 +17,7 @@ from kallithea_tune.perf_check.caching.regions import (
     memory_regions,
     region_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 
 BEAKER = "Beaker 1.14, cache.py and container.py"
 # Backends from elsewhere ("ext:...") accept options of any name.
@@ -130,6 +130,7 @@ def judge_stray(names: Sequence[str]) -> Finding:
     "Cache regions: missing, unused or incomplete",
     measures=(region_settings,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def regions(settings: RegionSettings) -> Iterator[Finding]:
     """Judge each configured region, each missing one, and options without a region."""
@@ -261,6 +262,7 @@ def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) 
     "Memory regions with several processes",
     measures=(memory_regions,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def memory_shared(memory: MemoryRegions) -> Iterator[Finding]:
     """Judge regions in memory where the server section starts several processes."""

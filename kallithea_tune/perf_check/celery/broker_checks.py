@@ -6,7 +6,7 @@ from functools import partial
 from typing import Iterator
 
 from kallithea_tune.perf_check.celery.broker import Answer, Broker, broker
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 
 NEXT_STEPS = "Celery manual, Next Steps: more than twice the CPUs is rarely effective"
 GUIDE = "Kallithea manual, Asynchronous tasks with Celery"
@@ -39,6 +39,7 @@ def judge_broker(answer: Answer) -> Finding:
     "Message broker reachable",
     measures=(broker,),
     tags=("celery", "probe"),
+    harm=Harm.access,
 )
 def reachable(measured: Broker) -> Iterator[Finding]:
     """The broker answers, where the application uses Celery."""

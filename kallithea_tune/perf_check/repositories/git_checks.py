@@ -17,6 +17,7 @@ from kallithea_tune.perf_check.repositories.git_history import (
     untidy_histories,
 )
 from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of
 
 REFS, SLOW_REFS, LOOSE_REFS = 25_000, 2_500, 1_000
@@ -134,6 +135,7 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
     measures=(survey, histories),
     source="our judgement",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge the time that a commit-graph would save pages, and a bitmap clones.
@@ -239,6 +241,7 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     threshold=f"{LONG_WAIT_MS} ms",
     source="kallithea/lib/vcs/subprocessio.py, SubprocessIOChunker",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def reader(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge how long Kallithea's reader of git's output waits after it has read enough."""

@@ -10,6 +10,7 @@ from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
 from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of
 
 # In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
@@ -164,6 +165,7 @@ def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
     threshold=f"{BRANCHES_MS} ms",
     source="our judgement; measured here",
     tags=("probe", "hg"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def branch_cache(surveyed: Survey, listing: BranchListing) -> Iterator[Finding]:
     """Judge a branch cache that is stale and cannot be written by the time that each listing of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Iterator
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.serving.option_families import (  # noqa: F401
     SIMILARITY,
     Unread,
@@ -22,6 +22,7 @@ from kallithea_tune.perf_check.serving.option_names import UnreadOptions, unread
     threshold="read by the application or what it requires",
     source="its source and ini template",
     tags=("config",),
+    harm=Harm.housekeeping,
 )
 def unread(options: UnreadOptions) -> Iterator[Finding]:
     """Report options that are silently ignored; a misspelling of another option is a warning."""

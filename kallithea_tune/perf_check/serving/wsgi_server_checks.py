@@ -6,7 +6,7 @@ import functools
 from typing import Iterator
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
 
 _WAITRESS = "use = egg:waitress#main and threads = 1 in the server section"
@@ -69,6 +69,7 @@ def judge_threads(server: Server) -> Finding:
     threshold="false",
     source="TurboGears2 2.4, components/debugger.py",
     tags=("config", "security"),
+    harm=Harm.loss,
 )
 def debug(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether ``debug`` wraps the application in an interactive debugger."""
@@ -95,6 +96,7 @@ def judge_debug(enabled: bool) -> Finding:
     threshold="*",
     source="Kallithea 0.7.0, template of the ini file ('You must set instance_id = *')",
     tags=("config",),
+    harm=Harm.some_pages,
 )
 def instance_id(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether several processes share one ``instance_id``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, NamedTuple, Optional, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.storage.directories import (
     ANSWER_SECONDS,
     Directories,
@@ -218,6 +218,7 @@ def _nfs_problems(mount: Mount, has_repositories: bool) -> Iterator[Problem]:
     "File systems of the directories",
     measures=(directories,),
     tags=("disk",),
+    harm=Harm.access,
 )
 def kind(measured: Directories) -> Iterator[Finding]:
     """Every directory can be used, on a file system whose type and options are safe for it."""
@@ -282,7 +283,14 @@ def judge_space(system: FileSystem) -> Finding:
     return finding(Severity.ok, diagnosis, threshold=threshold)
 
 
-@check("STO004", "storage-space", "Free space and inodes", measures=(directories,), tags=("disk",))
+@check(
+    "STO004",
+    "storage-space",
+    "Free space and inodes",
+    measures=(directories,),
+    tags=("disk",),
+    harm=Harm.access,
+)
 def space(measured: Directories) -> Iterator[Finding]:
     """Every file system with a directory has space and inodes left."""
     for system in measured.file_systems:
