@@ -9,7 +9,7 @@ import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
@@ -243,7 +243,7 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
 
 def _redacted(finding: Finding, instance: Instance) -> Finding:
     redactor = instance.redactor
-    texts = {
+    texts: dict[str, Any] = {
         name: redactor.text(value)
         for name, value in vars(finding).items()
         if isinstance(value, str) and name not in ("remedy", "exact")

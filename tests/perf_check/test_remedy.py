@@ -45,7 +45,7 @@ def test_what_is_shown_holds_no_secret_and_stays_a_value() -> None:
     shown = redacted(Steps((EDIT, GC, SQL)), REDACTOR)
     assert "hunter2" not in repr(shown)
     assert [type(step) for step in steps_of(shown)] == [IniEdit, Command, Statements]
-    assert "set sqlalchemy.url = ***, remove old" in str(shown)
+    assert "set sqlalchemy.url = postgresql://k:***@db/k, remove old" in str(shown)
     assert redacted("write hunter2hunter2", REDACTOR) == "write ***"
 
 
