@@ -116,6 +116,11 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return a number with its noun: ``1 task``, ``5,000 tasks``; `many` is by default with s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def megabytes(count: float) -> str:
     """Write bytes as an admin reads them: ``12.3 MB``, ``4.56 GB``."""
     return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"

@@ -112,9 +112,13 @@ class Instance:
 
     def cli(self, arguments: str) -> str:
         """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
+        return " ".join(map(shell_word, self.cli_words(*arguments.split())))
+
+    def cli_words(self, *arguments: str) -> tuple[str, ...]:
+        """Return the words of the command ``kallithea-cli ARGUMENTS -c INI`` with full paths."""
         path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
-        program = shell_word(path) if os.path.exists(path) else "kallithea-cli"
-        return f"{program} {arguments} -c {shell_word(self.path)}"
+        program = path if os.path.exists(path) else "kallithea-cli"
+        return (program, *arguments, "-c", self.path)
 
 
 def absolute_url(url: str) -> str:
