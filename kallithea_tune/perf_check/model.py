@@ -59,6 +59,7 @@ class Finding:
     `evidence` holds numbers with their unit in the key (``p99_ms``); `impact_ms` is what the
     finding costs, in milliseconds per `impact_per` (``README view``), where that was measured, and
     `excess` how many times the threshold the measured latency is.
+    `exact` is the remedy with the secrets that a run masks in `remedy`: to carry out, never shown.
     """
 
     severity: Severity
@@ -77,6 +78,7 @@ class Finding:
     ignored: str = ""
     excess: Optional[float] = None
     harm: Harm = Harm.housekeeping
+    exact: Remedy = field(default="", repr=False, compare=False)
 
     @property
     def impact(self) -> str:

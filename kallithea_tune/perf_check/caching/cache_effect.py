@@ -79,9 +79,10 @@ class PageEffect:
 
 @dataclass(frozen=True)
 class CacheEffect:
-    """The effect of the cache on each page that uses it."""
+    """The effect of the cache on each page that uses it; `section` is that of the application."""
 
     pages: tuple[PageEffect, ...]
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
@@ -105,7 +106,7 @@ def cache_effect(context: Context) -> CacheEffect:
     if not pages:
         return CacheEffect(())
     answers = measure(context, pages, context.deadline.left)
-    return CacheEffect(tuple(map(_page_effect, pages, answers)))
+    return CacheEffect(tuple(map(_page_effect, pages, answers)), context.instance.section)
 
 
 def cached_pages(context: Context, repository: str) -> list[Page]:

@@ -13,6 +13,8 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 FILE_TYPES = ("file", "dbm")
+# The same to Beaker.
+PREFIXES = ("beaker.cache.", "cache.")
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,13 @@ class RegionSettings:
     """The cache settings compared with the code that uses them.
 
     `refusal` is Beaker's message where it refuses the settings; nothing else is known then.
-    `backends` are by type, `stray` the options of regions that are not listed.
+    `backends` are by type, `stray` the options of regions that are not listed, `section` is the
+    section of the application and `options` the names of all cache options as they are in the file.
     """
 
     refusal: str = ""
+    section: str = ""
+    options: tuple[str, ...] = ()
     regions: tuple[Region, ...] = ()
     uses: Uses = Uses(())
     backends: Mapping[str, Backend] = field(default_factory=dict)
@@ -152,6 +157,8 @@ def region_settings(context: Context) -> RegionSettings:
     except ValueError as error:
         return RegionSettings(refusal=str(error))
     return RegionSettings(
+        section=context.instance.section,
+        options=tuple(key for key in settings if key.startswith(PREFIXES)),
         regions=regions,
         uses=context.measure(cache_uses),
         backends={region.type: backend_of(region.type) for region in regions},
@@ -161,7 +168,7 @@ def region_settings(context: Context) -> RegionSettings:
 
 def stray_options(settings: Mapping[str, str], regions: Sequence[str]) -> list[str]:
     """Return the options ``beaker.cache.REGION.option`` of regions that are not listed."""
-    prefix = "beaker.cache."
+    prefix = PREFIXES[0]
     names = {key: key[len(prefix) :] for key in settings if key.startswith(prefix)}
     return sorted(
         key for key, name in names.items() if "." in name and name.split(".")[0] not in regions
@@ -170,11 +177,15 @@ def stray_options(settings: Mapping[str, str], regions: Sequence[str]) -> list[s
 
 @dataclass(frozen=True)
 class CacheDirectory:
-    """What ``beaker.cache.data_dir`` says, and the directories that the file regions get."""
+    """What ``beaker.cache.data_dir`` says, and the directories that the file regions get.
+
+    `section` is that of the application.
+    """
 
     configured: str
     used: tuple[str, ...]
     cache_dir: str
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
@@ -192,6 +203,7 @@ def cache_directory(context: Context) -> CacheDirectory:
         settings.get("beaker.cache.data_dir", ""),
         tuple(sorted(used)),
         settings.get("cache_dir", ""),
+        context.instance.section,
     )
 
 
@@ -208,12 +220,13 @@ class MemoryRegions:
     """The regions in memory that are used, and the processes that each have their own.
 
     `processes` is None where the ini file does not say how many serve. `recycled` says whether
-    worker processes end after some number of requests.
+    worker processes end after some number of requests. `section` is that of the application.
     """
 
     regions: tuple[MemoryRegion, ...]
     processes: Optional[int]
     recycled: bool
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
@@ -231,7 +244,7 @@ def memory_regions(context: Context) -> MemoryRegions:
         if region.type == "memory" and region.enabled and uses.of(region.name)
     )
     instance = context.instance
-    return MemoryRegions(used, server_of(instance).processes, recycled(instance))
+    return MemoryRegions(used, server_of(instance).processes, recycled(instance), instance.section)
 
 
 def recycled(instance: Instance) -> bool:

@@ -52,7 +52,8 @@ class Move:
 class Archives:
     """The archives in `directory`, "" where the setting archive_cache_dir is not set.
 
-    `moved` is how a file got there from `temporary`, or None for the reason `not_moved`.
+    `moved` is how a file got there from `temporary`, or None for the reason `not_moved`. `section`
+    is that of the application.
     """
 
     directory: str
@@ -60,6 +61,7 @@ class Archives:
     temporary: str = ""
     moved: Optional[Move] = None
     not_moved: str = ""
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
@@ -73,7 +75,7 @@ def archives(context: Context) -> Archives:
     """Count the archives, and move a file from TMPDIR to them as Kallithea moves a new one."""
     configured = context.instance.directory("archive_cache_dir")
     if not configured:
-        return Archives("")
+        return Archives("", section=context.instance.section)
     location = context.measure(directories).by_name["archives"].location
     if not location:
         raise NotMeasured(f"{configured} cannot be used; see STO003")
