@@ -17,7 +17,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
 from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 
@@ -110,7 +110,7 @@ def judge_custom(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
     "HOOK002",
     "hooks-git",
     "Kallithea's hooks in Git repositories",
-    measures=(survey, expected_hook, configuration),
+    measures=(git_survey, expected_hook, configuration),
     source="kallithea/model/scm.py, install_git_hooks",
     tags=("probe", "hooks"),
     harm=Harm.access,

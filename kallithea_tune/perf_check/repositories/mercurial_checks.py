@@ -9,7 +9,7 @@ from typing import Callable, Iterator, Sequence
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, hg_survey
 from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of
 
@@ -38,7 +38,7 @@ def lacking(repository: HgRepository) -> list[str]:
     "HG001",
     "hg-format",
     "Formats of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{SMALL_MB} MB",
     source="hg debugupgraderepo; limits: our judgement",
     tags=("probe", "hg"),
@@ -88,7 +88,7 @@ def judge_format(surveyed: Survey) -> Finding:
     "HG002",
     "hg-nodemap",
     "Persistent nodemap of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{MANY_REVISIONS} revisions and Rust",
     source="hg help config.format.use-persistent-nodemap; size: our judgement",
     tags=("probe", "hg"),
@@ -161,7 +161,7 @@ def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
     "HG003",
     "hg-branch-cache",
     "Branch caches of Mercurial repositories",
-    measures=(survey, branch_listing),
+    measures=(hg_survey, branch_listing),
     threshold=f"{BRANCHES_MS} ms",
     source="our judgement; measured here",
     tags=("probe", "hg"),
