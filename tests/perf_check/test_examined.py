@@ -10,7 +10,7 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, Outcome
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
-from kallithea_tune.perf_check.repositories.survey import Survey, survey
+from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
 
 CHECKS = {item.id: item for item in all_checks()}
 OF_REPOSITORIES = [name for name, item in CHECKS.items() if survey in item.measurements]
@@ -60,7 +60,9 @@ def test_repositories_that_there_was_no_time_for_are_not_ok(
 
 @pytest.mark.parametrize("name", [name for name in OF_REPOSITORIES if name[:2] in ("GI", "HG")])
 def test_repositories_of_the_other_kind_do_not_count(context: Context, name: str) -> None:
-    """There are two Git repositories, or two of Mercurial, of which none was examined."""
+    """Of two repositories of the kind none was examined, but the one of the other kind was."""
     git = name.startswith("GIT")
-    context.outcomes[survey] = Outcome(Survey("/nowhere", 2 * git, 2 * (not git), registered=2))
+    other = FailedRepository("other", Kind.hg if git else Kind.git, "it is broken")
+    counts = (2, 1) if git else (1, 2)
+    context.outcomes[survey] = Outcome(Survey("/nowhere", *counts, registered=3, broken=(other,)))
     assert Severity.ok not in [item.severity for item in CHECKS[name].findings(context)]
