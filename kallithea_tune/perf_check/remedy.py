@@ -7,10 +7,15 @@ what the report prints.
 from __future__ import annotations
 
 import enum
+import os
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Union
 
+from kallithea_tune.config import locate
+from kallithea_tune.config.instance import Instance
+from kallithea_tune.config.locate import Place
 from kallithea_tune.config.redact import Redactor
+from kallithea_tune.errors import ConfigError
 from kallithea_tune.text import shell_word
 
 
@@ -122,6 +127,20 @@ Remedy = Union[str, IniEdit, Command, Statements, Steps]
 
 def _with_note(text: str, note: str) -> str:
     return f"{note}: {text}" if note else text
+
+
+def set_option(instance: Instance, name: str, value: str, note: str = "") -> Remedy:
+    """Return the edit that sets an option of the application where the ini file has it already.
+
+    A sentence where that is another file, or a form that is not edited. The value is literal.
+    """
+    try:
+        place = locate.find(instance, name) or Place(instance.path, instance.section)
+    except ConfigError:
+        place = Place("", "")
+    if place.section and os.path.realpath(place.path) == os.path.realpath(instance.path):
+        return IniEdit((Option(place.section, name, value),), note)
+    return _with_note(f"set {name} = {value} where the application's settings are", note)
 
 
 def steps_of(remedy: Remedy) -> tuple[Step, ...]:

@@ -47,6 +47,23 @@ def owners(path: str) -> dict[int, int]:
     return found
 
 
+def owner_name(path: str) -> str:
+    """Return as whom a command runs that writes to `path`; nothing where that is who we are.
+
+    That is the name of its owner, or ``#`` and the number of one without a name; of what is not
+    there yet, who owns the directory that is to hold it.
+    """
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    uid = os.stat(path).st_uid
+    if os.getuid() == os.geteuid() == uid:
+        return ""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
 def ancestors(paths: Sequence[str]) -> list[str]:
     """Return the directories above `paths` and above what they lead to: who owns one of them can
     put something else in place of what is below.
