@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import os
+import re
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Union
 
@@ -17,6 +18,8 @@ from kallithea_tune.config.locate import Place
 from kallithea_tune.config.redact import Redactor
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.text import shell_word
+
+_PERCENT = re.compile(r"%(?!\(here\)s)")
 
 
 class Effect(enum.Enum):
@@ -206,3 +209,16 @@ def _action(step: Step) -> Mapping[str, object]:
         "stopped": step.stopped,
         **rest,
     }
+
+
+def app_options(section: str, values: Mapping[str, Optional[str]], note: str = "") -> Remedy:
+    """Return the remedy that sets `values` in the section of the application; None removes one.
+
+    The values are literal, but for ``%(here)s``. Without a section, where the application is
+    configured in another file, it is a sentence.
+    """
+    options = tuple(
+        Option(section, name, value and _PERCENT.sub("%%", value)) for name, value in values.items()
+    )
+    edit = IniEdit(options, note)
+    return edit if section else str(edit).replace(" in []", " where the application is configured")

@@ -38,7 +38,7 @@ class UnreadOptions:
     @property
     def examined(self) -> Examined:
         """The options of the application's section."""
-        return Examined(self.count, self.count, "options")
+        return Examined(self.count, self.count, "option")
 
 
 @measurement(seconds=4.0)
