@@ -22,6 +22,11 @@ class Account:
     groups: tuple[int, ...]
     home: str = os.devnull
 
+    @property
+    def shown(self) -> str:
+        """The name as ``sudo -u`` takes it, as in ``kallithea`` and ``#1003``."""
+        return f"#{self.uid}" if self.name == str(self.uid) else self.name
+
 
 def account_of(uid: int, gid: int) -> Account:
     """Return the account of `uid`; `gid` is that of its data, for a user without a passwd entry.
@@ -55,13 +60,10 @@ def owner_name(path: str) -> str:
     """
     while not os.path.exists(path):
         path = os.path.dirname(path)
-    uid = os.stat(path).st_uid
-    if os.getuid() == os.geteuid() == uid:
+    status = os.stat(path)
+    if os.getuid() == os.geteuid() == status.st_uid:
         return ""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"#{uid}"
+    return account_of(status.st_uid, status.st_gid).shown
 
 
 def ancestors(paths: Sequence[str]) -> list[str]:

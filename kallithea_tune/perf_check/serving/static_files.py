@@ -12,7 +12,7 @@ from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.remedy import Command, Remedy, set_option
+from kallithea_tune.perf_check.remedy import Command, Remedy, app_options
 from kallithea_tune.perf_check.serving import web_address
 from kallithea_tune.perf_check.serving.page_times import visits
 from kallithea_tune.static_export.freshness import configured_export
@@ -70,7 +70,7 @@ def static_files(context: Context) -> StaticFiles:
     if not files:
         raise NotMeasured("the front page was not read, so its static files are unknown")
     documented_off = not as_bool(context.instance.settings.get(DOCUMENTED, "true"))
-    remedies = _build(context.instance), set_option(context.instance, SWITCH, "true")
+    remedies = _build(context.instance), app_options(context.instance.section, {SWITCH: "true"})
     static = StaticFiles(files, documented_off, *remedies)
     if any(file.status == 200 for file in files.values()):
         return static

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.config.wsgi_server import Server, server_of
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.remedy import Remedy, set_option
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server of the ini file, and the application's own options on being served.
-
-    `without_debug` and `own_id` set these options as they should be.
+    """The server of the ini file, and the application's own options on being served, which are in
+    `section`.
     """
 
     server: Server
     debug: bool
     instance_id: str
-    without_debug: Remedy = ""
-    own_id: Remedy = ""
+    section: str
 
     @property
     def examined(self) -> Examined:
@@ -37,6 +34,5 @@ def server_settings(context: Context) -> ServerSettings:
         server=server_of(context.instance),
         debug=as_bool(settings.get("debug", "false")),
         instance_id=settings.get("instance_id", "").strip() or "*",
-        without_debug=set_option(context.instance, "debug", "false"),
-        own_id=set_option(context.instance, "instance_id", "*"),
+        section=context.instance.section,
     )
