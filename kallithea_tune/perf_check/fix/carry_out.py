@@ -27,6 +27,14 @@ from kallithea_tune.text import shortened
 
 # A repack of a large repository takes minutes; what takes longer hangs. Our judgement.
 COMMAND_SECONDS = 3600.0
+# A repository may belong to somebody else: git starts nothing that its configuration says.
+SAFE_GIT = {
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "core.hooksPath",
+    "GIT_CONFIG_VALUE_0": "/dev/null",
+    "GIT_CONFIG_KEY_1": "core.fsmonitor",
+    "GIT_CONFIG_VALUE_1": "false",
+}
 PAGE, PAGE_SECONDS, LOOK_SECONDS = "/", 30.0, 5.0
 
 
@@ -174,11 +182,12 @@ def _run_all(commands: Sequence[Command], owner: Owner, progress: Progress) -> N
 
 
 def _run(command: Command, owner: Owner) -> None:
-    """Run a command as its user, in the environment of measurements. Raises CommandFailed."""
+    """Run a command as its user, in a safe environment. Raises CommandFailed."""
     name = " ".join(command.words[:3])
     try:
         with acting_as(_account(command.user, owner)):
-            ended = programs.run(command.words, COMMAND_SECONDS, command.directory or "/")
+            directory = command.directory or "/"
+            ended = programs.run(command.words, COMMAND_SECONDS, directory, SAFE_GIT)
     except OSError as error:
         raise CommandFailed(f"{name}: {error.strerror}") from None
     except (NotMeasured, programs.TooLate) as error:
