@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import os
 import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterator, Optional, Sequence
 
-from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.owner import Owner, owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check import remedy
@@ -18,7 +17,7 @@ from kallithea_tune.perf_check.budget import enough, shares
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
-from kallithea_tune.system.account import Account, acting_as
+from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.busyness import Busyness, busyness
 from kallithea_tune.text import shortened
 
@@ -122,8 +121,7 @@ def run(
         owner = owner_of(instance)
         with acting_as(owner.account):
             result = _run(results, checks, budget, progress)
-    if owner.account:
-        result.findings = [_addressed(found, owner.account) for found in result.findings]
+    result.findings = [_complete_remedy(item, instance, owner) for item in result.findings]
     result.notes += map(instance.redactor.text, owner.notes("Measured"))
     return result
 
@@ -224,11 +222,18 @@ def _redacted(finding: Finding, instance: Instance) -> Finding:
     )
 
 
-def _addressed(finding: Finding, account: Account) -> Finding:
-    """Have root run the commands of the remedy as the owner of the data."""
-    user = account.name if account.home != os.devnull else f"#{account.uid}"
-    shown, exact = (remedy.as_user(item, user) for item in (finding.remedy, finding.exact))
-    return dataclasses.replace(finding, remedy=shown, exact=exact)
+def _complete_remedy(finding: Finding, instance: Instance, owner: Owner) -> Finding:
+    """Have options set where the ini file has them, and root's commands run as the data's owner."""
+
+    def complete(item: remedy.Remedy) -> remedy.Remedy:
+        item = remedy.placed(item, instance)
+        return remedy.as_user(item, owner.account.shown) if owner.account else item
+
+    if not remedy.steps_of(finding.exact):
+        return finding
+    return dataclasses.replace(
+        finding, remedy=complete(finding.remedy), exact=complete(finding.exact)
+    )
 
 
 def _with_ignore(

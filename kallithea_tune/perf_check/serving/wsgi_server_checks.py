@@ -7,6 +7,7 @@ from typing import Iterator
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import app_options
 from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
 
 _WAITRESS = "use = egg:waitress#main and threads = 1 in the server section"
@@ -73,10 +74,10 @@ def judge_threads(server: Server) -> Finding:
 )
 def debug(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether ``debug`` wraps the application in an interactive debugger."""
-    yield judge_debug(settings.debug)
+    yield judge_debug(settings.debug, settings.section)
 
 
-def judge_debug(enabled: bool) -> Finding:
+def judge_debug(enabled: bool, section: str) -> Finding:
     """An interactive debugger lets everyone who reaches it run code."""
     finding = functools.partial(Finding, evidence={"debug": enabled})
     if not enabled:
@@ -84,7 +85,7 @@ def judge_debug(enabled: bool) -> Finding:
     return finding(
         Severity.error,
         "debug = true: an error opens an interactive debugger, where any visitor can run code",
-        remedy="set debug = false in the application's section",
+        remedy=app_options(section, {"debug": "false"}),
     )
 
 
@@ -100,10 +101,10 @@ def judge_debug(enabled: bool) -> Finding:
 )
 def instance_id(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether several processes share one ``instance_id``."""
-    yield judge_instance_id(settings.instance_id, settings.server)
+    yield judge_instance_id(settings.instance_id, settings.server, settings.section)
 
 
-def judge_instance_id(instance_id: str, server: Server) -> Finding:
+def judge_instance_id(instance_id: str, server: Server, section: str) -> Finding:
     """All workers of one server read one ini file, so they share a fixed name."""
     finding = functools.partial(
         Finding,
@@ -121,5 +122,5 @@ def judge_instance_id(instance_id: str, server: Server) -> Finding:
     return finding(
         Severity.advice,
         f"all processes share instance_id = {instance_id}: pages do not show which one answered",
-        remedy="remove instance_id, or set instance_id = * in the application's section",
+        remedy=app_options(section, {"instance_id": "*"}),
     )
