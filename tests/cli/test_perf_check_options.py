@@ -183,6 +183,15 @@ def test_formats_hold_the_same_findings(perf_check, toys):
     )
 
 
+def test_a_table_fits_a_terminal_unless_columns_are_chosen(perf_check, toys):
+    ini = toys(toy_level="warning", toy_words="large " * 20)
+    words = ["-c", ini, "--only", "TOY001", "-f", "table"]
+    table = perf_check(*words).stdout
+    assert max(map(len, table.splitlines())) <= 80 and "confidence" not in table
+    chosen = perf_check(*words, "--column", "diagnosis").stdout
+    assert "large " * 19 in chosen
+
+
 def test_columns_are_chosen_in_the_asked_order(perf_check, toys):
     words = [
         "-c",
