@@ -6,7 +6,7 @@ import functools
 from typing import Iterator, Mapping
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.serving.limits import (
     LargestRepository,
     RequestSizes,
@@ -36,6 +36,7 @@ GIT_CHUNKS_MB = 1
     measures=(server_settings, request_sizes),
     source=TEMPLATE,
     tags=("probe", "hg"),
+    harm=Harm.access,
 )
 def limits(settings: ServerSettings, sizes: RequestSizes) -> Iterator[Finding]:
     """Compare the server's limits with the requests that the repositories here lead to.

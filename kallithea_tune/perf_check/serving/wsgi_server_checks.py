@@ -6,7 +6,7 @@ import functools
 from typing import Iterator
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import app_options
 from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
 
@@ -70,6 +70,7 @@ def judge_threads(server: Server) -> Finding:
     threshold="false",
     source="TurboGears2 2.4, components/debugger.py",
     tags=("config", "security"),
+    harm=Harm.loss,
 )
 def debug(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether ``debug`` wraps the application in an interactive debugger."""
@@ -96,6 +97,7 @@ def judge_debug(enabled: bool, section: str) -> Finding:
     threshold="*",
     source="Kallithea 0.7.0, template of the ini file ('You must set instance_id = *')",
     tags=("config",),
+    harm=Harm.some_pages,
 )
 def instance_id(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether several processes share one ``instance_id``."""
