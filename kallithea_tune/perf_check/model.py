@@ -69,7 +69,8 @@ class Check:
 
     `judge` gets the results of `measures` in their order and yields findings. Those that do not say
     so themselves get the `threshold` and its `source` from here. Cost, order and needs follow from
-    the measurements.
+    the measurements. `settings` are what --no-probes takes in place of `measures`, of the same
+    types.
     """
 
     id: str
@@ -81,6 +82,12 @@ class Check:
     threshold: str = ""
     source: str = ""
     tags: frozenset[str] = frozenset()
+    settings: tuple[Measurement[Any], ...] = ()
+
+    @property
+    def unprobed(self) -> Check:
+        """The check on what settings alone say, where it can do with that; else the check."""
+        return replace(self, measures=self.settings) if self.settings else self
 
     @property
     def measurements(self) -> tuple[Measurement[Any], ...]:
@@ -147,6 +154,7 @@ def check(
     threshold: str = "",
     source: str = "",
     tags: Sequence[str] = (),
+    settings: Sequence[Measurement[Any]] = (),
 ) -> Callable[[Callable[..., Iterable[Finding]]], Check]:
     """Make a `Check` of the function below; see there for the arguments.
 
@@ -164,6 +172,7 @@ def check(
             threshold,
             source,
             frozenset(tags),
+            tuple(settings),
         )
 
     return decorate

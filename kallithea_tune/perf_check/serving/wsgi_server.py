@@ -11,11 +11,15 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server of the ini file, and the application's own options on being served."""
+    """The server of the ini file, and the application's own options on being served.
+
+    `section` is that of the application, where they are set.
+    """
 
     server: Server
     debug: bool
     instance_id: str
+    section: str
 
     @property
     def examined(self) -> Examined:
@@ -31,4 +35,5 @@ def server_settings(context: Context) -> ServerSettings:
         server=server_of(context.instance),
         debug=as_bool(settings.get("debug", "false")),
         instance_id=settings.get("instance_id", "").strip() or "*",
+        section=context.instance.section,
     )
