@@ -77,11 +77,12 @@ def _program(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 def _paste(program: str, arguments: Sequence[str]) -> Start:
     options = dict(_options(arguments, {"c": "config", "s": "server", "n": "app-name"}))
-    files = [options.get("config", "development.ini" if program == "gearbox" else "")]
-    files += [word for word in arguments if ".ini" in word and not word.startswith("-")]
+    given = [word for word in arguments if ".ini" in word and not word.startswith("-")]
+    default = [options["config"]] if "config" in options else given[:1]
+    files = default or (["development.ini"] if program == "gearbox" else [])
     section = options.get("server-name", "")
     own = {"use": f"egg:gearbox#{options['server']}"} if "server" in options else {}
-    return Start(program, own, section, tuple(filter(None, files)))
+    return Start(program, own, section, tuple(files))
 
 
 def _gunicorn(arguments: Sequence[str]) -> Start:

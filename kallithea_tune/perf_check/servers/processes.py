@@ -13,6 +13,7 @@ from kallithea_tune.config import mod_wsgi, server_command
 from kallithea_tune.config.server_command import Start
 from kallithea_tune.system import cgroups, files, mounts
 from kallithea_tune.system import processes as system
+from kallithea_tune.system.account import Account, acting_as
 from kallithea_tune.system.processes import Process, Socket
 
 MAIN_FILES = ("/etc/apache2/apache2.conf", "/etc/httpd/conf/httpd.conf")
@@ -57,32 +58,36 @@ class Seen:
     cores: float
 
 
-def look(ini: str) -> Seen:
+def look(ini: str, account: Optional[Account] = None) -> Seen:
     """Find the processes and files; for a child.
 
-    Only those of root and of the user that this process runs as: what others write into their
-    command lines is theirs.
+    Only processes of root and of the owner of the data, who is `account` where root looks: what
+    others write into their command lines is theirs. Files are read as the owner.
     """
-    found = [process for process in system.running(frozenset({0, os.geteuid()})) if process.words]
+    uid = account.uid if account else os.geteuid()
+    found = [process for process in system.running(frozenset({0, uid})) if process.words]
     own = {os.getpid(), os.getppid()}
     texts: dict[str, str] = {}
     kept = []
-    for process in found:
-        start = server_command.start_of(process.words)
-        if start and process.pid not in own and _concerns(start, process, ini, texts):
-            kept.append(process)
-    _read_apache(ini, kept, texts)
+    with acting_as(account):
+        for process in found:
+            start = server_command.start_of(process.words)
+            if start and process.pid not in own and _concerns(start, process, ini, texts):
+                kept.append(process)
+        _read_apache(ini, kept, texts)
     workers = tuple(map(_worker, kept))
     return Seen(workers, texts, cores(min((item.pid for item in kept), default=os.getpid())))
 
 
 def _concerns(start: Start, process: Process, ini: str, texts: dict[str, str]) -> bool:
     """Whether a process may serve the ini file; adds the texts of other files that it was given."""
-    if start.program in ("apache", "mod_wsgi") or start.renamed and not start.files:
+    if start.program in ("apache", "mod_wsgi") or start.renamed:
+        # Its section or its port tells, later.
         return True
     paths = [path_in(name, process.directory) for name in start.files]
     others = {path: _text(path) for path in paths if not _same(path, ini)}
-    if len(others) == len(paths) and not any(ini in text for text in others.values()):
+    own = start.program in ("gunicorn", "uwsgi") and any(ini in text for text in others.values())
+    if not own and len(others) == len(set(paths)):
         return False
     texts.update(others)
     return True

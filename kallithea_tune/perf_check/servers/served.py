@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Iterable, Iterator, Mapping, Optional, Sequence
 
@@ -13,6 +14,7 @@ from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.servers.processes import Seen, Worker, look, path_in
 from kallithea_tune.system import child
+from kallithea_tune.system.account import account_of, as_invoker
 
 SECONDS = 0.5
 
@@ -121,7 +123,10 @@ def configured_servers(context: Context) -> Servers:
 def servers(context: Context) -> Servers:
     """Look for the processes that serve the ini file, and at the files that set them up."""
     instance = context.instance
-    seen = child.call(look, 5 + context.deadline.left, ini=instance.path)
+    # Only root may look at the sockets of a process that has changed its user.
+    owner = account_of(os.geteuid(), os.getegid()) if os.geteuid() != os.getuid() else None
+    with as_invoker():
+        seen = child.call(look, 5 + context.deadline.left, ini=instance.path, account=owner)
     found = list(grouped(seen, instance))
     if not found:
         apache = (daemon.server for daemon in _apache(seen, instance.path))
@@ -191,12 +196,25 @@ def _server(
 ) -> Optional[Server]:
     """Return how a command line sets its server up; None for a server of something else."""
     if start.program == "gunicorn":
-        return _gunicorn(start, tree[0].process.directory, texts)
+        own = _by_port(tree, instance) if start.renamed else None
+        if start.renamed and os.path.realpath(start.files[0]) != os.path.realpath(instance.path):
+            return own
+        return own or _gunicorn(start, tree[0].process.directory, texts)
     if start.program == "uwsgi":
         return _uwsgi(start, tree, texts, instance)
     if "use" in start.options:
         return config.server_without_options(start.options["use"])
     return config.named_server(instance, start.section)
+
+
+def _by_port(tree: Sequence[Worker], instance: Instance) -> Optional[Server]:
+    """Return the gunicorn of the ini file that listens where these processes do."""
+    ports = {str(port) for worker in tree for port in worker.ports}
+    for server in configured(instance):
+        bind = server.options.get("bind") or server.options.get("port", "")
+        if server.kind == "gunicorn" and bind.rpartition(":")[2] in ports:
+            return server
+    return None
 
 
 def _gunicorn(start: Start, directory: str, texts: Mapping[str, str]) -> Server:
