@@ -109,7 +109,7 @@ class Servers:
     @property
     def examined(self) -> Examined:
         """All of the servers."""
-        return Examined(len(self.served), len(self.served), "servers")
+        return Examined(len(self.served), len(self.served), "server")
 
 
 @measurement()
