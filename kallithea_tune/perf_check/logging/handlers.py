@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import Optional
 
+from kallithea_tune.config.instance import as_bool
 from kallithea_tune.perf_check.logging.log_files import configured
 from kallithea_tune.perf_check.logging.loggers import Sections
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.servers.served import servers
+from kallithea_tune.perf_check.servers.served import Servers, servers
 from kallithea_tune.system import child, files
 
 # Handlers that rename their file while others write to it, and those that wait for a server.
@@ -71,10 +72,26 @@ def handlers(context: Context) -> Handlers:
     """Look at the files of the handlers in use, and connect to what they send to."""
     found, instance = context.measure(servers), context.instance
     used = used_handlers(instance.sections, os.path.dirname(instance.path))
-    looked = child.call(
-        look, 3 + CONNECT_SECONDS * (1 + len(used)), handlers=used, within=context.deadline.left
-    )
-    return Handlers(tuple(looked), found.processes.count_for(found.first), found.confidence)
+    used += written(found)
+    within = max(context.deadline.left, CONNECT_SECONDS)
+    looked = child.call(look, 3 + within + CONNECT_SECONDS, handlers=used, within=within)
+    count = found.processes.count_for(found.first)
+    if count and as_bool(instance.settings.get("use_celery", "false")):
+        # Its worker reads the same ini file.
+        count += 1
+    return Handlers(tuple(looked), count, found.confidence)
+
+
+def written(found: Servers) -> list[Handler]:
+    """Return what the output of running servers is redirected to, as a handler without a class."""
+    paths = {
+        path
+        for served in found.served
+        for worker in served.workers
+        for number, path in (worker.paths or {}).items()
+        if number in ("1", "2") and not path.startswith("/dev/")
+    }
+    return [Handler("", "", "", path) for path in sorted(paths)]
 
 
 def used_handlers(sections: Sections, here: str) -> list[Handler]:
@@ -122,7 +139,7 @@ def address_of(kind: str, arguments: str) -> str:
 
 def look(handlers: list[Handler], within: float) -> list[Handler]:
     """Measure the files of handlers, and connect to their servers; for a child."""
-    end, found = time.monotonic() + max(within, CONNECT_SECONDS), []
+    end, found = time.monotonic() + within, []
     for handler in handlers:
         if handler.path:
             directory, name = os.path.split(os.path.realpath(handler.path))
