@@ -8,7 +8,7 @@ from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import TRUE_WORDS
 from kallithea_tune.config.wsgi_server import Server
-from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
+from kallithea_tune.perf_check.remedy import Command, IniEdit, Option, Remedy
 from kallithea_tune.text import shell_word
 
 # Options of a gunicorn's section whose arguments have other names (gunicorn 23, config.py), and
@@ -31,7 +31,8 @@ def setting(server: Server, values: Mapping[str, Optional[str]], note: str = "")
     """Return the remedy that sets options of a server, and removes those without a value."""
     if server.ini_section:
         section = server.ini_section
-        return IniEdit(tuple(Option(section, name, values[name]) for name in values), note)
+        options = tuple(Option(section, name, values[name]) for name in values)
+        return IniEdit(options, note, restart=True)
     if server.kind == "gunicorn":
         words = " ".join(_words(values))
         return f"add {words} to {server.section}"
@@ -85,8 +86,7 @@ def loads_in_workers(server: Server, ini: str, workers: int) -> Remedy:
     """Return the remedy after which no process is forked from one that has the application."""
     if server.kind == "uwsgi":
         return setting(server, {"lazy-apps": "true"})
-    command = " ".join(map(shell_word, gunicorn(server, ini, workers)))
-    return f"have the service run this, which loads it in each worker: {command}"
+    return _service(server, ini, workers)
 
 
 def processes(server: Server, count: int, ini: str, pooled: bool) -> Remedy:
@@ -101,8 +101,13 @@ def processes(server: Server, count: int, ini: str, pooled: bool) -> Remedy:
         return setting(server, {"workers": str(count)})
     if server.kind == "mod_wsgi":
         return setting(server, {"processes": str(count), "threads": "1"})
-    command = " ".join(map(shell_word, gunicorn(server, ini, count)))
-    return f"have the service run: {command}"
+    return _service(server, ini, count)
+
+
+def _service(server: Server, ini: str, workers: int) -> Remedy:
+    words = gunicorn(server, ini, workers)
+    note = "have the service run" if os.path.isabs(words[0]) else "pip install gunicorn, and run"
+    return Command(words, note=note, service=True)
 
 
 def _uwsgi_processes(server: Server, count: int, pooled: bool) -> dict[str, Optional[str]]:

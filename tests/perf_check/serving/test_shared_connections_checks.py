@@ -129,7 +129,7 @@ def test_workers_of_gunicorn_share_connections_until_each_loads_the_application(
     assert (found["severity"], found["confidence"]) == ("error", "high")
     assert len(found["evidence"]["processes"]) == 4
     assert found["evidence"]["connections"][0] == f"127.0.0.1:{postgresql.port}"
-    command = shlex.split(found["remedy"].partition("worker: ")[2])
+    command = shlex.split(found["remedy"].partition("service run: ")[2])
     assert "--timeout" in command and f"127.0.0.1:{server.port}" in command
     server = Gunicorn(command, server.port)
     try:
