@@ -129,7 +129,8 @@ class Check:
     `judge` gets the results of `measures` in their order and yields findings. Those that do not say
     so themselves get the `threshold` and its `source` from here. Cost, order and needs follow from
     the measurements. `disturbed_by` has the parts of the machine of which a latency that is judged
-    depends on the use by others.
+    depends on the use by others. `settings` are what --no-probes takes in place of `measures`, of
+    the same types.
     """
 
     id: str
@@ -143,6 +144,12 @@ class Check:
     tags: frozenset[str] = frozenset()
     harm: Harm = Harm.housekeeping
     disturbed_by: frozenset[Part] = frozenset()
+    settings: tuple[Measurement[Any], ...] = ()
+
+    @property
+    def unprobed(self) -> Check:
+        """The check on what settings alone say, where it can do with that; else the check."""
+        return replace(self, measures=self.settings) if self.settings else self
 
     @property
     def measurements(self) -> tuple[Measurement[Any], ...]:
@@ -220,6 +227,7 @@ def check(
     tags: Sequence[str] = (),
     harm: Optional[Harm] = None,
     disturbed_by: Collection[Part] = (),
+    settings: Sequence[Measurement[Any]] = (),
 ) -> Callable[[Callable[..., Iterable[Finding]]], Check]:
     """Make a `Check` of the function below; see there for the arguments.
 
@@ -241,6 +249,7 @@ def check(
             frozenset(tags),
             HARMS.get(own_area, Harm.housekeeping) if harm is None else harm,
             frozenset(disturbed_by),
+            tuple(settings),
         )
 
     return decorate
