@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
 
-from kallithea_tune.db_migrate.values import Kind, kind_of
+from kallithea_tune.db.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Constraint, Index, MetaData, Table

@@ -6,10 +6,10 @@ import datetime
 import secrets
 from typing import TYPE_CHECKING, AbstractSet, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.db_migrate import sequences, values
+from kallithea_tune.db.kinds import Kind, kind_of, kind_of_type
+from kallithea_tune.db_migrate import sequences
 from kallithea_tune.db_migrate.engines import Engine
 from kallithea_tune.db_migrate.schema import key_column
-from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _sample(column: Column, inserted: _Keys) -> object:
         referred = inserted.get(key.column.table.name, {})
         if key.column.name in referred:
             return referred[key.column.name]
-    kind = values.kind_of(column)
+    kind = kind_of(column)
     if kind is Kind.text:
         return secrets.token_hex(16)[: getattr(column.type, "length", None) or 32]
     return SAMPLES[kind]
@@ -149,7 +149,7 @@ class _Shape(NamedTuple):
 
 
 def _shape(name: str, type_: TypeEngine, nullable: bool) -> _Shape:
-    kind = values.kind_of_type(type_)
+    kind = kind_of_type(type_)
     length = getattr(type_, "length", None) if kind is Kind.text else None
     return _Shape(name, _EQUIVALENT.get(kind, kind).value, length, bool(nullable))
 
