@@ -67,9 +67,10 @@ def busy_timeout(url: str) -> Optional[float]:
 
 @dataclass(frozen=True)
 class SqliteFileSystem:
-    """The type of the file system with the SQLite file, "" where there is none or it is unknown."""
+    """The type of the file system with the SQLite file, "" where it is unknown or `path` is ""."""
 
     type: str
+    path: str = ""
 
     @property
     def is_network(self) -> bool:
@@ -78,15 +79,15 @@ class SqliteFileSystem:
 
     @property
     def examined(self) -> Examined:
-        """The file system."""
-        return Examined(int(bool(self.type)), 1, "file systems")
+        """The file system, where there is a SQLite file."""
+        return Examined(int(bool(self.type)), int(bool(self.path)), "file systems")
 
 
 @measurement(uses=(sqlite_settings,))
 def sqlite_file_system(context: Context) -> SqliteFileSystem:
     """Look the file system up, in a child since a dead one hangs."""
     path = context.measure(sqlite_settings).path
-    return SqliteFileSystem(child.call(file_system, 5, path=path) if path else "")
+    return SqliteFileSystem(child.call(file_system, 5, path=path) if path else "", path)
 
 
 def file_system(path: str) -> str:
