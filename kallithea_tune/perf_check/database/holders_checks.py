@@ -68,12 +68,13 @@ def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterat
 
 def _sqlite(locks: SqliteLocks, settings: SqliteSettings) -> Iterator[Finding]:
     waits = f"who pushes or logs in waits {figure(settings.waits_s)} s, and fails"
-    for locker in locks.writers:
+    # A writer that cannot commit because of a reader is not at fault.
+    for locker in () if locks.waiting and locks.readers else locks.writers:
         if locker.seconds >= LONG_S:
             yield _locker_finding(
                 locker,
                 Severity.error,
-                f"has held SQLite's write lock for {figure(locker.seconds)} s: {waits}",
+                f"has held SQLite's write lock for {locker.seconds:.0f} s: {waits}",
             )
     for locker in locks.readers:
         if locker.seconds >= LONG_S:
@@ -92,7 +93,7 @@ def _sqlite(locks: SqliteLocks, settings: SqliteSettings) -> Iterator[Finding]:
 
 def _reader(locker: Locker, locks: SqliteLocks, waits: str) -> Iterator[Finding]:
     """In rollback mode a reader keeps writers from committing, in WAL the log from shrinking."""
-    held = f"has read from the SQLite file for {figure(locker.seconds)} s"
+    held = f"has read from the SQLite file for {locker.seconds:.0f} s"
     if locks.wal_pages > SOME_PAGES:
         yield _locker_finding(
             locker,
@@ -142,25 +143,24 @@ def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
     who = f"session {item.session}{f' ({item.program})' if item.program else ''}"
     if item.waiting and item.waited_s >= LONG_S:
         others = "another one waits" if item.waiting == 1 else f"{item.waiting} others wait"
-        longest = f" for {figure(item.waited_s)} s"
+        longest = f" for {item.waited_s:.0f} s"
         yield finding(Severity.error, f"{who} holds a lock: {others}{longest}")
     elif item.excludes and item.idle and item.seconds >= LONG_S:
         yield finding(
             Severity.error,
-            f"{who} keeps all others from a table, and has stood still for "
-            f"{figure(item.seconds)} s",
+            f"{who} keeps all others from a table, and has stood still for {item.seconds:.0f} s",
         )
     elif item.idle and item.wrote and item.seconds >= IDLE_WRITER_S:
         severity = Severity.warning if item.seconds >= STUCK_WRITER_S else Severity.advice
         yield finding(
             severity,
-            f"a transaction of {who} with locks {state} for {figure(item.seconds)} s",
+            f"a transaction of {who} with locks {state} for {item.seconds:.0f} s",
             threshold=f"{IDLE_WRITER_S} s with locks",
         )
     elif item.seconds >= (IDLE_S if item.idle else BUSY_S):
         yield finding(
             Severity.warning if item.idle else Severity.advice,
-            f"a transaction of {who} {state} for {figure(item.seconds)} s: no dead row younger "
+            f"a transaction of {who} {state} for {item.seconds:.0f} s: no dead row younger "
             "than it can be removed",
             threshold=f"{IDLE_S} s standing still, {BUSY_S} s at work",
         )
