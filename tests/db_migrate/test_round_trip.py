@@ -187,7 +187,7 @@ KEYS = """
 REFERENCES = """
     SELECT k.table_name, k.constraint_name, k.column_name, k.referenced_table_name,
         k.referenced_column_name, r.update_rule, r.delete_rule
-    FROM information_key_column_usage k JOIN information_schema.referential_constraints r
+    FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r
         ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
     WHERE k.table_schema = DATABASE() ORDER BY 1, 2, 3"""
 CHECKS = (
