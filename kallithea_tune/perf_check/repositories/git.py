@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from kallithea_tune.app.repositories import require_unblocking
-from kallithea_tune.perf_check.repositories import git_names
+from kallithea_tune.perf_check.repositories import git_names, leftovers
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
+from kallithea_tune.perf_check.repositories.leftovers import Leftovers
 from kallithea_tune.system.files import Broken, below, entries, entry, text
 
 # git-config manual, gc.auto and gc.autoPackLimit: above these, "git gc --auto" packs.
@@ -69,6 +70,7 @@ class GitRepository:
     refs: Refs
     hooks: GitHooks
     commit_graph: bool
+    leftovers: Leftovers = Leftovers()
     gc_log: str = ""
     gc_auto: Optional[str] = None
     receive_autogc: Optional[str] = None
@@ -93,7 +95,11 @@ def size_hint(path: str) -> int:
     """Return the bytes in packs: enough to tell large from small, for the price of listing one
     directory.
     """
-    return sum(item.status.st_size for item in entries(path, "objects/pack"))
+    return sum(
+        item.status.st_size
+        for item in entries(path, "objects/pack")
+        if item.name.startswith("pack-")
+    )
 
 
 def examine(name: str, path: str, end: float) -> GitRepository:
@@ -118,6 +124,7 @@ def examine(name: str, path: str, end: float) -> GitRepository:
         gc_auto=settings.get("gc.auto"),
         receive_autogc=settings.get("receive.autogc"),
         hooks=read_hooks(path, settings),
+        leftovers=leftovers.of_git(path, end),
         loose=_loose(path, end),
     )
 
@@ -159,7 +166,7 @@ def _packs(path: str) -> Packs:
             raise Broken(f"the pack of {name} is missing")
     return Packs(
         count=sum(name + ".keep" not in sizes for name in packs),
-        bytes=sum(sizes.values()),
+        bytes=sum(size for name, size in sizes.items() if name.startswith("pack-")),
         bitmap=any(name.endswith(".bitmap") for name in sizes),
     )
 
