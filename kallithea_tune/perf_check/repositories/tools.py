@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Sequence
 
-from kallithea_tune.perf_check.remedy import Command, Effect
+from kallithea_tune.perf_check.remedy import Command, Effect, Remedy, Steps
 
 
 def git(path: str, *words: str, note: str = "", effect: Effect = Effect.lasting) -> Command:
@@ -24,6 +25,11 @@ def cli(ini: str, *words: str, note: str = "", effect: Effect = Effect.lasting) 
     return Command(
         (beside("kallithea-cli"), command, "-c", ini, *options), note=note, effect=effect
     )
+
+
+def all_of(steps: Sequence[Command]) -> Remedy:
+    """Return the remedy that consists of `steps`."""
+    return steps[0] if len(steps) == 1 else Steps(tuple(steps))
 
 
 def beside(name: str) -> str:

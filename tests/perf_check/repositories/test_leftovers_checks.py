@@ -5,7 +5,6 @@ work again.
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,14 +14,14 @@ from typing import Iterator, Sequence
 
 import pytest
 from carry_out import carry_out
-from perf_check.repositories.test_survey import ENVIRONMENT, FOREVER, HG, in_git, listing, run
+from perf_check.repositories.real import NO_INSTANCE, bad, findings
+from perf_check.repositories.test_survey import ENVIRONMENT, HG, in_git, listing, run
 
-from kallithea_tune.config.instance import Instance, load
-from kallithea_tune.config.redact import Redactor
-from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, Outcome
-from kallithea_tune.perf_check.model import Check, Finding, Severity
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.remedy import Effect, steps_of
-from kallithea_tune.perf_check.repositories import git, leftovers, mercurial
+from kallithea_tune.perf_check.repositories import leftovers
 from kallithea_tune.perf_check.repositories.leftovers_checks import (
     Holder,
     Lock,
@@ -32,40 +31,9 @@ from kallithea_tune.perf_check.repositories.leftovers_checks import (
     left_files,
     left_locks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind
 
 DAY = 86400
-UNUSED = Instance("", "", "", "", {}, {}, {}, Redactor(frozenset()))
-
-
-@pytest.fixture
-def repos(pristine: Path, tmp_path: Path) -> Path:
-    """A directory with copies of real repositories."""
-    shutil.copytree(str(pristine / "repos"), str(tmp_path / "repos"), symlinks=True)
-    return tmp_path / "repos"
-
-
-def findings(check: Check, repos: Path) -> "list[Finding]":
-    """Judge the repositories in a directory."""
-    paths = {path.name: str(path) for path in sorted(repos.iterdir())}
-    git_names, hg_names = (
-        [name for name in paths if name.startswith(kind)] for kind in ("git", "hg")
-    )
-    known = mercurial.supported()
-    surveyed = Survey(
-        root=str(repos),
-        git_total=len(git_names),
-        hg_total=len(hg_names),
-        registered=len(paths),
-        git=tuple(git.examine(name, paths[name], FOREVER) for name in git_names),
-        hg=tuple(mercurial.examine(name, paths[name], FOREVER, known) for name in hg_names),
-    )
-    context = Context(UNUSED, Deadline(60), outcomes={survey: Outcome(surveyed)})
-    return list(check.findings(context))
-
-
-def bad(check: Check, repos: Path) -> "list[Finding]":
-    return [finding for finding in findings(check, repos) if finding.severity > Severity.ok]
 
 
 def aged(path: Path, seconds: float) -> Path:
@@ -104,10 +72,10 @@ def test_a_lock_of_git_that_refuses_pushes_is_found_and_removed(
     branch = in_git(path, "symbolic-ref", "--short", "HEAD").strip()
     locked(path / name.format(branch=branch), 5 * DAY)
     assert pushed_to_git(path, tmp_path / "clone") != 0
-    (found,) = bad(left_locks, repos)
+    (found,) = bad(left_locks, repos).values()
     assert (found.severity, found.subject) == (Severity.error, "refs")
     assert "git-one refuses pushes: " in found.diagnosis and "is 5 days old" in found.diagnosis
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_locks, repos)
     assert pushed_to_git(path, tmp_path / "clone") == 0
 
@@ -120,9 +88,9 @@ def test_a_lock_of_git_that_stops_gc_is_found_and_removed(repos: Path, name: str
     locked(path / name, DAY)
     with pytest.raises(subprocess.CalledProcessError):
         in_git(path, "gc", "--quiet")
-    (found,) = bad(left_locks, repos)
+    (found,) = bad(left_locks, repos).values()
     assert (found.severity, found.subject) == (Severity.warning, "git gc")
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_locks, repos)
     in_git(path, "gc", "--quiet")
 
@@ -139,12 +107,12 @@ def test_a_lock_of_mercurial_from_another_machine_is_found_and_removed(
     with pytest.raises(subprocess.CalledProcessError) as failed:
         run(*refused)
     assert "oldhost.example.com" in failed.value.output
-    (found,) = bad(left_locks, repos)
+    (found,) = bad(left_locks, repos).values()
     assert (found.severity, found.confidence) == (Severity.error, "medium")
     assert "hg-one refuses pushes: for 3 days locked by oldhost.example.com" in found.diagnosis
     (step,) = steps_of(found.remedy)
     assert step.effect is Effect.lasting and "oldhost.example.com" in step.note
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_locks, repos)
 
 
@@ -154,8 +122,8 @@ def test_a_transaction_that_was_interrupted_behind_a_lock_is_rolled_back(repos: 
     (store / "journal").write_bytes(b"00changelog.i\0%d\n" % length)
     (store / "journal.backupfiles").write_bytes(b"2\n")
     locked(store / "lock", DAY, "oldhost.example.com:4711")
-    (found,) = bad(left_locks, repos)
-    carry_out(found.remedy, UNUSED)
+    (found,) = bad(left_locks, repos).values()
+    carry_out(found.remedy, NO_INSTANCE)
     assert not (store / "journal").exists()
     assert not bad(left_locks, repos)
 
@@ -197,9 +165,9 @@ def test_a_number_that_another_process_has_by_now_is_no_owner(repos: Path) -> No
     lock = repos / "hg-one" / ".hg" / "store" / "lock"
     with sleeping() as process:
         locked(lock, DAY, namespaced(process))
-        (found,) = bad(left_locks, repos)
+        (found,) = bad(left_locks, repos).values()
     assert found.severity is Severity.error and found.evidence["process"] == process
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_locks, repos)
 
 
@@ -210,10 +178,10 @@ def test_a_shell_in_the_directory_is_no_owner_and_an_older_process_is_one(repos:
     # Who measures may have it open, too.
     with open(str(lock)), sleeping(cwd=str(lock.parent)):
         found = bad(left_locks, repos)
-    assert [(item.severity, item.subject) for item in found] == [
-        (Severity.warning, "git gc"),
-        (Severity.warning, "at work"),
-    ]
+    assert {subject: item.severity for subject, item in found.items()} == {
+        "git gc": Severity.warning,
+        "at work": Severity.warning,
+    }
 
 
 def test_a_git_at_work_is_the_owner(repos: Path) -> None:
@@ -225,7 +193,7 @@ def test_a_git_at_work_is_the_owner(repos: Path) -> None:
         process.stdin.write(b"HEAD\n")
         process.stdin.flush()
         process.stdout.readline()
-        (found,) = bad(left_locks, repos)
+        (found,) = bad(left_locks, repos).values()
         process.stdin.close()
     assert (found.severity, found.subject) == (Severity.warning, "at work")
     assert f"process {process.pid} has locked git-one for 1 day" in found.diagnosis
@@ -314,11 +282,11 @@ def test_files_of_aborted_pushes_are_found_and_deleted_and_no_others(repos: Path
         sparse(objects / "incoming-Ab34" / "tmp_pack", 60, 0),
     ]
     kept = set(objects.rglob("*"))
-    (found,) = bad(left_files, repos)
+    (found,) = bad(left_files, repos).values()
     assert (found.severity, found.subject) == (Severity.advice, "git")
     assert found.diagnosis == "120 MB in 4 files of pushes that were aborted: git-one"
     assert [step.effect for step in steps_of(found.remedy)] == [Effect.deletes]
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_files, repos)
     gone = kept - set(objects.rglob("*"))
     assert gone >= set(old) and not gone & set(new)
@@ -330,8 +298,8 @@ def test_old_stores_of_mercurial_are_found_and_deleted(repos: Path) -> None:
     hg = repos / "hg-one" / ".hg"
     sparse(hg / "upgradebackup.1a2b" / "store" / "00manifest.d", 1100, 9 * DAY)
     aged(hg / "upgradebackup.1a2b", 9 * DAY)
-    (found,) = bad(left_files, repos)
+    (found,) = bad(left_files, repos).values()
     assert (found.severity, found.subject) == (Severity.warning, "hg")
-    carry_out(found.remedy, UNUSED)
+    carry_out(found.remedy, NO_INSTANCE)
     assert not bad(left_files, repos)
     run(HG, "-R", hg.parent, "verify")
