@@ -75,7 +75,7 @@ def judge_inside(repository: RepositoryVisit, path: str) -> Finding:
 
 
 @check(
-    "REPO006",
+    "REPO007",
     "repositories-worst-pages",
     "Pages with the most to show",
     measures=(worst_pages,),
