@@ -80,7 +80,7 @@ class CacheGrowth:
     def examined(self) -> Examined:
         """The groups of directories that were counted to the end."""
         groups = [group for group in (self.sessions, self.caches) if group.places]
-        return Examined(sum(group.complete for group in groups), len(groups), "directories")
+        return Examined(sum(group.complete for group in groups), len(groups), "directory")
 
 
 @measurement(seconds=3.0, uses=(cache_regions,))
@@ -219,7 +219,7 @@ class Namespaces:
     def examined(self) -> Examined:
         """The files that were read to their end."""
         complete = sum(namespace.complete for namespace in self.namespaces)
-        return Examined(complete, len(self.namespaces) + len(self.others), "namespace files")
+        return Examined(complete, len(self.namespaces) + len(self.others), "namespace file")
 
     def of(self, use: Use, region: Region) -> Optional[Namespace]:
         """Return the namespace file of a function, or None where it has none.

@@ -88,7 +88,7 @@ class CacheEffect:
     def examined(self) -> Examined:
         """The pages that were requested often enough."""
         measured = sum(page.effect is not None for page in self.pages)
-        return Examined(measured, len(self.pages), "pages that use the cache")
+        return Examined(measured, len(self.pages), "page with cached parts")
 
 
 @measurement(

@@ -42,7 +42,7 @@ class Regions:
     @property
     def examined(self) -> Examined:
         """All of them."""
-        return Examined(len(self.regions), len(self.regions), "cache regions")
+        return Examined(len(self.regions), len(self.regions), "cache region")
 
     def get(self, name: str) -> Optional[Region]:
         """Return the region of that name, or None."""
@@ -58,7 +58,7 @@ class Uses:
     @property
     def examined(self) -> Examined:
         """All of them."""
-        return Examined(len(self.uses), len(self.uses), "caching functions")
+        return Examined(len(self.uses), len(self.uses), "caching function")
 
     def of(self, region: str) -> list[str]:
         """Return what the functions of a region cache, as `label` calls it."""
@@ -145,7 +145,7 @@ class RegionSettings:
     @property
     def examined(self) -> Examined:
         """All regions."""
-        return Examined(len(self.regions), len(self.regions), "cache regions")
+        return Examined(len(self.regions), len(self.regions), "cache region")
 
 
 @measurement(uses=(cache_uses,))
@@ -190,7 +190,7 @@ class CacheDirectory:
     @property
     def examined(self) -> Examined:
         """All directories of file regions."""
-        return Examined(len(self.used), len(self.used), "directories of file regions")
+        return Examined(len(self.used), len(self.used), "directory of a file region")
 
 
 @measurement(uses=(cache_regions,))
@@ -231,7 +231,7 @@ class MemoryRegions:
     @property
     def examined(self) -> Examined:
         """All regions in memory."""
-        return Examined(len(self.regions), len(self.regions), "regions in memory")
+        return Examined(len(self.regions), len(self.regions), "region in memory")
 
 
 @measurement(uses=(cache_regions, cache_uses))

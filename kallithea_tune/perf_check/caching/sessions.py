@@ -69,7 +69,7 @@ class Sessions:
     def examined(self) -> Examined:
         """This ini file and those beside it for the same database."""
         count = 1 + len(self.siblings)
-        return Examined(count, count, "ini files")
+        return Examined(count, count, "ini file")
 
 
 def session_settings(settings: Mapping[str, str]) -> SessionSettings:

@@ -67,7 +67,7 @@ class Archives:
     def examined(self) -> Examined:
         """Whether all archives were counted."""
         complete = not self.kept or self.kept.complete
-        return Examined(int(complete), 1, "directories of archives")
+        return Examined(int(complete), 1, "directory of archives")
 
 
 @measurement(seconds=0.2, writes="8 MB in TMPDIR and in archive_cache_dir", uses=(directories,))
