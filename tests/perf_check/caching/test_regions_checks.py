@@ -73,7 +73,7 @@ def test_a_region_is_judged_by_its_options_and_its_users(
         RegionSettings(
             section="app:main",
             regions=(region,),
-            options=tuple(f"beaker.cache.long.{name}" for name in change),
+            options={f"beaker.cache.long.{name}": str(value) for name, value in change.items()},
         ),
     )
     assert (found.severity, said in found.diagnosis) == (severity, True), found
