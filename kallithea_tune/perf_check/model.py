@@ -16,7 +16,16 @@ from kallithea_tune.perf_check.remedy import Remedy
 from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
-AREAS = ("storage", "caching", "database", "serving", "logging", "repositories", "celery")
+AREAS = (
+    "storage",
+    "caching",
+    "database",
+    "serving",
+    "logging",
+    "repositories",
+    "services",
+    "celery",
+)
 ENTRY_POINT_GROUP = "kallithea_tune.checks"
 
 

@@ -1,0 +1,158 @@
+"""Whether the servers of log-in plug-ins answer, and how long a log-in waits where they do not."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Iterator, Optional, Sequence
+
+from kallithea_tune.perf_check.measurement import Configuration, configuration
+from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.perf_check.services.log_in import LogIns, PlugIn, log_ins
+from kallithea_tune.perf_check.services.servers import (
+    LIMIT_SECONDS,
+    Protocol,
+    Reply,
+    Security,
+    Server,
+)
+from kallithea_tune.text import counted, first_of
+
+SLOW_MS = 500
+# kallithea/lib/auth_modules/auth_ldap.py: for a connection, and for an answer. Measured: with
+# LDAPS, libldap 2.5 waits without end for a server that accepts and is silent.
+LDAP_CONNECT_SECONDS, LDAP_ANSWER_SECONDS = 10, 20
+TCP_SECONDS = 127  # Linux gives up connecting then, with its default of tcp_syn_retries, 6
+WHO = "a log-in, pull or push of a user who is not internal"
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long a log-in waits for servers that are silent, and whether one then answers."""
+
+    seconds: float = 0.0
+    answered: bool = False
+
+
+def waits_for(servers: Sequence[Server], replies: Sequence[Reply]) -> Waits:
+    """Follow a log-in through the servers of a plug-in, as Kallithea and libldap do."""
+    seconds = 0.0
+    for server, reply in zip(servers, replies):
+        if not reply.failed:
+            return Waits(seconds, True)
+        if reply.silent and reply.connected:
+            # No other server is used after one that has accepted the connection.
+            ldap = server.protocol is Protocol.ldap and server.security is not Security.at_once
+            return Waits(seconds + LDAP_ANSWER_SECONDS if ldap else math.inf)
+        if reply.silent:
+            seconds += LDAP_CONNECT_SECONDS if server.protocol is Protocol.ldap else TCP_SECONDS
+    return Waits(seconds)
+
+
+@check(
+    "AUTH001",
+    "log-in-servers",
+    "Servers that log-ins wait for",
+    measures=(log_ins, configuration),
+    threshold=f"an answer within {LIMIT_SECONDS:g} s",
+    source="our judgement; kallithea/lib/auth_modules",
+    tags=("probe", "log-in"),
+)
+def log_in_servers(measured: LogIns, settings: Configuration) -> Iterator[Finding]:
+    """Judge each plug-in that has a server."""
+    if not measured.plug_ins:
+        yield Finding(Severity.ok, "log-ins wait for no other server")
+    for item in measured.plug_ins:
+        if item.name == "ldap" and not measured.has_ldap:
+            yield _without_library()
+        if item.servers:
+            yield judge(item, measured.replies[item.name], measured.at_once)
+
+
+def judge(item: PlugIn, replies: Sequence[Reply], at_once: Optional[int]) -> Finding:
+    """Judge the servers of one plug-in; `at_once` requests are served at the same time."""
+    waits = waits_for(item.servers, replies)
+    failed = [(s, r) for s, r in zip(item.servers, replies) if r.failed]
+    evidence: dict[str, object] = {
+        "servers": [
+            f"{server}: {reply.failed or f'{reply.ms:.0f} ms'}"
+            for server, reply in zip(item.servers, replies)
+        ]
+    }
+    if at_once:
+        evidence["requests_at_once"] = at_once
+    names = first_of([str(server) for server, _ in failed], 1)
+    of = "" if len(item.servers) == 1 else f"{len(failed)} of {len(item.servers)} servers of "
+    said = f"{of}{item.name} ({names}) {_failure(failed)}" if failed else ""
+    slowest = max((reply.ms for reply in replies if not reply.failed), default=0.0)
+    if waits.answered and not waits.seconds:
+        return _answered(item, evidence, said, slowest)
+    severity = Severity.warning if waits.answered else Severity.error
+    return Finding(
+        severity,
+        f"{said}: {_consequence(waits, at_once)}",
+        item.name,
+        evidence,
+        remedy=_remedy(item, failed, waits),
+        impact_ms=waits.seconds * 1000 if math.isfinite(waits.seconds) and waits.seconds else None,
+        impact_per="log-in" if math.isfinite(waits.seconds) and waits.seconds else "",
+    )
+
+
+def _failure(failed: Sequence[tuple[Server, Reply]]) -> str:
+    silent = failed[0][1].silent
+    return "does not answer" if silent else f"fails: {failed[0][1].failed}"
+
+
+def _consequence(waits: Waits, at_once: Optional[int]) -> str:
+    if not waits.seconds:
+        return "its users cannot log in"
+    time = f"{waits.seconds:.0f} s" if math.isfinite(waits.seconds) else "without end"
+    thread = f"1 of {counted(at_once, 'thread')}" if at_once else "a thread of the server"
+    return f"{WHO} waits {time} and holds {thread}"
+
+
+def _remedy(item: PlugIn, failed: Sequence[tuple[Server, Reply]], waits: Waits) -> Remedy:
+    name = first_of([str(server) for server, _ in failed], 1)
+    place = "Admin > Settings > Authentication"
+    if waits.answered:
+        return f"start {name}, or take it out of the hosts in {place}"
+    return f"start {name}; until it answers, disable {item.name} in {place}"
+
+
+def _answered(item: PlugIn, evidence: dict[str, object], said: str, slowest: float) -> Finding:
+    if said:
+        return Finding(
+            Severity.advice,
+            f"{said}: no log-in waits for it, and the others have no substitute",
+            item.name,
+            evidence,
+            remedy="start it, or take it out of the hosts in Admin > Settings > Authentication",
+        )
+    if slowest > SLOW_MS:
+        return Finding(
+            Severity.advice,
+            f"{item.name} takes {slowest:.0f} ms to answer, and each log-in, pull and push of its "
+            "users waits for it",
+            item.name,
+            evidence,
+            threshold=f"{SLOW_MS} ms",
+            remedy="use a server that is nearer, or less busy",
+            impact_ms=slowest,
+            impact_per=f"log-in by {item.name}",
+        )
+    return Finding(Severity.ok, f"{item.name} answers in {slowest:.0f} ms", item.name, evidence)
+
+
+def _without_library() -> Finding:
+    return Finding(
+        Severity.error,
+        "nobody can log in by LDAP: python-ldap is not installed in this Python",
+        "python-ldap",
+        {"python": sys.executable},
+        "it is installed",
+        "kallithea/lib/auth_modules/auth_ldap.py",
+        Command((sys.executable, "-m", "pip", "install", "python-ldap")),
+    )
