@@ -9,7 +9,7 @@ import configparser
 import difflib
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.system import atomic, written_path
@@ -93,13 +93,18 @@ def plan(path: str, section: str, options: Mapping[str, str]) -> Edit:
     return also(edit, section, options)
 
 
-def also(edit: Edit, section: str, options: Mapping[str, str]) -> Edit:
-    """Return `edit` with `options` set in ``[section]``, too, which is added where missing."""
+def also(edit: Edit, section: str, options: Mapping[str, Optional[str]]) -> Edit:
+    """Return `edit` with `options` set in ``[section]``, too, which is added where missing.
+
+    Those without a value are removed.
+    """
     updater = _parsed(edit)
     if not updater.has_section(section):
         updater.append("\n" if updater.sections() else "").add_section(section)
     for key, value in options.items():
-        if key not in updater[section] and "use" in updater[section]:
+        if value is None:
+            updater.remove_option(section, key)
+        elif key not in updater[section] and "use" in updater[section]:
             updater[section]["use"].add_after.option(key, value)
         else:
             updater.set(section, key, value)
