@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.perf_check.remedy import Command
 from kallithea_tune.perf_check.services.log_in import LogIns, PlugIn, log_ins
 from kallithea_tune.perf_check.services.servers import (
     LIMIT_SECONDS,
@@ -25,7 +25,6 @@ SLOW_MS = 500
 # LDAPS, libldap 2.5 waits without end for a server that accepts and is silent.
 LDAP_CONNECT_SECONDS, LDAP_ANSWER_SECONDS = 10, 20
 TCP_SECONDS = 127  # Linux gives up connecting then, with its default of tcp_syn_retries, 6
-WHO = "a log-in, pull or push of a user who is not internal"
 
 
 @dataclass(frozen=True)
@@ -83,50 +82,47 @@ def judge(item: PlugIn, replies: Sequence[Reply], at_once: Optional[int]) -> Fin
     }
     if at_once:
         evidence["requests_at_once"] = at_once
-    names = first_of([str(server) for server, _ in failed], 1)
-    of = "" if len(item.servers) == 1 else f"{len(failed)} of {len(item.servers)} servers of "
-    said = f"{of}{item.name} ({names}) {_failure(failed)}" if failed else ""
-    slowest = max((reply.ms for reply in replies if not reply.failed), default=0.0)
     if waits.answered and not waits.seconds:
-        return _answered(item, evidence, said, slowest)
-    severity = Severity.warning if waits.answered else Severity.error
+        return _answered(item, evidence, failed, max(r.ms for r in replies))
+    name = _name(item, failed)
+    finite = waits.seconds if math.isfinite(waits.seconds) else 0.0
+    place = "in Admin > Settings > Authentication"
     return Finding(
-        severity,
-        f"{said}: {_consequence(waits, at_once)}",
+        Severity.warning if waits.answered else Severity.error,
+        _waiting(waits, name, at_once)
+        if waits.seconds
+        else f"{name} fails: {failed[0][1].failed}, so its users cannot log in",
         item.name,
         evidence,
-        remedy=_remedy(item, failed, waits),
-        impact_ms=waits.seconds * 1000 if math.isfinite(waits.seconds) and waits.seconds else None,
-        impact_per="log-in" if math.isfinite(waits.seconds) and waits.seconds else "",
+        remedy=f"start it, or take it out of the hosts {place}"
+        if waits.answered
+        else f"start it, or disable {item.name} {place}",
+        impact_ms=finite * 1000 or None,
+        impact_per="log-in" if finite else "",
     )
 
 
-def _failure(failed: Sequence[tuple[Server, Reply]]) -> str:
-    silent = failed[0][1].silent
-    return "does not answer" if silent else f"fails: {failed[0][1].failed}"
+def _name(item: PlugIn, failed: Sequence[tuple[Server, Reply]]) -> str:
+    of = "" if len(item.servers) == 1 else f"{len(failed)} of {len(item.servers)} servers of "
+    return f"{of}{item.name} ({first_of([str(server) for server, _ in failed], 1)})"
 
 
-def _consequence(waits: Waits, at_once: Optional[int]) -> str:
-    if not waits.seconds:
-        return "its users cannot log in"
+def _waiting(waits: Waits, name: str, at_once: Optional[int]) -> str:
     time = f"{waits.seconds:.0f} s" if math.isfinite(waits.seconds) else "without end"
     thread = f"1 of {counted(at_once, 'thread')}" if at_once else "a thread of the server"
-    return f"{WHO} waits {time} and holds {thread}"
+    return f"log-ins of others than internal users wait {time} for {name}, each holding {thread}"
 
 
-def _remedy(item: PlugIn, failed: Sequence[tuple[Server, Reply]], waits: Waits) -> Remedy:
-    name = first_of([str(server) for server, _ in failed], 1)
-    place = "Admin > Settings > Authentication"
-    if waits.answered:
-        return f"start {name}, or take it out of the hosts in {place}"
-    return f"start {name}; until it answers, disable {item.name} in {place}"
-
-
-def _answered(item: PlugIn, evidence: dict[str, object], said: str, slowest: float) -> Finding:
-    if said:
+def _answered(
+    item: PlugIn,
+    evidence: Mapping[str, object],
+    failed: Sequence[tuple[Server, Reply]],
+    slowest: float,
+) -> Finding:
+    if failed:
         return Finding(
             Severity.advice,
-            f"{said}: no log-in waits for it, and the others have no substitute",
+            f"{_name(item, failed)} fails: {failed[0][1].failed}; no log-in waits for it",
             item.name,
             evidence,
             remedy="start it, or take it out of the hosts in Admin > Settings > Authentication",
@@ -134,12 +130,11 @@ def _answered(item: PlugIn, evidence: dict[str, object], said: str, slowest: flo
     if slowest > SLOW_MS:
         return Finding(
             Severity.advice,
-            f"{item.name} takes {slowest:.0f} ms to answer, and each log-in, pull and push of its "
-            "users waits for it",
+            f"log-ins, pulls and pushes of its users wait {slowest:.0f} ms for {item.name}",
             item.name,
             evidence,
             threshold=f"{SLOW_MS} ms",
-            remedy="use a server that is nearer, or less busy",
+            remedy="use a server that is nearer or less busy",
             impact_ms=slowest,
             impact_per=f"log-in by {item.name}",
         )

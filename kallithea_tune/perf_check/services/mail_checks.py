@@ -69,10 +69,13 @@ def _who(measured: MailServer) -> str:
 
 
 def _remedy(instance: Instance) -> Remedy:
-    until = "start or correct smtp_server; until it answers, write mails to the log only"
+    until = "start it, or log mails only and restart Kallithea"
     if not instance.section:
         return until
     written = instance.sections[instance.section]
+    # PasteDeploy ignores an option of the application that is in [DEFAULT], too.
+    place = instance.section if "smtp_server" in written else "DEFAULT"
+    # The application does not start with an address for errors and without a server.
     addresses = [name for name in written if name.endswith("trace_errors.error_email")]
     removed = tuple(Option(instance.section, name) for name in addresses)
-    return IniEdit((Option(instance.section, "smtp_server", ""), *removed), until, Effect.lasting)
+    return IniEdit((Option(place, "smtp_server", ""), *removed), until, Effect.lasting)
