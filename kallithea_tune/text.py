@@ -116,14 +116,29 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
-def counted(count: int, one: str, many: str = "") -> str:
-    """Return a number with its noun: ``1 task``, ``5,000 tasks``; `many` is by default with s."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
-
-
 def megabytes(count: float) -> str:
     """Write bytes as an admin reads them: ``12.3 MB``, ``4.56 GB``."""
     return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
+
+
+def plural(noun: str) -> str:
+    """Return the plural of a noun with what follows it, as in ``directories of archives``.
+
+    One that already is a plural stays.
+    """
+    head, *rest = re.split(" (?=(?:of|in|with) )", noun, maxsplit=1)
+    if re.search("(ss|x|ch|sh)$", head):
+        head += "es"
+    elif re.search("[^aeiou]y$", head):
+        head = head[:-1] + "ies"
+    elif not head.endswith("s"):
+        head += "s"
+    return " ".join([head, *rest])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 repository``, ``1,200 repositories``."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 def first_of(names: Sequence[str], limit: int = 2) -> str:

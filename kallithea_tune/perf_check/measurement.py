@@ -13,11 +13,15 @@ from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import interruption
+from kallithea_tune.text import counted
 
 
 @dataclass(frozen=True)
 class Examined:
-    """How much was examined of what there is, as in 3 of 4 repositories."""
+    """How much was examined of what there is, as in 3 of 4 repositories.
+
+    `what` is the singular. 0 of 0 is what does not apply to this installation.
+    """
 
     count: int
     total: int
@@ -35,10 +39,14 @@ class Examined:
 
     @property
     def rest(self) -> str:
-        """What was not examined, as in ``1 of 4 repositories`` or ``none of 4 repositories``."""
+        """What was not examined, as in ``1 of 4 repositories was not examined``."""
+        if self.total == 1:
+            return f"the {self.what} was not examined"
+        of_all = f"of {counted(self.total, self.what)}"
         if not self.count:
-            return f"none of {self.total} {self.what} was examined"
-        return f"{self.total - self.count} of {self.total} {self.what} were not examined"
+            return f"none {of_all} was examined"
+        left = self.total - self.count
+        return f"{left:,} {of_all} {'was' if left == 1 else 'were'} not examined"
 
 
 class Measured(Protocol):

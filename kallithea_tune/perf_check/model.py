@@ -45,6 +45,7 @@ class Finding:
 
     `evidence` holds numbers with their unit in the key (``p99_ms``); `impact_ms` is what the
     finding costs, in milliseconds per `impact_per` (``README view``), where that was measured.
+    `exact` is the remedy with the secrets that a run masks in `remedy`: to carry out, never shown.
     """
 
     severity: Severity
@@ -61,6 +62,7 @@ class Finding:
     slug: str = ""
     area: str = ""
     ignored: str = ""
+    exact: Remedy = field(default="", repr=False, compare=False)
 
     @property
     def impact(self) -> str:

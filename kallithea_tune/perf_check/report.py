@@ -8,6 +8,7 @@ from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
+from kallithea_tune.perf_check.remedy import actions
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.text import evidence_text, figure, plain, printable, wrapped
 
@@ -24,19 +25,20 @@ COLUMNS = (
     "threshold",
     "source",
     "remedy",
+    "actions",
     "ignored",
 )
 
 
 def rows(findings: Sequence[Finding]) -> list[list[object]]:
     """Return one row of `COLUMNS` for each finding."""
-    return [
-        [
-            finding.severity.name if name == "severity" else plain(getattr(finding, name))
-            for name in COLUMNS
-        ]
-        for finding in findings
-    ]
+    return [[plain(_value(finding, name)) for name in COLUMNS] for finding in findings]
+
+
+def _value(finding: Finding, column: str) -> object:
+    if column == "actions":
+        return actions(finding.remedy)
+    return finding.severity.name if column == "severity" else getattr(finding, column)
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:

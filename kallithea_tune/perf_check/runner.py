@@ -5,18 +5,20 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+import os
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
+from kallithea_tune.perf_check import remedy
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
-from kallithea_tune.system.account import acting_as
+from kallithea_tune.system.account import Account, acting_as
 from kallithea_tune.system.busyness import Busyness, busyness
 from kallithea_tune.text import shortened
 
@@ -128,6 +130,8 @@ def run(
         owner = owner_of(instance)
         with acting_as(owner.account):
             result = _run(results, checks, budget, progress)
+    if owner.account:
+        result.findings = [_addressed(found, owner.account) for found in result.findings]
     result.notes += map(instance.redactor.text, owner.notes("Measured"))
     return result
 
@@ -239,12 +243,25 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
 
 def _redacted(finding: Finding, instance: Instance) -> Finding:
     redactor = instance.redactor
-    texts = {
+    texts: dict[str, Any] = {
         name: redactor.text(value)
         for name, value in vars(finding).items()
-        if isinstance(value, str)
+        if isinstance(value, str) and name not in ("remedy", "exact")
     }
-    return Finding(**{**vars(finding), **texts, "evidence": redactor.value(dict(finding.evidence))})
+    return dataclasses.replace(
+        finding,
+        **texts,
+        evidence=redactor.value(dict(finding.evidence)),
+        remedy=remedy.redacted(finding.remedy, redactor),
+        exact=finding.remedy,
+    )
+
+
+def _addressed(finding: Finding, account: Account) -> Finding:
+    """Have root run the commands of the remedy as the owner of the data."""
+    user = account.name if account.home != os.devnull else f"#{account.uid}"
+    shown, exact = (remedy.as_user(item, user) for item in (finding.remedy, finding.exact))
+    return dataclasses.replace(finding, remedy=shown, exact=exact)
 
 
 def _with_ignore(

@@ -79,15 +79,16 @@ class PageEffect:
 
 @dataclass(frozen=True)
 class CacheEffect:
-    """The effect of the cache on each page that uses it."""
+    """The effect of the cache on each page that uses it; `section` is that of the application."""
 
     pages: tuple[PageEffect, ...]
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """The pages that were requested often enough."""
         measured = sum(page.effect is not None for page in self.pages)
-        return Examined(measured, len(self.pages), "pages that use the cache")
+        return Examined(measured, len(self.pages), "page with cached parts")
 
 
 @measurement(
@@ -105,7 +106,7 @@ def cache_effect(context: Context) -> CacheEffect:
     if not pages:
         return CacheEffect(())
     answers = measure(context, pages, context.deadline.left)
-    return CacheEffect(tuple(map(_page_effect, pages, answers)))
+    return CacheEffect(tuple(map(_page_effect, pages, answers)), context.instance.section)
 
 
 def cached_pages(context: Context, repository: str) -> list[Page]:

@@ -128,7 +128,7 @@ def _stopped(workers: Mapping[str, Worker]) -> Optional[Finding]:
         return None
     return Finding(
         Severity.error,
-        f"{len(pids)} of {counted(_processes(workers), 'worker process', 'worker processes')} "
+        f"{len(pids)} of {counted(_processes(workers), 'worker process')} "
         f"{'is' if len(pids) == 1 else 'are'} stopped, and the tasks handed to them wait",
         threshold="0 stopped",
         source="proc(5), the state T",
@@ -161,7 +161,7 @@ def _endless(workers: Mapping[str, Worker]) -> Optional[Finding]:
     if not late:
         return None
     longest = max(task.seconds for task in late)
-    processes = counted(_processes(workers), "worker process", "worker processes")
+    processes = counted(_processes(workers), "worker process")
     return Finding(
         Severity.error if len(late) == _processes(workers) else Severity.warning,
         f"{late[0].name} has run for {longest / 60:.0f} minutes in {len(late)} of {processes}",
@@ -180,8 +180,7 @@ def _backlog(measured: Broker, section: str) -> Optional[Finding]:
     more = processes < most and section
     return Finding(
         Severity.warning,
-        f"{counted(answer.waiting, 'task')} wait for "
-        f"{counted(processes, 'worker process', 'worker processes')}",
+        f"{counted(answer.waiting, 'task')} wait for {counted(processes, 'worker process')}",
         threshold=f"{WAITING_PER_PROCESS} waiting per process",
         source=OURS,
         remedy=_concurrency(section, each) if more else "find what the workers wait for",
@@ -204,7 +203,7 @@ def _crowded(measured: Broker, section: str) -> Optional[Finding]:
 
 def _concurrency(section: str, count: int) -> Remedy:
     option = Option(section, "celery.worker_concurrency", str(count))
-    return IniEdit((option,), "then restart the workers")
+    return IniEdit((option,), "and restart the workers", restart=True)
 
 
 def _unknown(workers: Mapping[str, Worker], tasks: Sequence[str]) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ class RequestTasks:
     @property
     def examined(self) -> Examined:
         """The tasks found."""
-        return Examined(len(self.names), len(self.names), "tasks")
+        return Examined(len(self.names), len(self.names), "task")
 
 
 def uses_celery(instance: Instance) -> bool:

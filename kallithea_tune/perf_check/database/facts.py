@@ -118,4 +118,4 @@ class DatabaseFacts:
     @property
     def examined(self) -> Examined:
         """All tables."""
-        return Examined(len(self.tables), len(self.tables), "tables")
+        return Examined(len(self.tables), len(self.tables), "table")

@@ -72,7 +72,7 @@ class IndexTimes:
     @property
     def examined(self) -> Examined:
         """The foreign keys without an index in large tables."""
-        return Examined(len(self.lookups), self.keys, "foreign keys")
+        return Examined(len(self.lookups), self.keys, "foreign key")
 
 
 @measurement(seconds=3.0, needs=("database",), uses=(database_facts,))

@@ -34,7 +34,7 @@ class Migrations:
     @property
     def examined(self) -> Examined:
         """The revisions."""
-        return Examined(len(self.revisions), len(self.revisions), "revisions")
+        return Examined(len(self.revisions), len(self.revisions), "revision")
 
 
 @measurement()

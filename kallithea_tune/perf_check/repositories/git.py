@@ -194,6 +194,15 @@ def object_names(path: str) -> dict[str, str]:
     }
 
 
+def head_commit(path: str) -> str:
+    """Return the object name of the commit at HEAD, empty where there is none."""
+    head = text(path, "HEAD", 1000).strip()
+    target = head[5:].strip() if head.startswith("ref: ") else ""
+    if target.startswith("refs/") and git_names.is_ref(target):
+        head = text(path, target, 100).strip() or _packed_refs(path).get(target, "")
+    return head if _OBJECT.match(head) else ""
+
+
 def _loose_refs(path: str) -> dict[str, int]:
     sizes = {}
     for item in below(path, float("inf"), "refs"):

@@ -92,7 +92,7 @@ class Histories:
     @property
     def examined(self) -> Examined:
         """How many histories were timed."""
-        return Examined(len(self.timed), self.total, "Git repositories")
+        return Examined(len(self.timed), self.total, "Git repository")
 
     def of(self, name: str) -> History:
         """Return the history of the repository `name`, without times where it was not timed."""

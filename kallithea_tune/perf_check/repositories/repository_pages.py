@@ -25,7 +25,7 @@ class RepositoryPages:
     def examined(self) -> Examined:
         """The repositories all of whose pages were requested."""
         total = len(self.repositories)
-        return Examined(total - len(self.late), total, "repositories")
+        return Examined(total - len(self.late), total, "repository")
 
 
 @measurement(needs=("database",), uses=(visits, repositories_root))

@@ -96,7 +96,7 @@ class Survey:
     def examined(self) -> Examined:
         """How many of all repositories were examined."""
         git, hg = self.examined_of(Kind.git), self.examined_of(Kind.hg)
-        return Examined(git.count + hg.count, git.total + hg.total, "repositories")
+        return Examined(git.count + hg.count, git.total + hg.total, "repository")
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -111,7 +111,7 @@ class Survey:
         readable = len(self.git if kind is Kind.git else self.hg)
         failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable, *self.linked))
         total = self.git_total if kind is Kind.git else self.hg_total
-        return Examined(readable + failed, total, "repositories")
+        return Examined(readable + failed, total, "repository")
 
     def sample(self, kind: Optional[Kind] = None) -> Mapping[str, object]:
         """The entry of the evidence: ``{"repositories": "12 of 10000, largest first"}``."""

@@ -48,7 +48,7 @@ def judge(measured: GitProgram, repositories: int, section: str) -> Finding:
     if git.failed and not git.endless:
         return Finding(
             Severity.error,
-            f"{counted(repositories, 'Git repository', 'Git repositories')} cannot be used: "
+            f"{counted(repositories, 'Git repository')} cannot be used: "
             f"git_path = {measured.configured} does not run",
             evidence={"said": git.failed},
             threshold="it runs",

@@ -100,9 +100,9 @@ class Visits:
     def examined(self) -> Examined:
         """How many of the pages were answered."""
         if self.loaded is None:
-            return Examined(0, 1, "pages")
+            return Examined(0, 1, "page")
         answered = sum(bool(page.answers) for page in self.loaded.pages)
-        return Examined(answered, len(self.loaded.pages), "pages")
+        return Examined(answered, len(self.loaded.pages), "page")
 
 
 @measurement(seconds=12.0, writes="cache_dir", needs=("database", "app"))

@@ -35,7 +35,7 @@ class Processes:
     @property
     def examined(self) -> Examined:
         """The processes that run."""
-        return Examined(self.running, self.running, "processes")
+        return Examined(self.running, self.running, "process")
 
     def count_for(self, server: Server) -> Optional[int]:
         """Return the number that run or are configured, whichever is more; None if unknown."""

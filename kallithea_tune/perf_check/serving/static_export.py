@@ -25,7 +25,7 @@ class PublishedExport:
     def examined(self) -> Examined:
         """The published files."""
         count = len(self.state.manifest.files) if self.state else 0
-        return Examined(count, count, "files")
+        return Examined(count, count, "file")
 
 
 @measurement(seconds=1.0)

@@ -48,7 +48,7 @@ class StaticFiles:
     @property
     def examined(self) -> Examined:
         """The files of the front page."""
-        return Examined(len(self.files), len(self.files), "static files")
+        return Examined(len(self.files), len(self.files), "static file")
 
 
 # Without time of its own: it gets what the visits leave of theirs.

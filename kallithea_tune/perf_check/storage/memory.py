@@ -79,7 +79,7 @@ class Memory:
     def examined(self) -> Examined:
         """How many parts of the working set were counted to the end."""
         return Examined(
-            len(self.sizes) - len(self.unfinished), len(self.sizes), "parts of the working set"
+            len(self.sizes) - len(self.unfinished), len(self.sizes), "part of the working set"
         )
 
 

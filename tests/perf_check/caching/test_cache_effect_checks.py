@@ -76,12 +76,13 @@ def test_an_effect_is_judged_by_both_intervals(
     assert bool(found.remedy) == (severity > Severity.ok) and found.confidence == "high"
 
 
-def test_few_rounds_are_a_finding_of_low_confidence() -> None:
-    some = Interval(1, 2, 3)
-    assert (
-        cache_effect_checks.judge_effect("feed", "long", Effect(1, 1, 1, some, some, 4)).confidence
-        == "low"
-    )
+@pytest.mark.parametrize("saved", [(5, 20, 90), (-90, -20, -5), (-9, 1, 9)])
+def test_few_rounds_advise_nothing(saved: tuple[float, float, float]) -> None:
+    lost = Interval(10, 60, 90)
+    effect = Effect(1, 1, 1, Interval(*saved), lost, 3)
+    found = cache_effect_checks.judge_effect("feed", "long", effect)
+    assert found.severity is Severity.unknown and not found.remedy
+    assert "3 rounds" in found.diagnosis
 
 
 def feeds(entries: int, with_revision: int) -> Namespace:

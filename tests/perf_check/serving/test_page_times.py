@@ -42,7 +42,7 @@ def test_an_application_that_does_not_load_is_a_result_that_others_cannot_judge(
     context = Context(load(str(instance)), Deadline(60))
     visited = context.measure(visits)
     assert visited.failure and visited.failure.kind == "OperationalError"
-    assert visited.examined == Examined(0, 1, "pages")
+    assert visited.examined == Examined(0, 1, "page")
     with pytest.raises(NotMeasured, match="does not start, see WEB008"):
         list(transfers.findings(context))
     with pytest.raises(DoesNotLoad):
@@ -50,7 +50,7 @@ def test_an_application_that_does_not_load_is_a_result_that_others_cannot_judge(
 
 
 def test_pages_that_there_was_no_time_for_are_reported_after_the_others() -> None:
-    assert VISITED.examined == Examined(1, 2, "pages")
+    assert VISITED.examined == Examined(1, 2, "page")
     findings = iter(page_times.judge(VISITED))
     assert [next(findings).subject, next(findings).subject] == ["start", "front page"]
     with pytest.raises(NotMeasured, match="no time for the hg repository"):
