@@ -44,7 +44,7 @@ class GitProgram:
     def examined(self) -> Examined:
         """The program, where one is set."""
         there = int(bool(self.configured))
-        return Examined(there, there, "programs")
+        return Examined(there, there, "program")
 
 
 @measurement(seconds=GIT_SECONDS)

@@ -63,7 +63,7 @@ class LogIns:
     def examined(self) -> Examined:
         """Of how many plug-ins the servers were requested."""
         known = sum(bool(item.servers) for item in self.plug_ins)
-        return Examined(known, len(self.plug_ins), "log-in plug-ins with a server")
+        return Examined(known, len(self.plug_ins), "log-in plug-in")
 
 
 @measurement(seconds=1.0, needs=("database",))

@@ -34,7 +34,7 @@ class MailServer:
     def examined(self) -> Examined:
         """The mail server, where there is one."""
         there = int(self.server is not None)
-        return Examined(there, there, "mail servers")
+        return Examined(there, there, "mail server")
 
 
 @measurement(seconds=1.0)

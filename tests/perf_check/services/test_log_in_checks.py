@@ -145,4 +145,4 @@ def test_without_other_plug_ins_nothing_is_waited_for_and_pam_is_unknown(instanc
     context = Context(load(str(instance)), Deadline(10))
     (unknown,) = log_in_servers.findings(context)
     assert unknown.severity is Severity.unknown
-    assert unknown.diagnosis.startswith("not measured: none of 1 log-in plug-ins")
+    assert unknown.diagnosis.startswith("not measured: the log-in plug-in")
