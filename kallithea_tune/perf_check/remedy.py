@@ -72,7 +72,7 @@ class Command:
     """A program to run: its `words`, complete, in `directory` and as `user`.
 
     Without a directory it runs anywhere, without a user as the owner of the data. `stopped` says
-    that Kallithea must not run meanwhile.
+    that Kallithea must not run meanwhile, and `service` that the program runs until it is stopped.
     """
 
     words: tuple[str, ...]
@@ -81,6 +81,7 @@ class Command:
     note: str = ""
     effect: Effect = Effect.lasting
     stopped: bool = False
+    service: bool = False
 
     def __str__(self) -> str:
         """Return the line to paste into a shell."""
