@@ -17,7 +17,16 @@ from kallithea_tune.system.busyness import Others, Part
 from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
-AREAS = ("storage", "caching", "database", "serving", "logging", "repositories", "celery")
+AREAS = (
+    "storage",
+    "caching",
+    "database",
+    "serving",
+    "logging",
+    "repositories",
+    "services",
+    "celery",
+)
 ENTRY_POINT_GROUP = "kallithea_tune.checks"
 # Beside others that slow the machine down so many times, a latency is judged with caution: our
 # judgement.
@@ -97,6 +106,7 @@ HARMS = {
     "database": Harm.every_page,
     "serving": Harm.every_page,
     "repositories": Harm.some_pages,
+    "services": Harm.some_pages,
     "celery": Harm.some_pages,
 }
 
@@ -129,7 +139,8 @@ class Check:
     `judge` gets the results of `measures` in their order and yields findings. Those that do not say
     so themselves get the `threshold` and its `source` from here. Cost, order and needs follow from
     the measurements. `disturbed_by` has the parts of the machine of which a latency that is judged
-    depends on the use by others.
+    depends on the use by others. `settings` are what --no-probes takes in place of `measures`, of
+    the same types.
     """
 
     id: str
@@ -143,6 +154,12 @@ class Check:
     tags: frozenset[str] = frozenset()
     harm: Harm = Harm.housekeeping
     disturbed_by: frozenset[Part] = frozenset()
+    settings: tuple[Measurement[Any], ...] = ()
+
+    @property
+    def unprobed(self) -> Check:
+        """The check on what settings alone say, where it can do with that; else the check."""
+        return replace(self, measures=self.settings) if self.settings else self
 
     @property
     def measurements(self) -> tuple[Measurement[Any], ...]:
@@ -220,6 +237,7 @@ def check(
     tags: Sequence[str] = (),
     harm: Optional[Harm] = None,
     disturbed_by: Collection[Part] = (),
+    settings: Sequence[Measurement[Any]] = (),
 ) -> Callable[[Callable[..., Iterable[Finding]]], Check]:
     """Make a `Check` of the function below; see there for the arguments.
 
@@ -241,6 +259,7 @@ def check(
             frozenset(tags),
             HARMS.get(own_area, Harm.housekeeping) if harm is None else harm,
             frozenset(disturbed_by),
+            tuple(settings),
         )
 
     return decorate

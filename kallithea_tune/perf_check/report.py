@@ -154,7 +154,7 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
 
 LINES = 4
 # Where a remedy turns from words to a command, which is never broken: it is there to be pasted.
-_PROGRAMS = "cd|find|gearbox|git|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3"
+_PROGRAMS = "cd|find|gearbox|git|gunicorn|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3"
 _COMMAND = re.compile(rf"(?:^|(?<=[:;] ))(?:(?:[\d*]+ ){{5}}|(?:\S*/)?(?:{_PROGRAMS}) )")
 
 

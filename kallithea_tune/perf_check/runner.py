@@ -76,7 +76,7 @@ def select(
             )
     chosen = [
         item
-        for item in checks
+        for item in (checks if probes else [item.unprobed for item in checks])
         if (not only or any(item.matches(pattern) for pattern in only))
         and not any(item.matches(pattern) for pattern in skip)
         and (probes or not item.probes)

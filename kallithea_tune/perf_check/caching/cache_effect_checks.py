@@ -33,9 +33,6 @@ def judge_effect(name: str, region: str, effect: Effect, section: str = "") -> F
     remedy = app_options(
         section, {f"beaker.cache.{region}.enabled": "false"}, "unless CAC001 helps"
     )
-    if not effect.sure:
-        few = f"not measured: {effect.rounds} rounds of a {per} are too few to judge"
-        return finding(Severity.unknown, few)
     if saved.below_zero:
         slowdown = Interval(-saved.high, -saved.estimate, -saved.low)
         return finding(

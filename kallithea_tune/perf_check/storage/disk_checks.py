@@ -66,17 +66,24 @@ def judge_syncs(
         source=ETCD,
     )
     if worst > SLOW_SYNC_MS and waits:
+        if not _certain(taken):
+            return replace(finding, confidence="medium")
         return _slow(finding, taken, SYNCS_PER_COMMIT[journal_mode] if "database" in waits else 0)
     return finding
 
 
+def _certain(taken: Sequence[float]) -> bool:
+    """Whether the percentile is above the limit, rather than one write of a few by chance."""
+    least = p99_interval(taken).low if len(taken) >= 5 else min(taken)
+    return least > SLOW_SYNC_MS
+
+
 def _slow(finding: Finding, taken: Sequence[float], per_commit: int) -> Finding:
     """Turn the finding into what it means for SQLite, or without commits there, for Git."""
-    certain = len(taken) >= 5 and p99_interval(taken).low > SLOW_SYNC_MS
     slow = partial(
         replace,
         finding,
-        confidence="high" if certain else "medium",
+        confidence="high" if len(taken) >= 5 else "medium",
         excess=p99(taken) / SLOW_SYNC_MS,
     )
     if per_commit:
