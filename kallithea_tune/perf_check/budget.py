@@ -13,6 +13,8 @@ from kallithea_tune.perf_check.model import Check
 # machine spoils anyway; with less than a fifth of its limit a check is not run. Both are our
 # judgement.
 UNDISTURBED, TOO_LITTLE = 2.0, 0.2
+# What takes no longer, in seconds, comes before what does: our judgement.
+QUICK = 3.0
 # A check that ends with less than this part of its time left was stopped by the deadline:
 # measurements plan ahead.
 NEARLY = 0.25
@@ -43,13 +45,13 @@ def in_order(checks: Sequence[Check]) -> list[Check]:
     """Return the checks as they are to be run.
 
     Those that only read settings come first, then what others do not disturb, the quickest first:
-    on a busy machine no more than latencies are cut short. Of these, users wait for the
-    application's, which come first.
+    on a busy machine no more than latencies are cut short. Of these the quick ones come first, then
+    the application's, for which users wait.
     """
 
-    def place(item: Check) -> tuple[bool, bool, bool, float]:
-        latency = bool(item.disturbed_by)
-        return item.probes, latency, latency and "app" not in item.needs, item.seconds
+    def place(item: Check) -> tuple[bool, bool, bool, bool, float]:
+        latency, slow = bool(item.disturbed_by), item.seconds > QUICK
+        return item.probes, latency, slow, latency and "app" not in item.needs, item.seconds
 
     return sorted(checks, key=place)
 

@@ -212,11 +212,12 @@ def test_the_quick_come_first_and_of_latencies_those_of_the_application(nothing,
             noting("C"),
             noting("D", seconds=2.0, needs=app),
             noting("E", seconds=0.5),
-            noting("F", Part.cpu, seconds=1.0, needs=app),
+            noting("F", Part.cpu, seconds=4.0, needs=app),
+            noting("G", Part.cpu, seconds=3.5),
         ],
         30.0,
     )
-    assert ran == ["C", "E", "D", "F", "B", "A"]
+    assert ran == ["C", "E", "D", "A", "F", "B", "G"]
 
 
 def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
