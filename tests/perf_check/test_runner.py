@@ -238,6 +238,26 @@ def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, c
     assert (report.cut, report.enough) == (("A",), 8)
 
 
+def test_what_was_stopped_or_not_begun_is_so_for_all_checks_that_need_it(nothing, clock):
+    taken = []
+
+    def late(context):
+        taken.append(context.deadline.left)
+        clock.now += context.deadline.left
+        return Seen((Finding(Severity.unknown, "not measured: half of it"),))
+
+    shared = Measurement(late, 10.0)
+    checks = [judging("A", shared), judging("B", shared), made("C")]
+    report = runner.run(nothing, checks, 5.0)
+    assert taken == [5.0] and report.cut == ("A", "B")
+    del taken[:]
+    report = runner.run(nothing, checks, 1.0)
+    assert taken == [] and report.cut == ("A", "B")
+    assert {found.diagnosis for found in report.findings} == {
+        "not measured: the budget left no time for it"
+    }
+
+
 @pytest.mark.parametrize(
     "error, said",
     [
