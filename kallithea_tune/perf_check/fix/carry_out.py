@@ -20,7 +20,7 @@ from kallithea_tune.perf_check.fix.plan import Plan, Task
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command
-from kallithea_tune.perf_check.serving.processes import processes
+from kallithea_tune.perf_check.servers.served import servers
 from kallithea_tune.system import interruption, programs
 from kallithea_tune.system.account import Account, account_of, acting_as
 from kallithea_tune.text import shortened
@@ -104,7 +104,7 @@ def require_possible(plan: Plan, instance: Instance) -> None:
 
 def _running(instance: Instance) -> int:
     with contextlib.suppress(NotMeasured):
-        return Context(instance, Deadline(LOOK_SECONDS)).measure(processes).running
+        return Context(instance, Deadline(LOOK_SECONDS)).measure(servers).processes.running
     return 0
 
 

@@ -16,6 +16,7 @@ from kallithea_tune.perf_check.serving.static_files import (
     StaticFiles,
     static_files,
 )
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, first_of
 
 SLOW_MS = 100
@@ -29,6 +30,7 @@ GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', static files"
     measures=(static_files,),
     source=GUIDE,
     tags=("probe", "app", "static"),
+    disturbed_by=(Part.cpu,),
 )
 def served_files(static: StaticFiles) -> Iterator[Finding]:
     """Judge who answers for the style sheets, scripts and images of the front page.

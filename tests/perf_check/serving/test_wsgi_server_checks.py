@@ -14,6 +14,8 @@ from kallithea_tune.config.instance import load
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
 from kallithea_tune.perf_check import runner
 from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.servers.processes import Worker
+from kallithea_tune.perf_check.servers.served import Served, Servers
 from kallithea_tune.perf_check.serving.wsgi_server_checks import (
     debug,
     instance_id,
@@ -21,6 +23,7 @@ from kallithea_tune.perf_check.serving.wsgi_server_checks import (
     judge_instance_id,
     judge_threads,
 )
+from kallithea_tune.system.processes import Process
 
 
 @pytest.mark.parametrize(
@@ -30,15 +33,17 @@ from kallithea_tune.perf_check.serving.wsgi_server_checks import (
         ("waitress", 4, Severity.error, "threads = 1 in [server:main]"),
         ("gunicorn", 1000, Severity.error, "worker_class = sync"),
         ("uwsgi", 2, Severity.error, "[uwsgi]"),
-        ("gevent", UNLIMITED, Severity.error, "egg:waitress"),
+        ("gevent", UNLIMITED, Severity.error, "set use = egg:waitress#main, set threads = 1"),
         ("Paste", 10, Severity.error, "threadpool_workers = 1"),
         ("wsgiref", UNLIMITED, Severity.error, "wsgiref.threaded = false"),
         ("", None, Severity.unknown, ""),
     ],
 )
 def test_threads(kind: str, threads: Optional[int], severity: Severity, words: str) -> None:
-    finding = judge_threads(Server(kind, "egg:" + kind, threads=threads))
-    assert finding.severity is severity and words in finding.remedy
+    section = "[uwsgi]" if kind == "uwsgi" else "[server:main]"
+    served = Served(Server(kind, "egg:" + kind, section, threads=threads))
+    finding = judge_threads(served, Servers((served,), looked=False))
+    assert finding.severity is severity and words in str(finding.remedy)
     assert str(UNLIMITED) not in finding.diagnosis + str(finding.evidence)
 
 
@@ -78,6 +83,39 @@ def test_the_remedies_of_debug_and_instance_id_remove_the_findings(
     for finding in (worst, other):
         carry_out(finding.remedy, instance)
     assert [item.severity for item in found()] == [Severity.ok, Severity.ok]
+
+
+def seen(threads: int) -> Worker:
+    return Worker(Process(7, 1, ("gearbox",)), threads=threads)
+
+
+@pytest.mark.parametrize(
+    "kind, threads, workers, severity, confidence",
+    [
+        # The ini file is not what runs.
+        ("waitress", 1, [seen(2)], Severity.ok, "high"),
+        ("waitress", 1, [seen(3)], Severity.ok, "high"),
+        ("waitress", 1, [seen(11)], Severity.error, "medium"),
+        ("waitress", 10, [seen(11)], Severity.error, "high"),
+        # Without a number in a file or on a command line, the threads are counted.
+        ("gunicorn", None, [seen(1), seen(1)], Severity.ok, "medium"),
+        ("gunicorn", None, [seen(1), seen(9)], Severity.error, "medium"),
+        ("gunicorn", None, [seen(2)], Severity.unknown, "high"),
+        ("gunicorn", 1, [seen(1)], Severity.ok, "high"),
+        ("gunicorn", 1, [], Severity.ok, "low"),
+        ("mod_wsgi", 15, [], Severity.error, "low"),
+    ],
+)
+def test_what_runs_counts_more_than_what_is_written(
+    kind: str,
+    threads: Optional[int],
+    workers: "list[Worker]",
+    severity: Severity,
+    confidence: str,
+) -> None:
+    served = Served(Server(kind, kind, threads=threads), tuple(workers))
+    finding = judge_threads(served, Servers((served,)))
+    assert (finding.severity, finding.confidence) == (severity, confidence)
 
 
 def test_the_settings_of_a_real_ini_are_judged(
