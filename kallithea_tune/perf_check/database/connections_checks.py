@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Iterator
 
-from kallithea_tune.perf_check.database.connections import PoolSettings, pool_settings
+from kallithea_tune.perf_check.database.connections import PoolSettings, pool_in_use, pool_settings
 from kallithea_tune.perf_check.database.facts import DatabaseFacts
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.model import Finding, Severity, check
@@ -17,7 +17,7 @@ USED_WARNING, USED_ERROR = 70, 90  # percent
     "DB008",
     "database-connections",
     "Connections used and allowed",
-    measures=(database_facts, pool_settings),
+    measures=(database_facts, pool_in_use),
     threshold=f"{USED_WARNING} and {USED_ERROR} %",
     source="postgresqltuner, connection information; SQLAlchemy, QueuePool",
 )
