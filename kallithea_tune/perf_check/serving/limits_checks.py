@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Iterator, Mapping
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy
 from kallithea_tune.perf_check.servers import remedies
 from kallithea_tune.perf_check.servers.served import Servers, servers
@@ -39,6 +39,7 @@ GIT_CHUNKS_MB = 1
     measures=(servers, request_sizes),
     source=TEMPLATE,
     tags=("probe", "hg"),
+    harm=Harm.access,
 )
 def limits(measured: Servers, sizes: RequestSizes) -> Iterator[Finding]:
     """Compare the server's limits with the requests that the repositories here lead to.

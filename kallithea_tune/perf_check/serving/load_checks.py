@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.servers.served import Servers, servers
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
 from kallithea_tune.perf_check.serving.processes_checks import set_processes
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure
 
 # At this utilisation a request waits for more than two others before it (M/M/1).
@@ -27,6 +28,7 @@ BUSY = 0.7
     threshold=f"{BUSY:g} of the processes",
     source="queueing theory, M/M/1; limit: our judgement",
     tags=("probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def load(database: DatabaseFacts, visited: Visits, measured: Servers) -> Iterator[Finding]:
     """Judge how many processes the busiest minute needs if each action is the smallest pull."""

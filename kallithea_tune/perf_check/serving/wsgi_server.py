@@ -11,9 +11,8 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server of the ini file, and the application's own options on being served.
-
-    `section` is that of the application, where they are set.
+    """The server of the ini file, and the application's own options on being served, which are in
+    `section`.
     """
 
     server: Server

@@ -6,8 +6,8 @@ import functools
 from typing import Iterator, Optional
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.remedy import IniEdit, Option
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import app_options
 from kallithea_tune.perf_check.servers import remedies
 from kallithea_tune.perf_check.servers.served import (
     Served,
@@ -102,6 +102,7 @@ def thread_count(served: Served) -> Optional[int]:
     threshold="false",
     source="TurboGears2 2.4, components/debugger.py",
     tags=("config", "security"),
+    harm=Harm.loss,
 )
 def debug(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether ``debug`` wraps the application in an interactive debugger."""
@@ -116,7 +117,7 @@ def judge_debug(enabled: bool, section: str) -> Finding:
     return finding(
         Severity.error,
         "debug = true: an error opens an interactive debugger, where any visitor can run code",
-        remedy=IniEdit((Option(section, "debug", "false"),)),
+        remedy=app_options(section, {"debug": "false"}),
     )
 
 
@@ -128,6 +129,7 @@ def judge_debug(enabled: bool, section: str) -> Finding:
     threshold="*",
     source="Kallithea 0.7.0, template of the ini file ('You must set instance_id = *')",
     tags=("config",),
+    harm=Harm.some_pages,
 )
 def instance_id(settings: ServerSettings) -> Iterator[Finding]:
     """Judge whether several processes share one ``instance_id``."""
@@ -152,5 +154,5 @@ def judge_instance_id(instance_id: str, server: Server, section: str) -> Finding
     return finding(
         Severity.advice,
         f"all processes share instance_id = {instance_id}: pages do not show which one answered",
-        remedy=IniEdit((Option(section, "instance_id", "*"),)),
+        remedy=app_options(section, {"instance_id": "*"}),
     )

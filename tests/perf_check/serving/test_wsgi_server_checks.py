@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Sequence
 
 import pytest
+from carry_out import carry_out
 
+from kallithea_tune.config.instance import load
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check import runner
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.servers.processes import Worker
 from kallithea_tune.perf_check.servers.served import Served, Servers
 from kallithea_tune.perf_check.serving.wsgi_server_checks import (
+    debug,
+    instance_id,
     judge_debug,
     judge_instance_id,
     judge_threads,
@@ -53,15 +58,31 @@ def test_threads(kind: str, threads: Optional[int], severity: Severity, words: s
     ],
 )
 def test_instance_id(name: str, processes: Optional[int], severity: Severity) -> None:
-    assert (
-        judge_instance_id(name, Server("gunicorn", "", processes=processes), "app:main").severity
-        is severity
-    )
+    server = Server("gunicorn", "", processes=processes)
+    assert judge_instance_id(name, server, "app:main").severity is severity
 
 
 def test_debug() -> None:
     assert judge_debug(True, "app:main").severity is Severity.error
     assert judge_debug(False, "app:main").severity is Severity.ok
+
+
+@pytest.mark.parametrize("section, form", [("app:main", ""), ("DEFAULT", ""), ("app:main", "set ")])
+def test_the_remedies_of_debug_and_instance_id_remove_the_findings(
+    instance: Path, edit: Callable[[Path, str, str], None], section: str, form: str
+) -> None:
+    edit(instance, f"[{section}]\n", f"[{section}]\n{form}debug = true\n{form}instance_id = one\n")
+    edit(instance, "use = egg:waitress#main", "use = egg:gunicorn#main\nworkers = 4")
+
+    def found() -> Sequence[Finding]:
+        return runner.run(load(str(instance)), [debug, instance_id], 10).findings
+
+    worst, other = found()
+    assert (worst.severity, other.severity) == (Severity.error, Severity.advice)
+    assert str(worst.remedy) == f"set {form}debug = false in [{section}]"
+    for finding in (worst, other):
+        carry_out(finding.remedy, instance)
+    assert [item.severity for item in found()] == [Severity.ok, Severity.ok]
 
 
 def seen(threads: int) -> Worker:
