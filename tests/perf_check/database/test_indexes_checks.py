@@ -92,6 +92,7 @@ def test_a_journal_that_could_not_be_timed_does_not_hide_the_foreign_keys() -> N
     assert [finding.subject for finding in findings] == ["foreign keys"]
 
 
+@pytest.mark.once
 def test_an_index_that_was_advised_ends_the_advice(instance: Path) -> None:
     path = str(instance.parent / "kallithea.db")
 
