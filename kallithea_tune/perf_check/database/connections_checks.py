@@ -11,7 +11,7 @@ from kallithea_tune.perf_check.database.connections import PoolSettings, pool_se
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, Setting
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 
 USED_WARNING, USED_ERROR = 70, 90  # percent
@@ -26,6 +26,7 @@ RESERVED = 3  # superuser_reserved_connections, and the admin's own
     measures=(configuration, sql_client, database_facts, pool_settings),
     threshold=f"{USED_WARNING} and {USED_ERROR} %",
     source="postgresqltuner, connection information; SQLAlchemy, QueuePool",
+    harm=Harm.access,
 )
 def connections(
     config: Configuration, client: SqlClient, facts: DatabaseFacts, pool: PoolSettings
@@ -85,6 +86,7 @@ def _smaller_pool(instance: Instance, pool: PoolSettings, allowed: int) -> Remed
     measures=(configuration, database_facts, pool_settings),
     threshold="the idle timeout",
     source="SQLAlchemy manual, setting pool recycle; MariaDB manual, wait_timeout",
+    harm=Harm.access,
 )
 def pool_recycle(
     config: Configuration, facts: DatabaseFacts, pool: PoolSettings

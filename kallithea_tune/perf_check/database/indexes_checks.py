@@ -15,8 +15,9 @@ from kallithea_tune.perf_check.database.indexes import (
     index_times,
 )
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Statements
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure
 
 # What a page may take to respond, half of what is felt as immediate; and all of that.
@@ -32,6 +33,8 @@ _SOURCE = "https://web.dev/articles/rail, 50 ms of the 100 ms that feel immediat
     threshold=f"{FELT_MS} ms",
     source=_SOURCE,
     tags=("indexes",),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def indexes(client: SqlClient, facts: DatabaseFacts, times: IndexTimes) -> Iterator[Finding]:
     """Report foreign keys and the journal's order where an index would save what is felt."""

@@ -20,7 +20,7 @@ from kallithea_tune.perf_check.database.schema import (
     schema_lacks,
 )
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy
 
 
@@ -31,6 +31,7 @@ from kallithea_tune.perf_check.remedy import Command, Remedy
     measures=(migrations, database_facts),
     threshold="the same",
     source="Kallithea 0.7.0, config/app_cfg.py; its manual on upgrading",
+    harm=Harm.access,
 )
 def revision(known: Migrations, facts: DatabaseFacts) -> Iterator[Finding]:
     """Compare the database's alembic_version with the newest of the application's migrations."""

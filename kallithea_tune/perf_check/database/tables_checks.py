@@ -16,7 +16,7 @@ from kallithea_tune.perf_check.database.facts import (
     TableMaintenance,
 )
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Effect, Remedy
 from kallithea_tune.text import figure, first_of
 
@@ -40,6 +40,7 @@ _AUTOVACUUM_SOURCE = (
     measures=(sql_client, database_facts),
     threshold=f"{LOG_ROWS} rows",
     source="our judgement",
+    harm=Harm.housekeeping,
 )
 def growth(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
     """Report a large user_logs: Kallithea never deletes a row, and each journal view counts all."""
