@@ -133,6 +133,7 @@ def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
             "idle": item.idle,
             "waiting": item.waiting,
             "wrote": item.wrote,
+            **({"process": item.process} if item.process else {}),
         },
         source=(
             "PostgreSQL manual, idle_in_transaction_session_timeout; MariaDB manual, InnoDB lock "
@@ -140,7 +141,7 @@ def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
         ),
         remedy=_end(item, client),
     )
-    who = f"session {item.session}{f' ({item.program})' if item.program else ''}"
+    who = f"session {item.session}{_of(item)}"
     if item.waiting and item.waited_s >= LONG_S:
         others = "another one waits" if item.waiting == 1 else f"{item.waiting} others wait"
         longest = f" for {item.waited_s:.0f} s"
@@ -164,6 +165,12 @@ def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
             "than it can be removed",
             threshold=f"{IDLE_S} s standing still, {BUSY_S} s at work",
         )
+
+
+def _of(item: Holder) -> str:
+    parts = [item.program, f"process {item.process}" if item.process else ""]
+    text = ", ".join(filter(None, parts))
+    return f" ({text})" if text else ""
 
 
 def _end(item: Holder, client: SqlClient) -> Remedy:

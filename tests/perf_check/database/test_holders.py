@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import subprocess
 import sys
@@ -233,6 +234,8 @@ def test_a_session_that_others_wait_for_is_an_error_until_it_is_ended(
     time.sleep(1.1)
     (finding,) = found(instance)
     assert finding.severity is ERROR and "holds a lock: another one waits for" in finding.diagnosis
+    assert finding.evidence["process"] == os.getpid()
+    assert f", process {os.getpid()})" in finding.diagnosis
     carry_out(
         finding.remedy, instance, {"PGPASSWORD": server.password, "MYSQL_PWD": server.password}
     )
