@@ -46,7 +46,7 @@ import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
 print("held", flush=True)
 while True:
-    connection.execute("UPDATE users SET lastname = lastname || 'x'")
+    connection.execute("UPDATE alembic_version SET version_num = random()")
 """
 WRITE = """
 import sqlite3, sys
