@@ -15,7 +15,7 @@ from kallithea_tune.perf_check.database.holders import (
     database_holders,
 )
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
 from kallithea_tune.text import figure, megabytes
 
@@ -37,6 +37,7 @@ PREPARED_S = 600
     threshold=f"{LONG_S:g} s",
     source="our judgement",
     tags=("locks",),
+    harm=Harm.access,
 )
 def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterator[Finding]:
     """Report transactions that keep others waiting, or stay open, and log that cannot be removed.
