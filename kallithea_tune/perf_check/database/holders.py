@@ -12,7 +12,7 @@ from typing import Callable, Mapping, Optional
 from kallithea_tune.db.sqlite_locks import SqliteLocks, watch
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.engines import Query
+from kallithea_tune.perf_check.database.engines import POSTGRESQL_SUPERUSER, Query
 from kallithea_tune.perf_check.database.server import connected, query_on
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child, processes
@@ -112,13 +112,15 @@ class Retained:
 class Holders:
     """Open transactions, those that wait for a `table` lock of an unknown one, and what is kept.
 
-    `hidden` has the reason where other sessions cannot be seen. `sqlite` is that engine's own.
+    `hidden` has the reason where other sessions cannot be seen. `superuser` says
+    whether the user may change anything on the server. `sqlite` is that engine's own.
     """
 
     holders: tuple[Holder, ...] = ()
     table_waits_s: tuple[float, ...] = ()
     retained: tuple[Retained, ...] = ()
     hidden: str = ""
+    superuser: bool = False
     sqlite: Optional[SqliteLocks] = None
 
     @property
@@ -175,7 +177,8 @@ def _postgresql(query: Query) -> Holders:
     retained = [Retained("slot", str(row[0]), float(row[1])) for row in query(_POSTGRESQL_SLOTS)]
     for kind, statement in (("archive", _POSTGRESQL_ARCHIVER), ("prepared", _POSTGRESQL_PREPARED)):
         retained += [Retained(kind, str(row[0]), float(row[1] or 0)) for row in query(statement)]
-    return Holders(tuple(holders), retained=tuple(retained))
+    superuser = bool(query(POSTGRESQL_SUPERUSER).scalar())
+    return Holders(tuple(holders), retained=tuple(retained), superuser=superuser)
 
 
 def _waited_for(holder: Holder, waits: Mapping[int, list[float]]) -> Holder:

@@ -248,6 +248,18 @@ def test_a_session_that_others_wait_for_is_an_error_until_it_is_ended(
     assert severities(found(instance)) == {OK}
 
 
+def test_a_slot_that_nobody_reads_is_advice_until_it_is_dropped(
+    instance: Path, edit: Callable[..., None], postgresql: PostgreSQL
+) -> None:
+    edit(instance, URL, postgresql.url("slot"))
+    cursor = postgresql.connect().cursor()
+    cursor.execute("SELECT pg_create_physical_replication_slot('unread', true)")
+    (finding,) = found(instance)
+    assert finding.severity is ADVICE and "slot unread, which keeps" in finding.diagnosis
+    carry_out(finding.remedy, instance, {"PGPASSWORD": postgresql.password})
+    assert severities(found(instance)) == {OK}
+
+
 def test_the_lock_of_a_table_keeps_everybody_out(mariadb: MariaDB, postgresql: PostgreSQL) -> None:
     url = schema.create(postgresql.url("table"))
     connection = postgresql.connect("table")
