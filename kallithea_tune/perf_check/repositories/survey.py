@@ -4,6 +4,7 @@ and the time is bounded.
 
 from __future__ import annotations
 
+import datetime
 import enum
 import os
 import re
@@ -28,6 +29,8 @@ SURVEY_SECONDS = 2.0
 # Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
 # REMOVED_REPO_PAT).
 _REMOVED = re.compile(r"rm__\d{8}_\d{6}_\d{6}_.*")
+# Somebody may still want them back before that.
+KEPT_DAYS = 30
 
 
 class Kind(enum.Enum):
@@ -55,7 +58,7 @@ class FailedRepository:
 
 @dataclass(frozen=True)
 class Removed:
-    """Repositories that were deleted in the web interface and are still on disk."""
+    """Repositories that were deleted in the web interface `KEPT_DAYS` ago and are still on disk."""
 
     count: int = 0
     bytes: int = 0
@@ -166,7 +169,7 @@ def survey_here(url: str, within: float) -> Survey:
     requirements = mercurial.supported() if has_hg else None
     # A busy machine may need all the time for importing Mercurial.
     end += time.monotonic() - loading
-    results = _Results(known.root, end, requirements)
+    results = Results(known.root, end, requirements)
     for name in names:
         if time.monotonic() > end:
             break
@@ -195,7 +198,7 @@ def survey_here(url: str, within: float) -> Survey:
 
 
 @dataclass
-class _Results:
+class Results:
     """Examines repositories and sorts them by the outcome: one that fails does not keep the others
     from being examined.
     """
@@ -210,6 +213,7 @@ class _Results:
     linked: list[FailedRepository] = field(default_factory=list)
 
     def examine(self, name: str, kind: Kind) -> None:
+        """Read the files of a repository, and add it to where it belongs."""
         path = os.path.join(self.root, name)
         try:
             if kind_of(path) is not kind:
@@ -364,5 +368,7 @@ def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[li
 
 
 def _removed(paths: Sequence[str], end: float) -> Removed:
-    total = sum(item.status.st_size for path in paths for item in below(path, end))
-    return Removed(len(paths), total)
+    until = datetime.datetime.now() - datetime.timedelta(days=KEPT_DAYS)
+    latest = until.strftime("%Y%m%d_%H%M%S")
+    old = [path for path in paths if os.path.basename(path)[len("rm__") :] < latest]
+    return Removed(len(old), sum(item.status.st_size for path in old for item in below(path, end)))

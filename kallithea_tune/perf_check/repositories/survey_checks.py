@@ -7,10 +7,18 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
+from kallithea_tune.perf_check.repositories import tools
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
-from kallithea_tune.text import first_of, megabytes, shell_word
+from kallithea_tune.perf_check.repositories.survey import (
+    KEPT_DAYS,
+    FailedRepository,
+    Kind,
+    Survey,
+    survey,
+)
+from kallithea_tune.text import counted, first_of, megabytes
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
@@ -31,7 +39,7 @@ NAMED = 20
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Report the largest repositories, and judge the space that deleted ones still take."""
-    yield judge_sizes(surveyed, shell_word(settings.instance.path))
+    yield judge_sizes(surveyed, settings.instance.path)
 
 
 def judge_sizes(surveyed: Survey, ini: str) -> Finding:
@@ -50,9 +58,16 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
     if removed.bytes >= max(REMOVED_MB * MB, total * REMOVED_SHARE):
         return Finding(
             Severity.advice,
-            f"{removed.count} deleted repositories still take {megabytes(removed.bytes)}",
+            f"{counted(removed.count, 'repository')} deleted {KEPT_DAYS} days ago still "
+            f"{'takes' if removed.count == 1 else 'take'} {megabytes(removed.bytes)}",
             evidence=evidence,
-            remedy=f"kallithea-cli repo-purge-deleted -c {ini} --older-than=30d",
+            remedy=tools.cli(
+                ini,
+                "repo-purge-deleted",
+                "--no-ask",
+                f"--older-than={KEPT_DAYS}d",
+                effect=Effect.deletes,
+            ),
         )
     name = f", the largest is {largest[0]}" if largest else ""
     return Finding(
@@ -73,7 +88,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
 )
 def registered(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Compare the repositories that the database has with those found on disk."""
-    yield from judge_registered(surveyed, shell_word(settings.instance.path))
+    yield from judge_registered(surveyed, settings.instance.path)
 
 
 def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
@@ -95,20 +110,21 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
     if unregistered:
         yield Finding(
             Severity.advice,
-            f"{len(unregistered)} repositories on disk are not in the database: "
+            f"the database lacks {counted(len(unregistered), 'repository')} on disk: "
             f"{first_of(unregistered)}",
             "unregistered",
             {**evidence, "names": unregistered[:NAMED]},
-            remedy=f"kallithea-cli repo-scan -c {ini}",
+            remedy=tools.cli(ini, "repo-scan"),
         )
     if trees:
         path, bare = (surveyed.quoted_path(trees[0] + end) for end in ("", ".new"))
         yield Finding(
             Severity.advice,
-            f"Kallithea ignores {len(trees)} Git repositories that are not bare: {first_of(trees)}",
+            f"Kallithea ignores {counted(len(trees), 'Git repository')} with a work tree: "
+            f"{first_of(trees)}",
             "not bare",
             {**evidence, "names": trees[:NAMED]},
-            remedy=f"git clone --bare {path} {bare}, and put it in place",
+            remedy=f"git clone --bare {path} {bare}; then put it in place of the other",
         )
     if not (missing or unregistered or trees):
         yield Finding(Severity.ok, "database and disk agree on the repositories", "", evidence)
@@ -126,11 +142,12 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
         )
     return Finding(
         Severity.warning,
-        f"{len(missing)} repositories of the database are not on disk: {first_of(missing)}",
+        f"the disk lacks {counted(len(missing), 'repository')} of the database: "
+        f"{first_of(missing)}",
         "missing",
         {**evidence, "names": missing[:NAMED]},
         remedy="restore them; or remove them from the database: "
-        f"kallithea-cli repo-scan -c {ini} --remove-missing",
+        f"{tools.cli(ini, 'repo-scan', '--remove-missing')}",
     )
 
 
@@ -186,17 +203,20 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
         yield finding(Severity.ok, "no repository examined is broken")
 
 
-def _repair(surveyed: Survey, failed: FailedRepository) -> str:
-    path = surveyed.quoted_path(failed.name)
+def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:
+    path = surveyed.path(failed.name)
     if failed.blocks:
-        return f"Kallithea waits for ever on it: find {path} -type p -o -type s, and remove them"
+        # What is neither a file, a directory nor a link holds no data.
+        kinds = ("!", "-type", "f", "!", "-type", "d", "!", "-type", "l")
+        note = "Kallithea waits for ever on it"
+        return Command(("find", path, *kinds, "-delete"), note=note, effect=Effect.deletes)
     if failed.kind is Kind.git:
-        return f"see what is left with git -C {path} fsck; restore the rest from a clone"
+        return f"see what is left with {tools.git(path, 'fsck')}; restore the rest from a clone"
     if failed.reason == ABANDONED:
-        return f"hg -R {path} recover"
-    return f"see what is left with hg -R {path} verify; restore the rest from a clone"
+        return tools.hg(path, "recover")
+    return f"see what is left with {tools.hg(path, 'verify')}; restore the rest from a clone"
 
 
-def _set_head(surveyed: Survey, repository: GitRepository) -> str:
-    path = surveyed.quoted_path(repository.name)
-    return f"git -C {path} symbolic-ref HEAD {shell_word(repository.refs.branch)}"
+def _set_head(surveyed: Survey, repository: GitRepository) -> Command:
+    path = surveyed.path(repository.name)
+    return tools.git(path, "symbolic-ref", "HEAD", repository.refs.branch)
