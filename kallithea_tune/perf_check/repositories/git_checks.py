@@ -7,9 +7,10 @@ import os
 import statistics
 from typing import Iterator, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy
-from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import (
     MANY_REFS,
     MOST_LOOSE,
@@ -25,7 +26,8 @@ from kallithea_tune.perf_check.repositories.git_history import (
     histories,
     untidy_histories,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, git_survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 
 REFS, SLOW_REFS, LOOSE_REFS = 25_000, MANY_REFS, 1_000
@@ -40,7 +42,7 @@ NAMED, COVERED = 20, 20
     "GIT001",
     "git-objects",
     "Loose objects and packs of Git repositories",
-    measures=(survey, untidy_histories),
+    measures=(git_survey, untidy_histories),
     threshold=f"{MOST_LOOSE} loose objects, {MOST_PACKS} packs",
     source="git-config manual, gc.auto and gc.autoPackLimit",
     tags=("probe", "git"),
@@ -118,17 +120,17 @@ def _gc(untidy: Sequence[GitRepository], surveyed: Survey) -> Remedy:
     ]
     # Objects that no ref reaches are packed, too, where git can do that (2.37).
     collect = [
-        tools.git(surveyed.path(one.name), "-c", "gc.cruftPacks=true", "gc", "--quiet")
+        commands.git(surveyed.path(one.name), "-c", "gc.cruftPacks=true", "gc", "--quiet")
         for one in untidy
     ]
-    return tools.all_of([*unset, *collect])
+    return commands.all_of([*unset, *collect])
 
 
 @check(
     "GIT002",
     "git-refs",
     "Branches and tags of Git repositories",
-    measures=(survey,),
+    measures=(git_survey,),
     threshold=f"{SLOW_REFS}",
     source="our benchmark",
     tags=("probe", "git"),
@@ -166,9 +168,9 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
             subject="loose refs",
             threshold=f"{LOOSE_REFS}",
             source="our benchmark: 0.08 ms per loose ref and page",
-            remedy=tools.all_of(
+            remedy=commands.all_of(
                 [
-                    tools.git(surveyed.path(repository.name), "pack-refs", "--all")
+                    commands.git(surveyed.path(repository.name), "pack-refs", "--all")
                     for repository in loose[:COVERED]
                 ]
             ),
@@ -193,9 +195,10 @@ def _fewer_refs(repository: GitRepository, surveyed: Survey) -> str:
     "GIT003",
     "git-graph",
     "Commit-graph and bitmap of Git repositories",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     source="our judgement",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge the time that a commit-graph would save pages, and a bitmap clones.
@@ -222,7 +225,7 @@ def judge_history(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
             f"the commit-graph of {first_of(graphs, 1)} is damaged: {effect}",
             "damaged",
             {**surveyed.sample(Kind.git), "names": graphs[:NAMED]},
-            remedy=tools.all_of(
+            remedy=commands.all_of(
                 [step for name in graphs[:COVERED] for step in _anew(surveyed, name)]
             ),
             source="gitformat-commit-graph manual: its hash; git rev-list",
@@ -293,7 +296,7 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
 
 
 def _write_graph(surveyed: Survey, name: str) -> Command:
-    return tools.git(surveyed.path(name), "commit-graph", "write", "--reachable")
+    return commands.git(surveyed.path(name), "commit-graph", "write", "--reachable")
 
 
 def judge_bitmap(surveyed: Survey) -> Finding:
@@ -316,9 +319,9 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     return finding(
         Severity.advice,
         f"each clone of {names} counts all objects, because it has no bitmap",
-        remedy=tools.all_of(
+        remedy=commands.all_of(
             [
-                tools.git(surveyed.path(repository.name), "repack", "-adb", "--quiet")
+                commands.git(surveyed.path(repository.name), "repack", "-adb", "--quiet")
                 for repository in without[:COVERED]
             ]
         ),
@@ -329,10 +332,11 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     "GIT004",
     "git-reader",
     "Waits of Kallithea's reader of git",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     threshold=f"{LONG_WAIT_MS} ms",
     source="kallithea/lib/vcs/subprocessio.py, SubprocessIOChunker",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def reader(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge how long Kallithea's reader of git's output waits after it has read enough."""

@@ -6,12 +6,14 @@ import functools
 import os
 from typing import Callable, Iterator, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy
-from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, hg_survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 
 # In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
@@ -42,7 +44,7 @@ def lacking(repository: HgRepository) -> list[str]:
     "HG001",
     "hg-format",
     "Formats of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{SMALL_MB} MB",
     source="hg debugupgraderepo; limits: our judgement",
     tags=("probe", "hg"),
@@ -93,11 +95,14 @@ def _renewal(old: Sequence[HgRepository], surveyed: Survey) -> Remedy:
         if not NOT_BY_UPGRADE.intersection(lacking(repository))
     ]
     if paths:
-        return tools.all_of(
-            [tools.hg(path, "debugupgraderepo", "--run", "-o", "re-delta-parent") for path in paths]
+        return commands.all_of(
+            [
+                commands.hg(path, "debugupgraderepo", "--run", "-o", "re-delta-parent")
+                for path in paths
+            ]
         )
     path, new = (surveyed.quoted_path(old[0].name + end) for end in ("", ".new"))
-    hg = shell_word(tools.beside("hg"))
+    hg = shell_word(commands.beside("hg"))
     return f"{hg} clone --pull -U {path} {new}; then put it in place of the other"
 
 
@@ -105,7 +110,7 @@ def _renewal(old: Sequence[HgRepository], surveyed: Survey) -> Remedy:
     "HG002",
     "hg-nodemap",
     "Persistent nodemap of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{MANY_REVISIONS} revisions and Rust",
     source="hg help config.format.use-persistent-nodemap; size: our judgement",
     tags=("probe", "hg"),
@@ -140,9 +145,9 @@ def judge_nodemap(surveyed: Survey) -> Finding:
         return finding(
             Severity.advice,
             f"{first_of(large, 1)} would be opened faster with a persistent nodemap",
-            remedy=tools.all_of(
+            remedy=commands.all_of(
                 [
-                    tools.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_ON)
+                    commands.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_ON)
                     for name in large[:COVERED]
                 ]
             ),
@@ -168,9 +173,9 @@ def _judge_without_rust(
     return finding(
         Severity.error if refused else Severity.advice,
         f"{effect}: {first_of(names, 1)}",
-        remedy=tools.all_of(
+        remedy=commands.all_of(
             [
-                tools.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_OFF)
+                commands.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_OFF)
                 for name in names[:COVERED]
             ]
         ),
@@ -185,10 +190,11 @@ def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
     "HG003",
     "hg-branch-cache",
     "Branch caches of Mercurial repositories",
-    measures=(survey, branch_listing),
+    measures=(hg_survey, branch_listing),
     threshold=f"{BRANCHES_MS} ms",
     source="our judgement; measured here",
     tags=("probe", "hg"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def branch_cache(surveyed: Survey, listing: BranchListing) -> Iterator[Finding]:
     """Judge a branch cache that is stale and cannot be written by the time that each listing of the
@@ -233,4 +239,4 @@ def _writable(names: Sequence[str], surveyed: Survey) -> Remedy:
             ("chmod", "-R", "u+w", cache),
         ):
             steps.append(Command(words, user="root"))
-    return tools.all_of(steps)
+    return commands.all_of(steps)

@@ -6,10 +6,10 @@ import functools
 import os
 from typing import Iterator
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.remedy import Command
-from kallithea_tune.perf_check.repositories import tools
 from kallithea_tune.perf_check.repositories.search_index import (
     LOCK,
     NAMES,
@@ -43,7 +43,7 @@ def judge_age(index: SearchIndex, pushes: RecentPushes, ini: str) -> Finding:
     """A missing index finds nothing; one that nobody updates lacks the pushes since."""
     names = [item.name for item in index.indexes]
     missing = [name for name in NAMES if name not in names]
-    remedy = tools.cli(ini, "index-create", note="now, and by cron every hour (0 * * * *)")
+    remedy = commands.cli(ini, "index-create", note="now, and by cron every hour (0 * * * *)")
     if missing:
         lack = f"the full-text index lacks {SEARCHES[missing[0]]}"
         none = "there is no full-text index: searching finds nothing"
@@ -100,7 +100,7 @@ def judge_segments(index: SearchIndex, ini: str) -> Finding:
     return finding(
         Severity.advice,
         f"each search of {most} opens {counts[most]} segments",
-        remedy=tools.cli(ini, "index-create", "--full", note="once, at night"),
+        remedy=commands.cli(ini, "index-create", "--full", note="once, at night"),
     )
 
 

@@ -4,10 +4,7 @@ and the time is bounded.
 
 from __future__ import annotations
 
-import datetime
-import enum
 import os
-import re
 import time
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
@@ -18,29 +15,23 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
+from kallithea_tune.perf_check.repositories.discovery import (
+    Kind,
+    Removed,
+    Walk,
+    discover,
+    kind_of,
+    removed,
+)
 from kallithea_tune.perf_check.repositories.git import GitRepository, Setting
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
-from kallithea_tune.system.files import Broken, NotAFile, below
+from kallithea_tune.system.files import Broken, NotAFile
 from kallithea_tune.text import shell_word
 
 SURVEY_SECONDS = 2.0
-# Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
-# REMOVED_REPO_PAT).
-_REMOVED = re.compile(r"rm__\d{8}_\d{6}_\d{6}_.*")
-# Somebody may still want them back before that.
-KEPT_DAYS = 30
-
-
-class Kind(enum.Enum):
-    """The content of a directory; a work tree is a Git repository that is not bare, which Kallithea
-    ignores.
-    """
-
-    git = "git"
-    hg = "hg"
-    work_tree = "work tree"
+_NAMES = {Kind.git: "Git", Kind.hg: "Mercurial"}
 
 
 @dataclass(frozen=True)
@@ -54,14 +45,6 @@ class FailedRepository:
     kind: Kind
     reason: str
     blocks: bool = False
-
-
-@dataclass(frozen=True)
-class Removed:
-    """Repositories that were deleted in the web interface `KEPT_DAYS` ago and are still on disk."""
-
-    count: int = 0
-    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,8 +82,9 @@ class Survey:
     @property
     def examined(self) -> Examined:
         """How many of all repositories were examined."""
-        git, hg = self.examined_of(Kind.git), self.examined_of(Kind.hg)
-        return Examined(git.count + hg.count, git.total + hg.total, "repository")
+        count = sum(self.examined_of(kind).count for kind in (Kind.git, Kind.hg))
+        least = 0 if self.all_found else self.registered
+        return Examined(count, max(self.git_total + self.hg_total, least), "repository")
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -111,11 +95,17 @@ class Survey:
         }
 
     def examined_of(self, kind: Kind) -> Examined:
-        """How many of the repositories of one kind were examined."""
+        """How many of the repositories of one kind were examined.
+
+        Those that only the database has may be of this kind where there was no time to find all.
+        """
         readable = len(self.git if kind is Kind.git else self.hg)
         failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable, *self.linked))
-        total = self.git_total if kind is Kind.git else self.hg_total
-        return Examined(readable + failed, total, "repository")
+        total, other = self.git_total, self.hg_total
+        if kind is Kind.hg:
+            total, other = other, total
+        least = 0 if self.all_found else self.registered - other
+        return Examined(readable + failed, max(total, least), f"{_NAMES[kind]} repository")
 
     def sample(self, kind: Optional[Kind] = None) -> Mapping[str, object]:
         """The entry of the evidence: ``{"repositories": "12 of 10000, largest first"}``."""
@@ -134,11 +124,41 @@ class Survey:
         return shell_word(self.path(name))
 
 
+class GitSurvey(Survey):
+    """The survey for checks that judge Git repositories alone."""
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the Git repositories were examined."""
+        return self.examined_of(Kind.git)
+
+
+class HgSurvey(Survey):
+    """The survey for checks that judge Mercurial repositories alone."""
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the Mercurial repositories were examined."""
+        return self.examined_of(Kind.hg)
+
+
 @measurement(seconds=SURVEY_SECONDS, needs=("database",))
 def survey(context: Context) -> Survey:
     """Find and examine the repositories, for `SURVEY_SECONDS` at most."""
     seconds = max(0.3, min(SURVEY_SECONDS, context.deadline.left - 0.3))
     return survey_within(context.instance, seconds)
+
+
+@measurement(uses=(survey,))
+def git_survey(context: Context) -> GitSurvey:
+    """Return the survey, of which the Git repositories count."""
+    return GitSurvey(**vars(context.measure(survey)))
+
+
+@measurement(uses=(survey,))
+def hg_survey(context: Context) -> HgSurvey:
+    """Return the survey, of which the Mercurial repositories count."""
+    return HgSurvey(**vars(context.measure(survey)))
 
 
 def survey_within(instance: Instance, seconds: float) -> Survey:
@@ -187,7 +207,7 @@ def survey_here(url: str, within: float) -> Survey:
         missing=tuple(sorted(set(known.repositories) - set(kinds))),
         unregistered=tuple(sorted(set(walk.kinds) - set(known.repositories))),
         work_trees=tuple(sorted(walk.work_trees)),
-        removed=_removed(walk.removed, end + 0.2),
+        removed=removed(walk.removed, end + 0.2),
         hooks=known.hooks,
         storage=known.storage,
         all_found=walk.complete,
@@ -273,18 +293,6 @@ def read_database(url: str) -> DatabaseContent:
     return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
 
 
-@dataclass
-class Walk:
-    """The result of a walk through the root: repositories by name, and directories that Kallithea
-    does not show.
-    """
-
-    kinds: dict[str, Kind] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
-    work_trees: list[str] = field(default_factory=list)
-    complete: bool = True
-
-
 def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:
     """Return the repositories of the database that exist although the walk did not find them."""
     return {
@@ -292,63 +300,6 @@ def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:
         for name, kind in known.repositories.items()
         if name not in walk.kinds and os.path.lexists(os.path.join(known.root, name))
     }
-
-
-def discover(root: str, end: float) -> Walk:
-    """Find repositories as Kallithea's own scan does (kallithea/lib/utils.py,
-    get_filesystem_repos).
-
-    A symbolic link to a repository counts as one, but no link is followed into a group: there are
-    no loops.
-    """
-    walk = Walk()
-    waiting = [""]
-    while waiting:
-        if time.monotonic() > end:
-            walk.complete = False
-            break
-        group = waiting.pop()
-        try:
-            with os.scandir(os.path.join(root, group)) as entries:
-                for entry in entries:
-                    _sort(entry, os.path.join(group, entry.name), walk, waiting)
-                    if time.monotonic() > end:
-                        break
-        except (PermissionError, FileNotFoundError):
-            continue
-    return walk
-
-
-def _sort(entry: os.DirEntry[str], name: str, walk: Walk, waiting: list[str]) -> None:
-    try:
-        if not entry.is_dir():
-            return
-    except OSError:  # A symbolic link that leads to itself.
-        return
-    if _REMOVED.match(entry.name):
-        walk.removed.append(entry.path)
-    elif not entry.name.startswith("."):
-        kind = kind_of(entry.path)
-        if kind is Kind.work_tree:
-            walk.work_trees.append(name)
-        elif kind:
-            walk.kinds[name] = kind
-        elif not entry.is_symlink():
-            waiting.append(name)
-
-
-def kind_of(path: str) -> Optional[Kind]:
-    """Return the kind of the repository in the directory `path`, None where there is none."""
-    if os.path.isdir(os.path.join(path, ".git")):
-        return Kind.work_tree
-    if os.path.isdir(os.path.join(path, ".hg")):
-        return Kind.hg
-    if os.path.isdir(os.path.join(path, "objects")) and (
-        os.path.isdir(os.path.join(path, "refs"))
-        or os.path.isfile(os.path.join(path, "packed-refs"))
-    ):
-        return Kind.git
-    return None
 
 
 def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[list[str], bool]:
@@ -365,10 +316,3 @@ def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[li
         except (OSError, NotAFile):
             hints[name] = 0
     return sorted(kinds, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(kinds)
-
-
-def _removed(paths: Sequence[str], end: float) -> Removed:
-    until = datetime.datetime.now() - datetime.timedelta(days=KEPT_DAYS)
-    latest = until.strftime("%Y%m%d_%H%M%S")
-    old = [path for path in paths if os.path.basename(path)[len("rm__") :] < latest]
-    return Removed(len(old), sum(item.status.st_size for path in old for item in below(path, end)))

@@ -5,19 +5,14 @@ from __future__ import annotations
 import functools
 from typing import Iterator
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
-from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.discovery import KEPT_DAYS, Kind
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import (
-    KEPT_DAYS,
-    FailedRepository,
-    Kind,
-    Survey,
-    survey,
-)
+from kallithea_tune.perf_check.repositories.survey import FailedRepository, Survey, survey
 from kallithea_tune.text import counted, first_of, megabytes
 
 MB = 1e6
@@ -36,6 +31,7 @@ NAMED = 20
     threshold=f"deleted ones {REMOVED_MB} MB and {REMOVED_SHARE * 100:.0f} %",
     source="our judgement",
     tags=("probe",),
+    harm=Harm.housekeeping,
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Report the largest repositories, and judge the space that deleted ones still take."""
@@ -61,7 +57,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
             f"{counted(removed.count, 'repository')} deleted {KEPT_DAYS} days ago still "
             f"{'takes' if removed.count == 1 else 'take'} {megabytes(removed.bytes)}",
             evidence=evidence,
-            remedy=tools.cli(
+            remedy=commands.cli(
                 ini,
                 "repo-purge-deleted",
                 "--no-ask",
@@ -85,6 +81,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
     threshold="the same in database and on disk",
     source="Kallithea manual, repo-scan",
     tags=("probe",),
+    harm=Harm.access,
 )
 def registered(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Compare the repositories that the database has with those found on disk."""
@@ -114,7 +111,7 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
             f"{first_of(unregistered)}",
             "unregistered",
             {**evidence, "names": unregistered[:NAMED]},
-            remedy=tools.cli(ini, "repo-scan"),
+            remedy=commands.cli(ini, "repo-scan"),
         )
     if trees:
         path, bare = (surveyed.quoted_path(trees[0] + end) for end in ("", ".new"))
@@ -147,7 +144,7 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
         "missing",
         {**evidence, "names": missing[:NAMED]},
         remedy="restore them; or remove them from the database: "
-        f"{tools.cli(ini, 'repo-scan', '--remove-missing')}",
+        f"{commands.cli(ini, 'repo-scan', '--remove-missing')}",
     )
 
 
@@ -159,6 +156,7 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
     threshold="0",
     source="formats of Git and Mercurial",
     tags=("probe",),
+    harm=Harm.access,
 )
 def broken(surveyed: Survey) -> Iterator[Finding]:
     """Report repositories that are unusable, as far as their files alone show it.
@@ -211,12 +209,12 @@ def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:
         note = "Kallithea waits for ever on it"
         return Command(("find", path, *kinds, "-delete"), note=note, effect=Effect.deletes)
     if failed.kind is Kind.git:
-        return f"see what is left with {tools.git(path, 'fsck')}; restore the rest from a clone"
+        return f"see what is left with {commands.git(path, 'fsck')}; restore the rest from a clone"
     if failed.reason == ABANDONED:
-        return tools.hg(path, "recover")
-    return f"see what is left with {tools.hg(path, 'verify')}; restore the rest from a clone"
+        return commands.hg(path, "recover")
+    return f"see what is left with {commands.hg(path, 'verify')}; restore the rest from a clone"
 
 
 def _set_head(surveyed: Survey, repository: GitRepository) -> Command:
     path = surveyed.path(repository.name)
-    return tools.git(path, "symbolic-ref", "HEAD", repository.refs.branch)
+    return commands.git(path, "symbolic-ref", "HEAD", repository.refs.branch)

@@ -20,8 +20,9 @@ from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git_names
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import head_commit
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.files import Broken
@@ -80,7 +81,7 @@ class Worst:
     @property
     def examined(self) -> Examined:
         """How many tips were read."""
-        return Examined(self.read, self.total, "repositories")
+        return Examined(self.read, self.total, "repository")
 
 
 class _Listing(NamedTuple):

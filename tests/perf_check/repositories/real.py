@@ -9,7 +9,8 @@ from kallithea_tune.config.redact import Redactor
 from kallithea_tune.perf_check.measurement import Context, Deadline, Outcome
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.repositories import mercurial
-from kallithea_tune.perf_check.repositories.survey import Kind, Results, Survey, survey
+from kallithea_tune.perf_check.repositories.discovery import Kind
+from kallithea_tune.perf_check.repositories.survey import Results, Survey, survey
 
 NO_INSTANCE = Instance("", "", "", "", {}, {}, {}, Redactor(frozenset()))
 

@@ -19,15 +19,11 @@ from perf_check.repositories.test_survey import in_git
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.repositories.discovery import Kind, Removed
 from kallithea_tune.perf_check.repositories.git import GitRepository, LooseObjects, Packs, Refs
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import (
-    FailedRepository,
-    Kind,
-    Removed,
-    Survey,
-)
+from kallithea_tune.perf_check.repositories.survey import FailedRepository, Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (
     broken,
     judge_registered,
@@ -43,6 +39,8 @@ BIG = GitRepository(
 )
 ONE = Survey("/srv/repos", git_total=1, hg_total=0, registered=1, git=(BIG,))
 NONE = replace(ONE, git=())
+# Their pages are the application's.
+OF_PAGES = ("REPO004", "REPO007")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +226,7 @@ def test_without_a_database_the_area_is_unknown_and_says_why(
     assert {item["severity"] for item in found} == {"unknown"} and result.returncode == 5
     # The pages are the application's, which does not load either.
     assert all(
-        ("does not start" if item["check"] == "REPO004" else "does not exist") in item["diagnosis"]
+        ("does not start" if item["check"] in OF_PAGES else "does not exist") in item["diagnosis"]
         for item in found
     )
     assert not (instance.parent / "kallithea.db").exists()
