@@ -4,10 +4,11 @@ and the time is bounded.
 
 from __future__ import annotations
 
+import datetime
 import os
 import time
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
@@ -30,7 +31,12 @@ from kallithea_tune.system import child
 from kallithea_tune.system.files import Broken, NotAFile
 from kallithea_tune.text import shell_word
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
 SURVEY_SECONDS = 2.0
+# How many entries of the journal are looked at.
+JOURNAL_ROWS = 5000
 _NAMES = {Kind.git: "Git", Kind.hg: "Mercurial"}
 
 
@@ -48,6 +54,14 @@ class FailedRepository:
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """How many of the newest entries of the journal are dated ahead, and the most by which."""
+
+    entries: int = 0
+    days: float = 0.0
+
+
+@dataclass(frozen=True)
 class Survey:
     """The repositories below `root`, and those that the database has.
 
@@ -57,6 +71,7 @@ class Survey:
     disk has. `hooks` and `storage` are the active rows of these sections of the table ``ui``.
     `all_found` tells whether there was time to enter every directory, `rust` whether Mercurial has
     its Rust extensions. `git_settings` are those for all repositories that say when gc starts.
+    `ahead` are entries of the journal.
     """
 
     root: str
@@ -78,6 +93,7 @@ class Survey:
     largest_first: bool = True
     rust: bool = False
     git_settings: tuple[Setting, ...] = ()
+    ahead: Ahead = Ahead()
 
     @property
     def examined(self) -> Examined:
@@ -210,6 +226,7 @@ def survey_here(url: str, within: float) -> Survey:
         removed=removed(walk.removed, end + 0.2),
         hooks=known.hooks,
         storage=known.storage,
+        ahead=known.ahead,
         all_found=walk.complete,
         largest_first=ordered,
         rust=has_hg and mercurial.has_rust(),
@@ -263,6 +280,7 @@ class DatabaseContent:
     repositories: Mapping[str, Kind]
     hooks: Mapping[str, str]
     storage: Mapping[str, str]
+    ahead: Ahead = Ahead()
 
 
 def read_database(url: str) -> DatabaseContent:
@@ -288,9 +306,28 @@ def read_database(url: str) -> DatabaseContent:
             for section, key, value, active in connection.execute(settings):
                 if active:
                     sections[section][key] = value or ""
+            ahead = _ahead(connection)
     except SQLAlchemyError as error:
         raise NotMeasured(f"the repositories are unknown: {failure_reason(error, url)}") from None
-    return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
+    return DatabaseContent(root, kinds, sections["hooks"], sections["storage"], ahead)
+
+
+def _ahead(connection: Connection) -> Ahead:
+    """Look for dates ahead in the newest rows of the journal."""
+    import sqlalchemy
+
+    statement = sqlalchemy.text(
+        "SELECT count(*) AS entries, max(action_date) AS latest FROM (SELECT action_date FROM "
+        f"user_logs ORDER BY user_log_id DESC LIMIT {JOURNAL_ROWS}) AS newest "
+        "WHERE action_date > :tomorrow"
+    ).columns(entries=sqlalchemy.Integer, latest=sqlalchemy.DateTime)
+    # Kallithea writes the local time, without a zone; a day covers all zones.
+    now = datetime.datetime.now()
+    tomorrow = sqlalchemy.bindparam(
+        "tomorrow", now + datetime.timedelta(days=1), sqlalchemy.DateTime
+    )
+    entries, latest = connection.execute(statement.bindparams(tomorrow)).fetchone()
+    return Ahead(entries, (latest - now).total_seconds() / 86400) if entries else Ahead()
 
 
 def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:

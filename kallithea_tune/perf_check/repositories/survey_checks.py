@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Iterator
 
 from kallithea_tune.perf_check import commands
@@ -12,11 +13,13 @@ from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
 from kallithea_tune.perf_check.repositories.discovery import KEPT_DAYS, Kind
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import FailedRepository, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Ahead, FailedRepository, Survey, survey
+from kallithea_tune.perf_check.repositories.worst import Tips, tips
 from kallithea_tune.text import counted, first_of, megabytes
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
+AHEAD_DAYS = 1
 # How many broken repositories are reported, each as a finding of its own.
 REPORTED = 5
 # How many repositories the evidence lists at most.
@@ -199,6 +202,53 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
         )
     if not (surveyed.broken or dangling or unreadable or surveyed.linked):
         yield finding(Severity.ok, "no repository examined is broken")
+
+
+@check(
+    "REPO008",
+    "repositories-dates",
+    "Dates ahead of now",
+    measures=(survey, tips),
+    threshold=f"{AHEAD_DAYS} day",
+    source="our judgement: no time zone is further ahead",
+    tags=("probe",),
+)
+def dates(surveyed: Survey, read: Tips) -> Iterator[Finding]:
+    """Judge dates of last commits and of the journal that are still to come."""
+    yield from judge_dates(surveyed.ahead, read, time.time())
+
+
+def judge_dates(journal: Ahead, read: Tips, now: float) -> Iterator[Finding]:
+    """A wrong clock leaves dates by which lists are ordered for ever."""
+    days = {item.name: (item.committed - now) / 86400 for item in read.contents}
+    ahead = sorted((name for name in days if days[name] > AHEAD_DAYS), key=lambda name: -days[name])
+    evidence: dict[str, object] = {
+        "repositories": read.examined.count,
+        "commits_ahead": len(ahead),
+        "journal_ahead": journal.entries,
+    }
+    if ahead:
+        yield Finding(
+            Severity.advice,
+            f"the last commit is dated {counted(int(days[ahead[0]]), 'day')} ahead: "
+            f"{first_of(ahead, 1)}",
+            "commits",
+            {**evidence, "names": ahead[:NAMED]},
+            remedy="see whether this clock is right: date; if so, have who committed correct "
+            "theirs, and amend the commit",
+        )
+    if journal.entries:
+        yield Finding(
+            Severity.advice,
+            f"{counted(journal.entries, 'entry')} of the journal "
+            f"{'is' if journal.entries == 1 else 'are'} up to {counted(int(journal.days), 'day')} "
+            "ahead",
+            "journal",
+            evidence,
+            remedy="the clock was wrong: have it synchronized (timedatectl set-ntp true)",
+        )
+    if not ahead and not journal.entries:
+        yield Finding(Severity.ok, "no date is ahead of now", evidence=evidence)
 
 
 def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:

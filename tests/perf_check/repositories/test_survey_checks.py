@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Callable, Mapping
 import pytest
 from carry_out import carry_out
 from perf_check.repositories.real import bad
-from perf_check.repositories.test_survey import in_git
+from perf_check.repositories.test_survey import HG, in_git, run
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
@@ -23,14 +24,17 @@ from kallithea_tune.perf_check.repositories.discovery import Kind, Removed
 from kallithea_tune.perf_check.repositories.git import GitRepository, LooseObjects, Packs, Refs
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import FailedRepository, Survey
+from kallithea_tune.perf_check.repositories.survey import Ahead, FailedRepository, Survey
 from kallithea_tune.perf_check.repositories.survey_checks import (
     broken,
+    dates,
+    judge_dates,
     judge_registered,
     judge_sizes,
     registered,
     sizes,
 )
+from kallithea_tune.perf_check.repositories.worst import Contents, Tips
 from kallithea_tune.system.files import size_of
 
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -151,6 +155,68 @@ def test_what_is_broken_is_reported_with_its_remedy(
     assert found.severity is severity and remedy in str(found.remedy)
 
 
+NOW, DAY = 1_800_000_000.0, 86400
+
+
+@pytest.mark.parametrize(
+    "committed, journal, subjects",
+    [
+        ([], Ahead(), [""]),
+        ([0.0, NOW, NOW + 0.9 * DAY], Ahead(), [""]),
+        ([NOW - DAY, NOW + 400 * DAY], Ahead(), ["commits"]),
+        ([NOW], Ahead(3, 12.5), ["journal"]),
+        ([NOW + 2 * DAY], Ahead(1, 2), ["commits", "journal"]),
+    ],
+)
+def test_dates_a_day_ahead_are_of_a_wrong_clock(
+    committed: "list[float]", journal: Ahead, subjects: "list[str]"
+) -> None:
+    contents = [
+        Contents(str(number), Kind.git, committed=date) for number, date in enumerate(committed)
+    ]
+    found = judge_dates(journal, Tips(tuple(contents), len(contents)), NOW)
+    assert [item.subject for item in found] == subjects
+
+
+def test_dates_ahead_are_found_in_commits_and_in_the_journal(instance: Path) -> None:
+    def found() -> "dict[str, str]":
+        context = Context(load(str(instance)), Deadline(60))
+        return {item.subject: item.diagnosis for item in dates.findings(context)}
+
+    assert found() == {"": "no date is ahead of now"}
+    repos = instance.parent / "repos"
+    then = datetime.datetime.now() + datetime.timedelta(days=400, hours=1)
+    tree = in_git(repos / "git-one", "rev-parse", "HEAD^{tree}").strip()
+    line = f"tree {tree}\nauthor me <me> 1 +0000\ncommitter me <me> {then:%s} +0000\n\nx\n"
+    made = in_git(repos / "git-one", "hash-object", "-w", "-t", "commit", "--stdin", input=line)
+    in_git(repos / "git-one", "update-ref", "HEAD", made.strip())
+    date = f"{then - datetime.timedelta(days=100):%s} 0"
+    run(
+        HG,
+        "-R",
+        repos / "hg-one",
+        "commit",
+        "-q",
+        "--config",
+        "ui.allowemptycommit=1",
+        "-m",
+        "x",
+        "-d",
+        date,
+    )
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
+        connection.execute(
+            "INSERT INTO user_logs (username, repository_name, user_ip, action, action_date) "
+            "VALUES ('me', 'hg-one', '', 'pull', ?)",
+            [then.isoformat(" ")],
+        )
+    connection.close()
+    assert found() == {
+        "commits": "the last commit is dated 400 days ahead: git-one and 1 more",
+        "journal": "1 entry of the journal is up to 400 days ahead",
+    }
+
+
 def test_what_can_be_repaired_is_sound_after_the_remedies(repos: Path) -> None:
     store = repos / "hg-one" / ".hg" / "store"
     (store / "journal").write_bytes(b"00changelog.i\0%d\n" % size_of(str(store), "00changelog.i"))
@@ -206,6 +272,8 @@ def test_a_real_installation_sound_and_spoilt(
         "REPO004": "ok",
         "REPO005": "ok",
         "REPO006": "ok",
+        "REPO007": "ok",
+        "REPO008": "ok",
     }
     repos = instance.parent / "repos"
     shutil.rmtree(str(repos / "git-two"))
