@@ -8,6 +8,7 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.hooks import (
@@ -17,7 +18,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, git_survey, survey
 from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 

@@ -20,7 +20,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.celery.request_tasks import uses_celery
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.repositories.survey import Kind, discover
+from kallithea_tune.perf_check.repositories.discovery import Kind, discover
 from kallithea_tune.perf_check.storage.directories import Directories, directories
 from kallithea_tune.system import child, files
 from kallithea_tune.system.account import ancestors
