@@ -43,8 +43,13 @@ def inside(pages: RepositoryPages) -> Iterator[Finding]:
     for repository in pages.repositories:
         if repository.inside:
             yield judge_inside(repository, os.path.join(pages.root, repository.name))
+    reasons = []
+    if pages.silent:
+        reasons.append(f"{' and '.join(pages.silent)} had no answer, see WEB008")
     if pages.late:
-        raise NotMeasured(f"there was no time for the pages of {' and '.join(pages.late)}")
+        reasons.append(f"there was no time for the pages of {' and '.join(pages.late)}")
+    if reasons:
+        raise NotMeasured("; ".join(reasons))
 
 
 def judge_inside(repository: RepositoryVisit, path: str) -> Finding:

@@ -18,7 +18,7 @@ from kallithea_tune.text import figure, shell_word
 FLOW_MS, PATIENCE_MS = 1000, 10000
 # What is cut off after three times the first limit is too slow however busy the machine is; what is
 # cut off after half of the second has no end in sight. Both are our judgement.
-SURELY_SLOW_MS, NO_END_MS = 3 * FLOW_MS, PATIENCE_MS / 2
+SURELY_SLOW_MS, NO_END_MS = 3 * FLOW_MS, PATIENCE_MS // 2
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
 
 _REMEDIES = (
