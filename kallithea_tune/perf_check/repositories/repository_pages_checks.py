@@ -24,6 +24,7 @@ from kallithea_tune.perf_check.serving.page_times_checks import (
     percentages,
     slow_page_remedy,
 )
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, shell_word
 
 SERVER_ERROR = 500
@@ -37,6 +38,7 @@ SERVER_ERROR = 500
     threshold=f"none is {SERVER_ERROR} or more",
     source="RFC 9110, section 15.6: the server failed",
     tags=("probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def inside(pages: RepositoryPages) -> Iterator[Finding]:
     """Judge the statuses of changelog and files of a repository of each kind."""

@@ -13,6 +13,7 @@ from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times import NoAnswer, Visits, visits
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, shell_word
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
@@ -68,6 +69,7 @@ _SIZE_REMEDIES = {
     "Start, first and following requests",
     measures=(visits,),
     tags=("probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def page_times(visited: Visits) -> Iterator[Finding]:
     """Judge the start of the application, and each page on the first and on further requests.
@@ -136,6 +138,7 @@ def judge_no_answer(no_answer: NoAnswer) -> Finding:
         remedy=slow_page_remedy(no_answer.sizes, request.work, request.place),
         impact_ms=waited_ms,
         impact_per=f"view of the {title}",
+        excess=request.seconds * 1000 / FLOW_MS,
     )
 
 
@@ -254,6 +257,7 @@ def _judge_warm_page(
             else "not the database but the application is slow: see CAC002, GIT001, HG001",
             impact_ms=warm_ms,
             impact_per=f"view of the {name}",
+            excess=warm_ms / FLOW_MS,
         )
     if first_ms > PATIENCE_MS:
         return finding(
