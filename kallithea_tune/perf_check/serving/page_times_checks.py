@@ -190,7 +190,7 @@ def judge_page(
     first, *others = answers
     if first.status != 200:
         return _judge_failed_page(name, first)
-    if others or first.ms[0] > SURELY_SLOW_MS:
+    if others or first.ms[0] > NO_END_MS:
         return _judge_warm_page(name, first.ms[0], others or answers, sizes)
     finding = functools.partial(
         Finding,
