@@ -16,7 +16,6 @@ from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
 from kallithea_tune.perf_check.repositories.survey import (
     Ahead,
     FailedRepository,
-    Kind,
     Survey,
     survey,
 )

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import Callable, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git_names
@@ -268,6 +268,12 @@ def _hg_listing(directory: str) -> Callable[[str], _Listing]:
             files = list(map(os.fsdecode, tip.manifest()))
         except unreadable as failure:
             raise Broken(str(failure)) from None
-        return _Listing(files, lambda file: int(tip[os.fsencode(file)].size()), tip.date()[0])
+        return _Listing(files, lambda file: size_of(tip, file), tip.date()[0])
+
+    def size_of(tip: Any, file: str) -> int:
+        try:
+            return int(tip[os.fsencode(file)].size())
+        except unreadable as failure:
+            raise Broken(str(failure)) from None
 
     return listing

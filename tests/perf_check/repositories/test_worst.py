@@ -78,6 +78,15 @@ def test_a_repository_that_cannot_be_read_counts_as_not_examined(instance: Path)
     assert (examined.count, examined.total) == (3, 4)
 
 
+def test_a_readme_that_is_lost_does_not_hide_the_other_repositories(instance: Path) -> None:
+    for name in ("hg-one", "hg-two"):
+        for file in (instance.parent / "repos" / name / ".hg" / "store" / "data").glob("*.i"):
+            file.unlink()
+    extremes = found(instance)
+    assert (extremes.examined.count, extremes.examined.total) == (2, 4)
+    assert extremes.directory and extremes.directory.name.startswith("git-")
+
+
 @pytest.mark.parametrize(
     "files,readme,directory,entries",
     [
