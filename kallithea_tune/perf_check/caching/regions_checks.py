@@ -20,7 +20,7 @@ from kallithea_tune.perf_check.caching.regions import (
     memory_regions,
     region_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy, app_options
 
 BEAKER = "Beaker 1.14, cache.py and container.py"
@@ -171,6 +171,7 @@ def judge_stray(names: Sequence[str], section: str) -> Finding:
     "Cache regions: missing, unused or incomplete",
     measures=(region_settings,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def regions(settings: RegionSettings) -> Iterator[Finding]:
     """Judge each configured region, each missing one, and options without a region."""
@@ -306,6 +307,7 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     "Memory regions with several processes",
     measures=(memory_regions,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def memory_shared(memory: MemoryRegions) -> Iterator[Finding]:
     """Judge regions in memory where the server section starts several processes."""

@@ -8,7 +8,7 @@ from typing import Iterator, Mapping, Optional, Sequence
 from kallithea_tune.perf_check.celery.broker import Answer, Broker, broker
 from kallithea_tune.perf_check.celery.workers import PAUSE_SECONDS, RunningTask, Worker
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, IniEdit, Option, Remedy
 from kallithea_tune.text import counted, first_of
 
@@ -50,6 +50,7 @@ def judge_broker(answer: Answer, section: str) -> Finding:
     "Message broker reachable",
     measures=(broker, configuration),
     tags=("celery", "probe"),
+    harm=Harm.access,
 )
 def reachable(measured: Broker, settings: Configuration) -> Iterator[Finding]:
     """The broker answers, where the application uses Celery."""

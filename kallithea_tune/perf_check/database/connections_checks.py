@@ -8,7 +8,7 @@ from typing import Iterator
 from kallithea_tune.perf_check.database.connections import PoolSettings, pool_settings
 from kallithea_tune.perf_check.database.facts import DatabaseFacts
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 
 USED_WARNING, USED_ERROR = 70, 90  # percent
 
@@ -20,6 +20,7 @@ USED_WARNING, USED_ERROR = 70, 90  # percent
     measures=(database_facts, pool_settings),
     threshold=f"{USED_WARNING} and {USED_ERROR} %",
     source="postgresqltuner, connection information; SQLAlchemy, QueuePool",
+    harm=Harm.access,
 )
 def connections(facts: DatabaseFacts, pool: PoolSettings) -> Iterator[Finding]:
     """Compare the connections in use, and those Kallithea may open, with what the server allows.
@@ -61,6 +62,7 @@ def connections(facts: DatabaseFacts, pool: PoolSettings) -> Iterator[Finding]:
     measures=(database_facts, pool_settings),
     threshold="the idle timeout",
     source="SQLAlchemy manual, setting pool recycle; MariaDB manual, wait_timeout",
+    harm=Harm.access,
 )
 def pool_recycle(facts: DatabaseFacts, pool: PoolSettings) -> Iterator[Finding]:
     """Compare ``sqlalchemy.pool_recycle`` with the server's limit for idle connections.

@@ -18,8 +18,9 @@ from kallithea_tune.perf_check.database.load import Kind, Load
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, shell_word
 
 LIMIT_MS = 100
@@ -38,6 +39,7 @@ GAIN = f"halved, {GAIN_MS} ms less"
     threshold=GAIN,
     source="https://www.sqlite.org/wal.html; the size of the gain is our judgement",
     tags=("contention",),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def journal_mode(settings: SqliteSettings, contention: SqliteContention) -> Iterator[Finding]:
     """Report where WAL, in which readers and a writer work at the same time, would be faster.
@@ -122,6 +124,7 @@ def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
     threshold=f"{LIMIT_MS} ms",
     source="our judgement",
     tags=("contention",),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def contended(
     config: Configuration, facts: DatabaseFacts, contention: SqliteContention
@@ -193,6 +196,8 @@ def _remedy(contention: SqliteContention, ini: str) -> str:
     threshold=GAIN,
     source="our judgement",
     tags=("contention",),
+    harm=Harm.housekeeping,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def compared(result: Comparison) -> Iterator[Finding]:
     """Report whether moving to --compare-db gains enough to be worth it, under the same load."""

@@ -15,7 +15,8 @@ from kallithea_tune.perf_check.database.indexes import (
     index_times,
 )
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure
 
 SLOW_MS = 10
@@ -30,6 +31,8 @@ JOURNAL_WARNING_MS = 100
     threshold=f"{SLOW_MS} ms",
     source="our judgement",
     tags=("indexes",),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def indexes(facts: DatabaseFacts, times: IndexTimes) -> Iterator[Finding]:
     """Report foreign keys and the journal's order where reading all rows is slow."""

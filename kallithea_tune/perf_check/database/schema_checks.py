@@ -8,7 +8,7 @@ from typing import Iterator
 from kallithea_tune.perf_check.database.facts import DatabaseFacts
 from kallithea_tune.perf_check.database.schema import Migrations, migrations
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.text import shell_word
 
 
@@ -19,6 +19,7 @@ from kallithea_tune.text import shell_word
     measures=(migrations, database_facts),
     threshold="the same",
     source="Kallithea 0.7.0, config/app_cfg.py; its manual on upgrading",
+    harm=Harm.access,
 )
 def revision(known: Migrations, facts: DatabaseFacts) -> Iterator[Finding]:
     """Compare the database's alembic_version with the newest of the application's migrations."""

@@ -14,7 +14,7 @@ from kallithea_tune.perf_check.database.sqlite import (
     sqlite_integrity,
     sqlite_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.text import shell_word
 
 TEMPLATE_TIMEOUT_S = 60
@@ -28,6 +28,7 @@ TEMPLATE_TIMEOUT_S = 60
     threshold="a local file system, 1 process",
     source="https://www.sqlite.org/whentouse.html, checklist for choosing the right engine",
     tags=("config",),
+    harm=Harm.loss,
 )
 def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator[Finding]:
     """Report a SQLite file on a network file system, or one that several processes share.
@@ -71,6 +72,7 @@ def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator
         f"Kallithea's ini template: ?timeout={TEMPLATE_TIMEOUT_S}"
     ),
     tags=("config",),
+    harm=Harm.access,
 )
 def timeout(settings: SqliteSettings) -> Iterator[Finding]:
     """Report a busy timeout that is no longer than the default of Python's driver."""
@@ -97,6 +99,7 @@ def timeout(settings: SqliteSettings) -> Iterator[Finding]:
     measures=(sqlite_integrity,),
     threshold="no complaint",
     source="https://www.sqlite.org/pragma.html#pragma_quick_check",
+    harm=Harm.loss,
 )
 def integrity(result: Integrity) -> Iterator[Finding]:
     """Report any complaint of ``PRAGMA quick_check``: a damaged file gets worse with each write."""

@@ -15,7 +15,7 @@ from kallithea_tune.perf_check.database.facts import (
 )
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.text import figure, shell_word
 
 LOG_ROWS = 500_000
@@ -38,6 +38,7 @@ _AUTOVACUUM_SOURCE = (
     measures=(database_facts,),
     threshold=f"{LOG_ROWS} rows",
     source="our judgement",
+    harm=Harm.housekeeping,
 )
 def growth(facts: DatabaseFacts) -> Iterator[Finding]:
     """Report a large user_logs: Kallithea never deletes a row, and each journal view counts all."""

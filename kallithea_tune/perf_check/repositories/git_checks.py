@@ -16,7 +16,8 @@ from kallithea_tune.perf_check.repositories.git_history import (
     histories,
     untidy_histories,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of
 
 REFS, SLOW_REFS, LOOSE_REFS = 25_000, 2_500, 1_000
@@ -31,7 +32,7 @@ NAMED = 20
     "GIT001",
     "git-objects",
     "Loose objects and packs of Git repositories",
-    measures=(survey, untidy_histories),
+    measures=(git_survey, untidy_histories),
     threshold=f"{MOST_LOOSE} loose objects, {MOST_PACKS} packs",
     source="git-config manual, gc.auto and gc.autoPackLimit",
     tags=("probe", "git"),
@@ -83,7 +84,7 @@ def _why_no_gc(repository: GitRepository) -> str:
     "GIT002",
     "git-refs",
     "Branches and tags of Git repositories",
-    measures=(survey,),
+    measures=(git_survey,),
     threshold=f"{SLOW_REFS}",
     source="our benchmark",
     tags=("probe", "git"),
@@ -131,9 +132,10 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
     "GIT003",
     "git-graph",
     "Commit-graph and bitmap of Git repositories",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     source="our judgement",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge the time that a commit-graph would save pages, and a bitmap clones.
@@ -235,10 +237,11 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     "GIT004",
     "git-reader",
     "Waits of Kallithea's reader of git",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     threshold=f"{LONG_WAIT_MS} ms",
     source="kallithea/lib/vcs/subprocessio.py, SubprocessIOChunker",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def reader(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge how long Kallithea's reader of git's output waits after it has read enough."""

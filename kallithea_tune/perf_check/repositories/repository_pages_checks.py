@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.repositories.repository_pages import (
     repository_pages,
 )
 from kallithea_tune.perf_check.serving.page_times import RepositoryVisit
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import shell_word
 
 SERVER_ERROR = 500
@@ -26,6 +27,7 @@ SERVER_ERROR = 500
     threshold=f"none is {SERVER_ERROR} or more",
     source="RFC 9110, section 15.6: the server failed",
     tags=("probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def inside(pages: RepositoryPages) -> Iterator[Finding]:
     """Judge the statuses of changelog and files of a repository of each kind."""

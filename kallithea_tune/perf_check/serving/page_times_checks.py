@@ -12,6 +12,7 @@ from kallithea_tune.app.visit import Answer
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.page_times import NoAnswer, Visits, visits
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, shell_word
 
 FLOW_MS, PATIENCE_MS = 1000, 10000
@@ -47,6 +48,7 @@ _WORK_REMEDIES = {
     "Start, first and following requests",
     measures=(visits,),
     tags=("probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def page_times(visited: Visits) -> Iterator[Finding]:
     """Judge the start of the application, and each page on the first and on further requests.
@@ -114,6 +116,7 @@ def judge_no_answer(no_answer: NoAnswer) -> Finding:
         ),
         impact_ms=request.seconds * 1000,
         impact_per=f"view of the {title}",
+        excess=request.seconds * 1000 / FLOW_MS,
     )
 
 
@@ -204,6 +207,7 @@ def _judge_warm_page(name: str, first_ms: float, others: Sequence[Answer]) -> Fi
             else "not the database but the application is slow: see CAC002, GIT001, HG001",
             impact_ms=warm_ms,
             impact_per=f"view of the {name}",
+            excess=warm_ms / FLOW_MS,
         )
     if first_ms > PATIENCE_MS:
         return finding(
