@@ -17,7 +17,16 @@ from kallithea_tune.system.busyness import Others, Part
 from kallithea_tune.text import figure
 
 # In the order of the summary where two areas are equally bad.
-AREAS = ("storage", "caching", "database", "serving", "logging", "repositories", "celery")
+AREAS = (
+    "storage",
+    "caching",
+    "database",
+    "serving",
+    "logging",
+    "repositories",
+    "services",
+    "celery",
+)
 ENTRY_POINT_GROUP = "kallithea_tune.checks"
 # Beside others that slow the machine down so many times, a latency is judged with caution: our
 # judgement.

@@ -28,7 +28,7 @@ def context(tmp_path: Path) -> Context:
     return Context(load(str(ini)), Deadline(9))
 
 
-@pytest.mark.parametrize("item", CHECKS.values(), ids=str)
+@pytest.mark.parametrize("item", CHECKS.values(), ids=list(CHECKS))
 def test_any_check_is_unknown_where_one_of_its_measurements_saw_nothing(
     context: Context, item: Check
 ) -> None:

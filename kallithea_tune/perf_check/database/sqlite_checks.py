@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Iterator
 
+from kallithea_tune.perf_check.database.client import url_edit
 from kallithea_tune.perf_check.database.sqlite import (
     DRIVER_TIMEOUT_S,
     Integrity,
@@ -14,6 +16,7 @@ from kallithea_tune.perf_check.database.sqlite import (
     sqlite_integrity,
     sqlite_settings,
 )
+from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.text import shell_word
 
@@ -65,7 +68,7 @@ def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator
     "DB003",
     "sqlite-timeout",
     "Busy timeout of SQLite",
-    measures=(sqlite_settings,),
+    measures=(configuration, sqlite_settings),
     threshold=f"more than the driver's {DRIVER_TIMEOUT_S:g} s",
     source=(
         f"Python manual, sqlite3.connect: timeout={DRIVER_TIMEOUT_S}; "
@@ -74,7 +77,7 @@ def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator
     tags=("config",),
     harm=Harm.access,
 )
-def timeout(settings: SqliteSettings) -> Iterator[Finding]:
+def timeout(config: Configuration, settings: SqliteSettings) -> Iterator[Finding]:
     """Report a busy timeout that is no longer than the default of Python's driver."""
     if not settings.path:
         return
@@ -88,8 +91,14 @@ def timeout(settings: SqliteSettings) -> Iterator[Finding]:
             Severity.advice,
             f"a request fails when it has waited {timeout_s:g} s for a lock",
             evidence=evidence,
-            remedy=f"append ?timeout={TEMPLATE_TIMEOUT_S} to sqlalchemy.url",
+            remedy=url_edit(config.instance, _with_timeout),
         )
+
+
+def _with_timeout(url: str) -> str:
+    argument = f"timeout={TEMPLATE_TIMEOUT_S}"
+    changed, found = re.subn(r"(?<=[?&])timeout=[^&]*", argument, url)
+    return changed if found else url + ("&" if "?" in url else "?") + argument
 
 
 @check(

@@ -17,7 +17,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
-from kallithea_tune.perf_check.repositories.git import GitRepository
+from kallithea_tune.perf_check.repositories.git import GitRepository, Setting
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
@@ -73,7 +73,7 @@ class Survey:
     and `hg_total`; `missing` those that only the database has, `unregistered` those that only the
     disk has. `hooks` and `storage` are the active rows of these sections of the table ``ui``.
     `all_found` tells whether there was time to enter every directory, `rust` whether Mercurial has
-    its Rust extensions.
+    its Rust extensions. `git_settings` are those for all repositories that say when gc starts.
     """
 
     root: str
@@ -94,6 +94,7 @@ class Survey:
     all_found: bool = True
     largest_first: bool = True
     rust: bool = False
+    git_settings: tuple[Setting, ...] = ()
 
     @property
     def examined(self) -> Examined:
@@ -229,6 +230,7 @@ def survey_here(url: str, within: float) -> Survey:
         all_found=walk.complete,
         largest_first=ordered,
         rust=has_hg and mercurial.has_rust(),
+        git_settings=git.shared_settings(os.path.expanduser("~")),
     )
 
 
