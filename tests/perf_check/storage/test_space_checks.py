@@ -138,6 +138,7 @@ def test_inodes_that_sessions_use_up_are_free_after_the_remedy(
         found = measured(instance, data)
         assert found.severity is Severity.error
         assert f"; {count + 2} are in {inner}" in found.diagnosis
+        assert ("signs out" in str(found.remedy)) is (days == 0.1)
         carry_out(found.remedy, instance)
         assert measured(instance, data).severity is Severity.ok
         assert (data / "index" / "kept").exists() and not list(inner.iterdir())
@@ -146,9 +147,11 @@ def test_inodes_that_sessions_use_up_are_free_after_the_remedy(
 def test_sessions_in_use_stay_where_older_ones_are_enough(instance: Path) -> None:
     with mounted.tmpfs(instance.parent / "data", "size=32m,nr_inodes=1000") as data:
         inner = data / "sessions" / "container_file"
-        new = fill(inner / "1", b"x", 0.0, left=600)
+        new = fill(inner / "1", b"x", 0.0, left=500)
         fill(inner / "0", b"x", 100.0)
-        carry_out(measured(instance, data).remedy, instance)
+        found = measured(instance, data)
+        assert f"are in {inner}" in found.diagnosis and f"{inner}/0" not in found.diagnosis
+        carry_out(found.remedy, instance)
         assert measured(instance, data).severity is Severity.ok
         assert len(list((inner / "1").iterdir())) == new
 
