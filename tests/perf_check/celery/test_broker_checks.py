@@ -80,12 +80,16 @@ def test_workers_are_judged_by_what_they_consume_and_what_they_run(
 
 def test_more_processes_are_advised_only_where_they_help() -> None:
     (few,) = judged(workers={"a": worker(1)}, waiting=50)
-    assert str(few.remedy).endswith("restart the workers: set celery.worker_concurrency = 4 in [app:main]")
+    assert str(few.remedy).endswith(
+        "restart the workers: set celery.worker_concurrency = 4 in [app:main]"
+    )
     (enough,) = judged(workers={"a": worker(4)}, waiting=50)
     (elsewhere,) = judged(workers={"a": worker(queues=["other"])}, waiting=50)
     assert "concurrency" not in f"{enough.remedy} {elsewhere.remedy}"
     (crowd,) = judged(workers={"a": worker(3), "b": worker(3)})
-    assert str(crowd.remedy).endswith("restart the workers: set celery.worker_concurrency = 1 in [app:main]")
+    assert str(crowd.remedy).endswith(
+        "restart the workers: set celery.worker_concurrency = 1 in [app:main]"
+    )
 
 
 def test_a_worker_that_lacks_tasks_of_the_application_discards_them() -> None:
