@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from kallithea_tune.cli.perf_check import PerfCheckCommand
     from kallithea_tune.perf_check.fix.carry_out import Outcome
     from kallithea_tune.perf_check.fix.plan import Plan, Task
-    from kallithea_tune.perf_check.model import Check, Finding
+    from kallithea_tune.perf_check.model import Check
+    from kallithea_tune.perf_check.runner import Run
 
 _ALL_SAFE = "all-safe"
 
@@ -83,8 +84,8 @@ class Fixing:
         self._mask(wanted)
         made = plan.make(wanted, unchanged)
         if not made.tasks:
-            return self._nothing(run.findings)
-        self._show(report.plan_lines(made))
+            return self._nothing(run)
+        self._show([*report.plan_lines(made), *report.note_lines(run.notes)])
         if self._args.dry_run or not made.carried_out:
             self._emit(made, None)
             return EXIT_OK if self._args.dry_run else self._status(made, None)
@@ -137,13 +138,14 @@ class Fixing:
             raise Refused("nothing was changed")
         return kept
 
-    def _nothing(self, findings: Sequence[Finding]) -> int:
+    def _nothing(self, run: Run) -> int:
         from kallithea_tune.errors import EXIT_NOT_MEASURED, EXIT_OK
         from kallithea_tune.perf_check.fix import report
         from kallithea_tune.perf_check.model import Severity
 
-        unknown = any(item.severity is Severity.unknown for item in findings)
-        self._show(report.nothing_lines(findings, self._safe_only))
+        unknown = any(item.severity is Severity.unknown for item in run.findings)
+        lines = report.nothing_lines(run.findings, self._safe_only)
+        self._show([*lines, *report.note_lines(run.notes)])
         self._rows([])
         return EXIT_NOT_MEASURED if unknown else EXIT_OK
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 import re
 from dataclasses import dataclass, replace
-from typing import Mapping, Optional, Union
+from typing import Callable, Mapping, Optional, Union
 
+from kallithea_tune.config import pastedeploy
+from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.redact import Redactor
 from kallithea_tune.text import shell_word
 
@@ -70,7 +72,7 @@ class Command:
     """A program to run: its `words`, complete, in `directory` and as `user`.
 
     Without a directory it runs anywhere, without a user as the owner of the data. `stopped` says
-    that Kallithea must not run meanwhile.
+    that Kallithea must not run meanwhile, and `service` that the program runs until it is stopped.
     """
 
     words: tuple[str, ...]
@@ -79,6 +81,7 @@ class Command:
     note: str = ""
     effect: Effect = Effect.lasting
     stopped: bool = False
+    service: bool = False
 
     def __str__(self) -> str:
         """Return the line to paste into a shell."""
@@ -134,14 +137,19 @@ def steps_of(remedy: Remedy) -> tuple[Step, ...]:
     return () if isinstance(remedy, str) else (remedy,)
 
 
+def changed(remedy: Remedy, change: Callable[[Step], Step]) -> Remedy:
+    """Return `remedy` with `change` made to each of its steps."""
+    if isinstance(remedy, Steps):
+        return replace(remedy, steps=tuple(map(change, remedy.steps)))
+    return remedy if isinstance(remedy, str) else change(remedy)
+
+
 def redacted(remedy: Remedy, redactor: Redactor) -> Remedy:
     """Return `remedy` with every secret masked, as it may be shown."""
     if isinstance(remedy, str):
         return redactor.text(remedy)
-    if isinstance(remedy, Steps):
-        steps = tuple(_redacted(step, redactor) for step in remedy.steps)
-        return Steps(steps, redactor.text(remedy.note))
-    return _redacted(remedy, redactor)
+    shown = changed(remedy, lambda step: _redacted(step, redactor))
+    return replace(shown, note=redactor.text(shown.note)) if isinstance(shown, Steps) else shown
 
 
 def _redacted(step: Step, redactor: Redactor) -> Step:
@@ -161,13 +169,45 @@ def _redacted(step: Step, redactor: Redactor) -> Step:
 
 def as_user(remedy: Remedy, user: str) -> Remedy:
     """Return `remedy` with `user` in the commands that do not say as whom they run."""
-    if isinstance(remedy, Steps):
-        return replace(remedy, steps=tuple(_as_user(step, user) for step in remedy.steps))
-    return remedy if isinstance(remedy, str) else _as_user(remedy, user)
+
+    def addressed(step: Step) -> Step:
+        return replace(step, user=user) if isinstance(step, Command) and not step.user else step
+
+    return changed(remedy, addressed)
 
 
-def _as_user(step: Step, user: str) -> Step:
-    return replace(step, user=user) if isinstance(step, Command) and not step.user else step
+def placed(remedy: Remedy, instance: Instance) -> Remedy:
+    """Return `remedy` with the application's options where the ini file has them already.
+
+    PasteDeploy lets ``[DEFAULT]`` win over the section, and ``set NAME`` in it over ``NAME``.
+    """
+    defaults = frozenset(pastedeploy.raw(instance.path).defaults())
+    written = frozenset(instance.sections.get(instance.section, ()))
+
+    def removed(option: Option) -> tuple[Option, ...]:
+        names = (f"{form}{option.name}" for form in ("", "set ", "get "))
+        there = tuple(replace(option, name=name) for name in names if name in written)
+        if not there and option.name in defaults:
+            return (replace(option, section="DEFAULT"),)
+        return there or (option,)
+
+    def options(option: Option) -> tuple[Option, ...]:
+        if option.section != instance.section:
+            return (option,)
+        if option.value is None:
+            return removed(option)
+        got = (Option(option.section, f"get {option.name}"),)
+        rest = got if got[0].name in written else ()
+        if f"set {option.name}" in written:
+            return (replace(option, name=f"set {option.name}"), *rest)
+        return (replace(option, section="DEFAULT") if option.name in defaults else option, *rest)
+
+    def edited(step: Step) -> Step:
+        if not isinstance(step, IniEdit):
+            return step
+        return replace(step, options=tuple(item for each in step.options for item in options(each)))
+
+    return changed(remedy, edited)
 
 
 def actions(remedy: Remedy) -> list[Mapping[str, object]]:

@@ -11,6 +11,7 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check import runner
+from kallithea_tune.perf_check.budget import costs_of
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
 from kallithea_tune.perf_check.model import Finding, Severity, check
 
@@ -90,7 +91,7 @@ def test_what_is_shared_is_taken_once_and_paid_for_once(context: Context) -> Non
         *("3 and 6 bears", "another", "3 bears"),
     ]
     assert taken == ["bears", "twice"]
-    assert runner._costs([one, both]) == [2.0, 1.0]
+    assert costs_of([one, both]) == [2.0, 1.0]
 
 
 def test_a_finding_gets_the_threshold_of_its_check_unless_it_has_its_own(context: Context) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+
+from kallithea_tune.config.instance import load
 from kallithea_tune.config.redact import Redactor
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import (
@@ -14,6 +18,7 @@ from kallithea_tune.perf_check.remedy import (
     Steps,
     actions,
     as_user,
+    placed,
     redacted,
     steps_of,
 )
@@ -57,6 +62,28 @@ def test_commands_run_as_the_owner_unless_they_say_otherwise() -> None:
         "cd '/srv/my repos/a' && sudo -u kallithea /usr/bin/git gc"
     )
     assert as_user("call somebody", "kallithea") == "call somebody"
+
+
+@pytest.mark.parametrize(
+    "option, found",
+    [
+        (Option("app:main", "a", "1"), [Option("app:main", "a", "1")]),
+        (Option("app:main", "b", "1"), [Option("app:main", "set b", "1")]),
+        (Option("app:main", "d", "1"), [Option("DEFAULT", "d", "1")]),
+        (Option("app:main", "g", "1"), [Option("app:main", "g", "1"), Option("app:main", "get g")]),
+        (Option("app:main", "b"), [Option("app:main", "set b")]),
+        (Option("app:main", "d"), [Option("DEFAULT", "d")]),
+        (Option("app:main", "none"), [Option("app:main", "none")]),
+        (Option("server:main", "d", "1"), [Option("server:main", "d", "1")]),
+    ],
+)
+def test_options_are_set_where_they_are(tmp_path: Path, option: Option, found: object) -> None:
+    ini = tmp_path / "my.ini"
+    ini.write_text(
+        "[DEFAULT]\nd = 0\n[app:main]\nuse = egg:Kallithea\na = 0\nset b = 0\nget g = d\n"
+    )
+    edit = placed(IniEdit((option,)), load(str(ini)))
+    assert isinstance(edit, IniEdit) and list(edit.options) == found
 
 
 def test_machines_get_every_step_with_its_effect() -> None:

@@ -14,8 +14,9 @@ from kallithea_tune.perf_check.caching.beaker_files import (
     cache_growth,
 )
 from kallithea_tune.perf_check.caching.regions import label
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Steps, app_options, steps_of
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure
 
 MB = 1024 * 1024
@@ -83,6 +84,7 @@ def judge_other(path: str, kind: str) -> Finding:
     "Size and cost of Beaker's cache files",
     measures=(namespace_costs,),
     tags=("cache", "probe"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def namespace_size(measured: NamespaceCosts) -> Iterator[Finding]:
     """Judge each namespace file of the cache by the cost of a miss at its size."""
@@ -146,6 +148,7 @@ def deletion(places: Sequence[str], days: int) -> Command:
     "Growth of session and cache files",
     measures=(cache_growth,),
     tags=("cache", "probe"),
+    harm=Harm.housekeeping,
 )
 def growth(measured: CacheGrowth) -> Iterator[Finding]:
     """Judge the files of sessions and of the file cache by number and age."""

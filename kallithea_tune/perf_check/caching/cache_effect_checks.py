@@ -8,10 +8,11 @@ from typing import Iterator, Optional
 from kallithea_tune.perf_check.caching.beaker_files import Namespace, Namespaces, live_namespaces
 from kallithea_tune.perf_check.caching.cache_effect import CacheEffect, Effect, cache_effect
 from kallithea_tune.perf_check.caching.regions import label
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Steps, app_options, steps_of
 from kallithea_tune.perf_check.remedy import Effect as CommandEffect
 from kallithea_tune.perf_check.statistics import Interval
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure
 
 # What an admin calls a request for the page that shows a cached result.
@@ -32,9 +33,6 @@ def judge_effect(name: str, region: str, effect: Effect, section: str = "") -> F
     remedy = app_options(
         section, {f"beaker.cache.{region}.enabled": "false"}, "unless CAC001 helps"
     )
-    if not effect.sure:
-        few = f"not measured: {effect.rounds} rounds of a {per} are too few to judge"
-        return finding(Severity.unknown, few)
     if saved.below_zero:
         slowdown = Interval(-saved.high, -saved.estimate, -saved.low)
         return finding(
@@ -89,6 +87,7 @@ def _evidence(effect: Effect) -> dict[str, object]:
     "Effect of the cache on real requests",
     measures=(cache_effect,),
     tags=("cache", "probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def effect(measured: CacheEffect) -> Iterator[Finding]:
     """Judge what the cache saves or costs for each page that uses it."""
@@ -144,6 +143,7 @@ def judge_feed_key(
     "Age of cached feeds",
     measures=(live_namespaces,),
     tags=("cache", "probe"),
+    harm=Harm.some_pages,
 )
 def feed_key(live: Namespaces) -> Iterator[Finding]:
     """Judge by the keys of the cached feeds whether a feed shows a push before it expires."""

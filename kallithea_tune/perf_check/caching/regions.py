@@ -131,12 +131,13 @@ class RegionSettings:
 
     `refusal` is Beaker's message where it refuses the settings; nothing else is known then.
     `backends` are by type, `stray` the options of regions that are not listed, `section` is the
-    section of the application and `options` the names of all cache options as they are in the file.
+    section of the application and `options` has the values of all cache options, as they are named
+    in the file.
     """
 
     refusal: str = ""
     section: str = ""
-    options: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
     uses: Uses = Uses(())
     backends: Mapping[str, Backend] = field(default_factory=dict)
@@ -158,7 +159,7 @@ def region_settings(context: Context) -> RegionSettings:
         return RegionSettings(refusal=str(error))
     return RegionSettings(
         section=context.instance.section,
-        options=tuple(key for key in settings if key.startswith(PREFIXES)),
+        options={key: value for key, value in settings.items() if key.startswith(PREFIXES)},
         regions=regions,
         uses=context.measure(cache_uses),
         backends={region.type: backend_of(region.type) for region in regions},

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from functools import partial
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.perf_check.caching.regions import (
     FILE_TYPES,
@@ -19,7 +20,7 @@ from kallithea_tune.perf_check.caching.regions import (
     memory_regions,
     region_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy, app_options
 
 BEAKER = "Beaker 1.14, cache.py and container.py"
@@ -45,7 +46,7 @@ def judge_region(
         return finding(
             Severity.warning,
             f"Beaker ignores the option {unknown[0]}",
-            remedy=app_options(section, dict.fromkeys(unknown), "unless it is only misspelt"),
+            remedy=app_options(section, _corrected(unknown, backend, settings.options)),
         )
     if not functions:
         return finding(
@@ -59,9 +60,6 @@ def judge_region(
             f"entries of region {region.name} never expire",
             remedy=app_options(section, {f"beaker.cache.{region.name}.expire": WEEK}),
         )
-    if region.type not in _PLAIN_BACKENDS:
-        diagnosis = f"not measured: whether the store of region {region.name} answers"
-        return finding(Severity.unknown, diagnosis)
     return finding(Severity.ok, f"region {region.name} is complete and in use")
 
 
@@ -98,13 +96,28 @@ def _evidence(region: Region, functions: Sequence[str]) -> dict[str, object]:
     }
 
 
-def unknown_options(region: Region, backend: Backend, options: Sequence[str]) -> list[str]:
+def unknown_options(region: Region, backend: Backend, options: Iterable[str]) -> list[str]:
     """Return those of `options` that are of a region and that Beaker ignores."""
     if region.type not in _PLAIN_BACKENDS or backend.accepted is None:
         return []
     ignored = region.options - backend.accepted
     names = {f"{prefix}{region.name}.{key}" for prefix in PREFIXES for key in ignored}
     return sorted(names.intersection(options))
+
+
+def _corrected(
+    unknown: Sequence[str], backend: Backend, options: Mapping[str, str]
+) -> dict[str, Optional[str]]:
+    """Return the edit that removes unknown options, or gives a missing one the value of what must
+    be its misspelling.
+    """
+    values: dict[str, Optional[str]] = dict.fromkeys(unknown)
+    for option in unknown:
+        prefix, _, name = option.rpartition(".")
+        for meant in difflib.get_close_matches(name, backend.accepted or (), 1, 0.8):
+            if f"{prefix}.{meant}" not in options:
+                values[f"{prefix}.{meant}"] = options[option]
+    return values
 
 
 def _without(name: str, settings: RegionSettings) -> Remedy:
@@ -158,6 +171,7 @@ def judge_stray(names: Sequence[str], section: str) -> Finding:
     "Cache regions: missing, unused or incomplete",
     measures=(region_settings,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def regions(settings: RegionSettings) -> Iterator[Finding]:
     """Judge each configured region, each missing one, and options without a region."""
@@ -293,6 +307,7 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     "Memory regions with several processes",
     measures=(memory_regions,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def memory_shared(memory: MemoryRegions) -> Iterator[Finding]:
     """Judge regions in memory where the server section starts several processes."""

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.perf_check.caching.sessions import Sessions, sessions
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import app_options
 
 BEAKER = "Beaker 1.14, session.py and container.py"
@@ -69,6 +69,7 @@ def judge_sibling(name: str, differing: Sequence[str], directory: Optional[str])
     "Sessions that not every process sees",
     measures=(sessions,),
     tags=("cache", "config"),
+    harm=Harm.access,
 )
 def visibility(sessions: Sessions) -> Iterator[Finding]:
     """Judge the store of the sessions, and each ini file for the same database."""

@@ -20,13 +20,21 @@ from kallithea_tune.perf_check.fix.plan import Plan, Task
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command
-from kallithea_tune.perf_check.serving.processes import processes
+from kallithea_tune.perf_check.servers.served import servers
 from kallithea_tune.system import interruption, programs
 from kallithea_tune.system.account import Account, account_of, acting_as
 from kallithea_tune.text import shortened
 
 # A repack of a large repository takes minutes; what takes longer hangs. Our judgement.
 COMMAND_SECONDS = 3600.0
+# A repository may belong to somebody else: git starts nothing that its configuration says.
+SAFE_GIT = {
+    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_KEY_0": "core.hooksPath",
+    "GIT_CONFIG_VALUE_0": "/dev/null",
+    "GIT_CONFIG_KEY_1": "core.fsmonitor",
+    "GIT_CONFIG_VALUE_1": "false",
+}
 PAGE, PAGE_SECONDS, LOOK_SECONDS = "/", 30.0, 5.0
 
 
@@ -96,7 +104,7 @@ def require_possible(plan: Plan, instance: Instance) -> None:
 
 def _running(instance: Instance) -> int:
     with contextlib.suppress(NotMeasured):
-        return Context(instance, Deadline(LOOK_SECONDS)).measure(processes).running
+        return Context(instance, Deadline(LOOK_SECONDS)).measure(servers).processes.running
     return 0
 
 
@@ -108,11 +116,9 @@ def carry_out(
     Raises Refused, with nothing done, where the application does not load with the new ini file,
     or no longer answers; CommandFailed where a command fails before the ini file is changed.
     """
-    answered = _answers(instance)
-    edit = plan.edit
-    if not edit.is_empty:
-        progress("the application with the new ini file", 0, 1)
-        _require_loads(instance, edit, answered)
+    edit, commands = plan.edit, bool(plan.before or plan.after)
+    progress("whether the application answers", 0, 1)
+    answered = _answers(instance) if edit.is_empty else _answers_with(edit, instance)
     owner = owner_of(instance)
     _run_all(plan.before, owner, progress)
     outcome = Outcome()
@@ -121,7 +127,7 @@ def carry_out(
         try:
             _run_all(plan.after, owner, progress)
             _judge(outcome, plan, _reloaded(instance), checks, budget, progress)
-            if answered and not _answers(_reloaded(instance)):
+            if commands and answered and not _answers(_reloaded(instance)):
                 outcome.failure = f"the application no longer answers {PAGE}"
         except (CommandFailed, ConfigError) as error:
             outcome.failure = str(error)
@@ -150,20 +156,22 @@ def _loads_and_answers(instance: Instance) -> bool:
     return 0 < answer.status < 500 and not answer.failed
 
 
-def _require_loads(instance: Instance, edit: inifile.Edit, answered: bool) -> None:
-    """Raise Refused where the application does not load with the text that `edit` leaves, or no
-    longer answers.
+def _answers_with(edit: inifile.Edit, instance: Instance) -> bool:
+    """Whether the application answers with the text that `edit` leaves.
+
+    Raises Refused where it does not load with it, or does not answer although it did before.
     """
-    refused = "the application does not {} with the new ini file, so nothing was changed{}"
+    refused = "the application does not {} with the new ini file, so nothing was changed"
     with inifile.candidate(edit) as path:
         try:
             answers = _loads_and_answers(load(f"{path}#{instance.name}"))
         except DoesNotLoad as error:
-            raise Refused(refused.format("load", f" ({error.reason})")) from None
+            raise Refused(f"{refused.format('load')} ({error.reason})") from None
         except (NotMeasured, ConfigError) as error:
-            raise Refused(refused.format("load", f" ({error})")) from None
-    if answered and not answers:
-        raise Refused(refused.format(f"answer {PAGE}", ""))
+            raise Refused(f"{refused.format('load')} ({error})") from None
+    if not answers and _answers(instance):
+        raise Refused(refused.format(f"answer {PAGE}"))
+    return answers
 
 
 def _run_all(commands: Sequence[Command], owner: Owner, progress: Progress) -> None:
@@ -174,11 +182,12 @@ def _run_all(commands: Sequence[Command], owner: Owner, progress: Progress) -> N
 
 
 def _run(command: Command, owner: Owner) -> None:
-    """Run a command as its user, in the environment of measurements. Raises CommandFailed."""
+    """Run a command as its user, in a safe environment. Raises CommandFailed."""
     name = " ".join(command.words[:3])
     try:
         with acting_as(_account(command.user, owner)):
-            ended = programs.run(command.words, COMMAND_SECONDS, command.directory or "/")
+            directory = command.directory or "/"
+            ended = programs.run(command.words, COMMAND_SECONDS, directory, SAFE_GIT)
     except OSError as error:
         raise CommandFailed(f"{name}: {error.strerror}") from None
     except (NotMeasured, programs.TooLate) as error:

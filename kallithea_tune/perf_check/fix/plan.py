@@ -86,6 +86,8 @@ def _by_hand(finding: Finding) -> str:
         return "only you can do it"
     if any(isinstance(step, Statements) for step in steps):
         return "run the SQL yourself, with the client shown"
+    if any(isinstance(step, Command) and step.service for step in steps):
+        return "a service has to run it"
     return ""
 
 

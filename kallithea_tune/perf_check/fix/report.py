@@ -47,6 +47,11 @@ def _heading(finding: Finding) -> list[str]:
     return wrapped(f"{finding.check} {finding.severity.name}: ", finding.diagnosis + subject, 2)
 
 
+def note_lines(notes: Sequence[str]) -> list[str]:
+    """Return what else a run says, as whom it measured for example."""
+    return ["", *(line for note in notes for line in wrapped("Note: ", note, 3))] if notes else []
+
+
 def outcome_lines(plan: Plan, outcome: Outcome) -> list[str]:
     """Return what became of each finding, and where the ini file before is."""
     lines = [""]

@@ -7,12 +7,15 @@ import os
 from dataclasses import replace
 from typing import Iterable, Iterator, Mapping, Sequence
 
+from kallithea_tune.perf_check.database.client import SqlClient, sql_client
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.remedy import Command, Remedy, Steps
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, Steps
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.hooks import (
+    REPO_SIZE,
+    UPDATE,
     CustomHook,
     ExpectedHook,
     PushHooks,
@@ -20,8 +23,9 @@ from kallithea_tune.perf_check.repositories.hooks import (
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
 from kallithea_tune.perf_check.services.hook_text import Waiting
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import counted, first_of
 
 SLOW_MS = 500
@@ -34,18 +38,19 @@ REPORTED, NAMED = 3, 20
     "HOOK001",
     "hooks-time",
     "Time that hooks add to a push",
-    measures=(survey, push_hooks),
+    measures=(survey, push_hooks, sql_client),
     source="our judgement",
     tags=("probe", "hooks"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
-def times(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
+def times(surveyed: Survey, hooks: PushHooks, client: SqlClient) -> Iterator[Finding]:
     """Judge the time that each push waits, and report hooks whose files are missing."""
     if hooks.walk:
-        yield judge_repo_size(hooks.largest, hooks.walk)
-    yield from judge_custom(surveyed, hooks)
+        yield judge_repo_size(hooks.largest, hooks.walk, client)
+    yield from judge_custom(surveyed, hooks, client)
 
 
-def judge_repo_size(name: str, walk: Walk) -> Finding:
+def judge_repo_size(name: str, walk: Walk, client: SqlClient) -> Finding:
     """The hook walks the entire repository while the one who pushes waits, to print one line."""
     evidence: dict[str, object] = {"walk_ms": walk.ms, "files": walk.files, "repository": name}
     if not walk.complete:
@@ -65,13 +70,19 @@ def judge_repo_size(name: str, walk: Walk) -> Finding:
     return finding(
         Severity.advice,
         f"each push to {name} waits for its size to be determined: {more}{walk.ms / 1000:.2g} s",
-        remedy=f'{VCS_PAGE}: no "Show repository size after push"',
+        remedy=_off(client, REPO_SIZE, f'{VCS_PAGE}: no "Show repository size after push", or'),
         impact_ms=walk.ms,
         impact_per=f"push to {name}",
     )
 
 
-def judge_custom(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
+def _off(client: SqlClient, key: str, note: str) -> Statements:
+    """Return the remedy that switches off a hook of Mercurial, as the page of settings does."""
+    sql = f"UPDATE ui SET ui_active = FALSE WHERE ui_section = 'hooks' AND ui_key = '{key}'"
+    return client.statements(sql, note)
+
+
+def judge_custom(surveyed: Survey, hooks: PushHooks, client: SqlClient) -> Iterator[Finding]:
     """The admin's own hooks are read and never run: they might act. How long they take is unknown
     where their text does not say.
     """
@@ -92,7 +103,7 @@ def judge_custom(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
             "each Mercurial push updates a working directory on the server",
             "update",
             evidence,
-            remedy=f'{VCS_PAGE}: no "Update repository after push", unless something reads it',
+            remedy=_off(client, UPDATE, "unless something reads that directory"),
             confidence="medium",
             threshold="off, Kallithea's default",
         )
@@ -148,9 +159,10 @@ def _not_timed(silent: Sequence[CustomHook], evidence: Mapping[str, object]) -> 
     "HOOK002",
     "hooks-git",
     "Kallithea's hooks in Git repositories",
-    measures=(survey, expected_hook, configuration),
+    measures=(git_survey, expected_hook, configuration),
     source="kallithea/model/scm.py, install_git_hooks",
     tags=("probe", "hooks"),
+    harm=Harm.access,
 )
 def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> Iterator[Finding]:
     """Judge the hook by which alone Kallithea learns of pushes over Git: log, feeds, and the last

@@ -6,7 +6,7 @@ import re
 from typing import Iterator, Optional
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.perf_check.services.git_program import Git, GitProgram, git_program
@@ -27,6 +27,7 @@ OLDEST_VERSION = ".".join(map(str, OLDEST))
     measures=(git_program, survey, configuration),
     threshold=f"{SLOW_MS} ms, {TIMES_SLOWER} times of another git",
     source="measured: git 2.39 takes 2 to 5 ms",
+    harm=Harm.some_pages,
     tags=("probe", "git"),
 )
 def git_starts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Iterator
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option
 from kallithea_tune.perf_check.serving.option_families import SIMILARITY, Unread  # noqa: F401
 from kallithea_tune.perf_check.serving.option_names import UnreadOptions, unread_options
@@ -19,6 +19,7 @@ from kallithea_tune.perf_check.serving.option_names import UnreadOptions, unread
     threshold="read by the application or what it requires",
     source="its source and ini template",
     tags=("config",),
+    harm=Harm.housekeeping,
 )
 def unread(options: UnreadOptions) -> Iterator[Finding]:
     """Report options that are silently ignored; a misspelling of another option is a warning."""

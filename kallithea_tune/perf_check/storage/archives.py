@@ -65,9 +65,9 @@ class Archives:
 
     @property
     def examined(self) -> Examined:
-        """Whether all archives were counted."""
-        complete = not self.kept or self.kept.complete
-        return Examined(int(complete), 1, "directory of archives")
+        """Whether all archives were counted, where they are kept."""
+        complete = self.kept is not None and self.kept.complete
+        return Examined(int(complete), int(self.kept is not None), "directory of archives")
 
 
 @measurement(seconds=0.2, writes="8 MB in TMPDIR and in archive_cache_dir", uses=(directories,))

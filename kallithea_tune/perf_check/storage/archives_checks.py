@@ -6,7 +6,7 @@ from functools import partial
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, app_options
 from kallithea_tune.perf_check.storage.archives import (
     OLD_DAYS,
@@ -83,6 +83,7 @@ def judge_move(move: Move, temporary: str, directory: str) -> Finding:
     "Archives for download",
     measures=(archives,),
     tags=("disk", "probe"),
+    harm=Harm.some_pages,
 )
 def kept_archives(measured: Archives) -> Iterator[Finding]:
     """Archives are kept, take less than 1 GB, and a new one is renamed from TMPDIR, not copied."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, NamedTuple, Optional, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.storage.directories import (
     ANSWER_SECONDS,
     Directories,
@@ -217,6 +217,7 @@ def _nfs_problems(mount: Mount, has_repositories: bool) -> Iterator[Problem]:
     "File systems of the directories",
     measures=(directories,),
     tags=("disk",),
+    harm=Harm.access,
 )
 def kind(measured: Directories) -> Iterator[Finding]:
     """Every directory can be used, on a file system whose type and options are safe for it."""

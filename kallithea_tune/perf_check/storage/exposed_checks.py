@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy, Steps
 from kallithea_tune.perf_check.storage.exposed import Exposed, Exposure, Risk, exposure
 from kallithea_tune.text import first_of
@@ -87,6 +87,7 @@ def judge_readable(measured: Exposure) -> Finding:
     "Files that others may change or read",
     measures=(exposure,),
     tags=("disk", "probe", "security"),
+    harm=Harm.loss,
 )
 def exposed(measured: Exposure) -> Iterator[Finding]:
     """Only its owner may change what Kallithea unpickles, executes or trusts."""

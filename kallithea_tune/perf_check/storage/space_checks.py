@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy, Steps
 from kallithea_tune.perf_check.storage.directories import FileSystem
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT
@@ -138,7 +138,14 @@ def _deletion(one: Occupant, minutes: int) -> Command:
     return Command((*words, "-delete"), effect=Effect.deletes)
 
 
-@check("STO004", "storage-space", "Free space and inodes", measures=(space,), tags=("disk",))
+@check(
+    "STO004",
+    "storage-space",
+    "Free space and inodes",
+    measures=(space,),
+    tags=("disk",),
+    harm=Harm.access,
+)
 def free_space(measured: Space) -> Iterator[Finding]:
     """Every file system with a directory has space and inodes left."""
     for system in measured.systems:

@@ -50,8 +50,8 @@ ACCEPTED = frozenset({"type", "data_dir", "lock_dir", "enabled", "expire", "key_
             {"type": "ext:redis", "db": "1"},
             ["README"],
             ACCEPTED,
-            Severity.unknown,
-            "whether the store",
+            Severity.ok,
+            "complete",
         ),
         ({}, [], ACCEPTED, Severity.advice, "no code of the application uses"),
         ({"expire": None}, ["README"], ACCEPTED, Severity.warning, "never expire"),
@@ -73,7 +73,7 @@ def test_a_region_is_judged_by_its_options_and_its_users(
         RegionSettings(
             section="app:main",
             regions=(region,),
-            options=tuple(f"beaker.cache.long.{name}" for name in change),
+            options={f"beaker.cache.long.{name}": str(value) for name, value in change.items()},
         ),
     )
     assert (found.severity, said in found.diagnosis) == (severity, True), found

@@ -30,7 +30,7 @@ OWN = ("send_email",)
 
 def judged(cores: int = 2, **answer: Any) -> Sequence[Finding]:
     measured = Broker(True, Answer(1.0, **answer), cores, OWN)
-    return list(judge_workers(measured, "celery-run", "app:main"))
+    return list(judge_workers(measured, ("celery-run",), "app:main"))
 
 
 def worker(processes: int = 2, *, queues: Sequence[str] = ("celery",), **more: Any) -> Worker:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
+from carry_out import carry_out
 from environment import BIN
 
 from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database.client import client_of
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.remedy import Command, steps_of
@@ -48,6 +50,7 @@ from kallithea_tune.perf_check.services.hook_text import Waiting
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 OURS = GitHook("0.7.0", "/venv/bin/python3", executable=True, interpreter_found=True)
 SOUND = GitHooks(OURS)
+CLIENT = client_of("sqlite:////srv/kallithea.db")
 EXPECTED = ExpectedHook("0.7.0", "/venv/bin/python")
 ENVIRONMENT = {
     **os.environ,
@@ -141,7 +144,7 @@ def test_a_remedy_is_for_all_repositories_with_the_problem() -> None:
     ],
 )
 def test_the_size_shown_after_a_push(walk: Walk, severity: Severity) -> None:
-    assert judge_repo_size("hg", walk).severity is severity
+    assert judge_repo_size("hg", walk, CLIENT).severity is severity
 
 
 @pytest.mark.parametrize(
@@ -170,14 +173,38 @@ def test_custom_hooks(
 ) -> None:
     surveyed = survey(ui=ui, hgrc=hgrc)
     hooks = PushHooks("hg", None, UPDATE in ui, custom_hooks(surveyed, "/nowhere"))
-    assert {found.subject: found.severity for found in judge_custom(surveyed, hooks)} == subjects
+    assert {
+        found.subject: found.severity for found in judge_custom(surveyed, hooks, CLIENT)
+    } == subjects
+
+
+def test_hooks_of_kallithea_are_switched_off_by_their_remedies(instance: Path) -> None:
+    def measured() -> PushHooks:
+        return Context(load(str(instance)), Deadline(30)).measure(push_hooks)
+
+    client = client_of(load(str(instance)).database_url)
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as database:
+        database.execute("UPDATE ui SET ui_active = 1 WHERE ui_key LIKE 'changegroup.%'")
+    database.close()
+    planted = measured()
+    assert planted.walk and planted.updates
+    slow = judge_repo_size("hg-one", replace(planted.walk, ms=9000.0), client)
+    (update,) = (
+        found
+        for found in judge_custom(survey(), planted, client)
+        if found.severity is Severity.advice
+    )
+    for found in (slow, update):
+        carry_out(found.remedy, instance)
+    gone = measured()
+    assert gone.walk is None and not gone.updates
 
 
 def test_a_hook_of_many_repositories_is_one_finding_with_its_cost() -> None:
     hooks = tuple(
         CustomHook(place, "outgoing.x", waiting=Waiting(10.0, ("curl",))) for place in "abc"
     )
-    (found,) = judge_custom(survey(), PushHooks("hg", None, False, hooks))
+    (found,) = judge_custom(survey(), PushHooks("hg", None, False, hooks), CLIENT)
     assert found.diagnosis == (
         "the hook outgoing.x in a and 2 more sleeps 10 s, and each pull waits for it"
     )
