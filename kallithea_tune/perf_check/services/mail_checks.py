@@ -21,6 +21,7 @@ SLOW_MS = 500
     measures=(mail_server, configuration),
     threshold=f"an answer within {LIMIT_SECONDS:g} s",
     source="our judgement; kallithea/model/notification.py, send_email",
+    harm=Harm.some_pages,
     tags=("probe", "mail"),
     harm=Harm.some_pages,
 )
