@@ -121,6 +121,26 @@ def megabytes(count: float) -> str:
     return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"
 
 
+def plural(noun: str) -> str:
+    """Return the plural of a noun with what follows it, as in ``directories of archives``.
+
+    One that already is a plural stays.
+    """
+    head, *rest = re.split(" (?=(?:of|in|with) )", noun, maxsplit=1)
+    if re.search("(ss|x|ch|sh)$", head):
+        head += "es"
+    elif re.search("[^aeiou]y$", head):
+        head = head[:-1] + "ies"
+    elif not head.endswith("s"):
+        head += "s"
+    return " ".join([head, *rest])
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 repository``, ``1,200 repositories``."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
 def first_of(names: Sequence[str], limit: int = 2) -> str:
     """Return the first of many names: ``a, b and 3 more``."""
     more = len(names) - limit

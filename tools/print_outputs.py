@@ -61,14 +61,25 @@ def gearbox(ini: Path, *words: str) -> str:
     return re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout)
 
 
+def plant_for_fix(ini: Path) -> None:
+    """Set debug, and misspell three options."""
+    text = ini.read_text()
+    planted = "static_files = true\nstatic_filse = true\ndebug = true\ncache_dirr = x"
+    text = text.replace("static_files = true", planted)
+    ini.write_text(text.replace("\nthreads = 1", "\nthreads = 1\nchannel_timeot = 9"))
+
+
 def print_reports(directory: Path) -> None:
-    """Print what perf-check says of a healthy instance, of its cache, and of the same instance made
-    sick.
+    """Print what perf-check says of a healthy instance, of its cache, of planted faults as it fixes
+    them, and of the same instance made sick.
     """
     ini, reports = instance(directory, 3000), ROOT / "docs" / "reports"
     words = ["perf-check", "-c", str(ini)]
     (reports / "healthy.txt").write_text(gearbox(ini, *words))
     (reports / "cache-effect.txt").write_text(gearbox(ini, *words, "--only", "CAC002", "--all"))
+    plant_for_fix(ini)
+    output = ROOT / "docs" / "runbooks" / "output" / "fix.txt"
+    output.write_text(gearbox(ini, *words, "--fix", "CFG001,CFG004", "-y"))
     make_sick(ini)
     (reports / "sick.txt").write_text(gearbox(ini, *words))
 

@@ -13,9 +13,9 @@ from typing import Any, Iterator
 
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db_migrate import schema
 from kallithea_tune.db_migrate.engines import engine_class
-from kallithea_tune.db_migrate.values import kind_of
 
 ENGINES = {
     "SQLite": sqlite.dialect(),

@@ -78,7 +78,7 @@ def session_directory(settings: Mapping[str, str]) -> Optional[str]:
     directory = settings.get("session.data_dir") or (
         os.path.join(settings["cache_dir"], "sessions") if settings.get("cache_dir") else None
     )
-    return directory if session_type(settings) == "file" else None
+    return directory if session_type(settings) in ("file", "dbm") else None
 
 
 def session_type(settings: Mapping[str, str]) -> str:

@@ -50,6 +50,18 @@ def latest(instance: Instance) -> dict[str, str]:
     )
 
 
+def outside_groups(instance: Instance) -> int:
+    """Return how many repositories are in no group: the front page shows all of them.
+
+    Raises SQLAlchemyError.
+    """
+    import sqlalchemy
+
+    statement = sqlalchemy.text("SELECT COUNT(*) FROM repositories WHERE group_id IS NULL")
+    with read_only_engine(instance.database_url).connect() as connection:
+        return int(connection.execute(statement).scalar())
+
+
 def first_usable(root: str, candidates: Mapping[str, list[str]]) -> dict[str, str]:
     """Return the first of the `candidates` of each kind that consists of files; for a child."""
     found = {}

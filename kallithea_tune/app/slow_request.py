@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import os
 import sys
 import threading
@@ -13,19 +14,30 @@ from typing import Iterator, Mapping, Optional
 
 # A request is observed from its first second on: until then, looking would cost what is measured.
 QUIET_S, SAMPLE_S = 1.0, 0.05
+# A request that was interrupted ends within this time, unless it waits in a call of C.
+REACTION_S = 2.0
 # What code in these files and packages does; the innermost counts, which the others wait for.
 _WORK = {
     "subprocessio.py": "git",
     "dulwich": "git",
     "mercurial": "Mercurial",
     "sqlalchemy": "SQL",
+    "beaker": "the cache",
+    "bleach": "rendering text",
     "docutils": "rendering text",
     "markdown": "rendering text",
     "pygments": "rendering text",
     "mako": "templates",
     "templates": "templates",
 }
+# Kallithea's own code about repositories lies in directories whose names say too little.
+_BACKENDS = {"git": "git", "hg": "Mercurial"}
+REPOSITORY_WORK = frozenset(_BACKENDS.values())
 OTHER = "other code"
+
+
+class Interrupted(BaseException):
+    """Raised in a thread whose request has had its time, past every ``except Exception``."""
 
 
 @dataclass(frozen=True)
@@ -41,45 +53,71 @@ class Unanswered:
     shares: Mapping[str, float]
     place: str = ""
 
+    @property
+    def work(self) -> str:
+        """What most of the time went into."""
+        return next(iter(self.shares), OTHER)
+
 
 class Observed:
-    """Work in a thread that goes from request to request, and may never end.
+    """Work in a thread that goes from request to request, each of which may never end.
 
     The thread sets `current` to the number of its request and the monotonic time of its start.
+    `unanswered` are the requests that were given up.
     """
 
     def __init__(self) -> None:
         self.current: Optional[tuple[int, float]] = None
-        self._seen: collections.Counter[str] = collections.Counter()
-        self._of: Optional[tuple[int, float]] = None
+        self.unanswered: list[Unanswered] = []
+        self._seen: dict[tuple[int, float], collections.Counter[str]] = {}
+        self._given_up: set[tuple[int, float]] = set()
         self._place = ""
 
-    def watch(self, thread: threading.Thread, end: float) -> Optional[Unanswered]:
-        """Wait for the thread until the monotonic time `end`; return what it has not done."""
-        while True:
+    def has_given_up(self, request: tuple[int, float]) -> bool:
+        """Whether `request` had its time, so that its answer is none."""
+        return request in self._given_up
+
+    def watch(self, thread: threading.Thread, patience: float, end: float) -> None:
+        """Wait for the thread, and interrupt a request after `patience` seconds.
+
+        At the monotonic time `end` the last one has had its time, too. A thread that does not even
+        react to the interruption, as in a call of C, is left behind.
+        """
+        given_up, leave = None, end + QUIET_S
+        while thread.is_alive():
             thread.join(SAMPLE_S)
             current, now = self.current, time.monotonic()
-            if not thread.is_alive():
-                return None
-            if current and now - current[1] > QUIET_S:
+            if current and current != given_up and now - current[1] > QUIET_S:
                 self._look(thread, current)
-                if now > end:
-                    return self._unanswered(current[0], now - current[1])
-            elif now > end + QUIET_S:
-                return None
+                if now > min(current[1] + patience, end):
+                    given_up, leave = current, now + REACTION_S
+                    self._give_up(thread, current, now)
+            elif now > leave and current in (None, given_up):
+                return
+
+    def _give_up(self, thread: threading.Thread, request: tuple[int, float], now: float) -> None:
+        number, began = request
+        late = Unanswered(number, now - began, self.shares(request), self._place)
+        self._given_up.add(request)
+        self.unanswered.append(late)
+        identity = ctypes.c_ulong(thread.ident or 0)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(Interrupted))
+
+    def shares(self, request: tuple[int, float]) -> Mapping[str, float]:
+        """Return the parts of the time of `request` so far by what was done, the largest first.
+
+        There are none of a quick one.
+        """
+        seen = self._seen.get(request, collections.Counter())
+        return {work: count / sum(seen.values()) for work, count in seen.most_common()}
 
     def _look(self, thread: threading.Thread, current: tuple[int, float]) -> None:
-        if current != self._of:
-            self._of, self._place = current, ""
-            self._seen.clear()
+        if current not in self._seen:
+            self._seen[current] = collections.Counter()
+            self._place = ""
         frames = list(_outwards(sys._current_frames().get(thread.ident or 0)))
-        self._seen[next(filter(None, map(_work_of, frames)), OTHER)] += 1
+        self._seen[current][next(filter(None, map(_work_of, frames)), OTHER)] += 1
         self._place = next(filter(None, map(_own_place, frames)), self._place)
-
-    def _unanswered(self, number: int, seconds: float) -> Unanswered:
-        total = sum(self._seen.values())
-        shares = {work: count / total for work, count in self._seen.most_common()}
-        return Unanswered(number, seconds, shares, self._place)
 
 
 def _outwards(frame: Optional[FrameType]) -> Iterator[FrameType]:
@@ -90,6 +128,8 @@ def _outwards(frame: Optional[FrameType]) -> Iterator[FrameType]:
 
 def _work_of(frame: FrameType) -> str:
     parts = frame.f_code.co_filename.split(os.sep)
+    if parts[-3:-2] == ["backends"] and parts[-2] in _BACKENDS:
+        return _BACKENDS[parts[-2]]
     return next((_WORK[part] for part in reversed(parts) if part in _WORK), "")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
-import re
 import sys
 import tempfile
 import threading
@@ -19,7 +19,15 @@ from kallithea_tune.app.browser import Browser
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.repository_settings import start_nothing
-from kallithea_tune.app.slow_request import Observed, Unanswered
+from kallithea_tune.app.sandbox import sandboxed
+from kallithea_tune.app.slow_request import (
+    REACTION_S,
+    REPOSITORY_WORK,
+    Interrupted,
+    Observed,
+    Unanswered,
+)
+from kallithea_tune.app.statement_counter import StatementCounter
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.db.engine import forbid_writing
@@ -33,23 +41,14 @@ from kallithea_tune.system.scratch import scratch
 T = TypeVar("T")
 WsgiApp = Callable[..., Iterable[bytes]]
 
-_STORES = re.compile(
-    r"^(beaker\.)?(session|cache)\.(.*\.)?(?P<what>(data|lock|file|dbm)_dir|type)$"
-)
 # Loading the application on a busy machine does not count against the time for the requests, but
 # takes only this part of the time that is left for everything.
 LOAD_PART = 0.6
-# The last request gets this part of the time for all of them in addition.
+# Requests that take long get this part of the time for all of them in addition, if no more.
 OVERTIME = 0.3
-_LOCAL_STORES = frozenset({"memory", "file", "dbm", "cookie"})
-# Settings that would reach others: mail about errors, the message queue.
-_SILENT = {
-    "email_to": "",
-    "trace_errors.error_email": "",
-    "trace_errors.sentry_dsn": "",
-    "trace_slowreqs.enable": "false",
-    "celery.broker_url": "memory://",
-}
+SLOW_S = 2.0
+# A child ends so many seconds before the wall: what it saw has to be passed on.
+BEFORE_WALL_S, FAR_S = REACTION_S + 1, 86400.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,9 @@ class Answer:
     `ms` has the milliseconds of every round. `body` is filled where the request had `keep`.
     `statements` is the number of SQL statements of the last round, which took `sql_ms`
     milliseconds; `failed` is the exception raised in place of an answer. `prepared` is what the
-    request's `prepare` or `walk` returned last. Status 0 and no times mean that time ran out first.
+    request's `prepare` or `walk` returned last. `shares` has the parts of the last round by what
+    was done, see `Unanswered`, where it took more than a second. Status 0 and no times mean that
+    there was no answer in time.
     """
 
     path: str
@@ -89,6 +90,7 @@ class Answer:
     sql_ms: float = 0.0
     failed: str = ""
     prepared: object = None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def result_of(self, function: Callable[..., T]) -> T:
         """Return what `function`, the `prepare` or `walk` of the request, returned in the child.
@@ -105,21 +107,22 @@ class Visit:
     """One life of the application: how long it took to load, and its answers to the requests.
 
     `signed_in` tells that pages required a login and were read as the first admin; `refused` lists
-    what the application tried to write outside the scratch directory; `unanswered` is the request
-    that it was working on when time ran out.
+    what the application tried to write outside the scratch directory; `unanswered` are the requests
+    that had their time and no answer.
     """
 
     start_ms: float
     signed_in: bool
     refused: tuple[str, ...]
     answers: tuple[Answer, ...]
-    unanswered: Optional[Unanswered] = None
+    unanswered: tuple[Unanswered, ...] = ()
 
 
 @dataclass(frozen=True)
 class Order:
     """What the child has to do: `load_seconds` limit the start of the application, `seconds` the
-    requests, and `settings` are overrides.
+    requests, and `patience` a single one, but nothing lasts longer than until the monotonic time
+    `end`. `settings` are overrides.
     """
 
     location: str
@@ -129,6 +132,8 @@ class Order:
     rounds: int
     load_seconds: float
     seconds: float
+    patience: float
+    end: float
     settings: Mapping[str, str]
 
 
@@ -146,46 +151,46 @@ def visit(
     seconds: float,
     rounds: int = 1,
     settings: Optional[Mapping[str, str]] = None,
+    patience: float = 0.0,
 ) -> Visit:
     """Load the application and send it all `requests`, `rounds` times over, within `seconds`.
 
-    The time starts when the application has loaded. `settings` override the application's. Sessions
-    and caches live in a scratch directory inside cache_dir, so that they cost what they cost there;
-    the database is read-only; nothing is mailed or queued. Root does it as the owner of the data.
+    The time starts when the application has loaded. One request is waited for as long as that, or
+    for `patience` seconds if that is more, as far as the wall allows; the others get their time
+    nevertheless, but not those that would wait for the same. `settings` override the application's.
+    Sessions and caches live in a scratch directory inside cache_dir, so that they
+    cost what they cost there; the database is read-only; nothing is mailed or queued. Root does it
+    as the owner of the data.
     Raises DoesNotLoad, or NotMeasured when the child dies or does not answer.
     """
     with acting_as(owner_of(instance).account):
-        return _visit(instance, requests, seconds, rounds, settings or {})
+        order = Order(
+            f"{instance.path}#{instance.name}",
+            instance.changes,
+            "",
+            tuple(requests),
+            rounds,
+            min(loading.LOAD_SECONDS, child.left() * LOAD_PART),
+            seconds * 0.9,
+            max(seconds * OVERTIME, patience),
+            time.monotonic() + min(child.left(), FAR_S) - BEFORE_WALL_S,
+            _overrides(instance, settings or {}),
+        )
+        return _visit(instance, order)
 
 
-def _visit(
-    instance: Instance,
-    requests: Sequence[Request],
-    seconds: float,
-    rounds: int,
-    settings: Mapping[str, str],
-) -> Visit:
+def _visit(instance: Instance, order: Order) -> Visit:
     sqlite_path = sqlite_file(instance.database_url)
     if sqlite_path and not os.path.exists(sqlite_path):
         # SQLite would create it.
         raise DoesNotLoad("OperationalError", f"the SQLite file {sqlite_path} does not exist")
     cache_dir = instance.directory("cache_dir") or os.path.dirname(instance.path)
     with scratch(_existing(cache_dir)) as directory:
-        order = Order(
-            f"{instance.path}#{instance.name}",
-            instance.changes,
-            directory,
-            tuple(requests),
-            rounds,
-            min(loading.LOAD_SECONDS, child.left() * LOAD_PART),
-            seconds * 0.9,
-            _overrides(instance, settings),
-        )
-        outcome = _outcome(order)
+        outcome = _outcome(replace(order, directory=directory))
     if outcome.failure:
         raise DoesNotLoad(outcome.failure.kind, outcome.failure.message)
     assert outcome.visit
-    answers = map(_with_typed_result, requests, outcome.visit.answers)
+    answers = map(_with_typed_result, order.requests, outcome.visit.answers)
     return replace(outcome.visit, answers=tuple(answers))
 
 
@@ -200,7 +205,7 @@ def _outcome(order: Order) -> Outcome:
     try:
         # The child stops in time by itself. It is killed, and all answers are lost, only if it
         # hangs.
-        seconds = order.load_seconds + order.seconds * (1 + OVERTIME) + 3
+        seconds = order.load_seconds + order.seconds + order.patience + 4
         return child.call(visit_here, seconds, order=order)
     except child.Ended as error:
         failure = loading.ended(order.directory, order.load_seconds, error.reason)
@@ -222,26 +227,6 @@ def _existing(path: str) -> str:
     while not os.path.isdir(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)
     return path
-
-
-def sandboxed(settings: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return the settings that keep what the application writes in `directory`, and silence it.
-
-    That is caches, sessions, archives, compiled templates, mail and tasks.
-    """
-    changed = {"cache_dir": directory, "archive_cache_dir": os.path.join(directory, "archives")}
-    changed.update({key: value for key, value in _SILENT.items() if key in settings})
-    if settings.get("templating.mako.compiled_templates_dir"):
-        changed["templating.mako.compiled_templates_dir"] = os.path.join(directory, "templates")
-    for key, value in settings.items():
-        match = _STORES.match(key)
-        if match and match["what"] == "type":
-            # In a shared store (memcached, database) our sessions and entries would mix with real
-            # ones.
-            changed[key] = value if value in _LOCAL_STORES else "file"
-        elif match:
-            changed[key] = os.path.join(directory, key)
-    return changed
 
 
 def visit_here(order: Order) -> Outcome:
@@ -266,42 +251,72 @@ def visit_here(order: Order) -> Outcome:
     start_ms = (time.perf_counter() - began) * 1000
     browser = Browser(app, instance)
     answers = [Answer(request.path) for request in order.requests]
-    unanswered = _answer(browser, order, answers)
-    if not unanswered:
+    observed = Observed()
+    if _answer(browser, order, answers, observed):
         _close()
+    unanswered = tuple(observed.unanswered)
     return Outcome(Visit(start_ms, browser.signed_in, tuple(refused), tuple(answers), unanswered))
 
 
-def _answer(browser: Browser, order: Order, answers: list[Answer]) -> Optional[Unanswered]:
-    """Fill `answers` as far as there is time; return the request that takes longer than that."""
-    end, statements = time.monotonic() + order.seconds, _Statements()
-    observed = Observed()
+def _answer(browser: Browser, order: Order, answers: list[Answer], observed: Observed) -> bool:
+    """Fill `answers` as far as there is time; return whether the last request has ended."""
+    end, statements = time.monotonic() + order.seconds, StatementCounter()
     outcome: futures.Future[None] = futures.Future()
-
-    def work() -> None:
-        # A request is not sent when it may take longer than the time that is left.
-        last = 0.0
-        for _ in range(order.rounds):
-            for number, request in enumerate(order.requests):
-                began = time.monotonic()
-                if began + last < end:
-                    observed.current = number, began
-                    answers[number] = _send(browser, statements, request, answers[number])
-                    last = time.monotonic() - began
 
     def run() -> None:
         try:
-            work()
+            _send_all(browser, order, answers, observed, end, statements)
             outcome.set_result(None)
         except BaseException as error:
             outcome.set_exception(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    unanswered = observed.watch(thread, end + order.seconds * OVERTIME)
+    patience = max(order.seconds, order.patience)
+    observed.watch(thread, patience, min(end + order.patience, order.end))
     if outcome.done():
         outcome.result()
-    return unanswered
+    return outcome.done()
+
+
+def _send_all(
+    browser: Browser,
+    order: Order,
+    answers: list[Answer],
+    observed: Observed,
+    end: float,
+    statements: StatementCounter,
+) -> None:
+    # A request is not sent when it took longer before than the time that is left.
+    took: dict[str, float] = {}
+    for _ in range(order.rounds):
+        for number, request in enumerate(order.requests):
+            now, path = time.monotonic(), request.path
+            given_up = _is_given_up(request, order, observed.unanswered)
+            if given_up or now + took.get(path, 0.0) > min(end, order.end):
+                continue
+            observed.current = this = number, now
+            answer = Answer(path)
+            with contextlib.suppress(Interrupted):
+                answer = _send(browser, statements, request, answers[number])
+            took[path] = time.monotonic() - now
+            # A slow one does not take the time of the others.
+            end += min(order.patience, took[path]) if took[path] > SLOW_S else 0.0
+            # What was interrupted may have been answered with an error.
+            if not observed.has_given_up(this):
+                answers[number] = replace(answer, shares=observed.shares(this))
+
+
+def _is_given_up(request: Request, order: Order, unanswered: Sequence[Unanswered]) -> bool:
+    """Whether the page of a request did not answer before, or one above it whose time went into the
+    repository that both show.
+    """
+    for late in unanswered:
+        path = order.requests[late.number].path.rstrip("/")
+        inside = path and request.path.startswith(f"{path}/") and late.work in REPOSITORY_WORK
+        if inside or request.path.rstrip("/") == path:
+            return True
+    return False
 
 
 def _application(instance: Instance, settings: Mapping[str, str]) -> WsgiApp:
@@ -328,7 +343,9 @@ def _raise_if_locked(error: BaseException) -> None:
         raise NotMeasured("the SQLite file was locked by another process for two seconds")
 
 
-def _send(browser: Browser, statements: _Statements, request: Request, answer: Answer) -> Answer:
+def _send(
+    browser: Browser, statements: StatementCounter, request: Request, answer: Answer
+) -> Answer:
     if request.walk:
         arguments = _arguments(request.walk, request)
         began = time.perf_counter()
@@ -360,25 +377,6 @@ def _arguments(function: Callable[..., object], request: Request) -> dict[str, o
         name: typed_json.load(kinds.get(name, object), value)
         for name, value in request.arguments.items()
     }
-
-
-class _Statements:
-    """Counts and times the statements of SQLAlchemy engines in this process, without fetching."""
-
-    def __init__(self) -> None:
-        from sqlalchemy import event
-        from sqlalchemy.engine import Engine
-
-        self.count, self.ms, self._began = 0, 0.0, 0.0
-        event.listen(Engine, "before_cursor_execute", self._before)
-        event.listen(Engine, "after_cursor_execute", self._after)
-
-    def _before(self, *_: object) -> None:
-        self._began = time.perf_counter()
-
-    def _after(self, *_: object) -> None:
-        self.count += 1
-        self.ms += (time.perf_counter() - self._began) * 1000
 
 
 def _close() -> None:

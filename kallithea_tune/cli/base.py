@@ -212,6 +212,17 @@ class TuneCommand:
         if warning and not self.quiet:
             print(warning, file=sys.stderr)
 
+    def confirm(self, question: str, unattended: str) -> bool:
+        """Return whether the answer on the terminal is yes; raise Refused without a terminal."""
+        from kallithea_tune.errors import Refused
+
+        if not sys.stdin or not sys.stdin.isatty():
+            raise Refused(unattended)
+        text = printable(self._redacted(question))
+        print(f"{text} [y/N] ", end="", file=sys.stderr, flush=True)
+        interruption.wait_readable(sys.stdin.fileno())
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
         """Raise ConfigError for a ``--column`` that is not among `columns`."""
         from kallithea_tune import errors

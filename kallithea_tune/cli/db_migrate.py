@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Iterator, Union
 from gearbox.command import Command
 
 from kallithea_tune.cli.base import Once, TuneCommand, add_ini_option
-from kallithea_tune.system import interruption
 from kallithea_tune.text import plain, printable, shell_word
 
 if TYPE_CHECKING:
@@ -131,14 +130,11 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         title = f"These tables of {target} would be dropped, with all their rows:"
         for line in (title, *(f"  {name}" for name in tables)):
             print(printable(line), file=sys.stderr)
-        if not sys.stdin or not sys.stdin.isatty():
-            raise Refused(
-                f"--replace asks before it drops {len(tables)} tables, and there is no terminal to "
-                "ask on; -y answers yes"
-            )
-        print("Drop them? [y/N] ", end="", file=sys.stderr, flush=True)
-        interruption.wait_readable(sys.stdin.fileno())
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        unattended = (
+            f"--replace asks before it drops {len(tables)} tables, and there is no terminal to "
+            "ask on; -y answers yes"
+        )
+        if not self.confirm("Drop them?", unattended):
             raise Refused("nothing was dropped")
 
     def _switch(self, migration: Migration) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import re
 from typing import Mapping, Optional, Sequence, TextIO
@@ -60,6 +61,8 @@ def _cell(value: object) -> object:
     """Return `value` as one line of text, a number as it is."""
     if isinstance(value, Mapping):
         value = evidence_text(value)
+    if isinstance(value, (list, tuple)):
+        value = json.dumps(plain(value)) if value else ""
     if isinstance(value, (int, float)):
         return value
     return "" if value is None else printable(str(value))

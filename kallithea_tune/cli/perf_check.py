@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, TextIO
 
 from gearbox.command import Command
 
+from kallithea_tune.cli import fixing
 from kallithea_tune.cli.base import (
     Once,
     TuneCommand,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     """Measure a Kallithea installation and say what to change, with the evidence.
 
-    Nothing is changed.
+    Nothing is changed, except by --fix.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -57,6 +58,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         add("-a", "--all", action="store_true", help="show findings that are ok, too")
         add("--save", metavar="FILE", help="save the findings for a later --compare")
         add("--compare", metavar="FILE", help="show what got better or worse since --save")
+        fixing.add_options(parser)
         return parser
 
     def _add_selection(self, parser: argparse.ArgumentParser) -> None:
@@ -99,6 +101,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         checks = model.all_checks()
         if args.explain:
             return self._explain(checks, args.explain)
+        fixing.choose(args)
         chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
         if args.list:
             return self._list(chosen, args)
@@ -110,6 +113,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         self.load(args.config, {"--compare-db": args.compare_db})
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
+        if args.fix:
+            return fixing.Fixing(self, args).act(chosen)
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
@@ -117,16 +122,16 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
         place = saved_run.place(args.save, self.instance) if args.save else None
         before = saved_run.read(args.compare) if args.compare else None
-        with self._progress() as progress:
+        with self.progress() as progress:
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
         with reader_may_leave():
             if args.format:
                 self.emit(args, report.COLUMNS, report.rows(result.findings))
             else:
-                report.write_text(result, self._stdout, args.all)
+                report.write_text(result, self.stdout, args.all)
             if before:
                 # A document for machines on stdout has no room for it.
-                stream = redacted(sys.stderr, self._redacted) if args.format else self._stdout
+                stream = redacted(sys.stderr, self._redacted) if args.format else self.stdout
                 changes = saved_run.compare(before, result)
                 saved_run.write_changes(args.compare, changes, stream)
         if place:
@@ -160,7 +165,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         before = self.instance
         after = self.instance = tryout.proposed(before, args.wanted)
         checks = chosen if args.only else tryout.concerned(chosen, after)
-        with self._progress() as progress:
+        with self.progress() as progress:
             comparisons, result = tryout.compare(
                 before, after, checks, args.budget, args.compare_db, progress
             )
@@ -168,17 +173,19 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.format:
                 self.emit(args, tryout.COLUMNS, tryout.rows(comparisons))
             else:
-                tryout.write_text(before, after, comparisons, result.notes, self._stdout)
+                tryout.write_text(before, after, comparisons, result.notes, self.stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
         return self._status(result, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
 
     @property
-    def _stdout(self) -> TextIO:
+    def stdout(self) -> TextIO:
+        """Standard output, with secrets masked."""
         return redacted(sys.stdout, self._redacted)
 
-    def _progress(self) -> ContextManager[Progress]:
+    def progress(self) -> ContextManager[Progress]:
+        """Show the step under way inside, unless ``-q`` was given."""
         from kallithea_tune.cli.progress import progress_line
 
         return progress_line(enabled=not self.quiet)

@@ -24,7 +24,7 @@ def readable_by_others(path: str) -> str:
     group = _name_of_group(status.st_gid)
     shell_path = shell_word(path)
     if status.st_mode & stat.S_IROTH and _all_enter(path):
-        owner = _name_of_user(status.st_uid)
+        owner = name_of_user(status.st_uid)
         return (
             f"everybody on this machine can read the passwords in {path}; close it with: "
             f"chmod o-rwx {shell_path} (Kallithea must run as {owner}, or in the group {group}"
@@ -54,7 +54,13 @@ def _name_of_group(number: int) -> str:
     return str(number)
 
 
-def _name_of_user(number: int) -> str:
+def group_of_people(number: int) -> bool:
+    """Whether people are in the group with this number, rather than a service."""
+    return _name_of_group(number) in _OF_PEOPLE
+
+
+def name_of_user(number: int) -> str:
+    """Return the name of the user with this number, or the number where there is none."""
     with contextlib.suppress(KeyError):
         return pwd.getpwuid(number).pw_name
     return str(number)

@@ -6,10 +6,12 @@ The file is replaced atomically, and the one before is kept beside it.
 from __future__ import annotations
 
 import configparser
+import contextlib
 import difflib
+import os
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Mapping, Sequence
+from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.system import atomic, written_path
@@ -93,16 +95,23 @@ def plan(path: str, section: str, options: Mapping[str, str]) -> Edit:
     return also(edit, section, options)
 
 
-def also(edit: Edit, section: str, options: Mapping[str, str]) -> Edit:
-    """Return `edit` with `options` set in ``[section]``, too, which is added where missing."""
+def also(edit: Edit, section: str, options: Mapping[str, Optional[str]]) -> Edit:
+    """Return `edit` with `options` set in ``[section]``, too, which is added where missing.
+
+    Those without a value are removed.
+    """
     updater = _parsed(edit)
     if not updater.has_section(section):
         updater.append("\n" if updater.sections() else "").add_section(section)
     for key, value in options.items():
+        if value is None:
+            updater.remove_option(section, key)
+            continue
+        indented = value.replace("\n", "\n    ")
         if key not in updater[section] and "use" in updater[section]:
-            updater[section]["use"].add_after.option(key, value)
+            updater[section]["use"].add_after.option(key, indented)
         else:
-            updater.set(section, key, value)
+            updater.set(section, key, indented)
     return replace(edit, after=str(updater).replace("\n", edit._line_end))
 
 
@@ -116,6 +125,26 @@ def _parsed(edit: Edit) -> ConfigUpdater:
     except configparser.Error as error:
         raise ConfigError(f"{edit.path} cannot be parsed: {str(error).splitlines()[0]}") from None
     return updater
+
+
+@contextlib.contextmanager
+def candidate(edit: Edit) -> Iterator[str]:
+    """Write the new text to a file beside the old one, with the same access; yield its path.
+
+    What it refers to is relative to its directory. It is removed at the end, and one that a killed
+    run left is replaced. Raises ConfigError where it cannot be written.
+    """
+    parent, name = os.path.split(edit.path)
+    path = os.path.join(parent, f".{name}.candidate")
+    try:
+        atomic.replace(path, edit.after, like=name)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from None
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def write(edit: Edit) -> str:

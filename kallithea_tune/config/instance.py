@@ -112,9 +112,16 @@ class Instance:
 
     def cli(self, arguments: str) -> str:
         """Return the command ``kallithea-cli ARGUMENTS -c INI`` with full paths, as for cron."""
-        path = os.path.join(os.path.dirname(sys.executable), "kallithea-cli")
-        program = shell_word(path) if os.path.exists(path) else "kallithea-cli"
-        return f"{program} {arguments} -c {shell_word(self.path)}"
+        program, *rest = self.program("kallithea-cli")
+        return " ".join([shell_word(program), arguments, *map(shell_word, rest)])
+
+    def program(self, name: str, *arguments: str) -> tuple[str, ...]:
+        """Return the words of ``NAME ARGUMENTS -c INI``, with the path of the program beside the
+        running Python, where it is there.
+        """
+        path = os.path.join(os.path.dirname(sys.executable), name)
+        location = self.path + ("" if self.name == "main" or name != "gearbox" else f"#{self.name}")
+        return (path if os.path.exists(path) else name, *arguments, "-c", location)
 
 
 def absolute_url(url: str) -> str:

@@ -167,6 +167,15 @@ def server_settings(loader: Loader, name: str) -> dict[str, str]:
     return {}
 
 
+def server_options(path: str, name: str, changes: Changes) -> dict[str, str]:
+    """Return the options of ``[server:NAME]`` in the file at `path`; unread where it is broken."""
+    written = sections(path, changes).get(f"server:{name}", {})
+    try:
+        return server_settings(changed(reader(path), changes), name)
+    except (LookupError, ValueError, AssertionError, ImportError, configparser.Error):
+        return written
+
+
 def _options(context: Context) -> dict[str, str]:
     """Return the options of a section; ``use`` is the factory that it leads to."""
     options = {str(key): str(value) for key, value in context.local_conf.items()}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass
-from typing import Callable, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import Callable, Iterator, Mapping, Optional
 
+from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.instance import Instance, as_bool
 
 UNLIMITED = sys.maxsize
@@ -25,8 +26,9 @@ class Server:
     `header_bytes` is how much of Mercurial's arguments fits in the headers of a request,
     `body_bytes` the largest push. `request_seconds` is the time after which a worker that is still
     serving one request is killed. `header_option`, `body_option` and `time_option` are the names of
-    these settings, `section` is theirs. `chunks` is whether a body is accepted that is sent in
-    chunks, without its length.
+    these settings. `section` is where they are: a section of the ini file in brackets, or something
+    else as it is to be read, such as ``gunicorn's command line``. `chunks` is whether a body is
+    accepted that is sent in chunks, without its length. `options` are all as they are written.
     """
 
     kind: str
@@ -41,23 +43,82 @@ class Server:
     request_seconds: Optional[int] = UNLIMITED
     time_option: str = ""
     chunks: bool = True
+    options: Options = field(default_factory=dict)
+
+    @property
+    def ini_section(self) -> str:
+        """The name of the section of the ini file that sets it up, empty for another place."""
+        return self.section[1:-1] if self.section.startswith("[") else ""
+
+    @property
+    def preloads(self) -> bool:
+        """Whether processes are forked from one that has loaded the application."""
+        if self.kind == "uwsgi":
+            return not any(as_bool(self.options.get(key, "")) for key in ("lazy", "lazy-apps"))
+        return self.kind == "gunicorn" and (
+            bool(self.ini_section) or as_bool(self.options.get("preload_app", ""))
+        )
 
 
 def server_of(instance: Instance) -> Server:
     """Return the server of `instance`: a section ``[uwsgi]``, as in Kallithea's template, wins."""
     if "uwsgi" in instance.sections:
-        return _uwsgi(instance.sections["uwsgi"], "[uwsgi]")
-    use = instance.server.get("use", "")
+        return uwsgi(instance.sections["uwsgi"])
+    return default_server(instance)
+
+
+def default_server(instance: Instance) -> Server:
+    """Return the server that ``gearbox serve`` starts without further options."""
+    name = instance.name if f"server:{instance.name}" in instance.sections else "main"
+    return _of_section(instance.server, f"[server:{name}]")
+
+
+def other_servers(instance: Instance) -> Iterator[Server]:
+    """Yield the servers of the other sections, which ``--server-name`` may choose."""
+    for section in instance.sections:
+        kind, _, name = section.partition(":")
+        if kind == "server" and f"[{section}]" != server_of(instance).section:
+            yield named_server(instance, name)
+
+
+def named_server(instance: Instance, name: str) -> Server:
+    """Return the server of the section ``[server:NAME]``; the default one without a name."""
+    if f"server:{name}" not in instance.sections:
+        return default_server(instance)
+    options = pastedeploy.server_options(instance.path, name, instance.changes)
+    return _of_section(options, f"[server:{name}]")
+
+
+def server_without_options(use: str) -> Server:
+    """Return the server that a command line chose by its type, with its own defaults."""
+    return replace(_of_section({"use": use}, ""), section="the command line")
+
+
+def _of_section(options: Options, section: str) -> Server:
+    use = options.get("use", "")
     for word, make in _KINDS.items():
         if word in use.lower():
-            return make(instance.server, use)
+            return replace(make(options, use), section=section, options=options)
     return Server(
         "",
         use or "no server section",
-        threads=_number(instance.server, "threads"),
+        section,
+        threads=_number(options, "threads"),
         body_bytes=None,
         request_seconds=None,
+        options=options,
     )
+
+
+def gunicorn(options: Options, use: str = "gunicorn") -> Server:
+    """Return a gunicorn whose command line, and its file, set `options`; no section is read."""
+    return replace(_gunicorn(options, use), section="gunicorn's command line", options=options)
+
+
+def uwsgi(options: Options, section: str = "[uwsgi]") -> Server:
+    """Return a uWSGI with the `options` of a `section`."""
+    plain = {key: value.partition(";")[0].strip() for key, value in options.items()}
+    return replace(_uwsgi(plain, "[uwsgi]"), section=section, options=plain)
 
 
 def _number(options: Options, key: str, default: Optional[int] = None) -> Optional[int]:
@@ -128,6 +189,24 @@ def _gunicorn(options: Options, use: str) -> Server:
     )
 
 
+def mod_wsgi(options: Options, section: str) -> Server:
+    """Return the daemon processes that ``WSGIDaemonProcess`` sets up in the file `section`."""
+    seconds = _number(options, "request-timeout", 0)
+    return Server(
+        "mod_wsgi",
+        "mod_wsgi",
+        section,
+        processes=_number(options, "processes", 1),
+        threads=_number(options, "threads", 15),
+        header_bytes=_headers(HTTP_CLIENT_HEADERS),
+        header_option="LimitRequestFields",
+        body_bytes=None,
+        request_seconds=UNLIMITED if seconds == 0 else seconds,
+        time_option="request-timeout",
+        options=options,
+    )
+
+
 def _uwsgi(options: Options, use: str) -> Server:
     processes = _number(options, "processes" if "processes" in options else "workers", 1)
     greenlets = _number(options, "gevent", _number(options, "async"))
@@ -144,12 +223,12 @@ def _uwsgi(options: Options, use: str) -> Server:
         body_option="limit-post",
         request_seconds=UNLIMITED if seconds == 0 else seconds,
         time_option="harakiri",
-        chunks=not any(key in options for key in _UWSGI_HTTP),
+        chunks=not any(key in options for key in UWSGI_HTTP),
     )
 
 
 # With these, uWSGI speaks HTTP itself and drops request bodies of unknown length (2.0.21, each).
-_UWSGI_HTTP = ("http", "http-socket", "http11-socket", "https", "https-socket")
+UWSGI_HTTP = ("http", "http-socket", "http11-socket", "https", "https-socket")
 
 
 def _paste(options: Options, use: str) -> Server:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Callable, Mapping, NamedTuple, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
 from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
 from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG
-from kallithea_tune.db_migrate.values import Key, Kind, Row, Value
+from kallithea_tune.db_migrate.values import Key, Row, Value
 
 
 class Fix(NamedTuple):

@@ -6,9 +6,9 @@ The first comes before the rows, the second after them.
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence, Union
+from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence, Union
 
-from kallithea_tune.db_migrate.values import Kind, kind_of
+from kallithea_tune.db.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Constraint, Index, MetaData, Table
@@ -150,14 +150,6 @@ def _later(tables: Iterable[Table], writer: base.Writer) -> Iterator[Constraint]
     for table in tables:
         constraints = sorted(table.constraints, key=lambda item: str(item.name or ""))
         yield from (item for item in constraints if isinstance(item, kinds) and len(item.columns))
-
-
-def key_column(table: Table) -> Optional[Column]:
-    """Return the column whose values the engine generates, if the table has one."""
-    columns = list(table.primary_key.columns)
-    if len(columns) != 1 or columns[0].foreign_keys or kind_of(columns[0]) is not Kind.integer:
-        return None
-    return columns[0] if columns[0].autoincrement in (True, "auto") else None
 
 
 def stamp_table() -> Table:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Mapping, Sequence
 
+from kallithea_tune.db.tables import key_column
 from kallithea_tune.db_migrate.engines import Engine
-from kallithea_tune.db_migrate.schema import key_column
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

@@ -11,13 +11,10 @@ read, and SQLite's ``printf('%Q')`` and PostgreSQL's COPY both write, in C:
 from __future__ import annotations
 
 import datetime
-import enum
 from typing import TYPE_CHECKING, Iterable, Iterator, Sequence, Tuple, Union
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column
     from sqlalchemy.engine.interfaces import DBAPICursor
-    from sqlalchemy.types import TypeEngine
 
 Value = Union[None, int, float, str, bytes]
 Row = Tuple[Value, ...]
@@ -25,42 +22,6 @@ Key = Union[Value, Row]  # of a row: the value of its key, or the values of seve
 
 MOMENT = "%Y-%m-%d %H:%M:%S.%f"
 FRACTION_DIGITS = 6  # of a second, as written in storage form
-
-
-class Kind(enum.Enum):
-    """What kind of values a column has, whatever its engine calls the type."""
-
-    integer = "integer"
-    boolean = "boolean"
-    number = "number"
-    text = "text"
-    moment = "moment"
-    date = "date"
-    time = "time"
-    binary = "binary"
-
-
-def kind_of(column: Column) -> Kind:
-    """Return the kind of a SQLAlchemy column."""
-    return kind_of_type(column.type)
-
-
-def kind_of_type(type_: TypeEngine) -> Kind:
-    """Return the kind of a SQLAlchemy type; text for types that no other kind covers."""
-    from sqlalchemy import types
-
-    families = (
-        (types.Boolean, Kind.boolean),
-        (types.Integer, Kind.integer),
-        (types.Numeric, Kind.number),
-        (types.DateTime, Kind.moment),
-        (types.Date, Kind.date),
-        (types.Time, Kind.time),
-        (types._Binary, Kind.binary),
-    )
-    while isinstance(type_, types.TypeDecorator):
-        type_ = type_.impl
-    return next((kind for family, kind in families if isinstance(type_, family)), Kind.text)
 
 
 def stored(value: object) -> Value:

@@ -9,7 +9,9 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context
 
 
-def visited(context: Context, requests: Sequence[Request], seconds: float) -> Visit:
+def visited(
+    context: Context, requests: Sequence[Request], seconds: float, patience: float = 0.0
+) -> Visit:
     """Return a `visit` of the instance of `context`.
 
     Raises DoesNotLoad or NotMeasured, at once where another visit in the same run did, and
@@ -18,7 +20,7 @@ def visited(context: Context, requests: Sequence[Request], seconds: float) -> Vi
     if context.unvisitable:
         raise context.unvisitable[0]
     try:
-        return visit(context.instance, requests, seconds)
+        return visit(context.instance, requests, seconds, patience=patience)
     except NotMeasured as error:
         context.unvisitable.append(error)
         raise

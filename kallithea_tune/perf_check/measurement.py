@@ -12,12 +12,19 @@ from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.system import interruption
+from kallithea_tune.system import busyness, interruption
+from kallithea_tune.text import counted
+
+# How long what others use of the machine is taken to stay as it was: our judgement.
+OUTDATED_S = 3.0
 
 
 @dataclass(frozen=True)
 class Examined:
-    """How much was examined of what there is, as in 3 of 4 repositories."""
+    """How much was examined of what there is, as in 3 of 4 repositories.
+
+    `what` is the singular. 0 of 0 is what does not apply to this installation.
+    """
 
     count: int
     total: int
@@ -35,10 +42,14 @@ class Examined:
 
     @property
     def rest(self) -> str:
-        """What was not examined, as in ``1 of 4 repositories`` or ``none of 4 repositories``."""
+        """What was not examined, as in ``1 of 4 repositories was not examined``."""
+        if self.total == 1:
+            return f"the {self.what} was not examined"
+        of_all = f"of {counted(self.total, self.what)}"
         if not self.count:
-            return f"none of {self.total} {self.what} was examined"
-        return f"{self.total - self.count} of {self.total} {self.what} were not examined"
+            return f"none {of_all} was examined"
+        left = self.total - self.count
+        return f"{left:,} {of_all} {'was' if left == 1 else 'were'} not examined"
 
 
 class Measured(Protocol):
@@ -119,10 +130,29 @@ def measurement(
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a measurement: its result, or the exception that it ended with."""
+    """What became of a measurement: its result, or the exception that it ended with.
+
+    `others` is what they used shortly before, where the measurement takes time.
+    """
 
     result: Any = None
     error: Optional[Exception] = None
+    others: Optional[busyness.Others] = None
+
+
+class Surroundings:
+    """What others use of the machine, looked at again when the last look is `OUTDATED_S` old."""
+
+    def __init__(self) -> None:
+        self._seen: Optional[busyness.Others] = None
+        self._until = 0.0
+
+    def look(self) -> busyness.Others:
+        """Return what they used within the last seconds."""
+        if self._seen is None or time.monotonic() > self._until:
+            self._seen = busyness.others()
+            self._until = time.monotonic() + OUTDATED_S
+        return self._seen
 
 
 @dataclass(frozen=True)
@@ -138,6 +168,7 @@ class Context:
     compare_db: str = ""
     outcomes: dict[Measurement[Any], Outcome] = field(default_factory=dict)
     running: Optional[Measurement[Any]] = None
+    surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
 
     def measure(self, wanted: Measurement[T]) -> T:
@@ -149,15 +180,17 @@ class Context:
         if self.running and wanted not in self.running.uses:
             raise TypeError(f"{self.running.name} does not declare that it uses {wanted.name}")
         if wanted not in self.outcomes:
+            others = self.surroundings.look() if wanted.seconds else None
             try:
-                self.outcomes[wanted] = Outcome(wanted.function(replace(self, running=wanted)))
+                result = wanted.function(replace(self, running=wanted))
+                self.outcomes[wanted] = Outcome(result, others=others)
             except Exception as error:
                 self.outcomes[wanted] = Outcome(error=error)
         outcome = self.outcomes[wanted]
         if outcome.error is not None:
             raise outcome.error
-        result: T = outcome.result
-        return result
+        measured: T = outcome.result
+        return measured
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
+from kallithea_tune.perf_check.remedy import actions
 from kallithea_tune.perf_check.runner import Run
-from kallithea_tune.text import evidence_text, figure, plain, printable, wrapped
+from kallithea_tune.text import counted, evidence_text, figure, first_of, plain, printable, wrapped
 
 COLUMNS = (
     "check",
@@ -24,23 +25,34 @@ COLUMNS = (
     "threshold",
     "source",
     "remedy",
+    "actions",
     "ignored",
 )
+
+NOT_MEASURED = "not measured: "
+# How many reasons for what was left out fit into a sentence.
+REASONS = 2
+# What may follow one subject as well as several.
+_SAID_OF = re.compile(": | (?:cannot|may not) ")
 
 
 def rows(findings: Sequence[Finding]) -> list[list[object]]:
     """Return one row of `COLUMNS` for each finding."""
-    return [
-        [
-            finding.severity.name if name == "severity" else plain(getattr(finding, name))
-            for name in COLUMNS
-        ]
-        for finding in findings
-    ]
+    return [[plain(_value(finding, name)) for name in COLUMNS] for finding in findings]
+
+
+def _value(finding: Finding, column: str) -> object:
+    if column == "actions":
+        return actions(finding.remedy)
+    return finding.severity.name if column == "severity" else getattr(finding, column)
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
-    """Write the report for people: a line per area, then each finding in at most four lines."""
+    """Write the report for people: what was left out, a line per area, then each finding in at
+    most four lines.
+    """
+    if left_out(run):
+        print(*wrapped("", left_out(run), 3), sep="\n", file=stream)
     for severity, line in summary(run.findings):
         print(coloured(line, severity, stream), file=stream)
     for finding in merged(run.findings):
@@ -51,32 +63,71 @@ def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
     print(file=stream)
     for note in run.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
-    number = "1 check" if len(run.checks) == 1 else f"{len(run.checks)} checks"
+    number = counted(len(run.checks), "check")
     print(f"{_counts(run.findings)}; {number} in {run.seconds:.1f} s", file=stream)
     if run.busyness:
         print(str(run.busyness), file=stream)
 
 
+def left_out(run: Run) -> str:
+    """Return in one sentence which checks did not see everything, and why; "" where all did."""
+    reasons: dict[str, dict[str, None]] = {}
+    for finding in run.findings:
+        if finding.severity is Severity.unknown and not finding.ignored:
+            reason = ": " + finding.diagnosis.partition(NOT_MEASURED)[2]
+            if finding.check in run.cut:
+                reason = f" for lack of time (--budget {run.enough} would do)"
+            reasons.setdefault(reason, {})[finding.check] = None
+    most = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    parts = [first_of(list(checks), 3) + reason for reason, checks in most[:REASONS]]
+    more = {check for _, checks in most[REASONS:] for check in checks}
+    if more:
+        parts.append(f"{', '.join(sorted(more))} for other reasons")
+    return f"Left out: {'; '.join(parts)}." if parts else ""
+
+
 def merged(findings: Sequence[Finding]) -> list[Finding]:
-    """Merge the findings that were not measured for the same reason; the first lists the others."""
+    """Merge what has one cause: the findings that were not measured for the same reason, of which
+    the first lists the others, and those of a check that say the same of several subjects.
+    """
     same: dict[object, list[Finding]] = {}
-    for number, finding in enumerate(findings):
-        alike = finding.severity is Severity.unknown and not finding.subject
-        key = (finding.diagnosis, finding.ignored) if alike else number
+    for finding in findings:
+        unmeasured = finding.severity is Severity.unknown and not finding.subject
+        check = "" if unmeasured else finding.check
+        key = (check, finding.severity, _cause(finding), finding.ignored)
         same.setdefault(key, []).append(finding)
-    return [
-        replace(first, evidence={**first.evidence, "also": [other.check for other in others]})
-        if others
-        else first
-        for first, *others in same.values()
-    ]
+    return [_joined(*alike) for alike in same.values()]
+
+
+def _cause(finding: Finding) -> str:
+    """Return what is said of the subject, or all of it where a plural would not fit."""
+    match = _SAID_OF.match(finding.diagnosis[len(finding.subject) :])
+    of_it = finding.subject and finding.diagnosis.startswith(finding.subject) and match
+    return finding.diagnosis[len(finding.subject) :] if of_it else finding.diagnosis
+
+
+def _joined(first: Finding, *others: Finding) -> Finding:
+    if not others:
+        return first
+    if not first.subject:
+        also = [other.check for other in others if other.check != first.check]
+        return replace(first, evidence={**first.evidence, "also": also}) if also else first
+    subjects = first_of(list(dict.fromkeys(one.subject for one in (first, *others))), 3)
+    cause = _cause(first)
+    diagnosis = first.diagnosis if cause == first.diagnosis else subjects + cause
+    return replace(first, subject=subjects, diagnosis=diagnosis)
 
 
 def _counts(findings: Sequence[Finding]) -> str:
     levels = [finding.severity for finding in findings if not finding.ignored]
-    counts = [f"{levels.count(level)} {level.name}" for level in sorted(Severity, reverse=True)]
+    counts = [_count(levels.count(level), level) for level in sorted(Severity, reverse=True)]
     ignored = len(findings) - len(levels)
     return ", ".join(counts + ([f"{ignored} ignored"] if ignored else []))
+
+
+def _count(number: int, level: Severity) -> str:
+    plain_number = level in (Severity.ok, Severity.unknown, Severity.advice)
+    return f"{number} {level.name}" if plain_number else counted(number, level.name)
 
 
 def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
@@ -98,7 +149,7 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
 
 LINES = 4
 # Where a remedy turns from words to a command, which is never broken: it is there to be pasted.
-_PROGRAMS = "cd|find|gearbox|git|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3"
+_PROGRAMS = "cd|find|gearbox|git|gunicorn|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3"
 _COMMAND = re.compile(rf"(?:^|(?<=[:;] ))(?:(?:[\d*]+ ){{5}}|(?:\S*/)?(?:{_PROGRAMS}) )")
 
 

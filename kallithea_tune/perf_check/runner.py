@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import math
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Any, Callable, Iterator, Optional, Sequence
 
-from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.owner import Owner, owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
-from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
+from kallithea_tune.perf_check import remedy
+from kallithea_tune.perf_check.budget import enough, shares
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
 from kallithea_tune.system.account import acting_as
@@ -21,16 +22,9 @@ from kallithea_tune.system.busyness import Busyness, busyness
 from kallithea_tune.text import shortened
 
 INI_SECTION = "kallithea_tune"
-# Together, measurements take less than half of their limits (benchmarks/full_run.py), so each gets
-# more than its part of the budget; with less than a fifth of its time it is not run. Both are our
-# judgement.
-GENEROUS, TOO_LITTLE = 1.5, 0.2
 # What still runs so many seconds after the end of the budget is killed. A measurement keeps to its
 # time by itself, unless what it measures hangs; starting processes takes a while, too.
 GRACE_S = 3.0
-# A check that ends with less than this part of its time left was stopped by the deadline:
-# measurements plan ahead.
-NEARLY = 0.25
 _IGNORE = re.compile(
     r"^(?P<id>\S+)(?:\s+until\s+(?P<until>\d{4}-\d{2}-\d{2}))?\s*:\s*(?P<reason>\S.*)$"
 )
@@ -54,7 +48,8 @@ class Ignore:
 class Run:
     """The findings of one run, in the order to read them, and how many seconds it took.
 
-    `busyness` is that of the machine when the run ended.
+    `busyness` is that of the machine when the run ended. The checks in `cut` had too little time,
+    and a budget of `enough` seconds would do.
     """
 
     findings: list[Finding]
@@ -62,6 +57,8 @@ class Run:
     notes: list[str] = field(default_factory=list)
     checks: tuple[str, ...] = ()
     busyness: Optional[Busyness] = None
+    cut: tuple[str, ...] = ()
+    enough: int = 0
 
     def at_least(self, level: Severity) -> list[Finding]:
         """The findings that are not ignored and as bad as `level` or worse."""
@@ -79,7 +76,7 @@ def select(
             )
     chosen = [
         item
-        for item in checks
+        for item in (checks if probes else [item.unprobed for item in checks])
         if (not only or any(item.matches(pattern) for pattern in only))
         and not any(item.matches(pattern) for pattern in skip)
         and (probes or not item.probes)
@@ -116,18 +113,15 @@ def run(
 ) -> Run:
     """Run `checks` within about `budget` seconds and rank their findings.
 
-    Each check gets a generous part of the remaining time, by its declared cost. Those that send
-    requests to the application come first: users wait for these, and nothing else may use that time
-    up. Of the others the quick ones come first: most need less than their limit, and the rest goes
-    to those that need all of it.
-
-    Root measures as the owner of the data, and a note says so. Raises what `owner_of` does.
+    `budget.shares` has their order and the time of each. Root measures as the owner of the data,
+    and a note says so. Raises what `owner_of` does.
     """
     results = Context(instance, Deadline(budget), compare_db)
     with child.wall(budget + GRACE_S):
         owner = owner_of(instance)
         with acting_as(owner.account):
             result = _run(results, checks, budget, progress)
+    result.findings = [_complete_remedy(item, instance, owner) for item in result.findings]
     result.notes += map(instance.redactor.text, owner.notes("Measured"))
     return result
 
@@ -143,71 +137,46 @@ def _run(
     today = datetime.date.today()
     started = time.monotonic()
     findings: list[Finding] = []
-    ordered = sorted(checks, key=lambda item: (item.probes, "app" not in item.needs, item.seconds))
-    costs = _costs(ordered)
-    to_come, cut = sum(costs), []
-    for number, (item, cost) in enumerate(zip(ordered, costs)):
+    cut = []
+    for number, share in enumerate(shares(checks, deadline)):
         interruption.check()
+        item = share.check
         progress(item.title, number, len(checks))
-        share = left = deadline.left
-        if cost:
-            share = min(cost, left, GENEROUS * left * cost / to_come)
-        to_come -= cost
-        context = dataclasses.replace(results, deadline=Deadline(share))
-        possible = share >= cost * TOO_LITTLE
+        context = dataclasses.replace(results, deadline=Deadline(share.seconds))
         own = [
             _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
-            for finding in (_guarded(item, context) if possible else [_NO_TIME])
+            for finding in (_guarded(item, context) if share.possible else [_NO_TIME])
         ]
         findings += own
-        short = share < cost and (not possible or context.deadline.left < share * NEARLY)
-        if short and not _complete(own):
+        unknown = any(finding.severity is Severity.unknown for finding in own)
+        if unknown and (not share.possible or share.used_up(context.deadline.left)):
             cut.append(item.id)
-    notes = _cut_note(budget, cut, costs) + _idle_ignores(ignores, checks, today)
-    ids = tuple(item.id for item in checks)
-    notes = [instance.redactor.text(note) for note in notes]
-    return Run(ranked(findings), time.monotonic() - started, notes, ids, busyness())
-
-
-def _labelled(finding: Finding, item: Check) -> Finding:
-    return dataclasses.replace(finding, check=item.id, slug=item.slug, area=item.area)
-
-
-def _complete(findings: Sequence[Finding]) -> bool:
-    """Whether a check reported everything, however little time it had."""
-    return bool(findings) and all(
-        finding.severity is not Severity.unknown and finding.confidence == "high"
-        for finding in findings
+    notes = [instance.redactor.text(note) for note in _idle_ignores(ignores, checks, today)]
+    return Run(
+        ranked(findings),
+        time.monotonic() - started,
+        notes,
+        tuple(item.id for item in checks),
+        busyness(),
+        tuple(cut),
+        enough(checks, budget) if cut else 0,
     )
 
 
-def _cut_note(budget: float, cut: Sequence[str], costs: Sequence[float]) -> list[str]:
-    if not cut:
-        return []
-    # One second is for starting processes and reading settings.
-    enough = max(math.ceil(sum(costs) / GENEROUS + 1), math.ceil(budget * 1.5))
-    ids = ", ".join(cut)
-    return [f"--budget {budget:g} was too short for: {ids}; --budget {enough} would do"]
-
-
-def _costs(checks: Sequence[Check]) -> list[float]:
-    """Return the seconds each check may take: a measurement counts for the first that needs it."""
-    paid: set[Measurement[Measured]] = set()
-    costs = []
-    for item in checks:
-        due = set(item.measurements) - paid
-        costs.append(sum(measurement.seconds for measurement in due))
-        paid |= due
-    return costs
+def _labelled(finding: Finding, item: Check) -> Finding:
+    return dataclasses.replace(
+        finding, check=item.id, slug=item.slug, area=item.area, harm=item.harm
+    )
 
 
 def ranked(findings: Sequence[Finding]) -> list[Finding]:
-    """Worst first; within a severity the most costly for users, then by id."""
+    """Worst first; within a severity by who is hurt, by the cost for users, and by id."""
     return sorted(
         findings,
         key=lambda finding: (
             bool(finding.ignored),
             -finding.severity,
+            finding.harm,
             -(finding.impact_ms or 0.0),
             finding.check,
             finding.subject,
@@ -239,12 +208,32 @@ def _guarded(item: Check, context: Context) -> Iterator[Finding]:
 
 def _redacted(finding: Finding, instance: Instance) -> Finding:
     redactor = instance.redactor
-    texts = {
+    texts: dict[str, Any] = {
         name: redactor.text(value)
         for name, value in vars(finding).items()
-        if isinstance(value, str)
+        if isinstance(value, str) and name not in ("remedy", "exact")
     }
-    return Finding(**{**vars(finding), **texts, "evidence": redactor.value(dict(finding.evidence))})
+    return dataclasses.replace(
+        finding,
+        **texts,
+        evidence=redactor.value(dict(finding.evidence)),
+        remedy=remedy.redacted(finding.remedy, redactor),
+        exact=finding.remedy,
+    )
+
+
+def _complete_remedy(finding: Finding, instance: Instance, owner: Owner) -> Finding:
+    """Have options set where the ini file has them, and root's commands run as the data's owner."""
+
+    def complete(item: remedy.Remedy) -> remedy.Remedy:
+        item = remedy.placed(item, instance)
+        return remedy.as_user(item, owner.account.shown) if owner.account else item
+
+    if not remedy.steps_of(finding.exact):
+        return finding
+    return dataclasses.replace(
+        finding, remedy=complete(finding.remedy), exact=complete(finding.exact)
+    )
 
 
 def _with_ignore(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional, Sequence, TextIO
+from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError
@@ -58,15 +58,17 @@ def read(path: str) -> SavedRun:
     """Read what `save` wrote. Raises ConfigError for any other file."""
     try:
         document = json.loads(given_file.text(path))
-        findings = [
-            Finding(**{**item, "severity": Severity[item["severity"]]})
-            for item in document["findings"]
-        ]
+        findings = [_finding(item) for item in document["findings"]]
         return saved(document["checks"], findings)
     except OSError as error:
         raise ConfigError(f"--compare {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ConfigError(f"--compare {path} was not written by --save") from None
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    fields = {name: value for name, value in item.items() if name != "actions"}
+    return Finding(**{**fields, "severity": Severity[item["severity"]]})
 
 
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:

@@ -111,7 +111,8 @@ def check(export: Export) -> int:
     report.row("stale", path, "; ".join(state.stale))
     reasons = ", ".join(state.stale)
     report.say(f"{path} is stale: {reasons}")
-    command = freshness.renewal_command(export.instance, path, state.recipe)
+    words = freshness.renewal(export.instance, path, state.recipe)
+    command = " ".join(map(shell_word, words))
     report.command(f"run: {command}")
     return EXIT_FINDINGS
 

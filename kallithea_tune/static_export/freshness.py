@@ -11,7 +11,6 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.static_export import manifest
 from kallithea_tune.static_export.collect import collect
 from kallithea_tune.static_export.manifest import Manifest, Recipe, RecipeChanges, StaticFile
-from kallithea_tune.text import shell_word
 
 # Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9
@@ -98,12 +97,10 @@ def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -
     )
 
 
-def renewal_command(instance: Instance, destination: str, recipe: Optional[Recipe]) -> str:
-    """Return the shell command that brings the release at `destination` up to date."""
-    location = instance.path + ("" if instance.name == "main" else "#" + instance.name)
-    arguments = recipe.arguments if recipe else ""
-    command = f"gearbox static-export -c {shell_word(location)} {shell_word(destination)}"
-    return f"{command} {arguments}".strip()
+def renewal(instance: Instance, destination: str, recipe: Optional[Recipe]) -> tuple[str, ...]:
+    """Return the words of the command that brings the release at `destination` up to date."""
+    arguments = recipe.words if recipe else ()
+    return instance.program("gearbox", "static-export", destination, *arguments)
 
 
 def compare(release: Manifest, files: Mapping[str, StaticFile]) -> Differences:

@@ -65,6 +65,11 @@ class Recipe:
     @property
     def arguments(self) -> str:
         """The command's options that differ from the defaults, quoted for a shell."""
+        return " ".join(map(shell_word, self.words))
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command's options that differ from the defaults."""
         usual = Recipe()
         args = [arg for directory in self.overlays for arg in ("--overlay", directory)]
         args += ["--prune"] if self.prune else []
@@ -73,7 +78,7 @@ class Recipe:
         args += ["--keep", str(self.keep)] if self.keep != usual.keep else []
         args += ["--mode", f"{self.mode:o}"] if self.mode != usual.mode else []
         args += ["--group", self.group] if self.group else []
-        return " ".join(map(shell_word, args))
+        return tuple(args)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ class Account:
     groups: tuple[int, ...]
     home: str = os.devnull
 
+    @property
+    def shown(self) -> str:
+        """The name as ``sudo -u`` takes it, as in ``kallithea`` and ``#1003``."""
+        return f"#{self.uid}" if self.name == str(self.uid) else self.name
+
 
 def account_of(uid: int, gid: int) -> Account:
     """Return the account of `uid`; `gid` is that of its data, for a user without a passwd entry.
@@ -45,6 +50,20 @@ def owners(path: str) -> dict[int, int]:
             status = look(path)
             found[status.st_uid] = status.st_gid
     return found
+
+
+def owner_name(path: str) -> str:
+    """Return as whom a command runs that writes to `path`; nothing where that is who we are.
+
+    That is the name of its owner, or ``#`` and the number of one without a name; of what is not
+    there yet, who owns the directory that is to hold it.
+    """
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    status = os.stat(path)
+    if os.getuid() == os.geteuid() == status.st_uid:
+        return ""
+    return account_of(status.st_uid, status.st_gid).shown
 
 
 def ancestors(paths: Sequence[str]) -> list[str]:

@@ -24,13 +24,15 @@ _NAME = "new"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
-def replace(path: str, text: str, mode: Optional[int] = None, directory: str = "") -> None:
+def replace(
+    path: str, text: str, mode: Optional[int] = None, directory: str = "", like: str = ""
+) -> None:
     """Write `text` to `path`, an absolute path without links, and sync it to disk.
 
-    Owner, mode, access control list and other attributes stay as they were; a new file gets `mode`,
-    by default what the umask leaves. The temporary file is below `directory`, which must be on the
-    same file system; without one, beside the file. Line ends are written as they are. Raises
-    OSError, having changed nothing.
+    Owner, mode, access control list and other attributes stay as they were, or are those of the
+    file `like` beside it; a new file gets `mode`, by default what the umask leaves. The temporary
+    file is below `directory`, which must be on the same file system; without one, beside the file.
+    Line ends are written as they are. Raises OSError, having changed nothing.
     """
     parent, name = os.path.split(path)
     with contextlib.ExitStack() as opened:
@@ -43,7 +45,7 @@ def replace(path: str, text: str, mode: Optional[int] = None, directory: str = "
             file.flush()
             if mode is not None:
                 os.fchmod(file.fileno(), mode)
-            copy_access(place, name, file.fileno())
+            copy_access(place, like or name, file.fileno())
             os.fsync(file.fileno())
         os.replace(_NAME, name, src_dir_fd=scratch, dst_dir_fd=place)
         os.fsync(place)

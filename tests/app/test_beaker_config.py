@@ -98,7 +98,7 @@ def test_options_of_a_backend_are_those_that_its_class_takes() -> None:
         ({"cache_dir": "/d"}, "file", "/d/sessions"),
         ({"cache_dir": "/d", "session.data_dir": "/s"}, "file", "/s"),
         ({"cache_dir": "/d", "session.type": "memory"}, "memory", None),
-        ({"cache_dir": "/d", "session.type": "dbm"}, "dbm", None),
+        ({"cache_dir": "/d", "session.type": "dbm"}, "dbm", "/d/sessions"),
     ],
 )
 def test_sessions_are_stored_as_beaker_stores_them(

@@ -113,6 +113,7 @@ def perf_check(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any
         *words: object,
         before: Sequence[str] = (),
         env: Any = (),
+        stdin: Any = None,
         stdout: Any = subprocess.PIPE,
         timeout: float = 300,
     ) -> Any:
@@ -127,6 +128,7 @@ def perf_check(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any
                 command,
                 cwd=str(tmp_path),
                 env={**environment, **dict(env)},
+                stdin=stdin,
                 stdout=stdout,
                 stderr=subprocess.PIPE,
                 universal_newlines=True,

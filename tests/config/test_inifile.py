@@ -57,3 +57,13 @@ def test_a_file_changed_meanwhile_is_left_alone(instance):
 def test_a_missing_section_is_one_sentence(instance):
     with pytest.raises(ConfigError, match=r"no section \[app:none\]"):
         inifile.plan(str(instance), "app:none", {"a": "b"})
+
+
+def test_an_option_without_a_value_is_removed_and_its_neighbours_stay(instance):
+    before = instance.read_text()
+    edit = inifile.also(
+        inifile.unchanged(str(instance)), "app:main", {"static_files": None, "not_there": None}
+    )
+    changed = [line for line in edit.diff.splitlines() if line[:1] in "+-"][2:]
+    assert changed == ["-static_files = true"]
+    assert edit.after == before.replace("static_files = true\n", "")

@@ -11,10 +11,11 @@ from typing import NamedTuple, Optional, Sequence, Union
 from kallithea_tables import Database, models
 from sqlalchemy import Table
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
 from kallithea_tune.db_migrate.preflight.preflight import Preflight
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
-from kallithea_tune.db_migrate.values import Key, Kind, Value, kind_of
+from kallithea_tune.db_migrate.values import Key, Value
 
 MOMENT = "2024-02-29 23:59:59.123456"
 SAMPLES: dict[Kind, Value] = {

@@ -9,8 +9,8 @@ import sqlalchemy
 from hypothesis import strategies as st
 from sqlalchemy.dialects import mysql
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import Engine, engine_for
-from kallithea_tune.db_migrate.values import Kind, kind_of
 
 # What lets rows in that refer to nothing, and 0 be a key in MariaDB.
 UNBOUND = {

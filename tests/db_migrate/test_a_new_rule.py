@@ -10,12 +10,12 @@ import pytest
 from dirt import a_row, put, run_preflight
 from kallithea_tables import Database, models
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
 from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
 from kallithea_tune.db_migrate.preflight.report import as_json, lines
 from kallithea_tune.db_migrate.preflight.rule import RULES, ValueRule, register
 from kallithea_tune.db_migrate.quarantine import Quarantine
-from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import ConfigError
 
 

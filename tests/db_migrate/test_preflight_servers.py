@@ -9,7 +9,7 @@ import pytest
 from dirt import Dirt, a_row, does, empty, literal, put, remove, run_preflight, summary
 from kallithea_tables import Database, models
 
-from kallithea_tune.db_migrate.values import Kind
+from kallithea_tune.db.kinds import Kind
 
 PACKET = 1 << 20
 

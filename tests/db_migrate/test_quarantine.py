@@ -12,12 +12,13 @@ from typing import Sequence
 
 import pytest
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.fixes import Fixes, Step, TableFixes
 from kallithea_tune.db_migrate.preflight.actions import STRIP_NUL
 from kallithea_tune.db_migrate.preflight.rules import NUL
 from kallithea_tune.db_migrate.quarantine import Quarantine
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import ConfigError
 
 WITHOUT_NUL = Limits(Kind.text, nul=False)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database, a_row, models
 
-from kallithea_tune.db_migrate.values import Kind, kind_of
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.verify import compare, unkeyed
 from kallithea_tune.db_migrate.verify.fingerprint import (
     ALL_KEYS,

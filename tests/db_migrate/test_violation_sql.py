@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kallithea_tables import Database
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.preflight.rules import FOUR_BYTE, rules_of
-from kallithea_tune.db_migrate.values import Kind, Value
+from kallithea_tune.db_migrate.values import Value
 
 TIGHT = [
     Limits(Kind.integer, nullable=False, integers=(-(2**31), 2**31 - 1)),

@@ -11,6 +11,7 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check import runner
+from kallithea_tune.perf_check.budget import costs_of
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, measurement
 from kallithea_tune.perf_check.model import Finding, Severity, check
 
@@ -21,7 +22,7 @@ class Bears:
 
     @property
     def examined(self) -> Examined:
-        return Examined(self.count, 4, "bears")
+        return Examined(self.count, 4, "bear")
 
 
 taken: list[str] = []
@@ -84,13 +85,13 @@ def test_cost_order_and_needs_follow_from_the_measurements() -> None:
 
 def test_what_is_shared_is_taken_once_and_paid_for_once(context: Context) -> None:
     report = runner.run(context.instance, [both, one], 30)
-    rest = "not measured: 1 of 4 bears were not examined"
+    rest = "not measured: 1 of 4 bears was not examined"
     assert [found.diagnosis for found in report.findings] == [
         *(rest, rest),
         *("3 and 6 bears", "another", "3 bears"),
     ]
     assert taken == ["bears", "twice"]
-    assert runner._costs([one, both]) == [2.0, 1.0]
+    assert costs_of([one, both]) == [2.0, 1.0]
 
 
 def test_a_finding_gets_the_threshold_of_its_check_unless_it_has_its_own(context: Context) -> None:
@@ -119,4 +120,4 @@ def test_a_use_that_is_not_declared_is_a_mistake(context: Context) -> None:
 
 def test_a_result_says_how_much_was_examined(context: Context) -> None:
     assert not context.measure(bears).examined.complete
-    assert Examined(4, 4, "bears").complete
+    assert Examined(4, 4, "bear").complete

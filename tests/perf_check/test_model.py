@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kallithea_tune.perf_check.measurement import configuration
-from kallithea_tune.perf_check.model import AREAS, Finding, Severity, all_checks, check
+from kallithea_tune.perf_check.model import AREAS, Finding, Severity, all_checks, check, graded
+from kallithea_tune.system.busyness import Others, Part
 
 
 @check(
@@ -47,6 +48,36 @@ def test_every_check_says_what_it_is():
         assert not item.writes or item.probes, (
             f"{item.id} writes, but does not say how long it takes"
         )
+
+
+BUSY = Others(cpu=1.0, running=8, cpus=2)
+CPU = {Part.cpu}
+
+
+@pytest.mark.parametrize(
+    ("severity", "excess", "impact", "graded_as"),
+    [
+        # Without the others it would be within the threshold.
+        (Severity.error, 4.0, 100.0, Severity.advice),
+        (Severity.error, 5.0, 100.0, Severity.error),
+        # Nobody knows.
+        (Severity.warning, None, 100.0, Severity.advice),
+        (Severity.ok, None, 100.0, Severity.ok),
+        # No latency.
+        (Severity.error, None, None, Severity.error),
+    ],
+)
+def test_a_latency_is_judged_by_what_is_ours(
+    severity: Severity, excess: "float | None", impact: "float | None", graded_as: Severity
+) -> None:
+    finding = Finding(severity, "slow", impact_ms=impact, excess=excess)
+    found = graded(finding, BUSY, CPU)
+    assert found.severity is graded_as
+    assert ("on a busy machine" in found.diagnosis) == (graded_as is Severity.advice)
+    assert (found.confidence == "low") == (graded_as is Severity.advice)
+    assert ("others_used" in found.evidence) == (impact is not None)
+    assert graded(finding, Others(cpu=1.0, running=1, cpus=2), CPU) is finding
+    assert graded(finding, BUSY, {Part.disk}) is finding
 
 
 @pytest.mark.parametrize(

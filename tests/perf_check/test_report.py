@@ -177,6 +177,29 @@ def test_a_line_per_area_the_worst_first():
     ]
 
 
+def test_the_first_line_says_what_was_left_out_and_why() -> None:
+    def unknown(check: str, reason: str, ignored: str = "") -> Finding:
+        diagnosis = f"not measured: {reason}"
+        return Finding(Severity.unknown, diagnosis, check=check, area="mail", ignored=ignored)
+
+    findings = [
+        unknown("A1", "the database cannot be read, see DB000"),
+        unknown("A2", "the database cannot be read, see DB000"),
+        unknown("A2", "the database cannot be read, see DB000"),
+        *(unknown(f"B{number}", "1 of 3 pages was not examined") for number in range(5)),
+        unknown("C1", "no permission"),
+        unknown("C2", "a known reason", ignored="why"),
+    ]
+    cut = ("B0", "B1", "B2", "B3", "B4")
+    stream = io.StringIO()
+    report.write_text(Run(findings, 1.0, cut=cut, enough=45), stream)
+    assert stream.getvalue().splitlines()[:2] == [
+        "Left out: B0, B1, B2 and 2 more for lack of time (--budget 45 would do); A1, A2:",
+        "the database cannot be read, see DB000; C1 for other reasons.",
+    ]
+    assert not report.left_out(Run([Finding(Severity.ok, "fine")], 1.0))
+
+
 def test_colours_need_a_terminal(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
@@ -194,7 +217,7 @@ def test_colours_need_a_terminal(monkeypatch):
     assert written[True].count("\033[31;1m") == written[True].count("\033[0m") == 2
     assert written[True].replace("\033[31;1m", "").replace("\033[0m", "") == written[False]
     assert written[False].endswith(
-        "Note: a note\n1 error, 0 warning, 0 advice, 0 unknown, 0 ok; 1 check in 1.0 s\n"
+        "Note: a note\n1 error, 0 warnings, 0 advice, 0 unknown, 0 ok; 1 check in 1.0 s\n"
     )
 
 

@@ -29,6 +29,22 @@ def test_other_reasons_subjects_and_measured_findings_stay_apart() -> None:
         unknown("A3", subject="one"),
         unknown("A4", subject="two"),
         unknown("A5", ignored="we know"),
-        *(Finding(Severity.ok, "well", check="A6") for _ in range(2)),
+        Finding(Severity.ok, "a takes 1 ms", "a", check="A6"),
+        Finding(Severity.ok, "b takes 1 ms", "b", check="A6"),
     ]
     assert merged(findings) == findings
+
+
+def test_one_cause_of_several_subjects_is_one_finding() -> None:
+    names = ("repositories", "cache_dir", "index_dir", "sessions")
+    denied = [
+        Finding(Severity.warning, f"{name}: kallithea may not write there", name, check="STO003")
+        for name in names
+    ]
+    elsewhere = Finding(Severity.warning, "archives: its disk reports errors", "archives")
+    (one, other) = merged([*denied, elsewhere])
+    subjects = "repositories, cache_dir, index_dir and 1 more"
+    assert (one.subject, one.diagnosis) == (subjects, f"{subjects}: kallithea may not write there")
+    assert other is elsewhere
+    same = [Finding(Severity.error, "its HEAD is lost", name, check="REPO003") for name in "ab"]
+    assert finding_lines(*merged(same))[0] == "REPO003 error: its HEAD is lost (a, b)"

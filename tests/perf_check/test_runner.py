@@ -10,8 +10,11 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import ConfigError, NotMeasured
 from kallithea_tune.perf_check import measurement, runner
+from kallithea_tune.perf_check.budget import costs_of
 from kallithea_tune.perf_check.measurement import Examined, Measurement
-from kallithea_tune.perf_check.model import Check, Finding, Severity
+from kallithea_tune.perf_check.model import Check, Finding, Harm, Severity
+from kallithea_tune.system import busyness
+from kallithea_tune.system.busyness import Others, Part
 
 DAY = datetime.date(2026, 6, 1)
 
@@ -40,6 +43,7 @@ def clock(monkeypatch):
     ours = Clock()
     for module in (runner, measurement):
         monkeypatch.setattr(module, "time", ours)
+    monkeypatch.setattr(busyness, "others", Others)
     return ours
 
 
@@ -94,7 +98,7 @@ def test_only_skip_and_probes_choose_together():
             runner.select(checks, only, skip, probes)
 
 
-@pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.75), (1.2, 0.3)])
+@pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.5), (1.5, 0.25)])
 def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, share):
     seen = []
 
@@ -110,21 +114,40 @@ def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, sh
     assert seen == [pytest.approx(share)]
 
 
-def test_nobody_gets_more_than_what_is_left(nothing, clock):
+def test_nobody_gets_anothers_share(nothing, clock):
     seen = []
 
     def greedy(context):
         seen.append(context.deadline.left)
         while not context.deadline.passed:
             clock.now += 0.01
-        return ()
+        return [Finding(Severity.unknown, "not measured: half of it")]
 
     report = runner.run(nothing, [made(name, greedy, seconds=1.0) for name in "ABC"], 2.0)
-    assert (
-        seen == [pytest.approx(left, abs=0.03) for left in (1.0, 0.75, 0.25)] and sum(seen) <= 2.0
-    )
+    assert seen == [pytest.approx(2 / 3, abs=0.03)] * 3
     assert 2.0 <= report.seconds < 2.0 + 3 * 0.01
-    assert report.notes == ["--budget 2 was too short for: B, C; --budget 3 would do"]
+    assert (report.cut, report.enough) == (("A", "B", "C"), 3)
+
+
+def test_what_others_disturb_comes_last_and_gets_half_as_much_of_its_limit(nothing, clock):
+    seen = {}
+
+    def noting(name, **rest):
+        return made(name, lambda context: seen.update({name: context.deadline.left}) or (), **rest)
+
+    latency = dataclasses.replace(
+        noting("A", seconds=1.0, needs=frozenset({"app"})), disturbed_by=frozenset({Part.cpu})
+    )
+    runner.run(nothing, [latency, noting("B", seconds=2.0), noting("C", seconds=4.0)], 6.5)
+    assert seen == {"B": 2.0, "C": 4.0, "A": 1.0} and list(seen) == ["B", "C", "A"]
+    seen.clear()
+
+    def slow(context):
+        clock.now += 2.0
+        return ()
+
+    runner.run(nothing, [latency, made("B", slow, seconds=2.0)], 2.5)
+    assert seen == {"A": 0.5}
 
 
 def test_who_overstays_takes_the_time_of_those_who_come_after(nothing, clock):
@@ -146,7 +169,7 @@ def test_a_shared_measurement_is_paid_for_once():
         made("C", seconds=2.0),
         made("D"),
     ]
-    assert runner._costs(checks) == [3.0, 1.0, 2.0, 0.0]
+    assert costs_of(checks) == [3.0, 1.0, 2.0, 0.0]
 
 
 def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):
@@ -169,29 +192,31 @@ def test_the_quick_ones_leave_their_time_to_the_slow_ones(nothing, clock):
         ],
         6.0,
     )
-    # Its part of six seconds is two and a half.
+    # Its part of the budget is two and a half.
     assert left["slow"] == 5.0
 
 
-def test_what_asks_the_application_comes_before_the_other_probes(nothing, clock):
+def test_the_quick_come_first_and_of_latencies_those_of_the_application(nothing, clock):
     ran = []
 
-    def noting(name, **rest):
-        return made(name, lambda context: ran.append(name) or (), **rest)
+    def noting(name, *parts, **rest):
+        item = made(name, lambda context: ran.append(name) or (), **rest)
+        return dataclasses.replace(item, disturbed_by=frozenset(parts))
 
     app = frozenset({"ini", "app"})
     runner.run(
         nothing,
         [
-            noting("A", seconds=1.0),
-            noting("B", seconds=9.0, needs=app),
+            noting("A", Part.disk, seconds=0.1),
+            noting("B", Part.cpu, seconds=9.0, needs=app),
             noting("C"),
             noting("D", seconds=2.0, needs=app),
             noting("E", seconds=0.5),
+            noting("F", Part.cpu, seconds=1.0, needs=app),
         ],
         30.0,
     )
-    assert ran == ["C", "D", "B", "E", "A"]
+    assert ran == ["C", "E", "D", "F", "B", "A"]
 
 
 def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
@@ -202,14 +227,14 @@ def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, c
     ]
     report = runner.run(nothing, checks, 5.0)
     # It had less than its time, and needed less than it had.
-    assert ran == ["B", "A"] and report.findings == [] and report.notes == []
+    assert ran == ["B", "A"] and report.findings == [] and report.cut == ()
     ran.clear()
     report = runner.run(nothing, checks, 0.5)
     assert ran == ["B"]
     assert [found.diagnosis for found in report.findings] == [
         "not measured: the budget left no time for it"
     ]
-    assert report.notes == ["--budget 0.5 was too short for: A; --budget 8 would do"]
+    assert (report.cut, report.enough) == (("A",), 8)
 
 
 @pytest.mark.parametrize(
@@ -262,12 +287,14 @@ def test_what_fails_while_an_interrupt_is_handled_does_not_hide_it(nothing):
             runner.run(nothing, [made(run=tidying(error))], 9)
 
 
-def test_worst_first_then_what_costs_most_then_by_id_and_the_accepted_last():
-    def found(check, severity, cost=None, ignored=""):
-        return Finding(severity, "", check=check, impact_ms=cost, ignored=ignored)
+def test_worst_first_then_by_who_is_hurt_by_cost_and_by_id_and_the_accepted_last():
+    def found(check, severity, cost=None, ignored="", harm=Harm.some_pages):
+        return Finding(severity, "", check=check, impact_ms=cost, ignored=ignored, harm=harm)
 
     order = [
         found("D", Severity.error),
+        found("Y", Severity.warning, harm=Harm.access),
+        found("X", Severity.warning, 1.0, harm=Harm.every_page),
         found("Z", Severity.warning, 50.0),
         found("A", Severity.warning, 5.0),
         found("B", Severity.warning),
@@ -335,9 +362,10 @@ def examining(severity: Severity, *examined: Examined) -> Check:
     )
 
 
-SOME, NONE = Examined(3, 4, "repositories"), Examined(0, 4, "repositories")
-ALL, NO_MATTER = Examined(4, 4, "repositories"), Examined(0, 0, "repositories")
-REST = "not measured: 1 of 4 repositories were not examined"
+ONE = Examined(0, 1, "repository")
+SOME, NONE = Examined(3, 4, "repository"), Examined(0, 4, "repository")
+ALL, NO_MATTER = Examined(4, 4, "repository"), Examined(0, 0, "repository")
+REST = "not measured: 1 of 4 repositories was not examined"
 NOTHING = "not measured: none of 4 repositories was examined"
 
 
@@ -348,6 +376,7 @@ NOTHING = "not measured: none of 4 repositories was examined"
         (Severity.ok, [NO_MATTER], {"judged"}),
         (Severity.ok, [SOME], {"judged", REST}),
         (Severity.ok, [NONE], {NOTHING}),
+        (Severity.ok, [ONE], {"not measured: the repository was not examined"}),
         (Severity.ok, [ALL, NONE], {NOTHING}),
         (Severity.warning, [SOME], {"judged", REST}),
         # That nothing could be examined has its reason in the error.
@@ -361,7 +390,8 @@ def test_nothing_is_ok_without_having_been_examined(
 ) -> None:
     findings = runner.run(nothing, [examining(severity, *examined)], 1).findings
     assert {finding.diagnosis for finding in findings} == expected
-    unknown = {REST, NOTHING} & expected
     assert all(
-        finding.severity is Severity.unknown for finding in findings if finding.diagnosis in unknown
+        finding.severity is Severity.unknown
+        for finding in findings
+        if finding.diagnosis != "judged"
     )

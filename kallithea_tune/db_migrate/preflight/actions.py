@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Callable, Mapping, Optional
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind, Value
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Value
 
 REPLACEMENT = "\ufffd"
 EPOCH_VALUES: Mapping[Kind, Value] = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.preflight.actions import DELETE, NULL, Action
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, rules_of
-from kallithea_tune.db_migrate.values import Kind, kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy import ForeignKeyConstraint, Table

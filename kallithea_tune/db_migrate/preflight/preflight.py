@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
 
+from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
@@ -18,7 +19,6 @@ from kallithea_tune.db_migrate.preflight.rules import ORPHANS, RULES, TOO_BIG, U
 from kallithea_tune.db_migrate.preflight.scan import Scan
 from kallithea_tune.db_migrate.preflight.uniqueness import Uniqueness
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
-from kallithea_tune.db_migrate.values import kind_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

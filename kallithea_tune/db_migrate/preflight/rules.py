@@ -12,12 +12,13 @@ import math
 import re
 from typing import Callable, Iterator, Mapping, Pattern
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.preflight import actions
 from kallithea_tune.db_migrate.preflight.actions import DELETE, KEEP_FIRST, NULL
 from kallithea_tune.db_migrate.preflight.rule import RULES, Rule, ValueRule, register
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind, Value
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Value
 
 __all__ = ["RULES", "rules_of", "violated_rules"]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.fixes import Fix
 from kallithea_tune.db_migrate.preflight.cascade import Cascade, Place
 from kallithea_tune.db_migrate.preflight.conditions import Scope
@@ -21,7 +22,7 @@ from kallithea_tune.db_migrate.preflight.violation import (
     Violation,
     shown_key,
 )
-from kallithea_tune.db_migrate.values import Key, Kind, Row, Value, kind_of
+from kallithea_tune.db_migrate.values import Key, Row, Value
 
 if TYPE_CHECKING:
     from sqlalchemy import Table

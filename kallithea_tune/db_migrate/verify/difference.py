@@ -18,7 +18,8 @@ from typing import (
 
 from kallithea_tune.config.redact import MASK, Redactor
 from kallithea_tune.config.secret_names import is_secret_column
-from kallithea_tune.db_migrate.values import Kind, Row, kind_of
+from kallithea_tune.db.kinds import Kind, kind_of
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify.pieces import NULL, SHORT, Pieces, RowPieces, is_long
 
 if TYPE_CHECKING:

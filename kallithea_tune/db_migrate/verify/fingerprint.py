@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
-from kallithea_tune.db_migrate.values import Kind, Row, kind_of
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify.pieces import (
     NULL,
     SHORT,

@@ -11,8 +11,9 @@ import decimal
 import hashlib
 from typing import TYPE_CHECKING, Sequence, Tuple
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
-from kallithea_tune.db_migrate.values import Kind, Value, kind_of
+from kallithea_tune.db_migrate.values import Value
 
 if TYPE_CHECKING:
     from sqlalchemy import Column

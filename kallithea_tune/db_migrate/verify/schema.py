@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import datetime
 import secrets
-from typing import TYPE_CHECKING, AbstractSet, Iterator, Mapping, NamedTuple, Optional, Sequence
+from typing import TYPE_CHECKING, AbstractSet, Iterator, Mapping, NamedTuple, Sequence
 
-from kallithea_tune.db_migrate import sequences, values
+from kallithea_tune.db.kinds import Kind, kind_of
+from kallithea_tune.db.tables import key_column, modelled, reported
+from kallithea_tune.db_migrate import sequences
 from kallithea_tune.db_migrate.engines import Engine
-from kallithea_tune.db_migrate.schema import key_column
-from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
     from sqlalchemy.engine.reflection import Inspector
-    from sqlalchemy.types import TypeEngine
 
 # What is inserted, on trial, into columns that must not be NULL.
 SAMPLES: Mapping[Kind, object] = {
@@ -83,7 +82,7 @@ def _sample(column: Column, inserted: _Keys) -> object:
         referred = inserted.get(key.column.table.name, {})
         if key.column.name in referred:
             return referred[key.column.name]
-    kind = values.kind_of(column)
+    kind = kind_of(column)
     if kind is Kind.text:
         return secrets.token_hex(16)[: getattr(column.type, "length", None) or 32]
     return SAMPLES[kind]
@@ -126,80 +125,9 @@ def _aspects(
     table: Table, inspector: Inspector
 ) -> Iterator[tuple[str, AbstractSet[object], AbstractSet[object]]]:
     """Yield each aspect of a table as the models have it and as the target reports it."""
-    name = table.name
-    yield "columns", _columns(table), _reflected_columns(inspector, name)
-    yield "unique keys", _uniques(table), _reflected_uniques(inspector, name)
-    yield "indexes", _indexes(table), _reflected_indexes(inspector, name)
-    yield "foreign keys", _foreign_keys(table), _reflected_foreign_keys(inspector, name)
-    key = tuple(inspector.get_pk_constraint(name)["constrained_columns"])
-    yield "primary key", {tuple(table.primary_key.columns.keys())}, {key}
-
-
-# MariaDB's booleans are small integers.
-_EQUIVALENT = {Kind.boolean: Kind.integer}
-
-
-class _Shape(NamedTuple):
-    """What has to be equal of a column in the models and in the target."""
-
-    name: str
-    kind: str
-    length: Optional[int]
-    nullable: bool
-
-
-def _shape(name: str, type_: TypeEngine, nullable: bool) -> _Shape:
-    kind = values.kind_of_type(type_)
-    length = getattr(type_, "length", None) if kind is Kind.text else None
-    return _Shape(name, _EQUIVALENT.get(kind, kind).value, length, bool(nullable))
-
-
-def _columns(table: Table) -> set[_Shape]:
-    return {_shape(column.name, column.type, column.nullable) for column in table.columns}
-
-
-def _reflected_columns(inspector: Inspector, name: str) -> set[_Shape]:
-    return {
-        _shape(item["name"], item["type"], item["nullable"]) for item in inspector.get_columns(name)
-    }
-
-
-def _uniques(table: Table) -> set[tuple[str, ...]]:
-    from sqlalchemy import UniqueConstraint
-
-    return {
-        tuple(item.columns.keys())
-        for item in table.constraints
-        if isinstance(item, UniqueConstraint)
-    }
-
-
-def _reflected_uniques(inspector: Inspector, name: str) -> set[tuple[str, ...]]:
-    return {tuple(item["column_names"]) for item in inspector.get_unique_constraints(name)}
-
-
-def _indexes(table: Table) -> set[tuple[str, tuple[str, ...], bool]]:
-    return {
-        (str(item.name), tuple(item.columns.keys()), bool(item.unique)) for item in table.indexes
-    }
-
-
-def _reflected_indexes(inspector: Inspector, name: str) -> set[tuple[str, tuple[str, ...], bool]]:
-    return {
-        (item["name"], tuple(item["column_names"]), bool(item["unique"]))
-        for item in inspector.get_indexes(name)
-    }
-
-
-def _foreign_keys(table: Table) -> set[tuple[tuple[str, ...], str]]:
-    return {
-        (tuple(item.column_keys), item.referred_table.name)
-        for item in table.foreign_key_constraints
-    }
-
-
-def _reflected_foreign_keys(inspector: Inspector, name: str) -> set[tuple[tuple[str, ...], str]]:
-    return {
-        (tuple(item["constrained_columns"]), item["referred_table"])
-        for item in inspector.get_foreign_keys(name)
-    }
+    expected, present = modelled(table), reported(inspector, table.name)
+    yield "columns", expected.columns, present.columns
+    yield "unique keys", expected.uniques, present.uniques
+    yield "indexes", expected.indexes, present.indexes
+    yield "foreign keys", expected.foreign_keys, present.foreign_keys
+    yield "primary key", {expected.primary_key}, {present.primary_key}

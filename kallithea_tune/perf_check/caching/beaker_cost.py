@@ -60,7 +60,7 @@ class NamespaceCosts:
     def examined(self) -> Examined:
         """The live namespaces that are files."""
         total = len(self.costs) + len(self.others)
-        return Examined(len(self.costs), total, "namespace files")
+        return Examined(len(self.costs), total, "namespace file")
 
 
 @measurement(seconds=1.0, writes="the cache's data directory", uses=(live_namespaces,))

@@ -25,7 +25,6 @@ from kallithea_tune.perf_check.caching.regions import (
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child, files
 from kallithea_tune.system.files import Entry
-from kallithea_tune.text import shell_word
 
 _DAY = 86400
 # A namespace smaller than this costs a few milliseconds at most, and is read only where a function
@@ -51,8 +50,7 @@ class Growth:
 
     `bytes` are those that the files occupy on disk. ``find -mtime +old_days`` finds the `old_files`
     with `old_bytes`; `week_files` are younger than a week. `places` are the directories that
-    contain nothing but Beaker's files, as words for a shell. The counts are a lower limit where
-    they are not `complete`.
+    contain nothing but Beaker's files. The counts are a lower limit where they are not `complete`.
     """
 
     files: int
@@ -62,23 +60,27 @@ class Growth:
     week_files: int
     oldest_days: float
     complete: bool
-    places: str = ""
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class CacheGrowth:
-    """The files of sessions and of the file cache, and from how many days on each are old."""
+    """The files of sessions and of the file cache, and from how many days on each are old.
+
+    `section` is that of the application.
+    """
 
     sessions: Growth
     caches: Growth
     session_days: int
     cache_days: int
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """The groups of directories that were counted to the end."""
         groups = [group for group in (self.sessions, self.caches) if group.places]
-        return Examined(sum(group.complete for group in groups), len(groups), "directories")
+        return Examined(sum(group.complete for group in groups), len(groups), "directory")
 
 
 @measurement(seconds=3.0, uses=(cache_regions,))
@@ -102,7 +104,7 @@ def cache_growth(context: Context) -> CacheGrowth:
         old_days=[days, OLD_DAYS],
         budget=context.deadline.left,
     )
-    return CacheGrowth(sessions_growth, caches_growth, days, OLD_DAYS)
+    return CacheGrowth(sessions_growth, caches_growth, days, OLD_DAYS, context.instance.section)
 
 
 def growth(groups: Sequence[Sequence[str]], old_days: Sequence[int], budget: float) -> list[Growth]:
@@ -115,24 +117,24 @@ def growth(groups: Sequence[Sequence[str]], old_days: Sequence[int], budget: flo
     counted = []
     for number, (directories, days) in enumerate(zip(groups, old_days)):
         share = (end - time.monotonic()) / (len(groups) - number)
-        own = [(words, path) for directory in directories for words, path in _own(directory)]
-        count = _count([path for _, path in own], days, time.monotonic() + share)
-        counted.append(replace(count, places=" ".join(dict.fromkeys(words for words, _ in own))))
+        places = [path for directory in directories for path in own_parts(directory)]
+        count = _count(places, days, time.monotonic() + share)
+        counted.append(replace(count, places=tuple(dict.fromkeys(places))))
     return counted
 
 
-def _own(directory: str) -> Iterator[tuple[str, str]]:
-    """Yield each part of `directory` that is Beaker's alone: a shell word, and a path.
+def own_parts(directory: str) -> Iterator[str]:
+    """Yield the path of each part of `directory` that is Beaker's alone.
 
     Deleting there hits nothing else. These are ``container_*`` in a ``data_dir``, and an entire
     ``lock_dir`` that has sixteen directories at most, of one hexadecimal digit each.
     """
-    found = list(files.entries(directory))
+    found = sorted(files.entries(directory))
     for entry in found:
         if entry.name.startswith("container_") and entry.is_directory:
-            yield shell_word(directory) + "/container_*", entry.path
+            yield entry.path
     if found and all(re.fullmatch("[0-9a-f]", entry.name) for entry in found):
-        yield shell_word(directory), directory
+        yield directory
 
 
 def _count(directories: Sequence[str], old_days: int, end: float) -> Growth:
@@ -204,18 +206,20 @@ class FileUse:
 class Namespaces:
     """The namespace files that are used or large, and the functions that use file regions.
 
-    `others` has the kind of what is in place of such a file, as in ``FIFO``, by its path.
+    `others` has the kind of what is in place of such a file, as in ``FIFO``, by its path, `section`
+    is that of the application.
     """
 
     namespaces: tuple[Namespace, ...]
     uses: tuple[FileUse, ...] = ()
     others: Mapping[str, str] = field(default_factory=dict)
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """The files that were read to their end."""
         complete = sum(namespace.complete for namespace in self.namespaces)
-        return Examined(complete, len(self.namespaces) + len(self.others), "namespace files")
+        return Examined(complete, len(self.namespaces) + len(self.others), "namespace file")
 
     def of(self, use: Use, region: Region) -> Optional[Namespace]:
         """Return the namespace file of a function, or None where it has none.
@@ -249,7 +253,7 @@ def live_namespaces(context: Context) -> Namespaces:
     if known:
         left = context.deadline.left
         found = child.call(read_namespaces, left + 2, known=known, budget=left / 4)
-    return replace(found, uses=tuple(uses))
+    return replace(found, uses=tuple(uses), section=context.instance.section)
 
 
 def read_namespaces(known: Mapping[str, str], budget: float) -> Namespaces:

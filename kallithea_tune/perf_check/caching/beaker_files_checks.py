@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.caching.beaker_cost import Cost, NamespaceCosts, namespace_costs
 from kallithea_tune.perf_check.caching.beaker_files import (
@@ -13,10 +14,13 @@ from kallithea_tune.perf_check.caching.beaker_files import (
     cache_growth,
 )
 from kallithea_tune.perf_check.caching.regions import label
-from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.text import crontab, figure, shell_word
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect, Steps, app_options, steps_of
+from kallithea_tune.system.busyness import Part
+from kallithea_tune.text import figure
 
 MB = 1024 * 1024
+DAILY, DELETES = "daily, by cron", Effect.deletes
 SLOW_MISS_MS, VERY_SLOW_MISS_MS = 10.0, 100.0
 ISSUE_196 = (
     "Beaker issue 196; limits: our judgement, and Nielsen's 0.1 s for what feels instantaneous"
@@ -51,13 +55,12 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
         )
     # A miss takes time in proportion to the size: this is the size that reaches the limit here.
     limit = max(1, int(measured * SLOW_MISS_MS / cost.miss_ms))
-    directory = crontab(shell_word(kept.data_dir))
+    words = ("find", os.path.join(kept.data_dir, "container_file"), "-name", "*.cache")
     return finding(
         Severity.error if cost.miss_ms >= VERY_SLOW_MISS_MS else Severity.warning,
         f"each {name} miss rewrites all {kept.entries} entries, {size:.3g} MB: "
         f"{more}{cost.miss_ms:.3g} ms",
-        remedy=f"cron: 0 4 * * * find {directory}/container_file -name '*.cache' -size +{limit}M "
-        "-delete",
+        remedy=Command((*words, "-size", f"+{limit}M", "-delete"), note=DAILY, effect=DELETES),
         impact_ms=cost.miss_ms,
         impact_per=f"{name} miss",
     )
@@ -71,7 +74,7 @@ def judge_other(path: str, kind: str) -> Finding:
         Severity.error,
         f"the cache file {path} is a {kind}: who reads this cache waits for ever",
         path,
-        remedy=f"rm {shell_word(path)}",
+        remedy=Command(("rm", path), effect=DELETES),
     )
 
 
@@ -81,6 +84,7 @@ def judge_other(path: str, kind: str) -> Finding:
     "Size and cost of Beaker's cache files",
     measures=(namespace_costs,),
     tags=("cache", "probe"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def namespace_size(measured: NamespaceCosts) -> Iterator[Finding]:
     """Judge each namespace file of the cache by the cost of a miss at its size."""
@@ -97,7 +101,7 @@ NEVER_REMOVED = "our judgement; Beaker manual, 'Removing Expired/Old Sessions'"
 SESSIONS, CACHES = "session files", "cache files"
 
 
-def judge_growth(counted: Growth, name: str, days: int) -> Finding:
+def judge_growth(counted: Growth, name: str, days: int, section: str = "") -> Finding:
     """Judge the number of files by what deleting those older than `days` would free."""
     files, old, freed = counted.files, counted.old_files, counted.old_bytes / MB
     per_day = counted.week_files // 7
@@ -119,11 +123,12 @@ def judge_growth(counted: Growth, name: str, days: int) -> Finding:
     diagnosis = f"of {number} {name}, {old} are over {days} days old: {figure(freed)} MB to free"
     if files >= TOO_MANY_FILES and old * 10 < files:
         # Deleting month-old files would not help: new ones are made faster than that.
-        shorter = "set session.timeout = 604800; " if name == SESSIONS else ""
+        weekly = deletion(counted.places, 7)
+        shorter = app_options(section, {"session.timeout": str(7 * 86400)})
         return finding(
             Severity.warning,
             f"{number} {name}, {per_day} new a day; only {old} are over {days} days old",
-            remedy=shorter + deletion(counted.places, 7),
+            remedy=Steps((*steps_of(shorter), weekly)) if name == SESSIONS else weekly,
         )
     if files >= TOO_MANY_FILES or old >= MANY_FILES:
         severity = Severity.warning if files >= TOO_MANY_FILES else Severity.advice
@@ -131,9 +136,10 @@ def judge_growth(counted: Growth, name: str, days: int) -> Finding:
     return finding(Severity.ok, diagnosis, remedy=deletion(counted.places, days) if old else "")
 
 
-def deletion(places: str, days: int) -> str:
-    """Return a line for cron; the command after its five fields can also be run once."""
-    return f"cron: 0 4 * * * find {crontab(places)} -type f -mtime +{days} -delete"
+def deletion(places: Sequence[str], days: int) -> Command:
+    """Return the command that deletes what nothing wrote to for more than so many days."""
+    words = ("find", *places, "-type", "f", "-mtime", f"+{days}", "-delete")
+    return Command(words, note=DAILY, effect=DELETES)
 
 
 @check(
@@ -142,10 +148,11 @@ def deletion(places: str, days: int) -> str:
     "Growth of session and cache files",
     measures=(cache_growth,),
     tags=("cache", "probe"),
+    harm=Harm.housekeeping,
 )
 def growth(measured: CacheGrowth) -> Iterator[Finding]:
     """Judge the files of sessions and of the file cache by number and age."""
     if measured.sessions.places:
-        yield judge_growth(measured.sessions, SESSIONS, measured.session_days)
+        yield judge_growth(measured.sessions, SESSIONS, measured.session_days, measured.section)
     if measured.caches.places:
         yield judge_growth(measured.caches, CACHES, measured.cache_days)

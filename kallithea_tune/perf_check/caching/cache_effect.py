@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
 # The path at which each of Kallithea's caching functions is used; the first matters most.
 PATHS = {"README": "/%s", "feed": "/%s/feed/atom"}
-# Fewer rounds than the first say nothing, than the second have no 95 % interval; more than the last
-# add little.
-FEWEST, ENOUGH, MOST = 3, 5, 8
+# Fewer rounds than the first have no 95 % interval; more than the last add little.
+ENOUGH, MOST = 5, 8
 STATES = ("cold", "warm", "off")
 
 
@@ -46,7 +45,6 @@ class Effect:
     """The median milliseconds of a page in each state, and the differences with their intervals.
 
     `saved` is what a hit saves compared with no caching, `lost` what a miss costs more than that.
-    From fewer than `ENOUGH` rounds these are complete ranges, and not `sure`.
     """
 
     cold_ms: float
@@ -55,11 +53,6 @@ class Effect:
     saved: Interval
     lost: Interval
     rounds: int
-
-    @property
-    def sure(self) -> bool:
-        """Whether there were rounds enough for 95 % intervals."""
-        return self.rounds >= ENOUGH
 
     @property
     def break_even(self) -> float:
@@ -79,15 +72,16 @@ class PageEffect:
 
 @dataclass(frozen=True)
 class CacheEffect:
-    """The effect of the cache on each page that uses it."""
+    """The effect of the cache on each page that uses it; `section` is that of the application."""
 
     pages: tuple[PageEffect, ...]
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """The pages that were requested often enough."""
         measured = sum(page.effect is not None for page in self.pages)
-        return Examined(measured, len(self.pages), "pages that use the cache")
+        return Examined(measured, len(self.pages), "page with cached parts")
 
 
 @measurement(
@@ -105,7 +99,7 @@ def cache_effect(context: Context) -> CacheEffect:
     if not pages:
         return CacheEffect(())
     answers = measure(context, pages, context.deadline.left)
-    return CacheEffect(tuple(map(_page_effect, pages, answers)))
+    return CacheEffect(tuple(map(_page_effect, pages, answers)), context.instance.section)
 
 
 def cached_pages(context: Context, repository: str) -> list[Page]:
@@ -134,15 +128,12 @@ def _page_effect(page: Page, answers: Sequence[visit.Answer]) -> PageEffect:
 def measure(context: Context, pages: Sequence[Page], seconds: float) -> list[list[visit.Answer]]:
     """Request each page cold, warm and with caching off, in turn, as often as `seconds` allow.
 
-    Returns for each page its answers in threes of `STATES`. Each page in turn gets `FEWEST` rounds,
-    then each as many more as make them `ENOUGH`; the remaining time is shared. The caches are in a
+    Returns for each page its answers in threes of `STATES`. Each page in turn gets `ENOUGH` rounds;
+    the remaining time is shared. The caches are in a
     scratch directory inside cache_dir, filled as much as the live ones.
     """
     # The first request for a page imports modules and compiles templates, and is not counted.
-    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * FEWEST)]
-    plan += [
-        (number, state) for number in range(len(pages)) for state in STATES * (ENOUGH - FEWEST)
-    ]
+    plan = [(number, state) for number in range(len(pages)) for state in ("cold", *STATES * ENOUGH)]
     plan += [
         (number, state)
         for _ in range(ENOUGH, MOST)
@@ -183,8 +174,8 @@ def effect_of(answers: Sequence[visit.Answer]) -> Effect:
         if answer.status != 200:
             raise NotMeasured(f"{answer.path} was answered with status {answer.status}")
     rounds = len(answers) // len(STATES)
-    if rounds < FEWEST:
-        raise NotMeasured(f"there was time for {rounds} rounds of {FEWEST}")
+    if rounds < ENOUGH:
+        raise NotMeasured(f"there was time for {rounds} rounds of {ENOUGH}")
     cold, warm, off = (
         [answer.ms[0] for answer in answers[start : rounds * len(STATES) : len(STATES)]]
         for start in range(len(STATES))
@@ -193,18 +184,10 @@ def effect_of(answers: Sequence[visit.Answer]) -> Effect:
         statistics.median(cold),
         statistics.median(warm),
         statistics.median(off),
-        _difference(off, warm),
-        _difference(cold, off),
+        paired_difference(off, warm),
+        paired_difference(cold, off),
         rounds,
     )
-
-
-def _difference(first: Sequence[float], second: Sequence[float]) -> Interval:
-    """Return the interval of `paired_difference`, or the complete range of a few pairs."""
-    if len(first) >= ENOUGH:
-        return paired_difference(first, second)
-    ranked = sorted(one - other for one, other in zip(first, second))
-    return Interval(ranked[0], statistics.median(ranked), ranked[-1])
 
 
 def put_into(state: str, region: str, namespace: str, entries: int, size: int) -> None:

@@ -8,16 +8,19 @@ from typing import Iterator, Optional
 from kallithea_tune.perf_check.caching.beaker_files import Namespace, Namespaces, live_namespaces
 from kallithea_tune.perf_check.caching.cache_effect import CacheEffect, Effect, cache_effect
 from kallithea_tune.perf_check.caching.regions import label
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Steps, app_options, steps_of
+from kallithea_tune.perf_check.remedy import Effect as CommandEffect
 from kallithea_tune.perf_check.statistics import Interval
-from kallithea_tune.text import figure, shell_word
+from kallithea_tune.system.busyness import Part
+from kallithea_tune.text import figure
 
 # What an admin calls a request for the page that shows a cached result.
 REQUESTS = {"README": "README view", "feed": "feed request"}
 MEASURED = "measured here; percentile bootstrap of paired differences (Efron and Tibshirani)"
 
 
-def judge_effect(name: str, region: str, effect: Effect) -> Finding:
+def judge_effect(name: str, region: str, effect: Effect, section: str = "") -> Finding:
     """Judge by what a hit saves and a miss loses against no caching, with their 95 % intervals."""
     saved, lost, per = effect.saved, effect.lost, REQUESTS[name]
     finding = partial(
@@ -25,10 +28,11 @@ def judge_effect(name: str, region: str, effect: Effect) -> Finding:
         subject=per,
         source=MEASURED,
         threshold="a saving above 0 ms",
-        confidence="high" if effect.sure else "low",
         evidence=_evidence(effect),
     )
-    remedy = f"empty it (CAC001), or set beaker.cache.{region}.enabled = false"
+    remedy = app_options(
+        section, {f"beaker.cache.{region}.enabled": "false"}, "unless CAC001 helps"
+    )
     if saved.below_zero:
         slowdown = Interval(-saved.high, -saved.estimate, -saved.low)
         return finding(
@@ -83,12 +87,13 @@ def _evidence(effect: Effect) -> dict[str, object]:
     "Effect of the cache on real requests",
     measures=(cache_effect,),
     tags=("cache", "probe", "app"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def effect(measured: CacheEffect) -> Iterator[Finding]:
     """Judge what the cache saves or costs for each page that uses it."""
     for item in measured.pages:
         if item.effect:
-            yield judge_effect(item.page.label, item.page.region, item.effect)
+            yield judge_effect(item.page.label, item.page.region, item.effect, measured.section)
         else:
             yield Finding(
                 Severity.unknown,
@@ -100,7 +105,9 @@ def effect(measured: CacheEffect) -> Iterator[Finding]:
 LATE_SECONDS = 3600
 
 
-def judge_feed_key(kept: Optional[Namespace], expire: Optional[int], region: str) -> Finding:
+def judge_feed_key(
+    kept: Optional[Namespace], expire: Optional[int], region: str, section: str = ""
+) -> Finding:
     """A cache key without the revision serves the old feed until it expires, despite pushes."""
     finding = partial(
         Finding,
@@ -121,12 +128,12 @@ def judge_feed_key(kept: Optional[Namespace], expire: Optional[int], region: str
     if kept.revision_keys == kept.entries or (expire and expire <= LATE_SECONDS):
         return finding(Severity.ok, "feeds show a push at once, or within the hour")
     age = f"{figure(days)} days" if days else "any number of days"
-    directory = shell_word(kept.data_dir)
+    hourly = app_options(section, {f"beaker.cache.{region}.expire": str(LATE_SECONDS)})
+    once = Command(("find", kept.path, "-type", "f", "-delete"), effect=CommandEffect.deletes)
     return finding(
         Severity.warning,
         f"feeds are up to {age} old: their cache key has no revision",
-        remedy=f"set beaker.cache.{region}.expire = {LATE_SECONDS}; "
-        f"once: find {directory}/container_file -name '*.cache' -delete",
+        remedy=Steps((*steps_of(hourly), once)),
     )
 
 
@@ -136,10 +143,11 @@ def judge_feed_key(kept: Optional[Namespace], expire: Optional[int], region: str
     "Age of cached feeds",
     measures=(live_namespaces,),
     tags=("cache", "probe"),
+    harm=Harm.some_pages,
 )
 def feed_key(live: Namespaces) -> Iterator[Finding]:
     """Judge by the keys of the cached feeds whether a feed shows a push before it expires."""
     for item in live.uses:
         if label(item.use.function) == "feed":
             kept = live.of(item.use, item.region)
-            yield judge_feed_key(kept, item.region.expire, item.use.region)
+            yield judge_feed_key(kept, item.region.expire, item.use.region, live.section)

@@ -13,6 +13,8 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 FILE_TYPES = ("file", "dbm")
+# The same to Beaker.
+PREFIXES = ("beaker.cache.", "cache.")
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Regions:
     @property
     def examined(self) -> Examined:
         """All of them."""
-        return Examined(len(self.regions), len(self.regions), "cache regions")
+        return Examined(len(self.regions), len(self.regions), "cache region")
 
     def get(self, name: str) -> Optional[Region]:
         """Return the region of that name, or None."""
@@ -56,7 +58,7 @@ class Uses:
     @property
     def examined(self) -> Examined:
         """All of them."""
-        return Examined(len(self.uses), len(self.uses), "caching functions")
+        return Examined(len(self.uses), len(self.uses), "caching function")
 
     def of(self, region: str) -> list[str]:
         """Return what the functions of a region cache, as `label` calls it."""
@@ -128,10 +130,14 @@ class RegionSettings:
     """The cache settings compared with the code that uses them.
 
     `refusal` is Beaker's message where it refuses the settings; nothing else is known then.
-    `backends` are by type, `stray` the options of regions that are not listed.
+    `backends` are by type, `stray` the options of regions that are not listed, `section` is the
+    section of the application and `options` has the values of all cache options, as they are named
+    in the file.
     """
 
     refusal: str = ""
+    section: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
     regions: tuple[Region, ...] = ()
     uses: Uses = Uses(())
     backends: Mapping[str, Backend] = field(default_factory=dict)
@@ -140,7 +146,7 @@ class RegionSettings:
     @property
     def examined(self) -> Examined:
         """All regions."""
-        return Examined(len(self.regions), len(self.regions), "cache regions")
+        return Examined(len(self.regions), len(self.regions), "cache region")
 
 
 @measurement(uses=(cache_uses,))
@@ -152,6 +158,8 @@ def region_settings(context: Context) -> RegionSettings:
     except ValueError as error:
         return RegionSettings(refusal=str(error))
     return RegionSettings(
+        section=context.instance.section,
+        options={key: value for key, value in settings.items() if key.startswith(PREFIXES)},
         regions=regions,
         uses=context.measure(cache_uses),
         backends={region.type: backend_of(region.type) for region in regions},
@@ -161,7 +169,7 @@ def region_settings(context: Context) -> RegionSettings:
 
 def stray_options(settings: Mapping[str, str], regions: Sequence[str]) -> list[str]:
     """Return the options ``beaker.cache.REGION.option`` of regions that are not listed."""
-    prefix = "beaker.cache."
+    prefix = PREFIXES[0]
     names = {key: key[len(prefix) :] for key in settings if key.startswith(prefix)}
     return sorted(
         key for key, name in names.items() if "." in name and name.split(".")[0] not in regions
@@ -170,16 +178,20 @@ def stray_options(settings: Mapping[str, str], regions: Sequence[str]) -> list[s
 
 @dataclass(frozen=True)
 class CacheDirectory:
-    """What ``beaker.cache.data_dir`` says, and the directories that the file regions get."""
+    """What ``beaker.cache.data_dir`` says, and the directories that the file regions get.
+
+    `section` is that of the application.
+    """
 
     configured: str
     used: tuple[str, ...]
     cache_dir: str
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """All directories of file regions."""
-        return Examined(len(self.used), len(self.used), "directories of file regions")
+        return Examined(len(self.used), len(self.used), "directory of a file region")
 
 
 @measurement(uses=(cache_regions,))
@@ -192,6 +204,7 @@ def cache_directory(context: Context) -> CacheDirectory:
         settings.get("beaker.cache.data_dir", ""),
         tuple(sorted(used)),
         settings.get("cache_dir", ""),
+        context.instance.section,
     )
 
 
@@ -208,17 +221,18 @@ class MemoryRegions:
     """The regions in memory that are used, and the processes that each have their own.
 
     `processes` is None where the ini file does not say how many serve. `recycled` says whether
-    worker processes end after some number of requests.
+    worker processes end after some number of requests. `section` is that of the application.
     """
 
     regions: tuple[MemoryRegion, ...]
     processes: Optional[int]
     recycled: bool
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
         """All regions in memory."""
-        return Examined(len(self.regions), len(self.regions), "regions in memory")
+        return Examined(len(self.regions), len(self.regions), "region in memory")
 
 
 @measurement(uses=(cache_regions, cache_uses))
@@ -231,7 +245,7 @@ def memory_regions(context: Context) -> MemoryRegions:
         if region.type == "memory" and region.enabled and uses.of(region.name)
     )
     instance = context.instance
-    return MemoryRegions(used, server_of(instance).processes, recycled(instance))
+    return MemoryRegions(used, server_of(instance).processes, recycled(instance), instance.section)
 
 
 def recycled(instance: Instance) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from functools import partial
-from typing import Callable, Iterator, Optional, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.perf_check.caching.regions import (
     FILE_TYPES,
+    PREFIXES,
     Backend,
     CacheDirectory,
+    MemoryRegion,
     MemoryRegions,
     Region,
     RegionSettings,
@@ -17,67 +20,69 @@ from kallithea_tune.perf_check.caching.regions import (
     memory_regions,
     region_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Remedy, app_options
 
 BEAKER = "Beaker 1.14, cache.py and container.py"
+WEEK = "604800"
 # Backends from elsewhere ("ext:...") accept options of any name.
 _PLAIN_BACKENDS = (*FILE_TYPES, "memory")
 
 
-def judge_region(region: Region, functions: Sequence[str], backend: Backend) -> Finding:
+def judge_region(
+    region: Region, functions: Sequence[str], backend: Backend, settings: RegionSettings
+) -> Finding:
     """Judge one configured region: is it used, complete, and are all its options known?"""
+    section = settings.section
     finding = partial(
         Finding, subject=region.name, source=BEAKER, evidence=_evidence(region, functions)
     )
     severity = Severity.error if functions else Severity.advice
-    broken = _judge_backend(region, backend, partial(finding, severity))
+    broken = _judge_backend(region, backend, partial(finding, severity), section)
     if broken:
         return broken
-    unknown = unknown_options(region, backend)
+    unknown = unknown_options(region, backend, settings.options)
     if unknown:
-        options = ", ".join(unknown)
         return finding(
             Severity.warning,
             f"Beaker ignores the option {unknown[0]}",
-            remedy=f"correct or remove {options}",
+            remedy=app_options(section, _corrected(unknown, backend, settings.options)),
         )
     if not functions:
         return finding(
             Severity.advice,
             f"no code of the application uses the cache region {region.name}",
-            remedy=f"take {region.name} out of beaker.cache.regions, with its options",
+            remedy=_without(region.name, settings),
         )
     if region.enabled and not region.expire:
         return finding(
             Severity.warning,
             f"entries of region {region.name} never expire",
-            remedy=f"set beaker.cache.{region.name}.expire = 604800",
+            remedy=app_options(section, {f"beaker.cache.{region.name}.expire": WEEK}),
         )
-    if region.type not in _PLAIN_BACKENDS:
-        diagnosis = f"not measured: whether the store of region {region.name} answers"
-        return finding(Severity.unknown, diagnosis)
     return finding(Severity.ok, f"region {region.name} is complete and in use")
 
 
 def _judge_backend(
-    region: Region, backend: Backend, finding: Callable[..., Finding]
+    region: Region, backend: Backend, finding: Callable[..., Finding], section: str
 ) -> Optional[Finding]:
     """Judge what keeps a region from working at all, by a `finding` that lacks the diagnosis."""
+    in_files = {f"beaker.cache.{region.name}.type": "file"}
     if backend.failure:
         return finding(
             f"the cache type {region.type} does not work: {backend.failure}",
             evidence={"type": region.type},
-            remedy="install what it needs, or set its type = file",
+            remedy=app_options(section, in_files, "or install what it needs"),
         )
     if backend.accepted is None:
         return finding(
             f"Beaker has no cache type '{region.type}': every use of region {region.name} fails",
-            remedy=f"set beaker.cache.{region.name}.type = file",
+            remedy=app_options(section, in_files),
         )
     if region.type in FILE_TYPES and not region.data_dir:
         return finding(
             f"region {region.name} keeps files, but no directory is set: its use fails",
-            remedy="set cache_dir = %(here)s/data in the application's section",
+            remedy=app_options(section, {"cache_dir": "%(here)s/data"}),
         )
     return None
 
@@ -91,28 +96,62 @@ def _evidence(region: Region, functions: Sequence[str]) -> dict[str, object]:
     }
 
 
-def unknown_options(region: Region, backend: Backend) -> list[str]:
-    """Return the options of a region that Beaker ignores, with their prefix."""
+def unknown_options(region: Region, backend: Backend, options: Iterable[str]) -> list[str]:
+    """Return those of `options` that are of a region and that Beaker ignores."""
     if region.type not in _PLAIN_BACKENDS or backend.accepted is None:
         return []
-    return [
-        f"beaker.cache.{region.name}.{key}" for key in sorted(region.options - backend.accepted)
-    ]
+    ignored = region.options - backend.accepted
+    names = {f"{prefix}{region.name}.{key}" for prefix in PREFIXES for key in ignored}
+    return sorted(names.intersection(options))
 
 
-def judge_missing(name: str, functions: Sequence[str]) -> Finding:
+def _corrected(
+    unknown: Sequence[str], backend: Backend, options: Mapping[str, str]
+) -> dict[str, Optional[str]]:
+    """Return the edit that removes unknown options, or gives a missing one the value of what must
+    be its misspelling.
+    """
+    values: dict[str, Optional[str]] = dict.fromkeys(unknown)
+    for option in unknown:
+        prefix, _, name = option.rpartition(".")
+        for meant in difflib.get_close_matches(name, backend.accepted or (), 1, 0.8):
+            if f"{prefix}.{meant}" not in options:
+                values[f"{prefix}.{meant}"] = options[option]
+    return values
+
+
+def _without(name: str, settings: RegionSettings) -> Remedy:
+    """Return the remedy that takes a region out of the list, with its options."""
+    values: dict[str, Optional[str]] = {
+        option: None
+        for option in settings.options
+        if option.startswith(tuple(f"{prefix}{name}." for prefix in PREFIXES))
+    }
+    listed = [region.name for region in settings.regions if region.name != name]
+    return app_options(settings.section, {"beaker.cache.regions": ", ".join(listed), **values})
+
+
+def judge_missing(name: str, functions: Sequence[str], settings: RegionSettings) -> Finding:
     """Code uses a region that is not configured: Beaker raises an exception at each use."""
+    listed = [region.name for region in settings.regions]
     return Finding(
         Severity.error,
         f"region {name} is used by the code but not configured",
         subject=name,
         source=BEAKER,
         evidence={"used_by": functions, "exception": f"Cache region not configured: {name}"},
-        remedy=f"add {name} to beaker.cache.regions, and beaker.cache.{name}.type = file",
+        remedy=app_options(
+            settings.section,
+            {
+                "beaker.cache.regions": ", ".join([*listed, name]),
+                f"beaker.cache.{name}.type": "file",
+                f"beaker.cache.{name}.expire": WEEK,
+            },
+        ),
     )
 
 
-def judge_stray(names: Sequence[str]) -> Finding:
+def judge_stray(names: Sequence[str], section: str) -> Finding:
     """Options of a region that is not in the list of regions do nothing."""
     listed = ", ".join(names)
     return Finding(
@@ -120,7 +159,9 @@ def judge_stray(names: Sequence[str]) -> Finding:
         f"options of a region that beaker.cache.regions does not list: {listed}",
         evidence={"options": len(names)},
         source=BEAKER,
-        remedy="add the region to beaker.cache.regions, or remove these options",
+        remedy=app_options(
+            section, dict.fromkeys(names), "unless the region is missing in beaker.cache.regions"
+        ),
     )
 
 
@@ -130,6 +171,7 @@ def judge_stray(names: Sequence[str]) -> Finding:
     "Cache regions: missing, unused or incomplete",
     measures=(region_settings,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def regions(settings: RegionSettings) -> Iterator[Finding]:
     """Judge each configured region, each missing one, and options without a region."""
@@ -143,15 +185,15 @@ def regions(settings: RegionSettings) -> Iterator[Finding]:
         return
     for region in settings.regions:
         functions = settings.uses.of(region.name)
-        yield judge_region(region, functions, settings.backends[region.type])
+        yield judge_region(region, functions, settings.backends[region.type], settings)
     used = {use.region for use in settings.uses.uses}
     for name in sorted(used - {region.name for region in settings.regions}):
-        yield judge_missing(name, settings.uses.of(name))
+        yield judge_missing(name, settings.uses.of(name), settings)
     if settings.stray:
-        yield judge_stray(settings.stray)
+        yield judge_stray(settings.stray, settings.section)
 
 
-def judge_data_dir(configured: str, used: str, cache_dir: str) -> Finding:
+def judge_data_dir(configured: str, used: str, cache_dir: str, section: str = "") -> Finding:
     """TurboGears2 overrides ``beaker.cache.data_dir``, which was meant to move the cache."""
     finding = partial(
         Finding,
@@ -167,7 +209,7 @@ def judge_data_dir(configured: str, used: str, cache_dir: str) -> Finding:
     return finding(
         Severity.warning,
         f"beaker.cache.data_dir has no effect: the cache is in {used}",
-        remedy=f"set cache.data_dir = {configured}, which TurboGears2 uses",
+        remedy=app_options(section, {"cache.data_dir": configured}, "TurboGears2 uses another"),
     )
 
 
@@ -182,17 +224,16 @@ def data_dir(directory: CacheDirectory) -> Iterator[Finding]:
     """Compare beaker.cache.data_dir with the directories that the file regions get."""
     if directory.configured:
         for used in directory.used:
-            yield judge_data_dir(directory.configured, used, directory.cache_dir)
+            yield judge_data_dir(directory.configured, used, directory.cache_dir, directory.section)
 
 
 # Kallithea keeps these for each revision, so without end; the others for each author.
 _PER_REVISION = frozenset({"README"})
 
 
-def judge_memory(
-    name: str, functions: Sequence[str], processes: Optional[int], recycled: bool
-) -> Finding:
+def judge_memory(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     """A memory region never forgets, so its growth counts where each revision adds a key."""
+    name, functions, recycled = region.name, region.functions, memory.recycled
     finding = partial(
         Finding,
         subject=name,
@@ -200,7 +241,7 @@ def judge_memory(
         evidence={
             "used_by": functions,
             "recycled": recycled,
-            "processes": processes or "unknown",
+            "processes": memory.processes or "unknown",
         },
     )
     if recycled:
@@ -210,7 +251,7 @@ def judge_memory(
     return finding(
         Severity.warning,
         f"region {name} is in memory, grows with each push and is never freed",
-        remedy=f"set beaker.cache.{name}.type = file, or recycle workers (max_requests = 1000)",
+        remedy=_in_files(name, memory.section, "or recycle workers (max_requests = 1000)"),
     )
 
 
@@ -224,11 +265,16 @@ def judge_memory(
 def memory_growth(memory: MemoryRegions) -> Iterator[Finding]:
     """Judge regions in the memory of workers that never end."""
     for region in memory.regions:
-        yield judge_memory(region.name, region.functions, memory.processes, memory.recycled)
+        yield judge_memory(region, memory)
 
 
-def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) -> Finding:
+def _in_files(name: str, section: str, note: str) -> Remedy:
+    return app_options(section, {f"beaker.cache.{name}.type": "file"}, note)
+
+
+def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     """With several processes each fills a memory region of its own."""
+    name, functions, processes = region.name, region.functions, memory.processes
     finding = partial(
         Finding,
         subject=name,
@@ -251,7 +297,7 @@ def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) 
     return finding(
         Severity.advice,
         f"each of {processes} processes renders the entries of region {name} for itself",
-        remedy=f"set beaker.cache.{name}.type = file, which all processes share",
+        remedy=_in_files(name, memory.section, "all processes share files"),
     )
 
 
@@ -261,8 +307,9 @@ def judge_shared(name: str, functions: Sequence[str], processes: Optional[int]) 
     "Memory regions with several processes",
     measures=(memory_regions,),
     tags=("cache", "config"),
+    harm=Harm.some_pages,
 )
 def memory_shared(memory: MemoryRegions) -> Iterator[Finding]:
     """Judge regions in memory where the server section starts several processes."""
     for region in memory.regions:
-        yield judge_shared(region.name, region.functions, memory.processes)
+        yield judge_shared(region, memory)

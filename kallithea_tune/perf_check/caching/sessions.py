@@ -50,10 +50,11 @@ class Sessions:
     """The store of the sessions, and the ini files that serve the same users.
 
     `known` says whether Beaker has a store of that type. `processes` is None where the ini file
-    does not say how many serve.
+    does not say how many serve. `section` is that of the application.
     """
 
     type: str
+    section: str
     backend: Backend
     processes: Optional[int]
     directory: Optional[str]
@@ -68,7 +69,7 @@ class Sessions:
     def examined(self) -> Examined:
         """This ini file and those beside it for the same database."""
         count = 1 + len(self.siblings)
-        return Examined(count, count, "ini files")
+        return Examined(count, count, "ini file")
 
 
 def session_settings(settings: Mapping[str, str]) -> SessionSettings:
@@ -107,6 +108,7 @@ def sessions(context: Context) -> Sessions:
     own = session_settings(instance.settings)
     return Sessions(
         own.type,
+        instance.section,
         Backend() if own.type == "cookie" else backend_of(own.type),
         server_of(instance).processes,
         own.data_dir,

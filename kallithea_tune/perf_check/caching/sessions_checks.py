@@ -6,13 +6,15 @@ from functools import partial
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.perf_check.caching.sessions import Sessions, sessions
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import app_options
 
 BEAKER = "Beaker 1.14, session.py and container.py"
 
 
-def judge_store(type: str, known: bool, processes: Optional[int]) -> Finding:
+def judge_store(type: str, known: bool, processes: Optional[int], section: str) -> Finding:
     """Judge a type of store, known to Beaker or not, by which processes see a session in it."""
+    in_files = app_options(section, {"session.type": "file"})
     finding = partial(
         Finding,
         source=BEAKER,
@@ -23,7 +25,7 @@ def judge_store(type: str, known: bool, processes: Optional[int]) -> Finding:
         return finding(
             Severity.error,
             f"Beaker has no session type '{type}': every page fails",
-            remedy="set session.type = file",
+            remedy=in_files,
         )
     if type == "memory":
         return finding(
@@ -31,7 +33,7 @@ def judge_store(type: str, known: bool, processes: Optional[int]) -> Finding:
             "sessions are in memory: a restart signs everybody out"
             if processes == 1
             else "sessions are in memory: each process knows only its own users",
-            remedy="set session.type = file",
+            remedy=in_files,
         )
     if type in ("file", "dbm"):
         return finding(Severity.ok, "sessions are in files, which every process of this host sees")
@@ -67,6 +69,7 @@ def judge_sibling(name: str, differing: Sequence[str], directory: Optional[str])
     "Sessions that not every process sees",
     measures=(sessions,),
     tags=("cache", "config"),
+    harm=Harm.access,
 )
 def visibility(sessions: Sessions) -> Iterator[Finding]:
     """Judge the store of the sessions, and each ini file for the same database."""
@@ -76,9 +79,11 @@ def visibility(sessions: Sessions) -> Iterator[Finding]:
             f"the session type {sessions.type} does not work: {sessions.backend.failure}",
             source=BEAKER,
             evidence={"type": sessions.type},
-            remedy="install what it needs, or set session.type = file",
+            remedy=app_options(
+                sessions.section, {"session.type": "file"}, "or install what it needs"
+            ),
         )
         return
-    yield judge_store(sessions.type, sessions.known, sessions.processes)
+    yield judge_store(sessions.type, sessions.known, sessions.processes, sessions.section)
     for sibling in sessions.siblings:
         yield judge_sibling(sibling.name, sibling.differing, sessions.directory)

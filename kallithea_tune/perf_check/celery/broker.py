@@ -1,94 +1,127 @@
-"""The message broker, and the Celery workers behind it."""
+"""The message broker, and the tasks that wait in its queue."""
 
 from __future__ import annotations
 
+import collections
+import contextlib
+import json
 import os
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Mapping
 
-from kallithea_tune.perf_check.celery.request_tasks import uses_celery
+from kallithea_tune.app.package import code
+from kallithea_tune.perf_check.celery.request_tasks import tasks_in, uses_celery
+from kallithea_tune.perf_check.celery.workers import (
+    ANSWER_SECONDS,
+    PAUSE_SECONDS,
+    Worker,
+    workers_of,
+)
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 
 if TYPE_CHECKING:
     from kombu import Connection
 
-ANSWER_SECONDS = 1.5  # that workers get; Celery's own default is 1
+CONNECT_SECONDS = 2
+READ = 1000  # waiting tasks whose names are read, where that is possible
 
 
 @dataclass(frozen=True)
 class Answer:
     """What a broker and the workers behind it answered.
 
-    `connect_ms` is the time to connect, `waiting` the number of messages in the queue, `workers`
-    the processes of each worker that answered. `failed` is the broker's error, and nothing else is
-    known then.
+    `connect_ms` is the time to connect, `waiting` the number of messages in `queue`, `names` those
+    of the first `READ` tasks in it with their numbers, where they can be read without being taken
+    out: from Redis only. `failed` is the broker's error, and nothing else is known then.
     """
 
     connect_ms: float = 0.0
+    queue: str = "celery"
     waiting: int = 0
-    workers: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int] = field(default_factory=dict)
+    workers: Mapping[str, Worker] = field(default_factory=dict)
     failed: str = ""
+
+    @property
+    def consumers(self) -> Mapping[str, Worker]:
+        """The workers that consume the queue."""
+        return {name: item for name, item in self.workers.items() if self.queue in item.queues}
 
 
 @dataclass(frozen=True)
 class Broker:
-    """The answer of the broker, None where the application does not use Celery.
+    """The application's tasks and the answer of its broker; `uses_celery` is whether it has one.
 
-    `cores` are those that this command may use, and `worker_command` starts a worker.
+    `cores` are those that this command may use.
     """
 
-    answer: Optional[Answer] = None
+    uses_celery: bool = False
+    answer: Answer = Answer()
     cores: int = 0
-    worker_command: str = ""
+    tasks: tuple[str, ...] = ()
 
     @property
     def examined(self) -> Examined:
         """Whether the broker answered, where there is one."""
-        answered = int(self.answer is not None and not self.answer.failed)
-        return Examined(answered, int(self.answer is not None), "message broker")
+        answered = int(self.uses_celery and not self.answer.failed)
+        return Examined(answered, int(self.uses_celery), "message broker")
 
 
-@measurement(seconds=2.5)
+@measurement(seconds=3.5)
 def broker(context: Context) -> Broker:
     """Connect to the broker of ``celery.broker_url`` as the application would."""
-    if not uses_celery(context.instance):
+    instance = context.instance
+    if not uses_celery(instance):
         return Broker()
-    settings = context.instance.settings
-    answer = child.call(
-        query,
-        max(5.0, context.deadline.left),
-        broker_url=settings.get("celery.broker_url", "amqp://"),
-        queue=settings.get("celery.task_default_queue", "celery"),
+    answer = _answer(
+        instance.settings.get("celery.broker_url", "amqp://"),
+        instance.settings.get("celery.task_default_queue", "celery"),
     )
-    return Broker(answer, len(os.sched_getaffinity(0)), context.instance.cli("celery-run"))
+    cores = len(os.sched_getaffinity(0))
+    return Broker(True, answer, cores, tuple(tasks_in(code(instance.use))))
 
 
-def query(broker_url: str, queue: str) -> Answer:
-    """Connect, count the messages in `queue`, and request the statistics of the workers.
+def _answer(broker_url: str, queue: str) -> Answer:
+    try:
+        answer = child.call(connect, 3 * CONNECT_SECONDS, broker_url=broker_url, queue=queue)
+    except child.Ended as error:
+        # Resolving its host may take as long as the resolver likes.
+        return Answer(failed=str(error))
+    if answer.failed:
+        return answer
+    # A worker that is about to end may leave a question unanswered.
+    within = 4 * ANSWER_SECONDS + PAUSE_SECONDS + CONNECT_SECONDS
+    return replace(answer, workers=child.call(workers_behind, within, broker_url=broker_url))
 
-    For a child, since a connection may hang. Workers answer into a queue of this connection, which
-    the broker deletes with it.
-    """
-    from celery import Celery
+
+def connect(broker_url: str, queue: str) -> Answer:
+    """Connect and count the messages in `queue`; for a child, since a connection may hang."""
+    from kombu import Connection
     from kombu.exceptions import OperationalError
 
-    app = Celery(broker=broker_url, set_as_current=False)
+    connection = Connection(broker_url, connect_timeout=CONNECT_SECONDS)
+    errors = (*connection.connection_errors, *connection.channel_errors, OperationalError, OSError)
     started = time.perf_counter()
     try:
-        with app.connection_for_read() as connection:
-            connection.connect()
+        with connection:
+            # Its method connect() waits two seconds before it tries once more.
+            connection.ensure_connection(
+                max_retries=1, interval_start=0, interval_step=0, timeout=CONNECT_SECONDS
+            )
             connect_ms = (time.perf_counter() - started) * 1000
-            waiting = _waiting(connection, queue)
-    except (OSError, OperationalError, *_broker_errors(broker_url)) as error:
-        return Answer(failed=f"{type(error).__name__}: {error}")
-    statistics = app.control.inspect(timeout=ANSWER_SECONDS).stats() or {}
-    workers = {
-        name: int(worker.get("pool", {}).get("max-concurrency", 1))
-        for name, worker in statistics.items()
-    }
-    return Answer(connect_ms, waiting, workers)
+            return Answer(connect_ms, queue, _waiting(connection, queue), _names(connection, queue))
+    except errors as error:
+        cause = error.__cause__ or error
+        return Answer(failed=f"{type(cause).__name__}: {cause}")
+
+
+def workers_behind(broker_url: str) -> Mapping[str, Worker]:
+    """Return the workers that answer through the broker; for a child."""
+    from celery import Celery
+
+    return workers_of(Celery(broker=broker_url, set_as_current=False))
 
 
 def _waiting(connection: Connection, queue: str) -> int:
@@ -100,8 +133,13 @@ def _waiting(connection: Connection, queue: str) -> int:
         return 0
 
 
-def _broker_errors(broker_url: str) -> tuple[type[BaseException], ...]:
-    from kombu import Connection
-
-    connection = Connection(broker_url)
-    return tuple(connection.connection_errors + connection.channel_errors)
+def _names(connection: Connection, queue: str) -> Mapping[str, int]:
+    """Count the names of waiting tasks; a list of Redis can be read, a queue of AMQP cannot."""
+    if connection.transport.driver_type != "redis":
+        return {}
+    names: collections.Counter[str] = collections.Counter()
+    with connection.channel() as channel:
+        for message in channel.client.lrange(queue, 0, READ - 1):
+            with contextlib.suppress(ValueError, LookupError, TypeError):
+                names[str(json.loads(message)["headers"]["task"])] += 1
+    return dict(names.most_common())

@@ -1,33 +1,20 @@
-"""The tasks that web requests wait for without Celery, and the mail server that mails wait for."""
+"""The tasks that web requests wait for without Celery."""
 
 from __future__ import annotations
 
 import ast
 import contextlib
-import socket
-import time
 from dataclasses import dataclass
-from typing import Iterable, Iterator, Optional
+from typing import Iterable, Iterator
 
 from kallithea_tune.app.package import code, sources
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import child
-
-CONNECT_SECONDS = 2
-
-
-@dataclass(frozen=True)
-class Greeting:
-    """The milliseconds until a mail server greeted, or why it `failed` to."""
-
-    ms: Optional[float] = None
-    failed: str = ""
 
 
 @dataclass(frozen=True)
 class RequestTasks:
-    """The names of the tasks inside web requests; `mail` is None where no server is set.
+    """The names of the tasks inside web requests.
 
     Nothing is looked for where the application hands its tasks to Celery. `worker_command` starts
     a worker.
@@ -35,13 +22,12 @@ class RequestTasks:
 
     uses_celery: bool
     names: tuple[str, ...] = ()
-    mail: Optional[Greeting] = None
     worker_command: str = ""
 
     @property
     def examined(self) -> Examined:
         """The tasks found."""
-        return Examined(len(self.names), len(self.names), "tasks")
+        return Examined(len(self.names), len(self.names), "task")
 
 
 def uses_celery(instance: Instance) -> bool:
@@ -51,17 +37,12 @@ def uses_celery(instance: Instance) -> bool:
 
 @measurement(seconds=0.6)
 def request_tasks(context: Context) -> RequestTasks:
-    """Find the tasks in the application's source and wait for the mail server's greeting."""
+    """Find the tasks in the application's source."""
     instance = context.instance
     if uses_celery(instance):
         return RequestTasks(uses_celery=True)
     names = tuple(tasks_in(code(instance.use)))
-    mail = None
-    host = instance.settings.get("smtp_server", "").strip()
-    if host:
-        port = int(instance.settings.get("smtp_port", "").strip() or 25)
-        mail = child.call(greet, CONNECT_SECONDS + 3, host=host, port=port)
-    return RequestTasks(False, names, mail, instance.cli("celery-run"))
+    return RequestTasks(False, names, instance.cli("celery-run"))
 
 
 def tasks_in(packages: Iterable[str]) -> list[str]:
@@ -85,18 +66,3 @@ def _decorated(tree: ast.AST) -> Iterator[str]:
             for decorator in node.decorator_list:
                 if isinstance(decorator, ast.Attribute) and decorator.attr == "task":
                     yield node.name
-
-
-def greet(host: str, port: int) -> Greeting:
-    """Connect to a mail server, read its greeting and send QUIT, so no mail; for a child."""
-    started = time.perf_counter()
-    try:
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
-            greeting = connection.recv(512)
-            ms = (time.perf_counter() - started) * 1000
-            connection.sendall(b"QUIT\r\n")
-    except OSError as error:
-        return Greeting(failed=error.strerror or str(error))
-    if not greeting.startswith(b"220"):
-        return Greeting(failed=f"it greeted with {greeting[:40].decode('latin-1')!r}")
-    return Greeting(ms)

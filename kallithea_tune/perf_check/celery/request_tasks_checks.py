@@ -6,6 +6,7 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.celery.request_tasks import RequestTasks, request_tasks
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.text import counted
 
 
 @check(
@@ -20,18 +21,12 @@ def in_requests(measured: RequestTasks) -> Iterator[Finding]:
     if measured.uses_celery:
         yield Finding(Severity.ok, "tasks are handed to Celery")
         return
-    evidence: dict[str, object] = {}
-    if measured.mail and measured.mail.failed:
-        evidence["mail_server"] = measured.mail.failed
-    elif measured.mail:
-        evidence["greeting_ms"] = measured.mail.ms
+    tasks = counted(len(measured.names), "kind")
     yield Finding(
         Severity.advice,
-        f"without Celery, web requests wait for {len(measured.names)} kinds of tasks",
-        evidence={**evidence, "tasks": list(measured.names)},
+        f"without Celery, web requests wait for {tasks} of tasks",
+        evidence={"tasks": list(measured.names)},
         threshold="0",
         source="Kallithea manual, Asynchronous tasks with Celery",
         remedy=f"set use_celery = true and celery.broker_url, and run: {measured.worker_command}",
-        impact_ms=measured.mail.ms if measured.mail else None,
-        impact_per="mail sent, before its text" if measured.mail and measured.mail.ms else "",
     )

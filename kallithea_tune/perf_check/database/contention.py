@@ -51,7 +51,7 @@ class SqliteContention:
     @property
     def examined(self) -> Examined:
         """The journal modes."""
-        return Examined(len(self.loads), len(self.loads), "journal modes")
+        return Examined(len(self.loads), len(self.loads), "journal mode")
 
 
 @measurement(
@@ -85,7 +85,7 @@ class Comparison:
     def examined(self) -> Examined:
         """The other database, where one is given."""
         given = int(self.there is not None)
-        return Examined(given, given, "databases")
+        return Examined(given, given, "database")
 
 
 @measurement(

@@ -6,6 +6,7 @@ import functools
 from typing import Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.database.client import SqlClient, sql_client
 from kallithea_tune.perf_check.database.contention import (
     CLIENTS,
     Comparison,
@@ -16,10 +17,11 @@ from kallithea_tune.perf_check.database.contention import (
 from kallithea_tune.perf_check.database.facts import DatabaseFacts
 from kallithea_tune.perf_check.database.load import Kind, Load
 from kallithea_tune.perf_check.database.server import database_facts
-from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Effect, Remedy
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, shell_word
 
 LIMIT_MS = 100
@@ -34,12 +36,13 @@ GAIN = f"halved, {GAIN_MS} ms less"
     "DB002",
     "sqlite-journal",
     "Journal mode of SQLite",
-    measures=(sqlite_settings, sqlite_contention),
+    measures=(sql_client, sqlite_contention),
     threshold=GAIN,
     source="https://www.sqlite.org/wal.html; the size of the gain is our judgement",
     tags=("contention",),
+    disturbed_by=(Part.cpu, Part.disk),
 )
-def journal_mode(settings: SqliteSettings, contention: SqliteContention) -> Iterator[Finding]:
+def journal_mode(client: SqlClient, contention: SqliteContention) -> Iterator[Finding]:
     """Report where WAL, in which readers and a writer work at the same time, would be faster.
 
     WAL needs shared memory, so it is an error on a network file system.
@@ -52,16 +55,16 @@ def journal_mode(settings: SqliteSettings, contention: SqliteContention) -> Iter
             Severity.error,
             "WAL does not work on a network file system",
             evidence={"journal_mode": mode},
-            remedy=_set_journal_mode(settings.path, "DELETE"),
+            remedy=_set_journal_mode(client, "DELETE"),
         )
     elif not wal:
         message = f"the journal mode is {mode}"
         yield Finding(Severity.ok, message, evidence={"journal_mode": mode})
     else:
-        yield _wal_gain(settings.path, mode, contention.now, wal)
+        yield _wal_gain(client, mode, contention.now, wal)
 
 
-def _wal_gain(path: str, mode: str, now: Load, wal: Load) -> Finding:
+def _wal_gain(client: SqlClient, mode: str, now: Load, wal: Load) -> Finding:
     kind = slower_kind(now)
     slower_kind(wal)
     before, after = now.times_ms(kind), wal.times_ms(kind)
@@ -79,15 +82,16 @@ def _wal_gain(path: str, mode: str, now: Load, wal: Load) -> Finding:
         Severity.advice,
         f"journal mode {mode}: 1 % of {kind.name} wait {figure(p99(before))} ms, "
         f"in WAL {figure(p99(after))}",
-        remedy=_set_journal_mode(path, "WAL"),
+        remedy=_set_journal_mode(client, "WAL"),
         impact_ms=mean(before) - mean(after),
         impact_per=f"{kind.value}, {CLIENTS} clients",
         confidence="medium",
     )
 
 
-def _set_journal_mode(path: str, mode: str) -> str:
-    return f"stop Kallithea; sqlite3 {shell_word(path)} 'PRAGMA journal_mode = {mode}'"
+def _set_journal_mode(client: SqlClient, mode: str) -> Remedy:
+    sql = f"PRAGMA journal_mode = {mode}"
+    return client.statements(sql, effect=Effect.reversible, stopped=True)
 
 
 def slower_kind(load: Load) -> Kind:
@@ -122,6 +126,7 @@ def _gains(before: Sequence[float], after: Sequence[float]) -> bool:
     threshold=f"{LIMIT_MS} ms",
     source="our judgement",
     tags=("contention",),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def contended(
     config: Configuration, facts: DatabaseFacts, contention: SqliteContention
@@ -193,6 +198,8 @@ def _remedy(contention: SqliteContention, ini: str) -> str:
     threshold=GAIN,
     source="our judgement",
     tags=("contention",),
+    harm=Harm.housekeeping,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def compared(result: Comparison) -> Iterator[Finding]:
     """Report whether moving to --compare-db gains enough to be worth it, under the same load."""

@@ -51,11 +51,18 @@ class TableMaintenance:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """Rows of a table, possibly estimated, and its bytes with indexes (0 in SQLite)."""
+    """Rows of a table, possibly estimated, and its bytes with indexes (0 in SQLite).
+
+    `engine` is MySQL's for this table, which is `transactional` or not; `maintained` is false where
+    a setting of the table switches its upkeep off: autovacuum, or the renewal of statistics.
+    """
 
     rows: int
     bytes: int = 0
     maintenance: Optional[TableMaintenance] = None
+    engine: str = ""
+    transactional: bool = True
+    maintained: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,14 @@ class SqliteFacts:
     page_size: int
     pages: int
     free_pages: int
+
+
+class Setting(NamedTuple):
+    """A setting of the server, and where PostgreSQL has its value from."""
+
+    name: str
+    value: str
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,11 +94,15 @@ class ServerLimits:
 
 @dataclass(frozen=True)
 class InnodbFacts:
-    """InnoDB's buffer pool, and the page requests since the server started: all, and from disk."""
+    """InnoDB's buffer pool, and the page requests since the server started: all, and from disk.
+
+    `renews_statistics` is innodb_stats_auto_recalc.
+    """
 
     buffer_pool_bytes: int
     page_requests: int
     page_reads: int
+    renews_statistics: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +111,8 @@ class DatabaseFacts:
 
     Beyond engine, version and round trips everything is left at its default for an engine that is
     not `supported`. `log` is None without log rows, `revisions` without the table alembic_version;
-    `sqlite`, `server`, `autovacuum` (PostgreSQL) and `innodb` where they do not apply.
+    `sqlite`, `server`, `autovacuum` (PostgreSQL) and `innodb` where they do not apply. `settings`
+    are those that a check judges by their value; `superuser` says whether the user may change them.
     """
 
     engine: str
@@ -107,6 +127,13 @@ class DatabaseFacts:
     server: Optional[ServerLimits] = None
     autovacuum: Optional[bool] = None
     innodb: Optional[InnodbFacts] = None
+    settings: tuple[Setting, ...] = ()
+    superuser: bool = False
+
+    def setting(self, name: str) -> Setting:
+        """Return a setting by its name; its value is empty where there is none."""
+        found = (setting for setting in self.settings if setting.name == name)
+        return next(found, Setting(name, ""))
 
     @property
     def size_bytes(self) -> int:
@@ -118,4 +145,4 @@ class DatabaseFacts:
     @property
     def examined(self) -> Examined:
         """All tables."""
-        return Examined(len(self.tables), len(self.tables), "tables")
+        return Examined(len(self.tables), len(self.tables), "table")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from kallithea_tune.db.sqlite_locks import locks_on
 from kallithea_tune.db.url import sqlite_file
 
 
@@ -36,17 +37,5 @@ def failure_reason(error: Exception, url: str) -> str:
 
 
 def lock_owners(path: str) -> list[int]:
-    """Return the processes with a write lock on the file, as Linux lists them in /proc/locks."""
-    try:
-        inode = str(os.stat(path).st_ino)
-        with open("/proc/locks", encoding="ascii") as file:
-            lines = [line.split() for line in file]
-    except OSError:
-        return []
-    # "1: POSIX ADVISORY WRITE 4242 08:01:655361 1073741826 1073742335"
-    pids = {
-        int(fields[-4])
-        for fields in lines
-        if "WRITE" in fields and fields[-3].split(":")[-1] == inode
-    }
-    return sorted(pid for pid in pids if pid > 0)
+    """Return the processes with a write lock on the file."""
+    return sorted({lock.process for lock in locks_on(path) if lock.writes})

@@ -89,7 +89,7 @@ class Load:
     def examined(self) -> Examined:
         """The writes that succeeded, of all requests that ended one way or the other."""
         succeeded = len(self.writes_ms)
-        return Examined(succeeded, succeeded + len(self.errors), "requests")
+        return Examined(succeeded, succeeded + len(self.errors), "request")
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class DatabaseAnswer:
     @property
     def examined(self) -> Examined:
         """The database."""
-        return Examined(int(self.facts is not None), 1, "databases")
+        return Examined(int(self.facts is not None), 1, "database")
 
 
 @measurement(seconds=1.5, needs=("database",))

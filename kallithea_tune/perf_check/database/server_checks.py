@@ -11,12 +11,19 @@ from kallithea_tune.perf_check.database.server import (
     database_answer,
     database_facts,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.system.busyness import Part
 
 ROUND_TRIP_MS = 1
 
 
-@check("DB000", "database-reachable", "Database reachable", measures=(database_answer,))
+@check(
+    "DB000",
+    "database-reachable",
+    "Database reachable",
+    measures=(database_answer,),
+    harm=Harm.access,
+)
 def reachable(answer: DatabaseAnswer) -> Iterator[Finding]:
     """Report a database that cannot be read or is empty, and which engine answers."""
     facts = answer.facts
@@ -51,6 +58,7 @@ def reachable(answer: DatabaseAnswer) -> Iterator[Finding]:
     measures=(database_facts,),
     threshold=f"{ROUND_TRIP_MS} ms",
     source="our judgement",
+    disturbed_by=(Part.cpu,),
 )
 def round_trip(facts: DatabaseFacts) -> Iterator[Finding]:
     """Report slow round trips to a server: each statement of a page waits for one."""

@@ -67,9 +67,11 @@ def busy_timeout(url: str) -> Optional[float]:
 
 @dataclass(frozen=True)
 class SqliteFileSystem:
-    """The type of the file system with the SQLite file, "" where there is none or it is unknown."""
+    """The type of the file system with the SQLite file: "" where it is unknown, None for another
+    engine.
+    """
 
-    type: str
+    type: Optional[str]
 
     @property
     def is_network(self) -> bool:
@@ -78,15 +80,15 @@ class SqliteFileSystem:
 
     @property
     def examined(self) -> Examined:
-        """The file system."""
-        return Examined(int(bool(self.type)), 1, "file systems")
+        """The file system, where there is a file."""
+        return Examined(int(bool(self.type)), int(self.type is not None), "file system")
 
 
 @measurement(uses=(sqlite_settings,))
 def sqlite_file_system(context: Context) -> SqliteFileSystem:
     """Look the file system up, in a child since a dead one hangs."""
     path = context.measure(sqlite_settings).path
-    return SqliteFileSystem(child.call(file_system, 5, path=path) if path else "")
+    return SqliteFileSystem(child.call(file_system, 5, path=path) if path else None)
 
 
 def file_system(path: str) -> str:
@@ -110,7 +112,7 @@ class Integrity:
     @property
     def examined(self) -> Examined:
         """The file, when it was read to its end."""
-        return Examined(int(self.complete), 1, "SQLite files")
+        return Examined(int(self.complete and bool(self.path)), int(bool(self.path)), "SQLite file")
 
 
 @measurement(seconds=1.2, needs=("database",), uses=(sqlite_settings,))

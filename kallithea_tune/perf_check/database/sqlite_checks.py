@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Iterator
 
+from kallithea_tune.perf_check.database.client import url_edit
 from kallithea_tune.perf_check.database.sqlite import (
     DRIVER_TIMEOUT_S,
     Integrity,
@@ -14,7 +16,8 @@ from kallithea_tune.perf_check.database.sqlite import (
     sqlite_integrity,
     sqlite_settings,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.measurement import Configuration, configuration
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.text import shell_word
 
 TEMPLATE_TIMEOUT_S = 60
@@ -28,6 +31,7 @@ TEMPLATE_TIMEOUT_S = 60
     threshold="a local file system, 1 process",
     source="https://www.sqlite.org/whentouse.html, checklist for choosing the right engine",
     tags=("config",),
+    harm=Harm.loss,
 )
 def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator[Finding]:
     """Report a SQLite file on a network file system, or one that several processes share.
@@ -64,15 +68,16 @@ def sharing(settings: SqliteSettings, file_system: SqliteFileSystem) -> Iterator
     "DB003",
     "sqlite-timeout",
     "Busy timeout of SQLite",
-    measures=(sqlite_settings,),
+    measures=(configuration, sqlite_settings),
     threshold=f"more than the driver's {DRIVER_TIMEOUT_S:g} s",
     source=(
         f"Python manual, sqlite3.connect: timeout={DRIVER_TIMEOUT_S}; "
         f"Kallithea's ini template: ?timeout={TEMPLATE_TIMEOUT_S}"
     ),
     tags=("config",),
+    harm=Harm.access,
 )
-def timeout(settings: SqliteSettings) -> Iterator[Finding]:
+def timeout(config: Configuration, settings: SqliteSettings) -> Iterator[Finding]:
     """Report a busy timeout that is no longer than the default of Python's driver."""
     if not settings.path:
         return
@@ -86,8 +91,14 @@ def timeout(settings: SqliteSettings) -> Iterator[Finding]:
             Severity.advice,
             f"a request fails when it has waited {timeout_s:g} s for a lock",
             evidence=evidence,
-            remedy=f"append ?timeout={TEMPLATE_TIMEOUT_S} to sqlalchemy.url",
+            remedy=url_edit(config.instance, _with_timeout),
         )
+
+
+def _with_timeout(url: str) -> str:
+    argument = f"timeout={TEMPLATE_TIMEOUT_S}"
+    changed, found = re.subn(r"(?<=[?&])timeout=[^&]*", argument, url)
+    return changed if found else url + ("&" if "?" in url else "?") + argument
 
 
 @check(
@@ -97,6 +108,7 @@ def timeout(settings: SqliteSettings) -> Iterator[Finding]:
     measures=(sqlite_integrity,),
     threshold="no complaint",
     source="https://www.sqlite.org/pragma.html#pragma_quick_check",
+    harm=Harm.loss,
 )
 def integrity(result: Integrity) -> Iterator[Finding]:
     """Report any complaint of ``PRAGMA quick_check``: a damaged file gets worse with each write."""

@@ -58,7 +58,7 @@ class LogFiles:
     def examined(self) -> Examined:
         """How many of the files were measured or lack a directory."""
         count = sum(not file.reason for file in self.files)
-        return Examined(count, self.total, "log files")
+        return Examined(count, self.total, "log file")
 
 
 @measurement(seconds=0.3, writes="beside the log files")

@@ -7,7 +7,8 @@ from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.logging.log_files import LineTimes, LogFile, LogFiles, log_files
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import shell_word
 
 SLOW_LINE_MS = 10.0
@@ -43,7 +44,15 @@ def _no_directory(file: LogFile) -> Finding:
     )
 
 
-@check("CFG006", "logging-disk", "Disk of the log files", measures=(log_files,), tags=("probe",))
+@check(
+    "CFG006",
+    "logging-disk",
+    "Disk of the log files",
+    measures=(log_files,),
+    tags=("probe",),
+    harm=Harm.every_page,
+    disturbed_by=(Part.disk,),
+)
 def log_disk(measured: LogFiles) -> Iterator[Finding]:
     """A line is written to each log file within 10 ms."""
     if not measured.total:

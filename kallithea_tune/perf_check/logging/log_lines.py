@@ -32,7 +32,7 @@ class LinesPerRequest:
     def examined(self) -> Examined:
         """The one page, where there was a reason to request it."""
         requested = int(self.counted is not None)
-        return Examined(requested, requested, "pages")
+        return Examined(requested, requested, "page")
 
 
 @measurement(seconds=4.0, needs=("app", "database"), uses=(loggers,))

@@ -8,7 +8,7 @@ from typing import Iterator
 from kallithea_tune.perf_check.logging.log_lines import Lines, LinesPerRequest, lines_per_request
 from kallithea_tune.perf_check.logging.loggers import Loggers, loggers
 from kallithea_tune.perf_check.logging.loggers_checks import quieting
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 
 MANY_LINES = 25
 
@@ -36,6 +36,7 @@ def judge_lines(counted: Lines, remedy: str) -> Finding:
     "Lines logged per request",
     measures=(loggers, lines_per_request),
     tags=("probe",),
+    harm=Harm.every_page,
 )
 def lines(measured: Loggers, lines: LinesPerRequest) -> Iterator[Finding]:
     """A page writes at most a screen of log, also where loggers are verbose."""

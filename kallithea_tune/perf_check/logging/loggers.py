@@ -28,7 +28,7 @@ class Loggers:
     @property
     def examined(self) -> Examined:
         """All loggers of the ini file."""
-        return Examined(len(self.levels), len(self.levels), "loggers")
+        return Examined(len(self.levels), len(self.levels), "logger")
 
     @property
     def verbose(self) -> tuple[str, ...]:

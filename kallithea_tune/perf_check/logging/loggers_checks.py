@@ -6,7 +6,7 @@ from functools import partial
 from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.logging.loggers import ECHO, Loggers, loggers
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 
 GEARBOX = "gearbox"
 
@@ -36,7 +36,14 @@ def gearbox_logger(measured: Loggers) -> Iterator[Finding]:
     )
 
 
-@check("CFG002", "logging-level", "DEBUG and SQL logging", measures=(loggers,), tags=("config",))
+@check(
+    "CFG002",
+    "logging-level",
+    "DEBUG and SQL logging",
+    measures=(loggers,),
+    tags=("config",),
+    harm=Harm.every_page,
+)
 def levels(measured: Loggers) -> Iterator[Finding]:
     """No logger is at DEBUG, and SQLAlchemy's engine is not at INFO."""
     verbose = measured.verbose

@@ -4,19 +4,33 @@ log of the last gc.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from kallithea_tune.app.repositories import require_unblocking
-from kallithea_tune.perf_check.repositories import git_names
+from kallithea_tune.perf_check.repositories import git_names, leftovers
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks, read_hooks
+from kallithea_tune.perf_check.repositories.leftovers import Leftovers
 from kallithea_tune.system.files import Broken, below, entries, entry, text
 
 # git-config manual, gc.auto and gc.autoPackLimit: above these, "git gc --auto" packs.
 MOST_LOOSE, MOST_PACKS = 6700, 50
+# More than so many refs are worth a look at what they are: see GIT002.
+MANY_REFS = 2500
+# Settings that keep git from packing after a push: git-config manual.
+_GC_SETTINGS = {
+    name.lower(): name
+    for name in ("gc.auto", "gc.autoPackLimit", "receive.autogc", "maintenance.auto")
+}
+_OFF = frozenset({"false", "no", "off", "0"})
+_NUMBER = re.compile(r"(-?\d+)([kmg]?)$")
+# What distinguishes refs that a script made: numbers, dates, hashes.
+_VARYING = re.compile(r"(?:[0-9a-f]{7,40}|\d[\d._-]*)$")
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
@@ -46,21 +60,46 @@ class Refs:
     """Branches, tags and other refs.
 
     `dangling_head` is the branch that HEAD refers to where that is missing although there are
-    others, of which `branch` is the first.
+    others, of which `branch` is the first. Where there are many, most of those that differ in a
+    number only match the glob `alike`, and are so many.
     """
 
     count: int
     loose: int
     dangling_head: str = ""
     branch: str = ""
+    alike: str = ""
+    alike_count: int = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting of git, and the file that has it."""
+
+    file: str
+    name: str
+    value: str
+
+    @property
+    def stops_all(self) -> bool:
+        """Whether git never packs by itself with it."""
+        if self.name == "gc.autoPackLimit":
+            return False
+        return self.value.lower() in _OFF or (self.number is not None and self.number <= 0)
+
+    @property
+    def number(self) -> Optional[int]:
+        """Its value as git reads a number, None where it is none."""
+        match = _NUMBER.match(self.value.lower())
+        return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2]] if match else None
 
 
 @dataclass(frozen=True)
 class GitRepository:
     """The state of a bare Git repository.
 
-    `gc_log` has the complaints of an earlier gc; `gc_auto` and `receive_autogc` are settings of its
-    own configuration file, None where they are not set.
+    `gc_log` has the complaints of an earlier gc; `settings` are those of its own configuration file
+    that say when gc starts.
     """
 
     name: str
@@ -69,9 +108,9 @@ class GitRepository:
     refs: Refs
     hooks: GitHooks
     commit_graph: bool
+    leftovers: Leftovers = Leftovers()
     gc_log: str = ""
-    gc_auto: Optional[str] = None
-    receive_autogc: Optional[str] = None
+    settings: tuple[Setting, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -93,7 +132,11 @@ def size_hint(path: str) -> int:
     """Return the bytes in packs: enough to tell large from small, for the price of listing one
     directory.
     """
-    return sum(item.status.st_size for item in entries(path, "objects/pack"))
+    return sum(
+        item.status.st_size
+        for item in entries(path, "objects/pack")
+        if item.name.startswith("pack-")
+    )
 
 
 def examine(name: str, path: str, end: float) -> GitRepository:
@@ -115,11 +158,33 @@ def examine(name: str, path: str, end: float) -> GitRepository:
         refs=_refs(path),
         commit_graph=any(entry(path, f"objects/info/{graph}") for graph in graphs),
         gc_log=" ".join(text(path, "gc.log", 500).split()),
-        gc_auto=settings.get("gc.auto"),
-        receive_autogc=settings.get("receive.autogc"),
+        settings=gc_settings(path, "config"),
         hooks=read_hooks(path, settings),
+        leftovers=leftovers.of_git(path, end),
         loose=_loose(path, end),
     )
+
+
+def gc_settings(directory: str, name: str) -> tuple[Setting, ...]:
+    """Return the settings in a configuration file that say when gc starts."""
+    found = config(text(directory, name))
+    return tuple(
+        Setting(os.path.join(directory, name), _GC_SETTINGS[key], value)
+        for key, value in found.items()
+        if key in _GC_SETTINGS
+    )
+
+
+def shared_settings(home: str) -> tuple[Setting, ...]:
+    """Return those of all repositories of the user with the directory `home`, the strongest last.
+
+    A file that is a link, or cannot be read, is left out.
+    """
+    found: tuple[Setting, ...] = ()
+    for place in (("/etc", "gitconfig"), (home, ".config/git/config"), (home, ".gitconfig")):
+        with contextlib.suppress(Broken, OSError):
+            found += gc_settings(*place)
+    return found
 
 
 def _require_alternates(path: str) -> None:
@@ -159,7 +224,7 @@ def _packs(path: str) -> Packs:
             raise Broken(f"the pack of {name} is missing")
     return Packs(
         count=sum(name + ".keep" not in sizes for name in packs),
-        bytes=sum(sizes.values()),
+        bytes=sum(size for name, size in sizes.items() if name.startswith("pack-")),
         bitmap=any(name.endswith(".bitmap") for name in sizes),
     )
 
@@ -175,12 +240,18 @@ def _refs(path: str) -> Refs:
     every = set(loose).union(_packed_refs(path))
     target = head[5:].strip() if head.startswith("ref: ") else ""
     branches = [name for name in every if name.startswith("refs/heads/")]
+    alike, alike_count = "", 0
+    if len(every) > MANY_REFS:
+        patterns = Counter(_VARYING.sub("*", name) for name in every)
+        ((alike, alike_count),) = patterns.most_common(1)
     return Refs(
         count=len(every),
         loose=len(loose),
         # Kallithea shows a repository whose HEAD leads nowhere as empty.
         dangling_head=target if target and branches and target not in every else "",
         branch=min(branches, default=""),
+        alike=alike if alike_count > 1 else "",
+        alike_count=alike_count,
     )
 
 
@@ -192,6 +263,15 @@ def object_names(path: str) -> dict[str, str]:
         for name, value in {**_packed_refs(path), **loose}.items()
         if _OBJECT.match(value)
     }
+
+
+def head_commit(path: str) -> str:
+    """Return the object name of the commit at HEAD, empty where there is none."""
+    head = text(path, "HEAD", 1000).strip()
+    target = head[5:].strip() if head.startswith("ref: ") else ""
+    if target.startswith("refs/") and git_names.is_ref(target):
+        head = text(path, target, 100).strip() or _packed_refs(path).get(target, "")
+    return head if _OBJECT.match(head) else ""
 
 
 def _loose_refs(path: str) -> dict[str, int]:

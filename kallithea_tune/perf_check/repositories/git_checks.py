@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import functools
+import os
 import statistics
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.repositories.git import MOST_LOOSE, MOST_PACKS, GitRepository
+from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.git import (
+    MANY_REFS,
+    MOST_LOOSE,
+    MOST_PACKS,
+    GitRepository,
+    Setting,
+)
 from kallithea_tune.perf_check.repositories.git_history import (
     LONG_WAIT_MS,
     WALKS,
@@ -16,22 +25,23 @@ from kallithea_tune.perf_check.repositories.git_history import (
     histories,
     untidy_histories,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
-from kallithea_tune.text import first_of
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey
+from kallithea_tune.system.busyness import Part
+from kallithea_tune.text import first_of, shell_word
 
-REFS, SLOW_REFS, LOOSE_REFS = 25_000, 2_500, 1_000
+REFS, SLOW_REFS, LOOSE_REFS = 25_000, MANY_REFS, 1_000
 GAIN_MS, BIG_GAIN_MS, UNMEASURED_MS = 50, 500, 300
 BITMAP_MB = 50
 SUMMARY = "summary page"
-# How many repositories the evidence lists at most.
-NAMED = 20
+# How many repositories the evidence lists, and a remedy covers, at most.
+NAMED, COVERED = 20, 20
 
 
 @check(
     "GIT001",
     "git-objects",
     "Loose objects and packs of Git repositories",
-    measures=(survey, untidy_histories),
+    measures=(git_survey, untidy_histories),
     threshold=f"{MOST_LOOSE} loose objects, {MOST_PACKS} packs",
     source="git-config manual, gc.auto and gc.autoPackLimit",
     tags=("probe", "git"),
@@ -59,31 +69,67 @@ def objects(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
         evidence.update(now_ms=history.now_ms, graph_ms=history.graph_ms)
     if len(untidy) > 1:
         evidence["names"] = names[:NAMED]
-    excess = f"{loose} loose objects" if loose > MOST_LOOSE else f"{packs} packs"
+    excess = f"{loose:,} loose objects" if loose > MOST_LOOSE else f"{packs} packs"
     yield Finding(
         Severity.warning if history.gain_ms >= GAIN_MS else Severity.advice,
-        f"{excess} in {first_of(names, 1)}{_why_no_gc(worst)}",
+        f"{excess} in {first_of(names, 1)}{_why_no_gc(worst, surveyed)}",
         evidence=evidence,
-        remedy=f"git -C {surveyed.quoted_path(worst.name)} gc",
+        remedy=_gc(untidy[:COVERED], surveyed),
         impact_ms=history.gain_ms if history.gain_ms >= 1 else None,
         impact_per=SUMMARY,
     )
 
 
-def _why_no_gc(repository: GitRepository) -> str:
+def obstacles(repository: GitRepository, shared: Sequence[Setting]) -> list[Setting]:
+    """Return the settings, of the repository or `shared` by all, that keep gc from starting."""
+    found = []
+    for name in dict.fromkeys(item.name for item in (*shared, *repository.settings)):
+        # The last one counts; without it, the one before.
+        for setting in reversed([*shared, *repository.settings]):
+            if setting.name == name:
+                if not _stops(setting, repository):
+                    break
+                found.append(setting)
+    return found
+
+
+def _stops(setting: Setting, repository: GitRepository) -> bool:
+    number, loose, packs = setting.number, repository.loose.count, repository.packs.count
+    if setting.stops_all or number is None:
+        return setting.stops_all
+    if setting.name == "gc.autoPackLimit":
+        return packs > MOST_PACKS and (number <= 0 or number >= packs)
+    return setting.name == "gc.auto" and loose > MOST_LOOSE and number >= loose
+
+
+def _why_no_gc(repository: GitRepository, surveyed: Survey) -> str:
     """Return the reason why git does not pack by itself after a push, where it can be seen."""
-    if repository.gc_auto == "0":
-        return "; gc.auto = 0 there"
-    if repository.receive_autogc in ("false", "0", "no", "off"):
-        return "; receive.autogc is off there"
+    for setting in obstacles(repository, surveyed.git_settings):
+        place = "there" if setting in repository.settings else f"in {setting.file}"
+        return f"; {setting.name} = {setting.value} {place}"
     return "; its gc gave up, see gc.log" if repository.gc_log else ""
+
+
+def _gc(untidy: Sequence[GitRepository], surveyed: Survey) -> Remedy:
+    """Remove what keeps gc from working first, or the objects pile up again."""
+    stopping = [item for one in untidy for item in obstacles(one, surveyed.git_settings)]
+    unset = [
+        Command(("git", "config", "--file", item.file, "--unset-all", item.name))
+        for item in dict.fromkeys(stopping)
+    ]
+    # Objects that no ref reaches are packed, too, where git can do that (2.37).
+    collect = [
+        tools.git(surveyed.path(one.name), "-c", "gc.cruftPacks=true", "gc", "--quiet")
+        for one in untidy
+    ]
+    return tools.all_of([*unset, *collect])
 
 
 @check(
     "GIT002",
     "git-refs",
     "Branches and tags of Git repositories",
-    measures=(survey,),
+    measures=(git_survey,),
     threshold=f"{SLOW_REFS}",
     source="our benchmark",
     tags=("probe", "git"),
@@ -107,33 +153,51 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
         names = first_of([repository.name for repository in many], 1)
         yield finding(
             Severity.warning if most > REFS else Severity.advice,
-            f"{most} refs in {names}: each page reads all",
+            f"{most:,} refs in {names}: each page reads all",
             subject="refs",
             threshold=f"{SLOW_REFS}, {REFS}",
             source=f"our benchmark: 0.18 ms per ref and page; git-sizer: {REFS}",
-            remedy="delete branches and tags that nobody needs: git push --delete",
+            remedy=_fewer_refs(many[0], surveyed),
         )
     if loose:
         names = first_of([repository.name for repository in loose], 1)
         yield finding(
             Severity.advice,
-            f"{loose[0].refs.loose} refs in files of their own in {names}",
+            f"{loose[0].refs.loose:,} refs in files of their own in {names}",
             subject="loose refs",
             threshold=f"{LOOSE_REFS}",
             source="our benchmark: 0.08 ms per loose ref and page",
-            remedy=f"git -C {surveyed.quoted_path(loose[0].name)} pack-refs --all",
+            remedy=tools.all_of(
+                [
+                    tools.git(surveyed.path(repository.name), "pack-refs", "--all")
+                    for repository in loose[:COVERED]
+                ]
+            ),
         )
     if not many and not loose:
         yield finding(Severity.ok, "no Git repository has many refs")
+
+
+def _fewer_refs(repository: GitRepository, surveyed: Survey) -> str:
+    """Only a human knows which are not needed: a sentence, with the command for the most alike."""
+    alike = repository.refs.alike or "refs/tags/..."
+    few = f"{repository.refs.alike_count:,} are {alike}; " if repository.refs.alike else ""
+    git = f"git -C {surveyed.quoted_path(repository.name)}"
+    return (
+        f"{few}delete those that nobody needs: "
+        f"{git} for-each-ref --format='delete %(refname)' {shell_word(alike)} | "
+        f"{git} update-ref --stdin"
+    )
 
 
 @check(
     "GIT003",
     "git-graph",
     "Commit-graph and bitmap of Git repositories",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     source="our judgement",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge the time that a commit-graph would save pages, and a bitmap clones.
@@ -147,11 +211,26 @@ def graph(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
 
 
 def judge_history(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
-    """A history that git cannot list to its end lacks objects; Kallithea shows such a repository as
-    empty.
+    """A history that git cannot list to its end lacks objects, or its commit-graph is damaged;
+    Kallithea shows such a repository as empty.
     """
+    failing = {history.name for history in timed.timed if history.graph_fails}
+    damaged = [item.name for item in surveyed.git if item.leftovers.damaged_graph]
+    graphs = list(dict.fromkeys([*sorted(failing), *damaged]))
+    if graphs:
+        effect = "git fails on it" if failing else "git may show another history"
+        yield Finding(
+            Severity.error if failing else Severity.warning,
+            f"the commit-graph of {first_of(graphs, 1)} is damaged: {effect}",
+            "damaged",
+            {**surveyed.sample(Kind.git), "names": graphs[:NAMED]},
+            remedy=tools.all_of(
+                [step for name in graphs[:COVERED] for step in _anew(surveyed, name)]
+            ),
+            source="gitformat-commit-graph manual: its hash; git rev-list",
+        )
     for history in timed.timed:
-        if history.error:
+        if history.error and history.name not in graphs:
             path = surveyed.quoted_path(history.name)
             yield Finding(
                 Severity.error,
@@ -160,6 +239,13 @@ def judge_history(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
                 remedy=f"see what is left with git -C {path} fsck; restore the rest from a clone",
                 source="git rev-list",
             )
+
+
+def _anew(surveyed: Survey, name: str) -> tuple[Command, Command]:
+    """Remove the commit-graph first, as git reads the old one while it writes a new one."""
+    info = os.path.join(surveyed.path(name), "objects", "info")
+    graphs = (os.path.join(info, graph) for graph in ("commit-graph", "commit-graphs"))
+    return Command(("rm", "-rf", "--", *graphs)), _write_graph(surveyed, name)
 
 
 def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
@@ -174,28 +260,33 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
     without = [history for history in timed.timed if history.name in candidates]
     best = max(without, key=lambda history: history.gain_ms, default=History(""))
     unmeasured = [item for item in without if item.graph_ms is None]
-    longest = max(unmeasured, key=lambda item: item.now_ms or 0.0, default=History(""))
+    longest = max(unmeasured, key=lambda item: item.walk_ms, default=History(""))
     evidence: dict[str, object] = {**surveyed.sample(Kind.git), "timed": len(timed.timed)}
     finding = functools.partial(Finding, subject="commit-graph", threshold=f"{GAIN_MS} ms a page")
     if best.gain_ms >= GAIN_MS:
         times = {"now_ms": best.now_ms, "graph_ms": best.graph_ms, "revisions": best.revisions}
         return finding(
             Severity.warning if best.gain_ms >= BIG_GAIN_MS else Severity.advice,
-            f"no commit-graph in {best.name}: pages walk {best.revisions} commits",
+            f"no commit-graph in {best.name}: pages walk {best.revisions:,} commits",
             evidence={**times, **evidence},
-            remedy=_write_graph(surveyed, best),
+            remedy=_write_graph(surveyed, best.name),
             impact_ms=best.gain_ms,
             impact_per=SUMMARY,
         )
-    page_ms = WALKS * (longest.now_ms or 0.0)
+    page_ms = WALKS * longest.walk_ms
     if page_ms >= UNMEASURED_MS:
         more = "more than " if longest.late else ""
         revisions = "unknown" if longest.revisions is None else longest.revisions
         return finding(
             Severity.advice,
             f"no commit-graph in {longest.name}: a page walks it for {more}{page_ms / 1000:.2g} s",
-            evidence={"now_ms": longest.now_ms, "revisions": revisions, **evidence},
-            remedy=_write_graph(surveyed, longest),
+            evidence={
+                "now_ms": longest.now_ms,
+                "start_ms": longest.start_ms,
+                "revisions": revisions,
+                **evidence,
+            },
+            remedy=_write_graph(surveyed, longest.name),
             confidence="medium",
         )
     return finding(
@@ -203,8 +294,8 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
     )
 
 
-def _write_graph(surveyed: Survey, history: History) -> str:
-    return f"git -C {surveyed.quoted_path(history.name)} commit-graph write --reachable"
+def _write_graph(surveyed: Survey, name: str) -> Command:
+    return tools.git(surveyed.path(name), "commit-graph", "write", "--reachable")
 
 
 def judge_bitmap(surveyed: Survey) -> Finding:
@@ -227,7 +318,12 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     return finding(
         Severity.advice,
         f"each clone of {names} counts all objects, because it has no bitmap",
-        remedy=f"git -C {surveyed.quoted_path(without[0].name)} repack -adb",
+        remedy=tools.all_of(
+            [
+                tools.git(surveyed.path(repository.name), "repack", "-adb", "--quiet")
+                for repository in without[:COVERED]
+            ]
+        ),
     )
 
 
@@ -235,10 +331,11 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     "GIT004",
     "git-reader",
     "Waits of Kallithea's reader of git",
-    measures=(survey, histories),
+    measures=(git_survey, histories),
     threshold=f"{LONG_WAIT_MS} ms",
     source="kallithea/lib/vcs/subprocessio.py, SubprocessIOChunker",
     tags=("probe", "git"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def reader(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
     """Judge how long Kallithea's reader of git's output waits after it has read enough."""

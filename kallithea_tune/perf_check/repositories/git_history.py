@@ -61,9 +61,10 @@ class History:
     """How long git takes to list the history of a repository.
 
     `now_ms` is as it is, or how long git was given when it was `late`; `graph_ms` with a
-    commit-graph, None where that was not tried. `error` is the message of a git that could not
-    read it. `waits_ms` are the times by which runs through Kallithea's own reader took longer,
-    where that was tried.
+    commit-graph, None where that was not tried, and then `start_ms` is what git takes to start and
+    to read the refs. `error` is the message of a git that could not read it, `graph_fails` tells
+    that it can without its commit-graph. `waits_ms` are the times by which runs through Kallithea's
+    own reader took longer, where that was tried.
     """
 
     name: str
@@ -73,6 +74,13 @@ class History:
     waits_ms: tuple[float, ...] = ()
     late: bool = False
     error: str = ""
+    graph_fails: bool = False
+    start_ms: float = 0.0
+
+    @property
+    def walk_ms(self) -> float:
+        """What walking through the commits takes, without what a commit-graph cannot save."""
+        return max(0.0, (self.now_ms or 0.0) - self.start_ms)
 
     @property
     def gain_ms(self) -> float:
@@ -92,7 +100,7 @@ class Histories:
     @property
     def examined(self) -> Examined:
         """How many histories were timed."""
-        return Examined(len(self.timed), self.total, "Git repositories")
+        return Examined(len(self.timed), self.total, "Git repository")
 
     def of(self, name: str) -> History:
         """Return the history of the repository `name`, without times where it was not timed."""
@@ -184,9 +192,11 @@ def time_histories(
         try:
             timed[source.name], length = _timed(source, command, place, end)
         except Broken as error:
-            timed[source.name] = History(source.name, error=str(error))
+            fails = _succeeds(_without_graph(command), end)
+            timed[source.name] = History(source.name, error=str(error), graph_fails=fails)
         except programs.TooLate as error:
-            timed[source.name] = History(source.name, now_ms=error.seconds * 1000, late=True)
+            history = History(source.name, now_ms=error.seconds * 1000, late=True)
+            timed[source.name] = replace(history, start_ms=_start(command, history, end))
         else:
             long += [(length, source.name, command)] * (length > READER_BYTES)
     if long:
@@ -208,9 +218,13 @@ def borrow(path: str, place: str) -> None:
         "HEAD": os.fsencode(text(path, "HEAD", 1000)),
         "objects/info/alternates": git_names.quoted(os.path.join(path, "objects")) + b"\n",
         "config": b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
-        "packed-refs": b"".join(
-            b"%s %s\n" % (value.encode("ascii", "replace"), os.fsencode(name))
-            for name, value in sorted(object_names(path).items())
+        # git would sort them each time without the first line.
+        "packed-refs": b"# pack-refs with: sorted \n"
+        + b"".join(
+            b"%s %s\n" % (value.encode("ascii", "replace"), name)
+            for name, value in sorted(
+                (os.fsencode(name), value) for name, value in object_names(path).items()
+            )
         ),
     }
     for name, data in content.items():
@@ -229,8 +243,10 @@ def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tu
     history = History(source.name, output.count(b"\n"), first)
     # Writing a graph takes about three times as long as listing; there must be time for the
     # listings after it, too.
-    if source.commit_graph or time.monotonic() + first / 1000 * 5 > end:
+    if source.commit_graph:
         return history, len(output)
+    if time.monotonic() + first / 1000 * 5 > end:
+        return replace(history, start_ms=_start(command, history, end)), len(output)
     graph = os.path.join(place, "objects", "info", "commit-graph")
     _run([*command[:3], "commit-graph", "write", "--reachable", "--no-progress"], end)
     without: list[float] = []
@@ -244,6 +260,29 @@ def _timed(source: Source, command: Sequence[str], place: str, end: float) -> tu
         os.rename(graph + ".aside", graph)
     now_ms, graph_ms = statistics.median(without), statistics.median(with_graph)
     return replace(history, now_ms=now_ms, graph_ms=graph_ms), len(output)
+
+
+def _start(command: Sequence[str], history: History, end: float) -> float:
+    """Return the milliseconds that git takes before it walks; all where it does not get there.
+
+    A wrapper around git may be slow, or so many refs that reading them takes longest.
+    """
+    try:
+        return _run([*command[:4], "--no-walk", command[4]], end)[0]
+    except (Broken, programs.TooLate):
+        return history.now_ms or 0.0
+
+
+def _without_graph(command: Sequence[str]) -> list[str]:
+    return [command[0], "-c", "core.commitGraph=false", *command[1:]]
+
+
+def _succeeds(command: Sequence[str], end: float) -> bool:
+    try:
+        _run(command, end)
+    except (Broken, programs.TooLate):
+        return False
+    return True
 
 
 def _run(command: Sequence[str], end: float) -> tuple[float, bytes]:

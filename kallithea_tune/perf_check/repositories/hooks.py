@@ -58,7 +58,7 @@ class PushHooks:
     @property
     def examined(self) -> Examined:
         """The hooks that were looked up."""
-        return Examined(len(self.custom), len(self.custom), "custom hooks")
+        return Examined(len(self.custom), len(self.custom), "custom hook")
 
 
 @measurement(seconds=WALK_SECONDS, needs=("database",), uses=(survey,))

@@ -7,7 +7,7 @@ import os
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.hooks import (
@@ -17,7 +17,8 @@ from kallithea_tune.perf_check.repositories.hooks import (
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 
 SLOW_MS = 500
@@ -33,6 +34,7 @@ REPORTED, NAMED = 3, 20
     measures=(survey, push_hooks),
     source="our judgement",
     tags=("probe", "hooks"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def times(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
     """Judge the time that each push waits, and report hooks whose files are missing."""
@@ -108,9 +110,10 @@ def judge_custom(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
     "HOOK002",
     "hooks-git",
     "Kallithea's hooks in Git repositories",
-    measures=(survey, expected_hook, configuration),
+    measures=(git_survey, expected_hook, configuration),
     source="kallithea/model/scm.py, install_git_hooks",
     tags=("probe", "hooks"),
+    harm=Harm.access,
 )
 def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> Iterator[Finding]:
     """Judge the hook by which alone Kallithea learns of pushes over Git: log, feeds, and the last

@@ -12,6 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Collection, Mapping, NamedTuple, Optional
 
+from kallithea_tune.perf_check.repositories import leftovers
+from kallithea_tune.perf_check.repositories.leftovers import Leftovers
 from kallithea_tune.system.files import (
     Broken,
     NotAFile,
@@ -56,6 +58,7 @@ class HgRepository:
     branch_cache: BranchCache
     hooks: Mapping[str, str]
     slow_path: str = ""
+    leftovers: Leftovers = Leftovers()
 
     @property
     def uncached(self) -> int:
@@ -131,6 +134,7 @@ def examine(name: str, path: str, end: float, known: Optional[Collection[str]]) 
         hooks=hooks_of(path),
         slow_path=_slow_path(path),
         branch_cache=_branch_cache(place),
+        leftovers=leftovers.of_hg(path, place.root, place.store, end),
     )
 
 

@@ -37,7 +37,7 @@ class BranchListing:
     def examined(self) -> Examined:
         """One repository stands for all with a stale branch cache."""
         examined = min(self.stale, 1)
-        return Examined(examined, examined, "stale branch caches")
+        return Examined(examined, examined, "stale branch cache")
 
 
 @measurement(

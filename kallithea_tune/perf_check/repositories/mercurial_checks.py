@@ -9,7 +9,8 @@ from typing import Callable, Iterator, Sequence
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Kind, Survey, hg_survey
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of
 
 # In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
@@ -37,7 +38,7 @@ def lacking(repository: HgRepository) -> list[str]:
     "HG001",
     "hg-format",
     "Formats of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{SMALL_MB} MB",
     source="hg debugupgraderepo; limits: our judgement",
     tags=("probe", "hg"),
@@ -87,7 +88,7 @@ def judge_format(surveyed: Survey) -> Finding:
     "HG002",
     "hg-nodemap",
     "Persistent nodemap of Mercurial repositories",
-    measures=(survey,),
+    measures=(hg_survey,),
     threshold=f"{MANY_REVISIONS} revisions and Rust",
     source="hg help config.format.use-persistent-nodemap; size: our judgement",
     tags=("probe", "hg"),
@@ -160,10 +161,11 @@ def _slow_path(surveyed: Survey, repository: HgRepository) -> str:
     "HG003",
     "hg-branch-cache",
     "Branch caches of Mercurial repositories",
-    measures=(survey, branch_listing),
+    measures=(hg_survey, branch_listing),
     threshold=f"{BRANCHES_MS} ms",
     source="our judgement; measured here",
     tags=("probe", "hg"),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def branch_cache(surveyed: Survey, listing: BranchListing) -> Iterator[Finding]:
     """Judge a branch cache that is stale and cannot be written by the time that each listing of the

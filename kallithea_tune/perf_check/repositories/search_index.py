@@ -59,7 +59,7 @@ class SearchIndex:
     @property
     def examined(self) -> Examined:
         """The indexes that exist."""
-        return Examined(len(self.indexes), len(self.indexes), "indexes")
+        return Examined(len(self.indexes), len(self.indexes), "index")
 
     @property
     def built(self) -> float:
@@ -130,7 +130,7 @@ class RecentPushes:
     @property
     def examined(self) -> Examined:
         """The pushes that were counted."""
-        return Examined(self.pushes, self.pushes, "pushes")
+        return Examined(self.pushes, self.pushes, "push")
 
 
 @measurement(seconds=0.3, needs=("database",), uses=(search_index,))

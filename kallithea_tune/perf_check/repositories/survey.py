@@ -17,7 +17,7 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
-from kallithea_tune.perf_check.repositories.git import GitRepository
+from kallithea_tune.perf_check.repositories.git import GitRepository, Setting
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
@@ -38,6 +38,9 @@ class Kind(enum.Enum):
     git = "git"
     hg = "hg"
     work_tree = "work tree"
+
+
+_NAMES = {Kind.git: "Git", Kind.hg: "Mercurial"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Survey:
     and `hg_total`; `missing` those that only the database has, `unregistered` those that only the
     disk has. `hooks` and `storage` are the active rows of these sections of the table ``ui``.
     `all_found` tells whether there was time to enter every directory, `rust` whether Mercurial has
-    its Rust extensions.
+    its Rust extensions. `git_settings` are those for all repositories that say when gc starts.
     """
 
     root: str
@@ -91,12 +94,14 @@ class Survey:
     all_found: bool = True
     largest_first: bool = True
     rust: bool = False
+    git_settings: tuple[Setting, ...] = ()
 
     @property
     def examined(self) -> Examined:
         """How many of all repositories were examined."""
-        git, hg = self.examined_of(Kind.git), self.examined_of(Kind.hg)
-        return Examined(git.count + hg.count, git.total + hg.total, "repositories")
+        count = sum(self.examined_of(kind).count for kind in (Kind.git, Kind.hg))
+        least = 0 if self.all_found else self.registered
+        return Examined(count, max(self.git_total + self.hg_total, least), "repository")
 
     @property
     def sizes(self) -> Mapping[str, int]:
@@ -107,11 +112,17 @@ class Survey:
         }
 
     def examined_of(self, kind: Kind) -> Examined:
-        """How many of the repositories of one kind were examined."""
+        """How many of the repositories of one kind were examined.
+
+        Those that only the database has may be of this kind where there was no time to find all.
+        """
         readable = len(self.git if kind is Kind.git else self.hg)
         failed = sum(item.kind is kind for item in (*self.broken, *self.unreadable, *self.linked))
-        total = self.git_total if kind is Kind.git else self.hg_total
-        return Examined(readable + failed, total, "repositories")
+        total, other = self.git_total, self.hg_total
+        if kind is Kind.hg:
+            total, other = other, total
+        least = 0 if self.all_found else self.registered - other
+        return Examined(readable + failed, max(total, least), f"{_NAMES[kind]} repository")
 
     def sample(self, kind: Optional[Kind] = None) -> Mapping[str, object]:
         """The entry of the evidence: ``{"repositories": "12 of 10000, largest first"}``."""
@@ -130,11 +141,41 @@ class Survey:
         return shell_word(self.path(name))
 
 
+class GitSurvey(Survey):
+    """The survey for checks that judge Git repositories alone."""
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the Git repositories were examined."""
+        return self.examined_of(Kind.git)
+
+
+class HgSurvey(Survey):
+    """The survey for checks that judge Mercurial repositories alone."""
+
+    @property
+    def examined(self) -> Examined:
+        """How many of the Mercurial repositories were examined."""
+        return self.examined_of(Kind.hg)
+
+
 @measurement(seconds=SURVEY_SECONDS, needs=("database",))
 def survey(context: Context) -> Survey:
     """Find and examine the repositories, for `SURVEY_SECONDS` at most."""
     seconds = max(0.3, min(SURVEY_SECONDS, context.deadline.left - 0.3))
     return survey_within(context.instance, seconds)
+
+
+@measurement(uses=(survey,))
+def git_survey(context: Context) -> GitSurvey:
+    """Return the survey, of which the Git repositories count."""
+    return GitSurvey(**vars(context.measure(survey)))
+
+
+@measurement(uses=(survey,))
+def hg_survey(context: Context) -> HgSurvey:
+    """Return the survey, of which the Mercurial repositories count."""
+    return HgSurvey(**vars(context.measure(survey)))
 
 
 def survey_within(instance: Instance, seconds: float) -> Survey:
@@ -189,6 +230,7 @@ def survey_here(url: str, within: float) -> Survey:
         all_found=walk.complete,
         largest_first=ordered,
         rust=has_hg and mercurial.has_rust(),
+        git_settings=git.shared_settings(os.path.expanduser("~")),
     )
 
 

@@ -6,7 +6,7 @@ import functools
 from typing import Iterator
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
 from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
@@ -28,6 +28,7 @@ NAMED = 20
     threshold=f"deleted ones {REMOVED_MB} MB and {REMOVED_SHARE * 100:.0f} %",
     source="our judgement",
     tags=("probe",),
+    harm=Harm.housekeeping,
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Report the largest repositories, and judge the space that deleted ones still take."""
@@ -70,6 +71,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
     threshold="the same in database and on disk",
     source="Kallithea manual, repo-scan",
     tags=("probe",),
+    harm=Harm.access,
 )
 def registered(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Compare the repositories that the database has with those found on disk."""
@@ -142,6 +144,7 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
     threshold="0",
     source="formats of Git and Mercurial",
     tags=("probe",),
+    harm=Harm.access,
 )
 def broken(surveyed: Survey) -> Iterator[Finding]:
     """Report repositories that are unusable, as far as their files alone show it.

@@ -35,7 +35,7 @@ class RequestSizes:
     @property
     def examined(self) -> Examined:
         """The repositories whose heads were counted."""
-        return Examined(len(self.heads), self.total, "Mercurial repositories")
+        return Examined(len(self.heads), self.total, "Mercurial repository")
 
 
 @measurement(needs=("database",), uses=(survey,))

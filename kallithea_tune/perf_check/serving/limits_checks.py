@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Iterator, Mapping
 
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Remedy
+from kallithea_tune.perf_check.servers import remedies
+from kallithea_tune.perf_check.servers.served import Servers, servers
 from kallithea_tune.perf_check.serving.limits import (
     LargestRepository,
     RequestSizes,
     request_sizes,
 )
-from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
 from kallithea_tune.text import megabytes
 
 TEMPLATE_HEADERS, TEMPLATE_BODY, TEMPLATE_SECONDS = 65535, 107374182400, 3600
@@ -33,22 +36,25 @@ GIT_CHUNKS_MB = 1
     "WEB006",
     "serving-limits",
     "Limits of headers, pushes and time",
-    measures=(server_settings, request_sizes),
+    measures=(servers, request_sizes),
     source=TEMPLATE,
     tags=("probe", "hg"),
+    harm=Harm.access,
 )
-def limits(settings: ServerSettings, sizes: RequestSizes) -> Iterator[Finding]:
+def limits(measured: Servers, sizes: RequestSizes) -> Iterator[Finding]:
     """Compare the server's limits with the requests that the repositories here lead to.
 
     Headers that are too short for a pull are an error; a push of the largest repository that is too
     large, a request that takes too long and a push in chunks that arrives empty are warnings.
     """
-    server = settings.server
-    yield judge_headers(server, sizes.heads)
-    if sizes.largest:
-        yield from judge_body(server, sizes.largest)
-    yield from judge_chunks(server)
-    yield from judge_time(server)
+    for served in measured.judged:
+        server = served.server
+        own = [judge_headers(server, sizes.heads)]
+        if sizes.largest:
+            own += judge_body(server, sizes.largest)
+        own += [*judge_chunks(server), *judge_time(server)]
+        for finding in own:
+            yield replace(finding, confidence=measured.confidence)
 
 
 def header_need(heads: int) -> int:
@@ -95,14 +101,15 @@ def judge_headers(server: Server, heads: Mapping[str, int]) -> Finding:
     )
 
 
-def _header_remedy(server: Server, size: int) -> str:
-    if server.header_option == "limit_request_fields":
-        return f"set limit_request_fields = {size // 1024 + 11} in {server.section}"
-    if server.header_option == "limit_request_field_size":
-        return f"set limit_request_field_size = 8190 in {server.section}"
-    if server.header_option:
-        return f"set {server.header_option} = {size} in {server.section}"
-    return "use = egg:waitress#main and threads = 1 in the server section"
+def _header_remedy(server: Server, size: int) -> Remedy:
+    option = server.header_option
+    if option.lower().replace("_", "") == "limitrequestfields":
+        return remedies.setting(server, {option: str(size // 1024 + 11)})
+    if option == "limit_request_field_size":
+        return remedies.setting(server, {option: "8190"})
+    if option:
+        return remedies.setting(server, {option: str(size)})
+    return remedies.waitress(server)
 
 
 def judge_body(server: Server, largest: LargestRepository) -> Iterator[Finding]:
@@ -129,7 +136,7 @@ def judge_body(server: Server, largest: LargestRepository) -> Iterator[Finding]:
     yield finding(
         Severity.warning,
         f"pushes of more than {megabytes(limit)} are refused, and {largest.name} is larger",
-        remedy=f"set {server.body_option} = {value} in {server.section}",
+        remedy=remedies.setting(server, {server.body_option: str(value)}),
     )
 
 
@@ -172,5 +179,5 @@ def judge_time(server: Server) -> Iterator[Finding]:
     yield finding(
         Severity.warning,
         f"clones and pushes that take longer than {seconds} s are cut off",
-        remedy=f"set {server.time_option} = {TEMPLATE_SECONDS} in {server.section}",
+        remedy=remedies.setting(server, {server.time_option: str(TEMPLATE_SECONDS)}),
     )

@@ -33,24 +33,44 @@ _NOT_THE_SERVERS = frozenset({"use", "paste.server_factory"})
 class Unread:
     """An option that nothing reads, and the one that was probably meant, empty without one.
 
-    The `section` is empty for that of the application. `present` says that the section has the
-    other one already.
+    `key` is how the `section` writes it, as in ``set NAME``, and `value` what it is set to, both
+    literally. `present` says that the section has the other one already. `of_server` tells those of
+    a server from those of the application.
     """
 
     section: str
-    name: str
+    key: str
+    value: str
     similar: str = ""
     present: bool = False
+    of_server: bool = False
+
+    @property
+    def name(self) -> str:
+        """The option without ``set`` or ``get``."""
+        return bare(self.key)
 
 
 def unread_of_families(instance: Instance) -> Iterator[Unread]:
     """Yield the options of the families that their library does not know."""
     options = instance.sections.get(instance.section, {})
-    for name in options:
-        known = _known(name, instance.settings)
-        if known and not known.issuperset(_parts(name)[1:]):
-            yield _of_the_application(name, options, known)
+    for key in options:
+        known = _known(bare(key), instance.settings)
+        if known and not known.issuperset(_parts(bare(key))[1:]):
+            yield unread_option(instance, key, _meant(bare(key), known))
     yield from _of_the_server(instance)
+
+
+def bare(key: str) -> str:
+    """Return the name of an option without PasteDeploy's ``set`` or ``get`` before it."""
+    return re.sub(r"^(get|set) +", "", key)
+
+
+def unread_option(instance: Instance, key: str, similar: str) -> Unread:
+    """Return an option of the application's section, of which probably `similar` was meant."""
+    options = instance.sections[instance.section]
+    present = similar in set(map(bare, options))
+    return Unread(instance.section, key, options[key], similar, present)
 
 
 def closest(name: str, candidates: Iterable[str]) -> str:
@@ -71,12 +91,11 @@ def _known(name: str, settings: Mapping[str, str]) -> Optional[frozenset[str]]:
     return None
 
 
-def _of_the_application(name: str, options: Mapping[str, str], known: frozenset[str]) -> Unread:
-    """Return the option with each unknown part of its name replaced by the closest known one."""
+def _meant(name: str, known: frozenset[str]) -> str:
+    """Return `name` with each unknown part replaced by the closest known one, empty without one."""
     family, *parts = _parts(name)
     meant = [part if part in known else closest(part, known) for part in parts]
-    similar = ".".join([family, *meant]) if all(meant) else ""
-    return Unread("", name, similar, similar in options)
+    return ".".join([family, *meant]) if all(meant) else ""
 
 
 def _parts(name: str) -> list[str]:
@@ -96,7 +115,8 @@ def _of_the_server(instance: Instance) -> Iterator[Unread]:
             for name in options:
                 if name not in _NOT_THE_SERVERS and name not in known:
                     similar = closest(name, known)
-                    yield Unread(section, name, similar, similar in options)
+                    present = similar in options
+                    yield Unread(section, name, options[name], similar, present, of_server=True)
 
 
 def _package(options: Mapping[str, str]) -> str:

@@ -13,7 +13,13 @@ from kallithea_tune.app import factory
 from kallithea_tune.app.package import code, package_directory, sources
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.serving.option_families import Unread, unread_of_families
+from kallithea_tune.perf_check.serving.option_families import (
+    Unread,
+    bare,
+    closest,
+    unread_of_families,
+    unread_option,
+)
 
 # Of 0.7, and of 0.6.
 TEMPLATES = ("templates/ini/template.ini.mako", "lib/paster_commands/template.ini.mako")
@@ -22,21 +28,17 @@ _OPTION = re.compile(r"^#?(?:get |set )?([a-z][\w.]*) ?=", re.MULTILINE)
 
 @dataclass(frozen=True)
 class UnreadOptions:
-    """The options of the application's section that nothing reads, and those of its ini template.
-
-    `present` are all options in the section. `of_families` are those that a library does not read,
-    in the server's section, too.
+    """The options of the application and of the server that nothing reads, of `count` of the
+    former.
     """
 
-    unread: tuple[str, ...]
-    template: frozenset[str]
-    present: frozenset[str]
-    of_families: tuple[Unread, ...] = ()
+    unread: tuple[Unread, ...]
+    count: int
 
     @property
     def examined(self) -> Examined:
         """The options of the application's section."""
-        return Examined(len(self.present), len(self.present), "options")
+        return Examined(self.count, self.count, "option")
 
 
 @measurement(seconds=4.0)
@@ -48,15 +50,14 @@ def unread_options(context: Context) -> UnreadOptions:
     instance = context.instance
     template = template_options(package_directory())
     section = instance.sections.get(instance.section, {})
-    options = [name for name in section if name not in ("use", "filter-with")]
-    unread = []
-    for name in unfamiliar(options, template):
+    keys = [key for key in section if key not in ("use", "filter-with")]
+    unread = list(unread_of_families(instance))
+    for key in unfamiliar(keys, template):
         if context.deadline.passed:
-            raise NotMeasured(f"there was no time to search for {name}")
-        if not is_read(instance.use, [name]):
-            unread.append(name)
-    families = tuple(unread_of_families(instance))
-    return UnreadOptions(tuple(unread), template, frozenset(options), families)
+            raise NotMeasured(f"there was no time to search for {key}")
+        if not is_read(instance.use, [bare(key)]):
+            unread.append(unread_option(instance, key, closest(bare(key), template)))
+    return UnreadOptions(tuple(unread), len(keys))
 
 
 def template_options(package: str) -> frozenset[str]:
@@ -73,17 +74,19 @@ def template_options(package: str) -> frozenset[str]:
 
 
 def unfamiliar(options: Sequence[str], template: frozenset[str]) -> list[str]:
-    """Return the options that are not in the template, nor share a prefix (``celery.``) with it."""
+    """Return the options that are not in the template, nor share a prefix (``celery.``) with it.
+
+    They may be written with ``get`` or ``set`` before them.
+    """
     families = {name.split(".")[0] for name in template if "." in name}
     # The admin numbers issue trackers: issue_pat_wiki.
     trackers = tuple(f"{name}_" for name in template if name.startswith("issue_"))
-    names = [re.sub("^(get|set) ", "", option) for option in options]
     return sorted(
-        name
-        for name in names
-        if name not in template
-        and name.split(".")[0] not in families
-        and not name.startswith(trackers)
+        option
+        for option in options
+        if bare(option) not in template
+        and bare(option).split(".")[0] not in families
+        and not bare(option).startswith(trackers)
     )
 
 

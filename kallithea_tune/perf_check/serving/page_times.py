@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Iterator, Mapping, Optional, Sequence
+from urllib.parse import quote
 
 from kallithea_tune.app import page_assets, vcs_transfer
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.page_assets import Asset
-from kallithea_tune.app.repositories import latest
+from kallithea_tune.app.repositories import latest, outside_groups
 from kallithea_tune.app.slow_request import Unanswered
 from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.app.visit import Answer, Request
@@ -16,12 +17,17 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.application import visited
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.repositories.worst import Worst, worst
 
 # How often each page is requested after its first time.
 ROUNDS = 5
 # The pages of a repository besides its summary: most views are of these, and they are the first to
 # break with a Mercurial that Kallithea does not know.
 INSIDE = {"changelog": "/changelog", "files": "/files/tip/"}
+# How long a page is waited for: ten seconds are what users wait for at all.
+PATIENCE_S = 10.5
+# A busy machine needs so long for one answer to each request.
+FEWEST_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +59,29 @@ class RepositoryVisit:
 
 
 @dataclass(frozen=True)
+class WorstPage:
+    """A page of the repository that has the most of something that makes this page slow.
+
+    `sizes` has how much by what it is, as in ``{"refs": 60000}``. There are two answers, the first
+    of which fills caches; fewer where no time was left or there was none.
+    """
+
+    title: str
+    path: str
+    repository: str
+    sizes: Mapping[str, int]
+    answers: tuple[Answer, ...] = ()
+
+
+@dataclass(frozen=True)
 class NoAnswer:
-    """The request that the application was working on when time ran out, such as ``git pull``."""
+    """A request that had its time and no answer, such as ``git pull``, and the sizes of what it
+    shows where they are known, see `WorstPage`.
+    """
 
     title: str
     request: Unanswered
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,7 +89,8 @@ class Application:
     """What the loaded application answered.
 
     `filters` are the filters around it, from the outside in. `files` are the static files of the
-    front page by path, none where no time was left or the front page is not shown.
+    front page by path, none where no time was left or the front page is not shown. `outside_groups`
+    is the number of repositories that the front page has a row for.
     """
 
     start_ms: float
@@ -73,7 +98,9 @@ class Application:
     front_page: Page
     repositories: tuple[RepositoryVisit, ...]
     files: Mapping[str, Asset]
-    no_answer: Optional[NoAnswer] = None
+    no_answers: tuple[NoAnswer, ...] = ()
+    worst: tuple[WorstPage, ...] = ()
+    outside_groups: int = 0
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -100,40 +127,88 @@ class Visits:
     def examined(self) -> Examined:
         """How many of the pages were answered."""
         if self.loaded is None:
-            return Examined(0, 1, "pages")
+            return Examined(0, 1, "page")
         answered = sum(bool(page.answers) for page in self.loaded.pages)
-        return Examined(answered, len(self.loaded.pages), "pages")
+        return Examined(answered, len(self.loaded.pages), "page")
 
 
-@measurement(seconds=12.0, writes="cache_dir", needs=("database", "app"))
+@measurement(seconds=12.0, writes="cache_dir", needs=("database", "app"), uses=(worst,))
 def visits(context: Context) -> Visits:
     """Load the application in a child process, and request its pages, static files and pulls.
 
-    That is the front page, and the newest repository of each kind. An application that does not
-    load is a result, too. Raises NotMeasured when it does not answer.
+    The repositories are the public ones that changed last, one of each kind, and those with the
+    most to show. An application that does not load is a result, too. Raises NotMeasured when it
+    does not answer.
     """
     instance = context.instance
-    newest = _newest_repositories(instance)
-    plan = _plan(newest)
-    seconds = max(1.0, context.deadline.left - 0.5)
+    newest, worst_pages = _newest_repositories(instance), _worst_pages(context)
+    plan = _plan(newest, worst_pages)
+    seconds = max(FEWEST_S, context.deadline.left - 0.5)
     try:
-        seen = visited(context, [request for _, request in plan], seconds)
+        seen = visited(context, [request for _, request in plan], seconds, PATIENCE_S)
     except DoesNotLoad as failure:
         return Visits(instance.path, failure=failure)
     answers: dict[str, tuple[Answer, ...]] = {}
     for (key, _), answer in zip(plan, seen.answers):
         if answer.ms:
             answers[key] = (*answers.get(key, ()), answer)
-    files, late = answers.get("static files", ()), seen.unanswered
+    files = answers.get("static files", ())
+    rows = _outside_groups(instance)
+    sizes = {"/": {"repositories": rows}, **{page.path: page.sizes for page in worst_pages}}
+    late = [(plan[item.number], item) for item in seen.unanswered]
     application = Application(
         start_ms=seen.start_ms,
         filters=tuple(str(options["use"]) for options in instance.filters),
         front_page=Page("front page", "/", answers.get("front page", ())),
         repositories=tuple(_repository(kind, name, answers) for kind, name in newest.items()),
         files=files[0].result_of(page_assets.ask) if files else {},
-        no_answer=NoAnswer(plan[late.number][0], late) if late else None,
+        no_answers=tuple(
+            NoAnswer(key, item, sizes.get(request.path, {})) for (key, request), item in late
+        ),
+        worst=tuple(replace(page, answers=answers.get(page.title, ())) for page in worst_pages),
+        outside_groups=rows,
     )
     return Visits(instance.path, application)
+
+
+def _outside_groups(instance: Instance) -> int:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return outside_groups(instance)
+    except (SQLAlchemyError, TuneError):
+        return 0
+
+
+def _worst_pages(context: Context) -> Sequence[WorstPage]:
+    try:
+        found = context.measure(worst)
+    except (NotMeasured, TuneError):
+        # The checks of repositories report that themselves.
+        return ()
+    pages: dict[str, WorstPage] = {}
+    for title, path, repository, sizes in _extremes(found):
+        known = pages.get(path)
+        sizes = {**(known.sizes if known else {}), **sizes}
+        pages[path] = WorstPage(f"{title} of {repository}", path, repository, sizes)
+    return tuple(pages.values())
+
+
+def _extremes(found: Worst) -> Iterator[tuple[str, str, str, Mapping[str, int]]]:
+    """Yield page, path, repository and size of what makes pages slow, once for each page."""
+    if found.refs:
+        path = f"/{quote(found.refs.name)}"
+        yield "summary", path, found.refs.name, {"refs": found.refs.size}
+        yield "changelog", f"{path}/changelog", found.refs.name, {"refs": found.refs.size}
+    if found.readme:
+        path = f"/{quote(found.readme.name)}"
+        yield "summary", path, found.readme.name, {"README bytes": found.readme.size}
+    if found.directory:
+        path = f"/{quote(found.directory.name)}/files/tip/{quote(found.directory.place)}"
+        yield "files page", path, found.directory.name, {"files": found.directory.size}
+    if found.revisions:
+        path = f"/{quote(found.revisions.name)}/changelog"
+        yield "changelog", path, found.revisions.name, {"revisions": found.revisions.size}
 
 
 def _newest_repositories(instance: Instance) -> Mapping[str, str]:
@@ -146,7 +221,9 @@ def _newest_repositories(instance: Instance) -> Mapping[str, str]:
         return {}
 
 
-def _plan(newest: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
+def _plan(
+    newest: Mapping[str, str], worst_pages: Sequence[WorstPage]
+) -> Sequence[tuple[str, Request]]:
     """Return the requests in their order, each with the key of its answer."""
     front_page = ("front page", Request("/"))
     summaries, pulls, inside = [], [], []
@@ -164,6 +241,7 @@ def _plan(newest: Mapping[str, str]) -> Sequence[tuple[str, Request]]:
         *pulls,
         *summaries,
         *inside,
+        *[(page.title, Request(page.path)) for page in worst_pages for _ in range(2)],
         *[front_page, *summaries] * ROUNDS,
     ]
 

@@ -6,10 +6,10 @@ import functools
 import math
 from typing import Iterator
 
-from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.model import Finding, Severity, check
-from kallithea_tune.perf_check.serving.processes import Processes, processes
-from kallithea_tune.perf_check.serving.wsgi_server import ServerSettings, server_settings
+from kallithea_tune.perf_check.remedy import Remedy
+from kallithea_tune.perf_check.servers import remedies
+from kallithea_tune.perf_check.servers.served import Servers, servers
 from kallithea_tune.text import figure
 
 ENOUGH, MOST = 8, 12
@@ -23,17 +23,23 @@ SOURCE = (
     "WEB002",
     "serving-processes",
     "Server processes against cores",
-    measures=(server_settings, processes),
+    measures=(servers,),
     source=SOURCE,
     tags=("probe",),
 )
-def process_count(settings: ServerSettings, running: Processes) -> Iterator[Finding]:
+def process_count(measured: Servers) -> Iterator[Finding]:
     """Judge the number of processes, as configured or as they run, by the cores they may use."""
-    yield judge_processes(settings.server, running)
+    yield judge_processes(measured)
 
 
-def judge_processes(server: Server, running: Processes) -> Finding:
+def set_processes(measured: Servers, count: int) -> Remedy:
+    """Return the remedy that makes `count` processes serve requests."""
+    return remedies.processes(measured.first, count, measured.ini, measured.pooled)
+
+
+def judge_processes(measured: Servers) -> Finding:
     """One process serves one request at a time; beyond twice the cores they only take turns."""
+    server, running = measured.first, measured.processes
     count, cores = running.count_for(server), math.ceil(running.cores)
     least, most = min(cores, ENOUGH), 2 * cores + 1
     finding = functools.partial(
@@ -45,6 +51,7 @@ def judge_processes(server: Server, running: Processes) -> Finding:
             **({"resident_mb": running.resident_mb} if running.resident_mb else {}),
         },
         threshold=f"{max(2, least)} to {most} processes",
+        confidence=measured.confidence,
     )
     if count is None:
         return finding(
@@ -54,29 +61,21 @@ def judge_processes(server: Server, running: Processes) -> Finding:
         return finding(
             Severity.warning,
             "one process serves requests: a clone keeps everybody waiting",
-            remedy=set_processes(server, min(most, MOST)),
+            remedy=set_processes(measured, min(most, MOST)),
         )
     if count < least:
         return finding(
             Severity.advice,
             f"{count} processes serve requests, and there are {figure(running.cores)} cores",
-            remedy=set_processes(server, min(most, MOST)),
+            remedy=set_processes(measured, min(most, MOST)),
         )
     if count > most:
         return finding(
             Severity.advice,
             f"{count} processes share {figure(running.cores)} cores",
-            remedy=set_processes(server, most),
+            remedy=set_processes(measured, most),
         )
     return finding(
-        Severity.ok, f"{count} processes serve requests on {figure(running.cores)} cores"
+        Severity.ok,
+        f"{count} processes serve requests on {figure(running.cores)} cores{measured.unseen}",
     )
-
-
-def set_processes(server: Server, count: int) -> str:
-    """Return the remedy that makes `count` processes serve requests."""
-    if server.kind == "gunicorn":
-        return f"set workers = {count} in [server:main]"
-    if server.kind == "uwsgi":
-        return f"set workers = {count} in [uwsgi]"
-    return f"serve with gunicorn or uWSGI, or run {count} instances behind the web server"

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Optional
 
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.static_export.freshness import State, configured_export, renewal_command, state
+from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.static_export.freshness import State, configured_export, renewal, state
+from kallithea_tune.system.account import owner_name
 
 
 @dataclass(frozen=True)
 class PublishedExport:
     """The release at `directory`, which is empty if the ini file sets no export.
 
-    `state` is None where nothing is published there. `command` publishes what is installed.
+    `state` is None where nothing is published there. `renewal` publishes what is installed.
     """
 
     directory: str
     state: Optional[State] = None
-    command: str = ""
+    renewal: Remedy = ""
 
     @property
     def examined(self) -> Examined:
         """The published files."""
         count = len(self.state.manifest.files) if self.state else 0
-        return Examined(count, count, "files")
+        return Examined(count, count, "file")
 
 
 @measurement(seconds=1.0)
@@ -42,5 +45,6 @@ def published_export(context: Context) -> PublishedExport:
         release = state(instance.use, directory)
     except TuneError as error:
         raise NotMeasured(str(error)) from None
-    command = renewal_command(instance, directory, release.recipe if release else None)
-    return PublishedExport(directory, release, command)
+    words = renewal(instance, directory, release.recipe if release else None)
+    user = owner_name(os.path.dirname(directory))
+    return PublishedExport(directory, release, Command(words, user=user))

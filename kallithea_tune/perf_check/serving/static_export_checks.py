@@ -35,7 +35,7 @@ def judge_export(export: PublishedExport) -> Finding:
             f"section [{SECTION}] points at {directory}, but no static files are published there",
             subject=directory,
             threshold="all published",
-            remedy=export.command,
+            remedy=export.renewal,
         )
     finding = functools.partial(
         Finding,
@@ -54,5 +54,5 @@ def judge_export(export: PublishedExport) -> Finding:
     return finding(
         Severity.error,
         f"the static export is stale: {', '.join(release.stale)}",
-        remedy=export.command,
+        remedy=export.renewal,
     )

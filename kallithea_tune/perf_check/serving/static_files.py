@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 from urllib.parse import urlsplit
 
+from kallithea_tune.app.package import package_directory
 from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.remedy import Command, Remedy, app_options
 from kallithea_tune.perf_check.serving import web_address
 from kallithea_tune.perf_check.serving.page_times import visits
 from kallithea_tune.static_export.freshness import configured_export
 from kallithea_tune.system import child
+from kallithea_tune.system.account import owner_name
 
-DOCUMENTED = "static_files"
+# TurboGears2's option, and the one that Kallithea documents.
+SWITCH, DOCUMENTED = "serve_static", "static_files"
 
 
 @dataclass(frozen=True)
@@ -37,18 +41,21 @@ class StaticFiles:
 
     Where it serves none, `outside` says who does. It is None where the ini file has neither a
     canonical_url nor an export, and where the web server does not answer: `failure` is the reason.
-    `documented_off` is Kallithea's documented switch, ``static_files = false``.
+    `documented_off` is Kallithea's documented switch, ``static_files = false``. `build` builds the
+    front-end, and with `serve` the application serves it.
     """
 
     files: Mapping[str, Asset]
     documented_off: bool
+    build: Remedy = ""
+    serve: Remedy = ""
     outside: Optional[OutsideFiles] = None
     failure: str = ""
 
     @property
     def examined(self) -> Examined:
         """The files of the front page."""
-        return Examined(len(self.files), len(self.files), "static files")
+        return Examined(len(self.files), len(self.files), "static file")
 
 
 # Without time of its own: it gets what the visits leave of theirs.
@@ -63,12 +70,20 @@ def static_files(context: Context) -> StaticFiles:
     if not files:
         raise NotMeasured("the front page was not read, so its static files are unknown")
     documented_off = not as_bool(context.instance.settings.get(DOCUMENTED, "true"))
+    remedies = _build(context.instance), app_options(context.instance.section, {SWITCH: "true"})
+    static = StaticFiles(files, documented_off, *remedies)
     if any(file.status == 200 for file in files.values()):
-        return StaticFiles(files, documented_off)
+        return static
     try:
-        return StaticFiles(files, documented_off, _outside(context, list(files)))
+        return replace(static, outside=_outside(context, list(files)))
     except NotMeasured as error:
-        return StaticFiles(files, documented_off, failure=str(error))
+        return replace(static, failure=str(error))
+
+
+def _build(instance: Instance) -> Command:
+    program, *_ = instance.program("kallithea-cli")
+    note = "needs npm; then restart Kallithea"
+    return Command((program, "front-end-build"), user=owner_name(package_directory()), note=note)
 
 
 def _outside(context: Context, paths: Sequence[str]) -> Optional[OutsideFiles]:

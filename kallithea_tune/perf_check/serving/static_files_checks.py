@@ -8,15 +8,17 @@ from typing import Iterator, Mapping, Sequence
 from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Remedy
 from kallithea_tune.perf_check.serving.static_files import (
     DOCUMENTED,
+    SWITCH,
     OutsideFiles,
     StaticFiles,
     static_files,
 )
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import figure, first_of
 
-SWITCH = "serve_static"
 SLOW_MS = 100
 GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', static files"
 
@@ -28,6 +30,7 @@ GUIDE = "Kallithea manual, 'Optimizing Kallithea performance', static files"
     measures=(static_files,),
     source=GUIDE,
     tags=("probe", "app", "static"),
+    disturbed_by=(Part.cpu,),
 )
 def served_files(static: StaticFiles) -> Iterator[Finding]:
     """Judge who answers for the style sheets, scripts and images of the front page.
@@ -37,16 +40,16 @@ def served_files(static: StaticFiles) -> Iterator[Finding]:
     """
     served = {path: file for path, file in static.files.items() if file.status == 200}
     if served:
-        yield judge_built(len(static.files), missing(static.files))
+        yield judge_built(len(static.files), missing(static.files), static.build)
         yield judge_serving(served, static.documented_off)
         return
     if all(file.exists is not None for file in static.files.values()):
         absent = [path for path, file in static.files.items() if not file.exists]
-        yield judge_built(len(static.files), absent)
+        yield judge_built(len(static.files), absent, static.build)
     if static.failure:
         raise NotMeasured(static.failure)
     if static.outside:
-        yield judge_outside(static.outside)
+        yield judge_outside(static.outside, static.serve)
         return
     yield Finding(
         Severity.unknown,
@@ -61,7 +64,7 @@ def missing(files: Mapping[str, Asset]) -> list[str]:
     return [path for path, file in files.items() if file.status != 200]
 
 
-def judge_built(count: int, absent: Sequence[str]) -> Finding:
+def judge_built(count: int, absent: Sequence[str], remedy: Remedy) -> Finding:
     """Kallithea's package lacks the built front-end; without it pages have no style or scripts."""
     finding = functools.partial(
         Finding,
@@ -75,7 +78,7 @@ def judge_built(count: int, absent: Sequence[str]) -> Finding:
     return finding(
         Severity.error,
         f"the front-end is not built: pages lack {first_of(absent, 1)}",
-        remedy="kallithea-cli front-end-build, which needs npm; then restart Kallithea",
+        remedy=remedy,
     )
 
 
@@ -109,7 +112,7 @@ def judge_serving(files: Mapping[str, Asset], documented_off: bool) -> Finding:
     )
 
 
-def judge_outside(outside: OutsideFiles) -> Finding:
+def judge_outside(outside: OutsideFiles, remedy: Remedy) -> Finding:
     """If the application serves no static files, nobody serves those that are missing outside."""
     absent = [path for path, status in outside.statuses.items() if status != 200]
     count = len(outside.statuses)
@@ -124,7 +127,7 @@ def judge_outside(outside: OutsideFiles) -> Finding:
         return finding(
             Severity.error,
             f"nobody serves {len(absent)} static files: {outside.place}{absent[0]}",
-            remedy=f"publish them again: gearbox static-export; until then remove {SWITCH} = false",
+            remedy=remedy,
         )
     if outside.requested:
         return finding(Severity.ok, f"the web server serves the {count} static files of a page")

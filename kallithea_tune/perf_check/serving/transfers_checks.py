@@ -7,8 +7,9 @@ from typing import Iterator, Sequence
 
 from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
+from kallithea_tune.system.busyness import Part
 
 SOURCE = (
     "PEP 3333, 'Middleware Handling of Block Boundaries'; "
@@ -23,6 +24,8 @@ SOURCE = (
     measures=(visits,),
     source=SOURCE,
     tags=("probe", "app"),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu,),
 )
 def transfers(visited: Visits) -> Iterator[Finding]:
     """Judge how much of a clone had been made when its first byte left the outermost filter.

@@ -11,11 +11,14 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """The server of the ini file, and the application's own options on being served."""
+    """The server of the ini file, and the application's own options on being served, which are in
+    `section`.
+    """
 
     server: Server
     debug: bool
     instance_id: str
+    section: str
 
     @property
     def examined(self) -> Examined:
@@ -31,4 +34,5 @@ def server_settings(context: Context) -> ServerSettings:
         server=server_of(context.instance),
         debug=as_bool(settings.get("debug", "false")),
         instance_id=settings.get("instance_id", "").strip() or "*",
+        section=context.instance.section,
     )

@@ -52,7 +52,8 @@ class Move:
 class Archives:
     """The archives in `directory`, "" where the setting archive_cache_dir is not set.
 
-    `moved` is how a file got there from `temporary`, or None for the reason `not_moved`.
+    `moved` is how a file got there from `temporary`, or None for the reason `not_moved`. `section`
+    is that of the application.
     """
 
     directory: str
@@ -60,12 +61,13 @@ class Archives:
     temporary: str = ""
     moved: Optional[Move] = None
     not_moved: str = ""
+    section: str = ""
 
     @property
     def examined(self) -> Examined:
-        """Whether all archives were counted."""
-        complete = not self.kept or self.kept.complete
-        return Examined(int(complete), 1, "directories of archives")
+        """Whether all archives were counted, where they are kept."""
+        complete = self.kept is not None and self.kept.complete
+        return Examined(int(complete), int(self.kept is not None), "directory of archives")
 
 
 @measurement(seconds=0.2, writes="8 MB in TMPDIR and in archive_cache_dir", uses=(directories,))
@@ -73,7 +75,7 @@ def archives(context: Context) -> Archives:
     """Count the archives, and move a file from TMPDIR to them as Kallithea moves a new one."""
     configured = context.instance.directory("archive_cache_dir")
     if not configured:
-        return Archives("")
+        return Archives("", section=context.instance.section)
     location = context.measure(directories).by_name["archives"].location
     if not location:
         raise NotMeasured(f"{configured} cannot be used; see STO003")

@@ -6,7 +6,8 @@ from functools import partial
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect, app_options
 from kallithea_tune.perf_check.storage.archives import (
     OLD_DAYS,
     Archives,
@@ -15,7 +16,7 @@ from kallithea_tune.perf_check.storage.archives import (
     archives,
 )
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT
-from kallithea_tune.text import crontab, megabytes, shell_word
+from kallithea_tune.text import megabytes
 
 MANY_GB = 1
 SOURCE = "kallithea/controllers/files.py, archivefile"
@@ -41,9 +42,15 @@ def judge_kept(kept: KeptArchives, directory: str) -> Finding:
     return finding(
         Severity.advice,
         f"{diagnosis}, and none is ever deleted",
-        remedy=f"cron: 0 4 * * * find {crontab(shell_word(directory))} -maxdepth 1 -type f"
-        f" -name '*-????????????.*' -mtime +{OLD_DAYS} -delete",
+        remedy=deletion(directory, OLD_DAYS),
     )
+
+
+def deletion(directory: str, days: int) -> Command:
+    """Return the command that deletes the archives made more than so many days ago."""
+    words = ("find", directory, "-maxdepth", "1", "-type", "f", "-name", "*-????????????.*")
+    old = ("-mtime", f"+{days}", "-delete")
+    return Command(words + old, note="daily, by cron", effect=Effect.deletes)
 
 
 def judge_move(move: Move, temporary: str, directory: str) -> Finding:
@@ -76,6 +83,7 @@ def judge_move(move: Move, temporary: str, directory: str) -> Finding:
     "Archives for download",
     measures=(archives,),
     tags=("disk", "probe"),
+    harm=Harm.some_pages,
 )
 def kept_archives(measured: Archives) -> Iterator[Finding]:
     """Archives are kept, take less than 1 GB, and a new one is renamed from TMPDIR, not copied."""
@@ -86,7 +94,9 @@ def kept_archives(measured: Archives) -> Iterator[Finding]:
             subject="kept",
             threshold="archive_cache_dir is set",
             source=SOURCE,
-            remedy="archive_cache_dir = %(here)s/data/tarballcache",
+            remedy=app_options(
+                measured.section, {"archive_cache_dir": "%(here)s/data/tarballcache"}
+            ),
         )
         return
     yield judge_kept(measured.kept, measured.directory)

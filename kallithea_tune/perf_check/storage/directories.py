@@ -107,7 +107,7 @@ class Directories:
     def examined(self) -> Examined:
         """How many of the directories answered."""
         answered = sum(not directory.no_answer for directory in self.by_name.values())
-        return Examined(answered, len(self.by_name) + bool(self.unknown_root), "directories")
+        return Examined(answered, len(self.by_name) + bool(self.unknown_root), "directory")
 
     @property
     def file_systems(self) -> tuple[FileSystem, ...]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, NamedTuple, Optional, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.storage.directories import (
     ANSWER_SECONDS,
     Directories,
     Directory,
-    FileSystem,
     directories,
 )
 from kallithea_tune.system.mounts import MEMORY, NETWORK, Mount
-from kallithea_tune.text import megabytes, shell_word
+from kallithea_tune.text import shell_word
 
 JUDGEMENT = "our judgement"
 # Without these Kallithea cannot work; it makes all others when it first needs them.
@@ -218,6 +217,7 @@ def _nfs_problems(mount: Mount, has_repositories: bool) -> Iterator[Problem]:
     "File systems of the directories",
     measures=(directories,),
     tags=("disk",),
+    harm=Harm.access,
 )
 def kind(measured: Directories) -> Iterator[Finding]:
     """Every directory can be used, on a file system whose type and options are safe for it."""
@@ -232,58 +232,3 @@ def kind(measured: Directories) -> Iterator[Finding]:
                 yield finding
     for system in measured.file_systems:
         yield from judge_mount(system.mount, list(system.directories), system.location.rotational)
-
-
-class SpaceLimit(NamedTuple):
-    """A severity, given where what is free is below the share and the number alike."""
-
-    severity: Severity
-    share: float
-    gigabytes: int
-    inodes: int
-
-
-# Our judgement: 10 % of a large disk is much, 50 GB of a small one nearly all.
-LOW_SHARE, LOW_GB, LOW_INODES = 0.10, 50, 500_000
-VERY_LOW_SHARE, VERY_LOW_GB, VERY_LOW_INODES = 0.02, 5, 50_000
-LIMITS = (
-    SpaceLimit(Severity.error, VERY_LOW_SHARE, VERY_LOW_GB, VERY_LOW_INODES),
-    SpaceLimit(Severity.warning, LOW_SHARE, LOW_GB, LOW_INODES),
-)
-GB = 1e9
-
-
-def judge_space(system: FileSystem) -> Finding:
-    """Judge what is free for users other than root: the worse of space and inodes."""
-    point, location = system.mount.point, system.location
-    if not location.size:
-        return Finding(Severity.ok, f"{point} does not report what is free", subject=point)
-    evidence: dict[str, object] = {"size_gb": location.size / GB}
-    if location.inodes:
-        evidence.update(free_inodes=location.free_inodes, inodes=location.inodes)
-    finding = partial(Finding, subject=point, evidence=evidence, source=JUDGEMENT)
-    share_free = location.free / location.size
-    diagnosis = f"{100 * share_free:.2g} % of {point} is free: {megabytes(location.free)}"
-    threshold = f"{100 * LOW_SHARE:g} % free, or {LOW_GB} GB"
-    remedy = "see STO005 and CAC003 for what may be deleted, or get a larger disk"
-    for limit in LIMITS:
-        inodes_free = location.free_inodes / location.inodes if location.inodes else 1.0
-        if inodes_free < limit.share and location.free_inodes < limit.inodes:
-            return finding(
-                limit.severity,
-                f"{100 * inodes_free:.2g} % of the inodes of {point} are free:"
-                f" room for {location.free_inodes} files",
-                remedy=remedy,
-                threshold=f"{100 * LOW_SHARE:g} % free, or {LOW_INODES}",
-            )
-        low = share_free < limit.share and location.free < limit.gigabytes * GB
-        if low or (system.full and limit.severity is Severity.error):
-            return finding(limit.severity, diagnosis, threshold=threshold, remedy=remedy)
-    return finding(Severity.ok, diagnosis, threshold=threshold)
-
-
-@check("STO004", "storage-space", "Free space and inodes", measures=(directories,), tags=("disk",))
-def space(measured: Directories) -> Iterator[Finding]:
-    """Every file system with a directory has space and inodes left."""
-    for system in measured.file_systems:
-        yield judge_space(system)

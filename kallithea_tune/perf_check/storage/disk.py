@@ -87,7 +87,7 @@ class Result(Generic[T]):
 
 def _examined(results: Sequence[Result[T]]) -> Examined:
     measured = [result for result in results if result.value is not None]
-    return Examined(len(measured), len(results), "file systems")
+    return Examined(len(measured), len(results), "file system")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Iterator, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.statistics import p99, p99_interval
 from kallithea_tune.perf_check.storage.directories_checks import JUDGEMENT
 from kallithea_tune.perf_check.storage.disk import (
@@ -18,6 +18,7 @@ from kallithea_tune.perf_check.storage.disk import (
     file_rates,
     sync_latency,
 )
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.system.mounts import MEMORY, NETWORK, Mount
 from kallithea_tune.text import figure
 
@@ -65,14 +66,26 @@ def judge_syncs(
         source=ETCD,
     )
     if worst > SLOW_SYNC_MS and waits:
+        if not _certain(taken):
+            return replace(finding, confidence="medium")
         return _slow(finding, taken, SYNCS_PER_COMMIT[journal_mode] if "database" in waits else 0)
     return finding
 
 
+def _certain(taken: Sequence[float]) -> bool:
+    """Whether the percentile is above the limit, rather than one write of a few by chance."""
+    least = p99_interval(taken).low if len(taken) >= 5 else min(taken)
+    return least > SLOW_SYNC_MS
+
+
 def _slow(finding: Finding, taken: Sequence[float], per_commit: int) -> Finding:
     """Turn the finding into what it means for SQLite, or without commits there, for Git."""
-    certain = len(taken) >= 5 and p99_interval(taken).low > SLOW_SYNC_MS
-    slow = partial(replace, finding, confidence="high" if certain else "medium")
+    slow = partial(
+        replace,
+        finding,
+        confidence="high" if len(taken) >= 5 else "medium",
+        excess=p99(taken) / SLOW_SYNC_MS,
+    )
     if per_commit:
         return slow(
             severity=Severity.warning,
@@ -95,6 +108,7 @@ def _slow(finding: Finding, taken: Sequence[float], per_commit: int) -> Finding:
     "Latency of fdatasync",
     measures=(sync_latency,),
     tags=("disk", "probe"),
+    disturbed_by=(Part.disk,),
 )
 def latency(measured: SyncLatency) -> Iterator[Finding]:
     """An fdatasync takes less than 10 ms where SQLite or Git waits for it."""
@@ -138,6 +152,7 @@ def judge_files(files: SmallFiles, point: str) -> Finding:
         remedy="a local disk; on NFS: noatime, and a server nearby",
         impact_ms=1000 * files.create.each,
         impact_per="new file",
+        excess=seconds / SLOW_FILES_S,
     )
 
 
@@ -166,6 +181,7 @@ def judge_reading(reading: Reading, point: str) -> Finding:
         remedy="look at the disk's or server's load: iostat -x 5, nfsiostat 5",
         impact_ms=1e5 / rate,
         impact_per="100 MB cloned",
+        excess=SLOW_READ_MB / rate,
     )
 
 
@@ -175,6 +191,8 @@ def judge_reading(reading: Reading, point: str) -> Finding:
     "Small files and reading",
     measures=(file_rates,),
     tags=("disk", "probe"),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def rates(measured: AllFileRates) -> Iterator[Finding]:
     """1000 small files take less than 2 s, and a large one is read at 20 MB/s or more."""

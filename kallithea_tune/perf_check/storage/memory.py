@@ -56,8 +56,8 @@ class Memory:
     """Memory and swap in bytes, swapping in bytes per second, and the `sizes` of the working set.
 
     `sizes` are bytes by name; those in `unfinished` were not counted to the end. `processes` were
-    started with the ini file and take `resident` bytes together. Pressures and limit are None where
-    the kernel has none.
+    started with the ini file and take `resident` bytes together; the most that one of them ever
+    took is `peak`. Pressures and limit are None where the kernel has none.
     """
 
     sizes: Mapping[str, int]
@@ -71,6 +71,7 @@ class Memory:
     swapped_out_per_s: float
     processes: int
     resident: int
+    peak: int = 0
     memory_pressure: Optional[Pressure] = None
     io_pressure: Optional[Pressure] = None
     limit: Optional[Limit] = None
@@ -79,7 +80,7 @@ class Memory:
     def examined(self) -> Examined:
         """How many parts of the working set were counted to the end."""
         return Examined(
-            len(self.sizes) - len(self.unfinished), len(self.sizes), "parts of the working set"
+            len(self.sizes) - len(self.unfinished), len(self.sizes), "part of the working set"
         )
 
 
@@ -131,6 +132,7 @@ def survey(directories: Mapping[str, str], ini: str, within: float) -> Memory:
         swapped_out_per_s=(after.sout - before.sout) / seconds,
         processes=len(processes),
         resident=sum(map(_resident, processes)),
+        peak=max((_peak(process.pid) for process in processes), default=0),
         memory_pressure=pressure("memory"),
         io_pressure=pressure("io"),
         limit=limit(processes[0].pid if processes else os.getpid()),
@@ -215,6 +217,12 @@ def _resident(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:
         return 0
+
+
+def _peak(pid: int) -> int:
+    """Return the most bytes that a process ever had in memory (proc(5), VmHWM)."""
+    found = re.search(r"^VmHWM:\s*(\d+) kB", files.text(f"/proc/{pid}", "status"), re.M)
+    return int(found[1]) * 1024 if found else 0
 
 
 def limit(

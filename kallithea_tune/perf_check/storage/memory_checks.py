@@ -17,7 +17,9 @@ MB = 1e6
 def judge_working_set(measured: Memory) -> Finding:
     """Compare what is read again and again with the page cache that it could stay in."""
     total, limit = sum(measured.sizes.values()), measured.limit
-    room = min(measured.available, limit.bytes) if limit else measured.available
+    # What the processes take at their peak is not there for the page cache.
+    left = max(0, limit.bytes - measured.processes * measured.peak) if limit else 0
+    room = min(measured.available, left) if limit else measured.available
     evidence: dict[str, object] = {
         "available_mb": measured.available / MB,
         "memory_mb": measured.total / MB,
@@ -93,12 +95,43 @@ def judge_limit(limit: Limit) -> Finding:
     )
     size = megabytes(limit.bytes)
     if limit.killed:
+        killed = "1 process was" if limit.killed == 1 else f"{limit.killed} processes were"
         return finding(
             Severity.error,
-            f"{limit.killed} processes were killed at the cgroup's limit of {size}",
+            f"{killed} killed at the cgroup's limit of {size}",
             remedy="raise MemoryMax= of the service, or the container's --memory",
         )
     return finding(Severity.ok, f"the cgroup's limit of {size} has killed no process")
+
+
+def judge_peaks(processes: int, peak: int, limit: Limit) -> Finding:
+    """All processes at the peak of the largest must fit into the limit, or some are killed."""
+    needed = processes * peak
+    finding = partial(
+        Finding,
+        subject="peaks",
+        threshold="below the cgroup's limit",
+        source=f"proc(5), VmHWM; {JUDGEMENT}",
+        confidence="medium",
+        evidence={
+            "processes": processes,
+            "peak_mb": peak / MB,
+            "limit_mb": limit.bytes / MB,
+            "group": limit.group,
+        },
+    )
+    count = f"{processes} process{'' if processes == 1 else 'es'}"
+    diagnosis = f"{count} of up to {megabytes(peak)} each"
+    if needed <= limit.bytes:
+        return finding(
+            Severity.ok, f"{diagnosis} fit into the cgroup's limit of {megabytes(limit.bytes)}"
+        )
+    return finding(
+        Severity.warning,
+        f"{diagnosis} may take more than the cgroup's limit of {megabytes(limit.bytes)}",
+        remedy=f"{max(1, limit.bytes // peak)} instead, or {megabytes(needed)} by MemoryMax= of"
+        " the service or the container's --memory",
+    )
 
 
 def judge_pressure(name: str, pressure: Pressure, remedy: str) -> Finding:
@@ -130,6 +163,8 @@ def shortage(measured: Memory) -> Iterator[Finding]:
     yield judge_swap(measured)
     if measured.limit:
         yield judge_limit(measured.limit)
+        if measured.peak:
+            yield judge_peaks(measured.processes, measured.peak, measured.limit)
     if measured.memory_pressure:
         yield judge_pressure("memory", measured.memory_pressure, "fewer processes, or more memory")
     if measured.io_pressure:

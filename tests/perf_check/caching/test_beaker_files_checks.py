@@ -14,6 +14,7 @@ from typing import Any, Callable, Mapping
 import beaker_tools
 import pytest
 import sick_instance
+from carry_out import carry_out
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import beaker_files_checks
@@ -47,14 +48,11 @@ def test_a_namespace_is_judged_by_what_a_miss_costs(
 
 def test_the_size_to_delete_at_is_where_a_miss_costs_10_ms_here() -> None:
     cost = Cost(1, 120, 3, 24 * MB)
-    assert (
-        beaker_files_checks.judge_namespace(KEPT, cost, "README").remedy
-        == "cron: 0 4 * * * find /d/cache/container_file -name '*.cache' -size +2M -delete"
-    )
-    assert (
-        "-size +1M"
-        in beaker_files_checks.judge_namespace(KEPT, replace(cost, miss_ms=5000), "README").remedy
-    )
+    found = beaker_files_checks.judge_namespace(KEPT, cost, "README")
+    command = "find /d/cache/container_file -name '*.cache' -size +2M -delete"
+    assert str(found.remedy) == f"daily, by cron: {command}"
+    slower = beaker_files_checks.judge_namespace(KEPT, replace(cost, miss_ms=5000), "README")
+    assert "-size +1M" in str(slower.remedy)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +71,14 @@ def test_the_size_to_delete_at_is_where_a_miss_costs_10_ms_here() -> None:
 def test_growth_is_judged_by_number_and_age(
     name: str, files: int, old: int, week: int, severity: Severity, days: int
 ) -> None:
-    counted = Growth(files, files * 4096, old, old * 4096, week, 90.0, True, "/d/container_*")
-    found = beaker_files_checks.judge_growth(counted, name, 30)
+    counted = Growth(files, files * 4096, old, old * 4096, week, 90.0, True, ("/d/container_file",))
+    found = beaker_files_checks.judge_growth(counted, name, 30, "app:main")
     assert found.severity is severity and found.evidence["new_per_day"] == week // 7
-    assert found.remedy.endswith(
-        "find /d/container_* -type f -mtime +%d -delete" % days if days else ""
+    assert str(found.remedy).endswith(
+        "find /d/container_file -type f -mtime +%d -delete" % days if days else ""
     )
     # A session is kept while its user may come back, unless that is changed as well.
-    assert ("session.timeout = 604800" in found.remedy) == (
+    assert ("session.timeout = 604800" in str(found.remedy)) == (
         days == 7 and name == beaker_files_checks.SESSIONS
     )
     if days != 7:
@@ -138,7 +136,7 @@ def test_a_large_namespace_is_found_timed_and_gone_after_the_remedy(
     )
     assert (seen["entries"], seen["expired"]) == (3000, 1500)
     assert seen["miss_ms"] > seen["hit_ms"]
-    subprocess.run(remedy.replace("cron: 0 4 * * * ", ""), shell=True, check=True)
+    subprocess.run(remedy.replace("daily, by cron: ", ""), shell=True, check=True)
     assert not path.exists() and list((instance.parent / "data" / "cache").rglob("*.cache"))
     # The application goes on, and its misses are cheap again.
     beaker_tools.visit(instance, "/hg-one")
@@ -168,7 +166,7 @@ def test_growth_says_what_its_command_frees(
     for found in growth():
         assert found.severity is Severity.advice and found.evidence["old"] == 150
         before = occupied(data)
-        subprocess.run(found.remedy.replace("cron: 0 4 * * * ", ""), shell=True, check=True)
+        carry_out(found.remedy, instance)
         freed = before - occupied(data)
         assert freed == pytest.approx(found.evidence["old_size_mb"] * MB) and freed > 0
     assert index.exists()

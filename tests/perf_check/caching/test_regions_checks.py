@@ -12,6 +12,9 @@ import pytest
 from kallithea_tune.perf_check.caching import regions_checks
 from kallithea_tune.perf_check.caching.regions import (
     Backend,
+    MemoryRegion,
+    MemoryRegions,
+    RegionSettings,
     recycled,
     region_of,
     stray_options,
@@ -47,8 +50,8 @@ ACCEPTED = frozenset({"type", "data_dir", "lock_dir", "enabled", "expire", "key_
             {"type": "ext:redis", "db": "1"},
             ["README"],
             ACCEPTED,
-            Severity.unknown,
-            "whether the store",
+            Severity.ok,
+            "complete",
         ),
         ({}, [], ACCEPTED, Severity.advice, "no code of the application uses"),
         ({"expire": None}, ["README"], ACCEPTED, Severity.warning, "never expire"),
@@ -62,8 +65,16 @@ def test_a_region_is_judged_by_its_options_and_its_users(
     severity: Severity,
     said: str,
 ) -> None:
+    region = region_of("long", dict(FILE, **change))
     found = regions_checks.judge_region(
-        region_of("long", dict(FILE, **change)), functions, Backend(accepted)
+        region,
+        functions,
+        Backend(accepted),
+        RegionSettings(
+            section="app:main",
+            regions=(region,),
+            options={f"beaker.cache.long.{name}": str(value) for name, value in change.items()},
+        ),
     )
     assert (found.severity, said in found.diagnosis) == (severity, True), found
     assert bool(found.remedy) == (severity > Severity.unknown)
@@ -111,8 +122,10 @@ def test_memory_matters_for_what_grows_with_each_push(
     grows: Severity,
     shared: Severity,
 ) -> None:
-    assert regions_checks.judge_memory("long", functions, processes, recycled).severity is grows
-    assert regions_checks.judge_shared("long", functions, processes).severity is shared
+    region = MemoryRegion("long", tuple(functions))
+    memory = MemoryRegions((region,), processes, recycled, "app:main")
+    assert regions_checks.judge_memory(region, memory).severity is grows
+    assert regions_checks.judge_shared(region, memory).severity is shared
 
 
 @pytest.mark.parametrize(

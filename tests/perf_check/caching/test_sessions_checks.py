@@ -29,7 +29,7 @@ from kallithea_tune.perf_check.model import Severity
 def test_a_store_is_judged_by_who_sees_it(
     kind: str, known: bool, processes: Optional[int], severity: Severity
 ) -> None:
-    found = sessions_checks.judge_store(kind, known, processes)
+    found = sessions_checks.judge_store(kind, known, processes, "app:main")
     assert found.severity is severity and bool(found.remedy) == (severity > Severity.ok)
 
 

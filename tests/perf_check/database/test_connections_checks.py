@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Mapping, Optional
 
 import pytest
+from configured import configured
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.database import connections_checks as checks
+from kallithea_tune.perf_check.database.client import SqlClient
 from kallithea_tune.perf_check.database.connections import PoolSettings, engine_option
 from kallithea_tune.perf_check.database.facts import (
     DatabaseFacts,
@@ -21,8 +23,11 @@ from kallithea_tune.perf_check.database.facts import (
 )
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
+from kallithea_tune.perf_check.remedy import IniEdit
 
 OK, ADVICE, WARNING, ERROR = Severity.ok, Severity.advice, Severity.warning, Severity.error
+POSTGRESQL = SqlClient("postgresql", ("-h", "db"), "kallithea", "kallithea")
+MYSQL = SqlClient("mysql", ("-h", "db"), "kallithea", "kallithea")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +48,7 @@ def test_connections_matter_from_70_percent_and_when_kallithea_may_open_more_tha
     facts = DatabaseFacts("PostgreSQL", "15.3", server=ServerLimits(used, allowed, 0))
     pool = PoolSettings(pool_size=1, max_overflow=0, processes=may_open)
     assert pool.may_open == may_open
-    (finding,) = checks.connections.judge(facts, pool)
+    (finding,) = checks.connections.judge(configured(), POSTGRESQL, facts, pool)
     assert finding.severity is severity
 
 
@@ -74,10 +79,10 @@ def test_a_pool_should_renew_its_connections_before_the_server_closes_them(
 ) -> None:
     facts = DatabaseFacts("MariaDB", "10.11", server=ServerLimits(1, 100, idle_timeout))
     pool = PoolSettings(recycle_s=recycle, pre_ping=pre_ping)
-    (finding,) = checks.pool_recycle.judge(facts, pool)
+    (finding,) = checks.pool_recycle.judge(configured(), facts, pool)
     assert finding.severity is severity and message in finding.diagnosis
     advised = f"pool_recycle = {idle_timeout // 2}"
-    assert (advised in finding.remedy) == (severity is WARNING)
+    assert (advised in str(finding.remedy)) == (severity is WARNING)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +93,9 @@ def test_the_buffer_pool_should_be_as_large_as_the_database(
 ) -> None:
     tables = {"users": TableFacts(rows=1, bytes=data)}
     facts = DatabaseFacts("MariaDB", "10.11", tables=tables, innodb=InnodbFacts(pool, 1000, 10))
-    (finding,) = checks.buffer_pool.judge(facts)
+    (finding,) = checks.buffer_pool.judge(MYSQL, facts)
     assert finding.severity is severity and finding.evidence["read_from_disk_percent"] == 1.0
-    assert ("innodb_buffer_pool_size = 162M" in finding.remedy) == (severity is ADVICE)
+    assert ("innodb_buffer_pool_size = 161480704" in str(finding.remedy)) == (severity is ADVICE)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +119,12 @@ def found(check: Check, ini: Path, url: str, *more: str) -> Finding:
     path.write_text(text.replace(use, use + "".join(f"{line}\n" for line in settings)))
     (finding,) = check.findings(Context(load(str(path)), Deadline(60)))
     return finding
+
+
+def advised_option(finding: Finding) -> str:
+    assert isinstance(finding.remedy, IniEdit)
+    (option,) = finding.remedy.options
+    return str(option)
 
 
 def test_connections_that_others_hold_are_counted(instance: Path, postgresql: PostgreSQL) -> None:
@@ -149,7 +160,7 @@ def test_an_idle_timeout_of_the_server_is_compared_with_the_pool(
             found(checks.pool_recycle, instance, url, "sqlalchemy.pool_recycle = 3600").severity
             is WARNING
         )
-        advised = found(checks.pool_recycle, instance, url).remedy.replace("set ", "")
+        advised = advised_option(found(checks.pool_recycle, instance, url))
         assert found(checks.pool_recycle, instance, url, advised).severity is OK
     finally:
         cursor.execute("SET GLOBAL wait_timeout = 28800")

@@ -19,10 +19,10 @@ from servers.server import free_port
 from kallithea_tune.config.instance import load as load_instance
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database import contention_checks as checks
+from kallithea_tune.perf_check.database.client import SqlClient
 from kallithea_tune.perf_check.database.contention import Comparison, SqliteContention, comparison
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, LogFacts, TextLengths
 from kallithea_tune.perf_check.database.load import Load
-from kallithea_tune.perf_check.database.sqlite import SqliteSettings
 from kallithea_tune.perf_check.measurement import Configuration, Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 
@@ -99,7 +99,7 @@ def test_the_remedy_for_waits_is_wal_where_that_helps_and_else_a_comparison(
     pristine: Path,
 ) -> None:
     finding = contended(pristine, load(SLOW), load(FAST))
-    assert "DB002: in WAL 1 % of them wait 20 ms" in finding.remedy
+    assert "DB002: in WAL 1 % of them wait 20 ms" in str(finding.remedy)
     assert finding.evidence["busiest_minute"] == 60
     for now, wal in (
         (load(SLOW), None),
@@ -132,21 +132,23 @@ SLOW, FAST, MIDDLE = waits(*[200.0] * 12), waits(*[20.0] * 12), waits(*[150.0] *
 def test_wal_is_advised_for_what_it_gains_here(
     mode: str, on_network: bool, now: Load, wal: Optional[Load], severity: Severity
 ) -> None:
-    settings = SqliteSettings("/srv/my data.db", None, 1)
+    client = SqlClient("sqlite", ("/srv/my data.db",))
     contention = SqliteContention(mode, on_network, now, wal)
-    (finding,) = checks.journal_mode.judge(settings, contention)
+    (finding,) = checks.journal_mode.judge(client, contention)
     assert finding.severity is severity
     if severity > OK:
         advised = "DELETE" if mode == "wal" else "WAL"
-        assert f"sqlite3 '/srv/my data.db' 'PRAGMA journal_mode = {advised}'" in finding.remedy
+        assert f"sqlite3 -bail '/srv/my data.db' 'PRAGMA journal_mode = {advised}'" in str(
+            finding.remedy
+        )
 
 
 def test_a_load_without_a_request_that_succeeded_is_not_judged() -> None:
-    none, settings = load([], [], ["locked"]), SqliteSettings("a.db", None, 1)
+    none, client = load([], [], ["locked"]), SqlClient("sqlite", ("a.db",))
     for now, wal in ((none, load(SLOW)), (load(SLOW), none)):
         contention = SqliteContention("delete", False, now, wal)
         with pytest.raises(NotMeasured, match="locked"):
-            list(checks.journal_mode.judge(settings, contention))
+            list(checks.journal_mode.judge(client, contention))
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,11 @@ def test_a_chain_of_commit_graphs_counts_and_settings_are_read(instance: Path) -
     (path / "gc.log").write_text("warning: There are too many unreachable loose objects\n")
     repository = git_repository(path)
     assert repository.commit_graph
-    assert (repository.gc_auto, repository.receive_autogc) == ("0", "false")
+    assert {item.name: item.value for item in repository.settings} == {
+        "gc.auto": "0",
+        "receive.autogc": "false",
+    }
+    assert {item.file for item in repository.settings} == {str(path / "config")}
     assert repository.gc_log.startswith("warning: There are too many")
 
 

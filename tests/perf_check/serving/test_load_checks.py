@@ -12,8 +12,8 @@ from kallithea_tune.config.instance import load as load_instance
 from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.servers.served import Served, Servers
 from kallithea_tune.perf_check.serving.load_checks import judge_load, load
-from kallithea_tune.perf_check.serving.processes import Processes
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,8 @@ def test_load(
     acts: int, pull_ms: float, processes: Optional[int], severity: Severity, remedy: str
 ) -> None:
     server = Server("gunicorn", "", processes=processes)
-    finding = judge_load(server, Processes(cores=2.0, running=0), acts, pull_ms)
-    assert finding.severity is severity and remedy in finding.remedy
+    finding = judge_load(Servers((Served(server),), cores=2.0), acts, pull_ms)
+    assert finding.severity is severity and remedy in str(finding.remedy)
     assert finding.evidence["busy_processes"] == acts * pull_ms / 60000
 
 

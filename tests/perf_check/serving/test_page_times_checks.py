@@ -186,19 +186,27 @@ def test_a_broken_part_is_a_finding_and_the_other_checks_run(
             "see GIT001",
         ),
         (
-            10.0,
+            5.0,
             {"other code": 1.0},
             "kallithea/x.py, line 7, in wait",
             Severity.error,
-            "the front page: no answer in 10 s, 100% of it other code",
+            "the front page: no answer in 5 s, 100% of it other code",
             "kallithea/x.py, line 7, in wait",
         ),
         (
-            9.9,
+            4.9,
+            {"git": 1.0},
+            "",
+            Severity.warning,
+            "the front page: no answer in 4.9 s, 100% of it git",
+            "see GIT001",
+        ),
+        (
+            2.9,
             {"git": 1.0},
             "",
             Severity.unknown,
-            "not measured: when time ran out, the front page had not been answered in 9.9 s",
+            "not measured: when time ran out, the front page had not been answered in 2.9 s",
             "",
         ),
     ],
@@ -212,7 +220,9 @@ def test_no_answer_is_an_error_when_users_would_have_given_up(
     remedy: str,
 ) -> None:
     late = Unanswered(0, seconds, shares, place)
-    visited = Visits("my.ini", Application(900.0, (), UNSEEN, (), {}, NoAnswer("front page", late)))
+    visited = Visits(
+        "my.ini", Application(900.0, (), UNSEEN, (), {}, (NoAnswer("front page", late),))
+    )
     start, found = page_times.judge(visited)
     assert start.subject == "start"
     assert (found.severity, found.diagnosis) == (severity, diagnosis)

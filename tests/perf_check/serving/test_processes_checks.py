@@ -11,20 +11,23 @@ from typing import Callable, Optional, Sequence
 
 import pytest
 
+from kallithea_tune.config.instance import load
 from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.serving import processes
-from kallithea_tune.perf_check.serving.processes import Processes
+from kallithea_tune.perf_check.servers import processes, remedies
+from kallithea_tune.perf_check.servers.processes import Worker
+from kallithea_tune.perf_check.servers.served import Served, Servers, grouped
 from kallithea_tune.perf_check.serving.processes_checks import judge_processes
 from kallithea_tune.system.mounts import Mount
+from kallithea_tune.system.processes import Process
 
 
 @pytest.mark.parametrize(
     "kind, configured, running, cores, severity, remedy",
     [
         ("gunicorn", 1, 0, 2.0, Severity.warning, "set workers = 5 in [server:main]"),
-        ("uwsgi", 1, 0, 1.0, Severity.warning, "set workers = 3 in [uwsgi]"),
-        ("waitress", 1, 1, 16.0, Severity.warning, "run 12 instances"),
+        ("uwsgi", 1, 0, 1.0, Severity.warning, "set workers = 3, set master = true in [uwsgi]"),
+        ("waitress", 1, 1, 16.0, Severity.warning, "--workers 12"),
         ("gunicorn", 2, 0, 4.0, Severity.advice, "set workers = 9"),
         ("gunicorn", 4, 0, 4.0, Severity.ok, ""),
         ("gunicorn", 9, 0, 4.0, Severity.ok, ""),
@@ -49,11 +52,15 @@ def test_processes(
     severity: Severity,
     remedy: str,
 ) -> None:
-    server = Server(kind, f"egg:{kind}", processes=configured)
-    finding = judge_processes(server, Processes(cores, running))
-    assert finding.severity is severity and remedy in finding.remedy
+    section = "[uwsgi]" if kind == "uwsgi" else "[server:main]"
+    server = Server(kind, f"egg:{kind}", section, processes=configured)
+    worker = Worker(Process(7, 1, (kind,)))
+    served = Served(server, (worker,) * running)
+    finding = judge_processes(Servers((served,), cores))
+    assert finding.severity is severity and remedy in str(finding.remedy)
 
 
+APPLICATION = "[app:main]\nuse = egg:kallithea\nsqlalchemy.url = sqlite://\n"
 PROGRAM = """#!%s
 import os, sys
 
@@ -80,7 +87,7 @@ def test_workers_are_counted_and_neither_their_master_nor_other_programs(
     tmp_path: Path, name: str, arguments: Sequence[str], running: int
 ) -> None:
     program, ini = tmp_path / name, tmp_path / "my.ini"
-    ini.touch()
+    ini.write_text(APPLICATION)
     program.write_text(PROGRAM % sys.executable)
     program.chmod(0o755)
     process = subprocess.Popen(
@@ -90,7 +97,8 @@ def test_workers_are_counted_and_neither_their_master_nor_other_programs(
     try:
         for _ in range(int(arguments[0]) + 1):
             assert process.stdout.readline() == b"ready\n"
-        counted = processes.count(str(ini))
+        seen = processes.look(str(ini))
+        counted = Servers(tuple(grouped(seen, load(str(ini)))), seen.cores).processes
         assert counted.running == running and counted.cores > 0
         assert bool(counted.resident_mb) is bool(running)
     finally:
@@ -148,6 +156,37 @@ def test_the_least_quota_of_the_control_groups_counts(
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     table = [Mount(1, "0:30", "/", str(tmp_path / "groups"), type, type, tuple(options.split(",")))]
     assert processes.cores(7, str(tmp_path), table) == cores
+
+
+GUNICORN = {
+    "workers": "1",
+    "timeout": "600",
+    "threads": "1",
+    "accesslog": "-",
+    "use": "egg:gunicorn",
+}
+
+
+@pytest.mark.parametrize(
+    "server, pooled, words",
+    [
+        # Forked workers would share the connections, so each has to load the application.
+        (Server("gunicorn", "", options=GUNICORN), True, "--timeout 600 --threads 1 --access-log"),
+        (Server("gunicorn", "", options=GUNICORN), False, "set workers = 5 in [server:main]"),
+        (Server("gunicorn", "", "gunicorn's command line"), True, "add --workers 5 to gunicorn's"),
+        (Server("waitress", "", options={"host": "::", "port": "7"}), True, "--bind '[::]:7'"),
+        (Server("uwsgi", "", "[uwsgi]"), True, "set lazy-apps = true in [uwsgi]"),
+        (
+            Server("uwsgi", "", "[uwsgi]", options={"lazy": "true"}),
+            True,
+            "master = true in [uwsgi]",
+        ),
+        (Server("uwsgi", "", "[uwsgi]", options={"cheaper": "7"}), False, "set cheaper = 4 in"),
+        (Server("mod_wsgi", "", "a.conf"), True, "set processes = 5, set threads = 1 in a.conf"),
+    ],
+)
+def test_more_processes_share_no_connections(server: Server, pooled: bool, words: str) -> None:
+    assert words in str(remedies.processes(server, 5, "/srv/my.ini", pooled))
 
 
 def test_a_real_ini_file(

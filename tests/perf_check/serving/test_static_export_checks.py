@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Callable, Optional
 
 import pytest
+from carry_out import carry_out
+from environment import BIN
 
 from kallithea_tune.app.package import kallithea_version, title
 from kallithea_tune.config.instance import load
@@ -98,9 +100,9 @@ def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(
     (tmp_path / "public" / "css" / "new.css").write_text("")
     finding = exported()
     assert finding.severity is Severity.error and "1 new, 1 changed" in finding.diagnosis
-    assert finding.remedy.startswith("gearbox static-export -c ") and finding.remedy.endswith(
-        "--compress gzip,br"
-    )
+    instance = tmp_path / "instance" / "my.ini"
+    words = f"static-export {instance.parent}/../static --compress gzip,br -c {instance}"
+    assert str(finding.remedy) == f"{BIN / 'gearbox'} {words}"
     shutil.rmtree(str(tmp_path / "public"))
     assert "the application is another one, or has moved" in exported().diagnosis
 
@@ -121,3 +123,14 @@ def test_what_cannot_be_read_is_unknown(exported: Callable[[], Finding], tmp_pat
 def test_without_the_option_nothing_is_measured(instance: Path) -> None:
     (finding,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
     assert finding.severity is Severity.ok and "sets no static export" in finding.diagnosis
+
+
+@pytest.mark.once
+def test_the_remedy_publishes_what_is_installed(
+    exported: Callable[[], Finding], instance: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "static").unlink()
+    finding = exported()
+    assert finding.severity is Severity.error
+    carry_out(finding.remedy, instance)
+    assert exported().severity is Severity.ok

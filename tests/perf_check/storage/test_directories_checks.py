@@ -15,14 +15,12 @@ from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.storage.directories import (
     Directories,
     Directory,
-    FileSystem,
     Location,
 )
 from kallithea_tune.perf_check.storage.directories_checks import (
     judge_directory,
     judge_hung,
     judge_mount,
-    judge_space,
 )
 from kallithea_tune.system.mounts import Mount
 
@@ -124,38 +122,6 @@ def test_file_systems_by_type_and_options(
     assert [finding.severity for finding in found] == severities
     for finding in found:
         assert bool(finding.remedy) is (finding.severity is not Severity.ok) and finding.source
-
-
-@pytest.mark.parametrize(
-    "change, severity, words",
-    [
-        ({}, Severity.ok, "50 % of /srv"),
-        ({"free": 90 * 10**9}, Severity.ok, "9 %"),
-        ({"size": 10**11, "free": 9 * 10**9}, Severity.warning, "9 % of /srv is free: 9 GB"),
-        ({"size": 10**11, "free": 19 * 10**8}, Severity.error, "1.9 GB"),
-        ({"size": 10**8, "free": 9 * 10**7}, Severity.ok, "90 %"),
-        ({"inodes": 0, "free_inodes": 0}, Severity.ok, "50 %"),
-        ({"free_inodes": 600_000}, Severity.ok, "50 %"),
-        (
-            {"free_inodes": 400_000},
-            Severity.warning,
-            "4 % of the inodes of /srv are free: room for 400000 files",
-        ),
-        ({"free_inodes": 0}, Severity.error, "0 files"),
-        ({"free": 0}, Severity.error, "0 % of /srv"),
-        ({"size": 0, "free": 0, "inodes": 0}, Severity.ok, "does not report"),
-    ],
-)
-def test_free_space_and_inodes(change: Mapping[str, Any], severity: Severity, words: str) -> None:
-    location = replace(LOCATION, **change)
-    finding = judge_space(FileSystem(EXT4, location, {"repositories": OK}))
-    assert finding.severity is severity and words in finding.diagnosis
-
-
-def test_no_room_for_a_file_is_an_error_whatever_is_free() -> None:
-    full = replace(OK, write_error="ENOSPC")
-    finding = judge_space(FileSystem(EXT4, LOCATION, {"repositories": full}))
-    assert finding.severity is Severity.error and "50 % of /srv" in finding.diagnosis
 
 
 @pytest.fixture

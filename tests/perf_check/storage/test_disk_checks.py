@@ -41,7 +41,11 @@ def mount(type: str) -> Mount:
         ([9.9] * 300, ["database"], "ext4", Severity.ok),
         ([10.1] * 300, ["database"], "ext4", Severity.warning),
         ([0.7] * 297 + [10.1] * 3, ["database"], "ext4", Severity.ok),
-        ([0.7] * 296 + [10.1] * 4, ["database"], "ext4", Severity.warning),
+        ([0.7] * 280 + [10.1] * 20, ["database"], "ext4", Severity.warning),
+        # One of few is the 99th percentile of them, and may be chance.
+        ([0.7] * 39 + [30.0], ["database"], "ext4", Severity.ok),
+        ([0.7] * 296 + [10.1] * 4, ["database"], "ext4", Severity.ok),
+        ([0.7, 25.0, 0.7], ["database"], "ext4", Severity.ok),
         ([25.0] * 3, ["repositories", "database"], "ext4", Severity.warning),
         ([25.0] * 40, ["repositories", "cache_dir"], "ext4", Severity.advice),
         ([25.0] * 40, ["cache_dir", "sessions"], "ext4", Severity.ok),

@@ -14,10 +14,13 @@ import mounted
 import psutil
 import pytest
 
+from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.storage import memory
 from kallithea_tune.perf_check.storage.memory import Limit, Pressure
+from kallithea_tune.perf_check.storage.memory_checks import shortage
 from kallithea_tune.system.mounts import Mount
 
+PEAK = "held = bytearray(b'x') * (40 << 20); del held; "
 SLEEP = "import time; print('ready', flush=True); time.sleep(120)"
 
 
@@ -138,6 +141,18 @@ def test_the_limit_is_that_of_the_group_kallithea_is_in(tmp_path: Path) -> None:
         with ended(in_group(group, SLEEP, str(ini))):
             found = memory.survey({}, str(ini), 0.1).limit
             assert found and found.killed == 1
+
+
+def test_two_processes_that_would_not_fit_at_their_peak(tmp_path: Path) -> None:
+    ini = tmp_path / "my.ini"
+    ini.touch()
+    with mounted.memory_group(64) as group, ended(in_group(group, PEAK + SLEEP, str(ini))), ended(
+        in_group(group, PEAK + SLEEP, str(ini))
+    ):
+        found = memory.survey({}, str(ini), 0.1)
+    assert found.processes == 2 and 40 << 20 < found.peak < 64 << 20
+    (judged,) = [item for item in shortage.judge(found) if item.subject == "peaks"]
+    assert judged.severity is Severity.warning and "2 processes" in judged.diagnosis
 
 
 def group(path: Path, most: str, used: str, events: str) -> None:

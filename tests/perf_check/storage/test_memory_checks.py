@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.storage.memory import Limit, Memory, Pressure
 from kallithea_tune.perf_check.storage.memory_checks import (
     judge_limit,
+    judge_peaks,
     judge_pressure,
     judge_swap,
     judge_working_set,
@@ -43,6 +44,13 @@ LIMIT = Limit(version=2, group="/sys/fs/cgroup/kallithea", bytes=2 * GB, used=1 
         ({"available": 3 * GB}, Severity.advice, "does not fit into the 3 GB"),
         ({"limit": LIMIT}, Severity.advice, "does not fit into the 2 GB"),
         ({"limit": replace(LIMIT, bytes=64 * GB)}, Severity.ok, "the 10 GB"),
+        ({"limit": replace(LIMIT, bytes=9 * GB)}, Severity.ok, "the 9 GB"),
+        # The four processes take 6 GB of it at their peak.
+        (
+            {"limit": replace(LIMIT, bytes=9 * GB), "peak": 3 * GB // 2},
+            Severity.advice,
+            "does not fit into the 3 GB",
+        ),
         ({"unfinished": ("repositories",)}, Severity.ok, "at least 4 GB"),
         ({"sizes": {}}, Severity.ok, "0 MB (nothing)"),
     ],
@@ -69,8 +77,22 @@ def test_swap(change: Mapping[str, Any], severity: Severity, words: str) -> None
 
 def test_a_process_killed_at_the_limit_is_an_error() -> None:
     assert judge_limit(LIMIT).severity is Severity.ok
+    assert "1 process was" in judge_limit(replace(LIMIT, killed=1)).diagnosis
     found = judge_limit(replace(LIMIT, killed=3))
     assert found.severity is Severity.error and "3 processes were killed" in found.diagnosis
+
+
+@pytest.mark.parametrize(
+    "processes, peak, severity, said",
+    [
+        (4, GB // 2, Severity.ok, "4 processes of up to 500 MB each fit"),
+        (5, GB // 2, Severity.warning, "5 processes of up to 500 MB each may take more"),
+        (1, 3 * GB, Severity.warning, "1 process of up to 3 GB"),
+    ],
+)
+def test_processes_at_their_peak(processes: int, peak: int, severity: Severity, said: str) -> None:
+    found = judge_peaks(processes, peak, LIMIT)
+    assert found.severity is severity and said in found.diagnosis
 
 
 @pytest.mark.parametrize(

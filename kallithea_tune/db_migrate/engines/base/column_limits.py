@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Mapping, Optional
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines.base.connection import Connected
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind, kind_of
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Column

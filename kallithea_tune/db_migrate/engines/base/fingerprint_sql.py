@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Mapping
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.connection import Connected
-from kallithea_tune.db_migrate.values import Kind
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, Sequence, Tuple, cast
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.connection import Connected
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -70,5 +71,5 @@ def joined(lines: Sequence[Row]) -> bytes:
 
 def batch_size(table: Table) -> int:
     """Return how many rows of a table are fetched at a time."""
-    has_blobs = any(values.kind_of(column) is Kind.binary for column in table.columns)
+    has_blobs = any(kind_of(column) is Kind.binary for column in table.columns)
     return WIDE_BATCH if has_blobs else BATCH

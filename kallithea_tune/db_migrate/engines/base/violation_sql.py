@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.connection import Connected
-from kallithea_tune.db_migrate.values import Kind
 
 
 class ViolationSql(Connected):

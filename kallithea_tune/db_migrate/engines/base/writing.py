@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING, ClassVar, Iterator, Optional, Sequence, Union
 
-from kallithea_tune.db_migrate import values
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines.base.connection import Connected
 from kallithea_tune.db_migrate.engines.base.reading import Lines
-from kallithea_tune.db_migrate.values import Kind, Row, Value
+from kallithea_tune.db_migrate.values import Row, Value
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Constraint, Index, Table
@@ -53,7 +53,7 @@ class Writer(Connected):
     def risk(self, column: Column) -> str:
         """Return what the type of the target's `column` refuses or changes; empty for nothing."""
         length = getattr(column.type, "length", None)
-        if values.kind_of(column) is Kind.text and length:
+        if kind_of(column) is Kind.text and length:
             return f"text over {length} characters is refused"
         return ""
 
@@ -85,7 +85,7 @@ class Writer(Connected):
 
     def insert(self, table: Table, rows: Iterator[Sequence[Row]]) -> None:
         """Write rows in storage form. Raises what the driver raises for a row that does not fit."""
-        kinds = [values.kind_of(column) for column in table.columns]
+        kinds = [kind_of(column) for column in table.columns]
         names = [column.name for column in table.columns]
         for batch in rows:
             self.connection.execute(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Mapping
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 if TYPE_CHECKING:
     from sqlalchemy import Column

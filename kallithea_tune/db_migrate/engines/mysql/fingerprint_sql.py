@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
-from kallithea_tune.db_migrate.values import Kind
 
 MOMENT = "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
 LONGEST_GROUP = 1 << 26  # bytes; more than the digests of any range

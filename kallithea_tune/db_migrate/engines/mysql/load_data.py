@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kallithea_tune.db_migrate import values
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.engines.base.stream import through_pipe
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
-from kallithea_tune.db_migrate.values import Kind
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ class LoadData(Connected):
         fields, decoded = [], []
         for number, column in enumerate(self._table.columns):
             name = self.quoted(column.name)
-            if values.kind_of(column) is Kind.binary:
+            if kind_of(column) is Kind.binary:
                 fields.append(f"@v{number}")
                 decoded.append(f"{name} = UNHEX(SUBSTRING(@v{number}, 3))")
             else:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines, batch_size, joined
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Reader(Connected, base.Reader):
 
     def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield rows as the server sends them."""
-        has_numbers = any(values.kind_of(column) is Kind.number for column in table.columns)
+        has_numbers = any(kind_of(column) is Kind.number for column in table.columns)
         columns = ", ".join(map(self._stored, table.columns))
         for batch in self._streamed(table, columns, where):
             yield [tuple(map(values.stored, row)) for row in batch] if has_numbers else batch
@@ -109,11 +110,11 @@ class Reader(Connected, base.Reader):
                 cursor.connection, cursor._result.unbuffered_active = None, False
 
     def _stored(self, column: Column) -> str:
-        form = STORED.get(values.kind_of(column), "{}")
+        form = STORED.get(kind_of(column), "{}")
         return form.format(self.quoted_with_arguments(column.name))
 
     def _literal(self, column: Column) -> str:
-        name, kind = self.quoted_with_arguments(column.name), values.kind_of(column)
+        name, kind = self.quoted_with_arguments(column.name), kind_of(column)
         if kind is Kind.binary:
             return rf"IF({name} IS NULL, 'NULL', CONCAT('\\x', HEX({name})))"
         if kind is Kind.text:
@@ -135,5 +136,5 @@ class Reader(Connected, base.Reader):
 
 def is_unbounded(column: Column) -> bool:
     """Tell whether a value of `column` may be of any size."""
-    kind = values.kind_of(column)
+    kind = kind_of(column)
     return kind is Kind.binary or kind is Kind.text and not getattr(column.type, "length", None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Optional
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 
 class ViolationSql(base.ViolationSql):

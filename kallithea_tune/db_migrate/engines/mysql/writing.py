@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence, Union
 
-from kallithea_tune.db_migrate import values
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.engines.mysql import keys
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
 from kallithea_tune.db_migrate.engines.mysql.load_data import LoadData
 from kallithea_tune.db_migrate.engines.mysql.reading import Reader, is_unbounded
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Writer(Connected, base.Writer):
         """Keep microseconds, and texts over 65,535 bytes; but a key must have a limit."""
         from sqlalchemy.dialects import mysql
 
-        kind, unbounded = values.kind_of(column), is_unbounded(column)
+        kind, unbounded = kind_of(column), is_unbounded(column)
         if unbounded and keys.is_in_key(column):
             return mysql.VARBINARY(KEY_LENGTH) if kind is Kind.binary else mysql.VARCHAR(KEY_LENGTH)
         if unbounded:

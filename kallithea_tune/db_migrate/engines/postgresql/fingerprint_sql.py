@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.values import Kind
 
 # A colon before a word is a parameter in SQLAlchemy's text(), unless escaped.
 MOMENT = r"to_char(%s, 'YYYY-MM-DD HH24\:MI\:SS.US')"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines, batch_size
 from kallithea_tune.db_migrate.engines.base.stream import pulled
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -86,4 +87,4 @@ class Reader(base.Reader):
         )
 
     def _stored(self, column: Column) -> str:
-        return STORED.get(values.kind_of(column), "{0}").format(self.quoted(column.name))
+        return STORED.get(kind_of(column), "{0}").format(self.quoted(column.name))

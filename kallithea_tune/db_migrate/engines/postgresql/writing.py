@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Sequence
 
-from kallithea_tune.db_migrate import values
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.engines.base.stream import PiecesFile
 from kallithea_tune.db_migrate.engines.postgresql.reading import COPY_FORMAT
-from kallithea_tune.db_migrate.values import Kind
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -36,7 +35,7 @@ class Writer(base.Writer):
     def risk(self, column: Column) -> str:
         """Return the risks of all engines, and that PostgreSQL's text has no NUL."""
         risks = [super().risk(column)]
-        if values.kind_of(column) is Kind.text:
+        if kind_of(column) is Kind.text:
             risks.append("text with a NUL is refused")
         return "; ".join(filter(None, risks))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import Optional
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.values import Kind, from_utf8
+from kallithea_tune.db_migrate.values import from_utf8
 
 
 class FingerprintSql(base.FingerprintSql):

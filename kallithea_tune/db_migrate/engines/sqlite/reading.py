@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING, Iterator, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines, batch_size, joined
-from kallithea_tune.db_migrate.values import Kind, Row
+from kallithea_tune.db_migrate.values import Row
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
@@ -64,7 +65,7 @@ class Reader(base.Reader):
 
         1.5 s for 1,000,000 rows, against 9 s in Python.
         """
-        kinds = [values.kind_of(column) for column in table.columns]
+        kinds = [kind_of(column) for column in table.columns]
         # Its %Q writes 15 digits of a float and stops at a NUL.
         impossible = Kind.number in kinds or len(kinds) > MOST_ARGUMENTS
         if impossible or keep_nul and self._has_nul(table):
@@ -81,7 +82,7 @@ class Reader(base.Reader):
 
     def _argument(self, column: Column) -> str:
         name = self.quoted(column.name)
-        if values.kind_of(column) is Kind.binary:
+        if kind_of(column) is Kind.binary:
             return f"CASE WHEN {name} IS NULL THEN 'NULL' ELSE '\\x' || hex({name}) END"
         return name
 
@@ -89,7 +90,7 @@ class Reader(base.Reader):
         tests = " OR ".join(
             f"instr({self.quoted(column.name)}, char(0))"
             for column in table.columns
-            if values.kind_of(column) is not Kind.binary
+            if kind_of(column) is not Kind.binary
         )
         query = f"SELECT EXISTS(SELECT 1 FROM {self.quoted(table.name)} WHERE {tests})"
         return bool(self.cursor().execute(query).fetchone()[0])

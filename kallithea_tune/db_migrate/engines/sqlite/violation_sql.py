@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Mapping, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Kind
+from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 FRACTION = "." + "[0-9]" * FRACTION_DIGITS
 FOUR_BYTE = re.compile(rb"[\xf0-\xf4]")  # the first byte of a character that takes four

@@ -1,0 +1,179 @@
+"""``gearbox perf-check --fix``: shows the plan, asks, has it carried out, and reports."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from typing import TYPE_CHECKING, Sequence
+
+from kallithea_tune.cli.base import reader_may_leave
+from kallithea_tune.text import printable
+
+if TYPE_CHECKING:
+    from kallithea_tune.cli.perf_check import PerfCheckCommand
+    from kallithea_tune.perf_check.fix.carry_out import Outcome
+    from kallithea_tune.perf_check.fix.plan import Plan, Task
+    from kallithea_tune.perf_check.model import Check
+    from kallithea_tune.perf_check.runner import Run
+
+_ALL_SAFE = "all-safe"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--fix``, and what belongs to it."""
+    add = parser.add_argument
+    add(
+        "--fix",
+        action="append",
+        default=[],
+        metavar="ID",
+        help="carry out the remedies of these checks (repeatable, or with commas), or those of "
+        f"{_ALL_SAFE}: all that can be undone",
+    )
+    add("-n", "--dry-run", action="store_true", help="with --fix: show what would be done")
+    add("-y", "--yes", action="store_true", help="with --fix: do it without a question")
+
+
+def choose(args: argparse.Namespace) -> None:
+    """Split what ``--fix`` was given, and let only these checks run.
+
+    Raises ConfigError for options that contradict it, or do not work without it.
+    """
+    from kallithea_tune.errors import ConfigError
+
+    args.fix = [item.strip() for text in args.fix for item in text.split(",") if item.strip()]
+    if not args.fix:
+        if args.dry_run or args.yes:
+            raise ConfigError("-n and -y belong to --fix; perf-check alone changes nothing")
+        return
+    for option, given in (
+        ("--only", args.only),
+        ("--try", args.wanted),
+        ("--save", args.save),
+        ("--compare", args.compare),
+        ("--list", args.list),
+    ):
+        if given and not (option == "--only" and args.fix == [_ALL_SAFE]):
+            raise ConfigError(f"--fix and {option} cannot be combined")
+    if _ALL_SAFE in args.fix and len(args.fix) > 1:
+        raise ConfigError(f"--fix takes {_ALL_SAFE} or ids, not both")
+    if args.fix != [_ALL_SAFE]:
+        args.only = args.fix
+
+
+class Fixing:
+    """One ``--fix``, with the command that it was given to."""
+
+    def __init__(self, command: PerfCheckCommand, args: argparse.Namespace) -> None:
+        self._command, self._args = command, args
+        self._safe_only = args.fix == [_ALL_SAFE]
+
+    def act(self, checks: Sequence[Check]) -> int:
+        """Measure, plan, ask, carry out; return the exit status."""
+        from kallithea_tune.config import inifile
+        from kallithea_tune.errors import EXIT_OK
+        from kallithea_tune.perf_check import runner
+        from kallithea_tune.perf_check.fix import carry_out, plan, report
+
+        instance = self._command.instance
+        unchanged = inifile.unchanged(instance.path)
+        with self._command.progress() as progress:
+            run = runner.run(instance, checks, self._args.budget, progress=progress)
+        wanted = plan.tasks(run.findings, self._safe_only)
+        self._mask(wanted)
+        made = plan.make(wanted, unchanged)
+        if not made.tasks:
+            return self._nothing(run)
+        self._show([*report.plan_lines(made), *report.note_lines(run.notes)])
+        if self._args.dry_run or not made.carried_out:
+            self._emit(made, None)
+            return EXIT_OK if self._args.dry_run else self._status(made, None)
+        carry_out.require_possible(made, instance)
+        made = plan.make(self._confirmed(made), unchanged)
+        with self._command.progress() as progress:
+            outcome = carry_out.carry_out(made, instance, checks, self._args.budget, progress)
+        self._show(report.outcome_lines(made, outcome))
+        self._emit(made, outcome)
+        return self._status(made, outcome)
+
+    def _mask(self, wanted: Sequence[Task]) -> None:
+        """Have the values of edits masked that are secrets in the new ini file."""
+        from kallithea_tune.config.redact import secrets_of
+
+        options = [
+            {option.name: option.value or ""}
+            for task in wanted
+            for edit in task.edits
+            for option in edit.options
+        ]
+        instance = self._command.instance
+        redactor = instance.redactor.also(secrets_of(*options))
+        self._command.instance = dataclasses.replace(instance, redactor=redactor)
+
+    def _confirmed(self, plan: Plan) -> list[Task]:
+        """Ask for the plan, and for each task that deletes data, even with ``-y``.
+
+        Returns the tasks without those that were declined. Raises Refused where nothing is left,
+        or there is no terminal.
+        """
+        from kallithea_tune.errors import Refused
+
+        deleting = [task.finding.check for task in plan.tasks if task.deletes]
+        if deleting and not (sys.stdin and sys.stdin.isatty()):
+            raise Refused(
+                f"{', '.join(deleting)} would delete data, which is asked for on a terminal only, "
+                "even with -y; nothing was done"
+            )
+        unattended = "--fix asks before it changes anything, and there is no terminal; see -y"
+        if not self._args.yes and not self._command.confirm("Carry this out?", unattended):
+            raise Refused("nothing was changed")
+        kept = []
+        for task in plan.tasks:
+            question = f"{task.finding.check} deletes data for good: {task.finding.remedy}. Do it?"
+            if task.deletes and not self._command.confirm(question, ""):
+                task = dataclasses.replace(task, by_hand="you declined it")
+            kept.append(task)
+        if all(task.by_hand for task in kept):
+            raise Refused("nothing was changed")
+        return kept
+
+    def _nothing(self, run: Run) -> int:
+        from kallithea_tune.errors import EXIT_NOT_MEASURED, EXIT_OK
+        from kallithea_tune.perf_check.fix import report
+        from kallithea_tune.perf_check.model import Severity
+
+        unknown = any(item.severity is Severity.unknown for item in run.findings)
+        lines = report.nothing_lines(run.findings, self._safe_only)
+        self._show([*lines, *report.note_lines(run.notes)])
+        self._rows([])
+        return EXIT_NOT_MEASURED if unknown else EXIT_OK
+
+    def _show(self, lines: Sequence[str]) -> None:
+        """Print for people; beside a document for machines, on stderr."""
+        stream = sys.stderr if self._args.format else sys.stdout
+        with reader_may_leave():
+            for line in lines:
+                print(printable(self._command.redactor.text(line)), file=stream)
+            stream.flush()
+
+    def _emit(self, plan: Plan, outcome: Outcome | None) -> None:
+        from kallithea_tune.perf_check.fix import report
+
+        self._rows(report.rows(plan, outcome))
+
+    def _rows(self, rows: Sequence[Sequence[object]]) -> None:
+        from kallithea_tune.perf_check.fix import report
+
+        if self._args.format:
+            with reader_may_leave():
+                self._command.emit(self._args, report.COLUMNS, rows)
+
+    def _status(self, plan: Plan, outcome: Outcome | None) -> int:
+        from kallithea_tune import errors
+
+        if outcome and outcome.failure:
+            return errors.EXIT_FAILED
+        left = any(task.by_hand for task in plan.tasks)
+        gone = outcome is not None and outcome.all_gone
+        return errors.EXIT_OK if gone and not left else errors.EXIT_FINDINGS

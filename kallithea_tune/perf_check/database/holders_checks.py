@@ -1,0 +1,230 @@
+"""Whether a session or a process holds what all others need, and which one it is."""
+
+from __future__ import annotations
+
+import functools
+from typing import Iterator
+
+from kallithea_tune.db.sqlite_locks import Locker, SqliteLocks
+from kallithea_tune.perf_check.database.client import SqlClient, sql_client
+from kallithea_tune.perf_check.database.holders import (
+    LONG_S,
+    Holder,
+    Holders,
+    Retained,
+    database_holders,
+)
+from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
+from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
+from kallithea_tune.text import figure, megabytes
+
+# Seconds that a transaction with locks of a writer may stand still, and one without may: an hour's
+# clone keeps one open, too. Our judgement.
+IDLE_WRITER_S, STUCK_WRITER_S, IDLE_S, BUSY_S = 10, 60, 600, 3600
+# Pages: twice and ten times wal_autocheckpoint, at which SQLite begins to remove them.
+CHECKPOINT_PAGES = 1000
+SOME_PAGES, MANY_PAGES = 2 * CHECKPOINT_PAGES, 10 * CHECKPOINT_PAGES
+SLOT_BYTES = 1 << 30
+PREPARED_S = 600
+
+
+@check(
+    "DB019",
+    "database-holders",
+    "Who holds the database",
+    measures=(sql_client, sqlite_settings, database_holders),
+    threshold=f"{LONG_S:g} s",
+    source="our judgement",
+    tags=("locks",),
+)
+def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterator[Finding]:
+    """Report transactions that keep others waiting, or stay open, and log that cannot be removed.
+
+    What holds a lock of a writer, or keeps everybody from a table, stops pushes and log-ins.
+    """
+    if now.sqlite:
+        found = list(_sqlite(now.sqlite, settings))
+    else:
+        found = [finding for item in now.holders for finding in _held(item, client)]
+        found += [_retained(item, client) for item in now.retained]
+        found += _table_waits(now)
+    yield from found
+    if now.hidden:
+        yield Finding(
+            Severity.unknown,
+            f"not measured: {now.hidden}",
+            remedy=client.as_administrator().statements(
+                f"GRANT PROCESS ON *.* TO {client.quoted(client.user)}", "as the server's root"
+            ),
+        )
+    elif not found:
+        yield Finding(
+            Severity.ok,
+            "nobody holds the database",
+            evidence={"open_transactions": len(now.holders)},
+        )
+
+
+def _sqlite(locks: SqliteLocks, settings: SqliteSettings) -> Iterator[Finding]:
+    waits = f"who pushes or logs in waits {figure(settings.waits_s)} s, and fails"
+    # A writer that cannot commit because of a reader is not at fault.
+    for locker in () if locks.waiting and locks.readers else locks.writers:
+        if locker.seconds >= LONG_S:
+            yield _locker_finding(
+                locker,
+                Severity.error,
+                f"has held SQLite's write lock for {locker.seconds:.0f} s: {waits}",
+            )
+    for locker in locks.readers:
+        if locker.seconds >= LONG_S:
+            yield from _reader(locker, locks, waits)
+    if not locks.readers and locks.wal_pages > MANY_PAGES:
+        yield Finding(
+            Severity.advice,
+            f"SQLite's write-ahead log has {megabytes(locks.wal_bytes)} that no checkpoint removed",
+            subject="wal",
+            evidence={"pages": locks.wal_pages, "wal_mb": locks.wal_bytes / 1e6},
+            threshold=f"{MANY_PAGES} pages",
+            source="https://www.sqlite.org/wal.html, avoiding excessively large WAL files",
+            remedy=SqlClient("sqlite", (locks.path,)).statements("PRAGMA wal_checkpoint(TRUNCATE)"),
+        )
+
+
+def _reader(locker: Locker, locks: SqliteLocks, waits: str) -> Iterator[Finding]:
+    """In rollback mode a reader keeps writers from committing, in WAL the log from shrinking."""
+    held = f"has read from the SQLite file for {locker.seconds:.0f} s"
+    if locks.wal_pages > SOME_PAGES:
+        yield _locker_finding(
+            locker,
+            Severity.warning if locks.wal_pages > MANY_PAGES else Severity.advice,
+            f"{held}: the write-ahead log, {megabytes(locks.wal_bytes)}, cannot shrink",
+        )
+    elif locks.waiting:
+        yield _locker_finding(locker, Severity.error, f"{held}, and a writer waits: {waits}")
+    elif not locks.wal:
+        yield _locker_finding(locker, Severity.warning, f"{held}: until it ends nobody can write")
+
+
+def _locker_finding(locker: Locker, severity: Severity, diagnosis: str) -> Finding:
+    program = f" ({locker.program})" if locker.program else ""
+    return Finding(
+        severity,
+        f"process {locker.process}{program} {diagnosis}",
+        subject=f"process {locker.process}",
+        evidence={"process": locker.process, "held_s": round(locker.seconds, 1)},
+        source="https://www.sqlite.org/lockingv3.html; our judgement",
+        remedy=Command(
+            ("kill", str(locker.process)),
+            note="see what it does; to end it, with the loss of what it has not committed",
+            effect=Effect.deletes,
+        ),
+    )
+
+
+def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
+    """Judge one transaction of a server."""
+    state = "stands still" if item.idle else "is open"
+    finding = functools.partial(
+        Finding,
+        subject=f"session {item.session}",
+        evidence={
+            "transaction_s": round(item.seconds, 1),
+            "idle": item.idle,
+            "waiting": item.waiting,
+            "wrote": item.wrote,
+        },
+        source=(
+            "PostgreSQL manual, idle_in_transaction_session_timeout; MariaDB manual, InnoDB lock "
+            "waits; the seconds are our judgement"
+        ),
+        remedy=_end(item, client),
+    )
+    who = f"session {item.session}{f' ({item.program})' if item.program else ''}"
+    if item.waiting and item.waited_s >= LONG_S:
+        others = "another one waits" if item.waiting == 1 else f"{item.waiting} others wait"
+        longest = f" for {item.waited_s:.0f} s"
+        yield finding(Severity.error, f"{who} holds a lock: {others}{longest}")
+    elif item.excludes and item.idle and item.seconds >= LONG_S:
+        yield finding(
+            Severity.error,
+            f"{who} keeps all others from a table, and has stood still for {item.seconds:.0f} s",
+        )
+    elif item.idle and item.wrote and item.seconds >= IDLE_WRITER_S:
+        severity = Severity.warning if item.seconds >= STUCK_WRITER_S else Severity.advice
+        yield finding(
+            severity,
+            f"a transaction of {who} with locks {state} for {item.seconds:.0f} s",
+            threshold=f"{IDLE_WRITER_S} s with locks",
+        )
+    elif item.seconds >= (IDLE_S if item.idle else BUSY_S):
+        yield finding(
+            Severity.warning if item.idle else Severity.advice,
+            f"a transaction of {who} {state} for {item.seconds:.0f} s: no dead row younger "
+            "than it can be removed",
+            threshold=f"{IDLE_S} s standing still, {BUSY_S} s at work",
+        )
+
+
+def _end(item: Holder, client: SqlClient) -> Remedy:
+    sql = f"SELECT pg_terminate_backend({item.session})"
+    if client.dialect == "mysql":
+        sql = f"KILL {item.session}"
+    note = "find out what it does; to end it, with the loss of what it has not committed"
+    return client.statements(sql, note, Effect.deletes)
+
+
+def _table_waits(now: Holders) -> Iterator[Finding]:
+    """Waits for LOCK TABLES, a backup or DDL: MariaDB does not show who holds these."""
+    long = [seconds for seconds in now.table_waits_s if seconds >= LONG_S]
+    if long:
+        sessions = "1 session waits" if len(long) == 1 else f"{len(long)} sessions wait"
+        yield Finding(
+            Severity.error,
+            f"{sessions} for the lock of a table, for {figure(max(long))} s",
+            subject="table locks",
+            evidence={"waiting": len(long), "longest_s": max(long)},
+            source="MariaDB manual, metadata locking; our judgement",
+            remedy="SHOW FULL PROCESSLIST, and KILL the session with LOCK TABLES, a backup or "
+            "ALTER TABLE that it waits for",
+        )
+
+
+def _retained(item: Retained, client: SqlClient) -> Finding:
+    """Judge what keeps PostgreSQL's log, or its dead rows, without an end."""
+    finding = functools.partial(
+        Finding,
+        subject=item.name if item.kind != "archive" else item.kind,
+        source="PostgreSQL manual, replication slots; archiving; PREPARE TRANSACTION",
+    )
+    name = item.name.replace("'", "''")
+    if item.kind == "slot":
+        return finding(
+            Severity.warning if item.amount >= SLOT_BYTES else Severity.advice,
+            f"nobody reads the replication slot {item.name}, which keeps "
+            f"{megabytes(item.amount)} of log, and all that follows",
+            evidence={"kept_mb": item.amount / 1e6},
+            threshold=f"no unread slot, {megabytes(SLOT_BYTES)}",
+            remedy=client.as_administrator().statements(
+                f"SELECT pg_drop_replication_slot('{name}')",
+                "if its replica is gone, as a superuser",
+                Effect.deletes,
+            ),
+        )
+    if item.kind == "archive":
+        return finding(
+            Severity.warning,
+            f"PostgreSQL failed to archive its log {item.name} times, and keeps all of it",
+            evidence={"failed": int(item.name), "last_success_days": item.amount / 86400},
+            threshold="no failure since the last success",
+            remedy="see PostgreSQL's log for why archive_command fails",
+        )
+    return finding(
+        Severity.warning if item.amount >= PREPARED_S else Severity.advice,
+        f"the prepared transaction {item.name} has kept its locks for {figure(item.amount)} s",
+        evidence={"prepared_s": round(item.amount, 1)},
+        threshold=f"{PREPARED_S} s",
+        remedy=client.statements(
+            f"ROLLBACK PREPARED '{name}'", "if nobody will commit it", Effect.deletes
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Carries out remedies, and proves that they helped."""
