@@ -157,7 +157,8 @@ def test_a_terminal_gets_colours_and_a_progress_line(toys, environment, tmp_path
     # The line is gone before the report begins.
     assert (
         written.rindex("[1/2]")
-        < written.rindex("\r\033[K\033[31;1mtoys")
+        < written.rindex("\r\033[K")
+        < written.index("\033[31;1mtoys")
         < written.index("TOY001 error")
     )
     quiet = on_terminal(environment, tmp_path, "-q", *words)[1]

@@ -14,9 +14,7 @@ from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind
 
 CHECKS = {item.id: item for item in all_checks()}
 OF_REPOSITORIES = [
-    name
-    for name, item in CHECKS.items()
-    if survey in item.measurements and "app" not in item.needs
+    name for name, item in CHECKS.items() if survey in item.measurements and "app" not in item.needs
 ]
 
 
