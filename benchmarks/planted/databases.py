@@ -63,7 +63,7 @@ def _sql(server: Union[PostgreSQL, MariaDB], *statements: str) -> list:
         connection.close()
 
 
-@state("DB014", "DB015", "DB013", "DB016")
+@state("DB015")
 def fsync(planted: Planted) -> None:
     """PostgreSQL without fsync."""
     _sql(
@@ -74,7 +74,7 @@ def fsync(planted: Planted) -> None:
     )
 
 
-@state("DB010", "DB014", "DB015", "DB013", "DB016")
+@state("DB017")
 def no_keys(planted: Planted) -> None:
     """PostgreSQL tables without keys and indexes."""
     server = on_postgresql(planted)
@@ -89,19 +89,19 @@ def no_keys(planted: Planted) -> None:
         _sql(server, f'DROP INDEX "{index}"')
 
 
-@state("DB014", "DB015", "DB013", "DB016", "DB017")
+@state("DB017")
 def behind(planted: Planted) -> None:
     """A sequence of PostgreSQL behind its column."""
     _sql(on_postgresql(planted), "SELECT setval('user_logs_user_log_id_seq', 1)")
 
 
-@state("DB007", "DB014", "DB015", "DB016", "DB017")
+@state("DB018")
 def autovacuum(planted: Planted) -> None:
     """Autovacuum switched off for a table."""
     _sql(on_postgresql(planted), "ALTER TABLE user_logs SET (autovacuum_enabled = false)")
 
 
-@state("DB013", "DB014", "DB015", "DB016", "DB017")
+@state("DB019")
 def idle(planted: Planted) -> None:
     """A transaction of PostgreSQL that nobody ends."""
     connection = on_postgresql(planted).connect("kallithea")
@@ -109,7 +109,7 @@ def idle(planted: Planted) -> None:
     connection.cursor().execute("BEGIN; LOCK TABLE user_logs IN SHARE MODE")
 
 
-@state("DB013", "DB014", "DB015", "DB016", "DB017")
+@state("DB016")
 def myisam(planted: Planted) -> None:
     """MariaDB tables without transactions."""
     server = on_mariadb(planted)

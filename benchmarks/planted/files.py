@@ -16,7 +16,7 @@ def cache_files(planted: Planted) -> None:
     sick_instance.fill_cache(planted.directory / "data" / "cache" / "container_file", 50_000)
 
 
-@state("STO006", "STO007", "CAC007", "CAC006")
+@state("STO006")
 def writable(planted: Planted) -> None:
     """Caches and sessions that anybody may write."""
     for name in ("cache", "sessions"):

@@ -13,7 +13,7 @@ from state import BIN, Planted, state
 DAY = 86_400
 
 
-@state("GIT002", "GIT003", "WEB008", "WEB009", "REPO005")
+@state("GIT002", "WEB008", "REPO007")
 def tags(planted: Planted) -> None:
     """60,000 tags."""
     repository = planted.repositories / "git-one"
@@ -38,7 +38,7 @@ def no_gc(planted: Planted) -> None:
     planted.run("git", "config", "gc.auto", "0", cwd=planted.repositories / "git-one")
 
 
-@state("GIT003", "GIT005", "REPO003")
+@state("GIT003", "REPO003")
 def commit_graph(planted: Planted) -> None:
     """A damaged commit-graph."""
     repository = planted.repositories / "git-one"
@@ -51,7 +51,7 @@ def commit_graph(planted: Planted) -> None:
     graph.write_bytes(content)
 
 
-@state("REPO004", "HG005", "REPO005")
+@state("REPO005")
 def hg_lock(planted: Planted) -> None:
     """A lock of Mercurial that a machine left which is gone."""
     lock = planted.repositories / "hg-one" / ".hg" / "store" / "lock"
@@ -59,7 +59,7 @@ def hg_lock(planted: Planted) -> None:
     _age(lock, 3)
 
 
-@state("REPO004", "GIT005", "REPO005")
+@state("REPO005")
 def git_locks(planted: Planted) -> None:
     """Locks of Git that a killed process left."""
     for name in ("refs/heads/master.lock", "packed-refs.lock"):
@@ -69,7 +69,7 @@ def git_locks(planted: Planted) -> None:
         _age(lock, 5)
 
 
-@state("GIT001", "GIT005", "GIT006", "REPO005", advice=True)
+@state("REPO006", advice=True)
 def temporary_packs(planted: Planted) -> None:
     """1.5 GB of packs of aborted pushes."""
     for number in range(30):
@@ -79,7 +79,7 @@ def temporary_packs(planted: Planted) -> None:
         _age(pack, 40)
 
 
-@state("WEB008", "WEB009", "REPO005", "HOOK003", "PAGE001", advice=True)
+@state("WEB008", "REPO007", advice=True)
 def readme(planted: Planted) -> None:
     """A README of 1.5 MB."""
     section = (
@@ -92,7 +92,7 @@ def readme(planted: Planted) -> None:
     planted.run(BIN / "hg", "commit", "-m", "A long README", "-u", "x", cwd=repository)
 
 
-@state("WEB008", "WEB009", "REPO005", advice=True)
+@state("WEB008", "REPO007", advice=True)
 def directory(planted: Planted) -> None:
     """A directory of 20,000 files."""
     repository = planted.repositories / "hg-two"
@@ -101,7 +101,7 @@ def directory(planted: Planted) -> None:
     planted.run(BIN / "hg", "commit", "-q", "-A", "-m", "Many", "-u", "x", cwd=repository)
 
 
-@state("WEB008", "WEB009", "WEB013", "WEB014", advice=True)
+@state("WEB008", "REPO007", "WEB015", advice=True)
 def many(planted: Planted) -> None:
     """3,000 repositories on one page."""
     with contextlib.closing(sqlite3.connect(str(planted.directory / "kallithea.db"))) as database:
@@ -144,7 +144,7 @@ def head(planted: Planted) -> None:
     (planted.repositories / "git-one" / "HEAD").write_bytes(b"\0" * 20)
 
 
-@state("REPO005", "REPO006", "REPO007", "HG005", advice=True)
+@state("HG004", "REPO008", "GIT005", advice=True)
 def future(planted: Planted) -> None:
     """Changesets dated in the future."""
     repository = planted.repositories / "hg-one"

@@ -48,7 +48,7 @@ def mod_wsgi(planted: Planted) -> None:
     )
 
 
-@state("DB004", "DB013", "DB014", "DB015", "DB016")
+@state("DB019")
 def writer(planted: Planted) -> None:
     """A writer holds SQLite for minutes."""
     connection = sqlite3.connect(
@@ -59,7 +59,7 @@ def writer(planted: Planted) -> None:
     connection.execute("UPDATE users SET lastname = lastname")
 
 
-@state("AUTH001", "WAIT001")
+@state("AUTH001")
 def log_in(planted: Planted) -> None:
     """A log-in server that never answers."""
     values = {
@@ -83,14 +83,14 @@ def log_in(planted: Planted) -> None:
     )
 
 
-@state("MAIL001", "AUTH002", "WAIT002")
+@state("MAIL001")
 def mail(planted: Planted) -> None:
     """Mail inside requests, by a server that never answers."""
     planted.replace("smtp_server =", "smtp_server = 127.0.0.1")
     planted.replace("smtp_port =\n", f"smtp_port = {_mute(planted)}\n")
 
 
-@state("GIT003", "GIT007", "WAIT003", "GIT005")
+@state("PROG001")
 def wrapper(planted: Planted) -> None:
     """Git_path is a wrapper that takes 0.7 s."""
     path = planted.directory / "slowgit"
@@ -123,13 +123,13 @@ def _queue(url: str, count: int) -> None:
         queue.close()
 
 
-@state("CEL001", "CEL002", "CEL003")
+@state("CEL003")
 def no_worker(planted: Planted) -> None:
     """5,000 tasks wait without a worker."""
     _queue(_broker(planted).url, 5000)
 
 
-@state("CEL001", "CEL002", "CEL003", "CEL004")
+@state("CEL003")
 def other_queue(planted: Planted) -> None:
     """The worker consumes another queue."""
     broker = _broker(planted)
@@ -146,7 +146,7 @@ def _worker(planted: Planted, *options: str) -> None:
     )
 
 
-@state("WEB010", "WEB011", "WEB012", "WEB013")
+@state("WEB011")
 def shared_connections(planted: Planted) -> None:
     """Gunicorn's workers share their connections."""
     port = _gunicorn(planted)

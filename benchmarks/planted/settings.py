@@ -44,25 +44,25 @@ def doubled(planted: Planted) -> None:
     planted.add("app:main", "static_filse = true")
 
 
-@state("WEB007")
+@state("WEB006")
 def gunicorn_timeout(planted: Planted) -> None:
     """Gunicorn's own time limit of 30 s."""
     planted.use_gunicorn("workers = 3")
 
 
-@state("WEB005")
+@state("WEB006")
 def small_bodies(planted: Planted) -> None:
     """Waitress takes bodies of 1 MB only."""
     planted.replace("max_request_body_size = 107374182400", "max_request_body_size = 1048576")
 
 
-@state("DB011")
+@state("DB003")
 def no_timeout(planted: Planted) -> None:
     """SQLite without a time limit for locks."""
     planted.replace("kallithea.db?timeout=60", "kallithea.db")
 
 
-@state("CFG008", "CFG009", "LOG001")
+@state("CFG008")
 def rotating(planted: Planted) -> None:
     """A log handler that is not safe for several processes."""
     planted.use_gunicorn("workers = 3", "timeout = 3600")
@@ -73,7 +73,7 @@ def rotating(planted: Planted) -> None:
     )
 
 
-@state("HOOK003", "HOOK001", "HOOK004", advice=True)
+@state("HOOK001", advice=True)
 def sleeping_hook(planted: Planted) -> None:
     """A hook that sleeps for ten seconds."""
     planted.sql(
@@ -82,7 +82,7 @@ def sleeping_hook(planted: Planted) -> None:
     )
 
 
-@state("WEB013", "WEB014", "REPO006", advice=True)
+@state("WEB015", advice=True)
 def no_limits(planted: Planted) -> None:
     """The pages protect themselves with no limit."""
     planted.replace("cut_off_limit = 256000", "cut_off_limit = 0")
