@@ -24,6 +24,14 @@ class _Durable(PostgreSQL):
         ]
 
 
+class _DurableMariaDB(MariaDB):
+    """A MariaDB with the durability of its own."""
+
+    def command(self) -> list[str]:
+        unsafe = ("--innodb-flush-log", "--innodb-flush-method")
+        return [word for word in super().command() if not word.startswith(unsafe)]
+
+
 def moved(planted: Planted, server: Union[PostgreSQL, MariaDB]) -> None:
     """Start a server and move the instance's database there."""
     planted.stack.callback(server.remove)
@@ -47,7 +55,7 @@ def on_postgresql(planted: Planted) -> PostgreSQL:
 
 def on_mariadb(planted: Planted) -> MariaDB:
     """Move the instance to a private MariaDB."""
-    server = MariaDB()
+    server = _DurableMariaDB()
     moved(planted, server)
     return server
 

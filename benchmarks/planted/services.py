@@ -134,16 +134,26 @@ def other_queue(planted: Planted) -> None:
     """The worker consumes another queue."""
     broker = _broker(planted)
     _queue(broker.url, 60)
-    _worker(planted, "--", "-Q", "other")
+    _worker(planted, broker.url, "other")
 
 
-def _worker(planted: Planted, *options: str) -> None:
-    log = planted.directory / "process.log"
+def _worker(planted: Planted, url: str, queue: str) -> None:
     planted.start(
         BIN / "kallithea-cli",
-        *("celery-run", "-c", planted.ini, *options),
-        ready=lambda: " ready" in log.read_text(),
+        *("celery-run", "-c", planted.ini, "--", "-Q", queue),
+        ready=lambda: _consumers(url, queue) > 0,
     )
+
+
+def _consumers(url: str, queue: str) -> int:
+    from amqp.exceptions import NotFound
+    from kombu import Connection
+
+    with Connection(url) as connection:
+        try:
+            return int(connection.channel().queue_declare(queue, passive=True).consumer_count)
+        except NotFound:
+            return 0
 
 
 @state("WEB011")
@@ -166,7 +176,8 @@ def _gunicorn(planted: Planted) -> int:
     port = free_port()
     on_postgresql(planted)
     planted.replace("port = 5000", f"port = {port}")
-    planted.use_gunicorn("workers = 3", "timeout = 3600")
+    if "egg:waitress" in planted.ini.read_text():
+        planted.use_gunicorn("workers = 3", "timeout = 3600")
     return port
 
 
@@ -179,8 +190,7 @@ def _visit(port: int) -> None:
 
 def with_worker(planted: Planted) -> None:
     """Have a broker, and a worker that consumes what Kallithea sends."""
-    _broker(planted)
-    _worker(planted)
+    _worker(planted, _broker(planted).url, "celery")
 
 
 def _listens(port: int) -> bool:
