@@ -175,7 +175,6 @@ def _expiring(answer: Answer) -> Command:
     measures=(stores,),
     harm=Harm.access,
     tags=("cache", "probe"),
-    harm=Harm.access,
 )
 def store_state(measured: Stores) -> Iterator[Finding]:
     """Judge each store that is neither files nor memory."""

@@ -24,7 +24,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, git_survey, survey
 from kallithea_tune.perf_check.services.hook_text import Waiting
 from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import counted, first_of

@@ -31,7 +31,6 @@ OLDEST_VERSION = ".".join(map(str, OLDEST))
     source="measured: git 2.39 takes 2 to 5 ms",
     harm=Harm.some_pages,
     tags=("probe", "git"),
-    harm=Harm.every_page,
     disturbed_by=(Part.cpu, Part.disk),
 )
 def git_starts(

@@ -62,7 +62,6 @@ def waits_for(servers: Sequence[Server], replies: Sequence[Reply]) -> Waits:
     source="our judgement; kallithea/lib/auth_modules",
     harm=Harm.access,
     tags=("probe", "log-in"),
-    harm=Harm.access,
 )
 def log_in_servers(measured: LogIns, client: SqlClient) -> Iterator[Finding]:
     """Judge each plug-in that has a server."""

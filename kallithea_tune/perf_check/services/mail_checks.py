@@ -23,7 +23,6 @@ SLOW_MS = 500
     source="our judgement; kallithea/model/notification.py, send_email",
     harm=Harm.some_pages,
     tags=("probe", "mail"),
-    harm=Harm.some_pages,
 )
 def mail(measured: MailServer, settings: Configuration) -> Iterator[Finding]:
     """Judge the mail server, where there is one."""

@@ -66,7 +66,6 @@ def _removal(paths: Sequence[str]) -> Command:
     "storage-half-made",
     "Archives that were not finished",
     measures=(half_made,),
-    harm=Harm.some_pages,
     tags=("disk", "probe"),
     harm=Harm.housekeeping,
 )
