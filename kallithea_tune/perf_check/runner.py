@@ -154,10 +154,11 @@ def _run(
             for finding in (_guarded(item, context) if possible else [_NO_TIME])
         ]
         findings += own
-        unknown = any(finding.severity is Severity.unknown for finding in own)
+        unknown = {one.diagnosis for one in own if one.severity is Severity.unknown}
         if unknown and share.used_up(context.deadline.left):
             stopped |= share.due
-        if unknown and (stopped | left_out).intersection(item.measurements):
+        needed = (stopped | left_out).intersection(item.measurements)
+        if unknown and (needed or _NO_TIME.diagnosis in unknown):
             cut.append(item.id)
     notes = [instance.redactor.text(note) for note in _idle_ignores(ignores, checks, today)]
     return Run(
