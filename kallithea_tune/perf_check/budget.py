@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Collection, Iterator, Sequence
 
 from kallithea_tune.perf_check.measurement import Deadline, Measured, Measurement
@@ -45,6 +45,32 @@ class Share:
     def used_up(self, left: float) -> bool:
         """Whether more time would have been used, when `left` seconds are left."""
         return self.seconds < self.cost and left < max(self.seconds * NEARLY, NEARLY_S)
+
+
+@dataclass
+class Cut:
+    """The ids of the checks that had too little time, and the measurements that they lacked: those
+    that were `stopped` by the end of their time, and those that were not begun.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    stopped: set[Measurement[Measured]] = field(default_factory=set)
+    not_begun: set[Measurement[Measured]] = field(default_factory=set)
+
+    def begins(self, share: Share) -> bool:
+        """Return whether the check can be run, with all that it needs."""
+        if not share.possible:
+            self.not_begun |= share.due
+        return self.not_begun.isdisjoint(share.check.measurements)
+
+    def ends(self, share: Share, left: float, late: bool) -> None:
+        """Note a check that is not complete with `left` seconds of its time, `late` by its own
+        account.
+        """
+        if share.used_up(left):
+            self.stopped |= share.due
+        if late or not (self.stopped | self.not_begun).isdisjoint(share.check.measurements):
+            self.ids.append(share.check.id)
 
 
 def in_order(checks: Sequence[Check]) -> list[Check]:
