@@ -266,6 +266,7 @@ def _tables(count: int) -> str:
         "PostgreSQL manual, storage parameters autovacuum_enabled; MariaDB manual, InnoDB "
         "persistent statistics"
     ),
+    harm=Harm.some_pages,
 )
 def upkeep(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
     """Report tables that autovacuum or the renewal of statistics leaves out, and why."""

@@ -34,7 +34,7 @@ _OFTEN = ("", "NOTSET", "DEBUG", "INFO")
     measures=(handlers,),
     source="Python, logging cookbook, logging to a single file from multiple processes",
     tags=("probe",),
-    harm=Harm.loss,
+    harm=Harm.some_pages,
 )
 def log_handlers(measured: Handlers) -> Iterator[Finding]:
     """No handler loses lines of other processes, waits for a dead server, or fills the disk."""
