@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Collection, Iterator, Sequence
 
 from kallithea_tune.perf_check.measurement import Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check
 
 # What is not disturbed by others gets so much more of its limit than a latency, which a busy
-# machine spoils anyway; with less than a fifth of its limit a check is not run. Both are our
-# judgement.
-UNDISTURBED, TOO_LITTLE = 2.0, 0.2
+# machine spoils anyway. Where there is as much time left, a check has two fifths of its limit at
+# least: what comes first is needed most. With less than a fifth it is not run. All our judgement.
+UNDISTURBED, LEAST, TOO_LITTLE = 2.0, 0.4, 0.2
 # What takes no longer, in seconds, comes before what does: our judgement.
 QUICK = 3.0
 # A check that ends with less than this part of its time left, or with less than this many seconds,
@@ -46,17 +47,53 @@ class Share:
         return self.seconds < self.cost and left < max(self.seconds * NEARLY, NEARLY_S)
 
 
+@dataclass
+class Cut:
+    """The ids of the checks that had too little time, and the measurements that they lacked: those
+    that were `stopped` by the end of their time, and those that were not begun.
+    """
+
+    ids: list[str] = field(default_factory=list)
+    stopped: set[Measurement[Measured]] = field(default_factory=set)
+    not_begun: set[Measurement[Measured]] = field(default_factory=set)
+
+    def begins(self, share: Share) -> bool:
+        """Return whether the check can be run, with all that it needs."""
+        if not share.possible:
+            self.not_begun |= share.due
+        return self.not_begun.isdisjoint(share.check.measurements)
+
+    def ends(self, share: Share, left: float, late: bool) -> None:
+        """Note a check that is not complete with `left` seconds of its time, `late` by its own
+        account.
+        """
+        if share.used_up(left):
+            self.stopped |= share.due
+        if late or not (self.stopped | self.not_begun).isdisjoint(share.check.measurements):
+            self.ids.append(share.check.id)
+
+
 def in_order(checks: Sequence[Check]) -> list[Check]:
     """Return the checks as they are to be run.
 
     Those that only read settings come first, then what others do not disturb, the quickest first:
     on a busy machine no more than latencies are cut short. Of these the quick ones come first, then
-    the application's, for which users wait.
+    the application's, for which users wait; of these, what most checks need.
     """
+    uses = Counter(measurement for item in checks for measurement in item.measurements)
 
-    def place(item: Check) -> tuple[bool, bool, bool, bool, float]:
+    def place(item: Check) -> tuple[bool, bool, bool, bool, int, float]:
         latency, slow = bool(item.disturbed_by), item.seconds > QUICK
-        return item.probes, latency, slow, latency and "app" not in item.needs, item.seconds
+        dearest = max(item.measurements, key=lambda one: one.seconds, default=None)
+        needed = uses[dearest] if latency and slow and dearest else 0
+        return (
+            item.probes,
+            latency,
+            slow,
+            latency and "app" not in item.needs,
+            -needed,
+            item.seconds,
+        )
 
     return sorted(checks, key=place)
 
@@ -64,8 +101,9 @@ def in_order(checks: Sequence[Check]) -> list[Check]:
 def shares(checks: Sequence[Check], deadline: Deadline) -> Iterator[Share]:
     """Yield the checks in their order, each with a part of the time that is left then.
 
-    The parts are in the ratio of what the checks may take, so that nobody gets another's, and what
-    one does not use is divided among all that are still to come.
+    The parts are in the ratio of what the checks may take, so that nobody gets another's unless it
+    has too little to be of use, and what one does not use is divided among all that are still to
+    come.
     """
     ordered = in_order(checks)
     due = _due(ordered)
@@ -74,8 +112,9 @@ def shares(checks: Sequence[Check], deadline: Deadline) -> Iterator[Share]:
     ]
     to_come = sum(weights)
     for item, own, weight in zip(ordered, due, weights):
-        left = deadline.left
-        yield Share(item, own, min(_cost(own), left * weight / to_come) if weight else left)
+        left, cost = deadline.left, _cost(own)
+        part = max(left * weight / to_come, cost * LEAST) if weight else left
+        yield Share(item, own, min(cost or left, left, part))
         to_come -= weight
 
 

@@ -13,8 +13,8 @@ from kallithea_tune.app.owner import Owner, owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check import remedy
-from kallithea_tune.perf_check.budget import enough, shares
-from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
+from kallithea_tune.perf_check.budget import Cut, enough, shares
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
 from kallithea_tune.system.account import acting_as
@@ -137,28 +137,20 @@ def _run(
     today = datetime.date.today()
     started = time.monotonic()
     findings: list[Finding] = []
-    cut: list[str] = []
-    # What was stopped by the end of its time, and what was not begun.
-    stopped: set[Measurement[Measured]] = set()
-    left_out: set[Measurement[Measured]] = set()
+    cut = Cut()
     for number, share in enumerate(shares(checks, deadline)):
         interruption.check()
         item = share.check
         progress(item.title, number, len(checks))
         context = dataclasses.replace(results, deadline=Deadline(share.seconds))
-        if not share.possible:
-            left_out |= share.due
-        possible = not left_out.intersection(item.measurements)
         own = [
             _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
-            for finding in (_guarded(item, context) if possible else [_NO_TIME])
+            for finding in (_guarded(item, context) if cut.begins(share) else [_NO_TIME])
         ]
         findings += own
-        unknown = any(finding.severity is Severity.unknown for finding in own)
-        if unknown and share.used_up(context.deadline.left):
-            stopped |= share.due
-        if unknown and (stopped | left_out).intersection(item.measurements):
-            cut.append(item.id)
+        unknown = {one.diagnosis for one in own if one.severity is Severity.unknown}
+        if unknown:
+            cut.ends(share, context.deadline.left, _NO_TIME.diagnosis in unknown)
     notes = [instance.redactor.text(note) for note in _idle_ignores(ignores, checks, today)]
     return Run(
         ranked(findings),
@@ -166,8 +158,8 @@ def _run(
         notes,
         tuple(item.id for item in checks),
         busyness(),
-        tuple(cut),
-        enough(checks, budget) if cut else 0,
+        tuple(cut.ids),
+        enough(checks, budget) if cut.ids else 0,
     )
 
 

@@ -98,7 +98,7 @@ def test_only_skip_and_probes_choose_together():
             runner.select(checks, only, skip, probes)
 
 
-@pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.5), (1.5, 0.25)])
+@pytest.mark.parametrize("budget, share", [(30.0, 1.0), (3.0, 0.5), (1.5, 0.4)])
 def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, share):
     seen = []
 
@@ -204,6 +204,7 @@ def test_the_quick_come_first_and_of_latencies_those_of_the_application(nothing,
         return dataclasses.replace(item, disturbed_by=frozenset(parts))
 
     app = frozenset({"ini", "app"})
+    needed = Measurement(lambda context: ran.append("needed") or Seen(()), 12.0, needs=app)
     runner.run(
         nothing,
         [
@@ -214,10 +215,12 @@ def test_the_quick_come_first_and_of_latencies_those_of_the_application(nothing,
             noting("E", seconds=0.5),
             noting("F", Part.cpu, seconds=4.0, needs=app),
             noting("G", Part.cpu, seconds=3.5),
+            dataclasses.replace(judging("H", needed), disturbed_by=frozenset({Part.cpu})),
+            dataclasses.replace(judging("I", needed), disturbed_by=frozenset({Part.cpu})),
         ],
-        30.0,
+        60.0,
     )
-    assert ran == ["C", "E", "D", "A", "F", "B", "G"]
+    assert ran == ["C", "E", "D", "A", "needed", "F", "B", "G"]
 
 
 def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
