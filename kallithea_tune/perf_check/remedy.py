@@ -230,7 +230,8 @@ def _action(step: Step) -> Mapping[str, object]:
         return {"kind": "ini", "options": options, "restart": step.restart, **rest}
     if isinstance(step, Command):
         run = {"words": list(step.words), "directory": step.directory, "user": step.user}
-        return {"kind": "command", **run, "stopped": step.stopped, **rest}
+        when = {"stopped": step.stopped, "service": step.service}
+        return {"kind": "command", **run, **when, **rest}
     return {
         "kind": "sql",
         "sql": step.sql,

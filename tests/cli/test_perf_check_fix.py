@@ -57,6 +57,7 @@ sql = toy("FIX007", "sql", lambda value: Statements("ANALYZE", ("sqlite3", value
 failing = toy("FIX008", "failing", lambda value: Steps((
     removed(("toy_failing",))(value), Command(("ls", "/nowhere/to/be/found")))))
 stopped = toy("FIX009", "stopped", lambda value: Command(("true",), stopped=True))
+sleeping = toy("FIX010", "sleeping", lambda value: Command(("sleep", "60")))
 '''
 
 
@@ -224,6 +225,21 @@ def test_killed_at_any_moment_it_leaves_one_complete_ini_file(
             path.unlink()
     assert perf_check("-c", ini, "--fix", "FIX001", "-y").returncode == 0
     assert [path.name.startswith("my.ini.") for path in others(ini)] == [True]
+
+
+@pytest.mark.once
+def test_interrupted_it_puts_the_ini_file_back(
+    planted: Callable[..., Path], environment: Any
+) -> None:
+    ini = planted(easy=1, sleeping=1)
+    before = ini.read_text()
+    command = [str(BIN / "gearbox"), "perf-check", "-c", str(ini), "--fix", "FIX001,FIX010", "-y"]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while ini.read_text() == before and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 130
+    assert ini.read_text() == before and not others(ini)
 
 
 @pytest.mark.once

@@ -103,6 +103,7 @@ def test_machines_get_every_step_with_its_effect() -> None:
         "directory": "/srv/my repos/a",
         "user": "",
         "stopped": False,
+        "service": False,
         "effect": "lasting",
         "note": "",
     }

@@ -91,6 +91,9 @@ def nothing_lines(findings: Sequence[Finding], safe_only: bool) -> list[str]:
     if others and safe_only:
         ids = ", ".join(dict.fromkeys(item.check for item in others))
         lines += wrapped("", f"found, and not among what can be undone: {ids}", 3)
+    if safe_only and unknown:
+        ids = ", ".join(dict.fromkeys(item.check for item in unknown))
+        return lines + wrapped("not measured, or not completely: ", ids, 3)
     for finding in unknown:
         lines += wrapped(f"{finding.check} unknown: ", finding.diagnosis, 2)
     return lines

@@ -9,7 +9,7 @@ import pytest
 from kallithea_tune.config.inifile import Edit
 from kallithea_tune.perf_check.fix.carry_out import Outcome, Verdict, judged
 from kallithea_tune.perf_check.fix.plan import Plan, make, tasks
-from kallithea_tune.perf_check.fix.report import outcome_lines, plan_lines
+from kallithea_tune.perf_check.fix.report import nothing_lines, outcome_lines, plan_lines
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import (
     Command,
@@ -142,4 +142,14 @@ def test_what_is_new_is_seen_and_makes_no_success() -> None:
         "gone: X0: warning -> no longer found",
         "new: X0 advice: another",
         "/srv/my.ini was put back: it is as it was before.",
+    ]
+
+
+def test_nothing_to_fix_says_what_is_not_known_and_what_is_left() -> None:
+    found = [finding("X0", LOSE), finding("X1", "", Severity.unknown)]
+    assert nothing_lines(found[1:], False) == ["nothing to fix", "X1 unknown: X1 is bad"]
+    assert nothing_lines(found, True) == [
+        "nothing to fix",
+        "found, and not among what can be undone: X0",
+        "not measured, or not completely: X1",
     ]
