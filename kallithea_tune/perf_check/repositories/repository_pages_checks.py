@@ -7,7 +7,7 @@ import os
 from typing import Iterator
 
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.repositories.repository_pages import (
     RepositoryPages,
     WorstPages,
@@ -45,8 +45,13 @@ def inside(pages: RepositoryPages) -> Iterator[Finding]:
     for repository in pages.repositories:
         if repository.inside:
             yield judge_inside(repository, os.path.join(pages.root, repository.name))
+    reasons = []
+    if pages.silent:
+        reasons.append(f"{' and '.join(pages.silent)} had no answer, see WEB008")
     if pages.late:
-        raise NotMeasured(f"there was no time for the pages of {' and '.join(pages.late)}")
+        reasons.append(f"there was no time for the pages of {' and '.join(pages.late)}")
+    if reasons:
+        raise NotMeasured("; ".join(reasons))
 
 
 def judge_inside(repository: RepositoryVisit, path: str) -> Finding:
@@ -84,6 +89,8 @@ def judge_inside(repository: RepositoryVisit, path: str) -> Finding:
     threshold=f"{FLOW_MS} and {PATIENCE_MS} ms",
     source=NIELSEN,
     tags=("probe", "app"),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def worst_page_times(measured: WorstPages) -> Iterator[Finding]:
     """Judge the pages of the repositories with the most refs, revisions and files, and the largest
@@ -127,6 +134,7 @@ def judge_worst_page(page: WorstPage) -> Finding:
             **percentages(slow.shares),
         },
         remedy=slow_page_remedy(page.sizes, work),
+        excess=ms / FLOW_MS,
         impact_ms=ms,
         impact_per=f"view of the {page.title}",
     )

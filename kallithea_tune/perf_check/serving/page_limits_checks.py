@@ -7,7 +7,7 @@ from typing import Callable, Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import app_options
 from kallithea_tune.text import megabytes
 
@@ -36,6 +36,7 @@ class Limit:
     measures=(configuration,),
     threshold=f"from 1 to {MOST_BYTES} bytes, {MOST_ENTRIES} entries",
     source=SOURCE,
+    harm=Harm.some_pages,
 )
 def page_limits(configured: Configuration) -> Iterator[Finding]:
     """Judge the limits that are missing, no limits, or so high that they are none."""

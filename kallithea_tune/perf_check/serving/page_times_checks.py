@@ -19,7 +19,7 @@ from kallithea_tune.text import figure, shell_word
 FLOW_MS, PATIENCE_MS = 1000, 10000
 # What is cut off after three times the first limit is too slow however busy the machine is; what is
 # cut off after half of the second has no end in sight. Both are our judgement.
-SURELY_SLOW_MS, NO_END_MS = 3 * FLOW_MS, PATIENCE_MS / 2
+SURELY_SLOW_MS, NO_END_MS = 3 * FLOW_MS, PATIENCE_MS // 2
 NIELSEN = "J. Nielsen, Usability Engineering, 1993, response times: 1 s and 10 s"
 
 _REMEDIES = (
@@ -190,7 +190,7 @@ def judge_page(
     first, *others = answers
     if first.status != 200:
         return _judge_failed_page(name, first)
-    if others or first.ms[0] > SURELY_SLOW_MS:
+    if others or first.ms[0] > NO_END_MS:
         return _judge_warm_page(name, first.ms[0], others or answers, sizes)
     finding = functools.partial(
         Finding,

@@ -13,7 +13,7 @@ from perf_check.repositories.test_survey import ENVIRONMENT, HG, in_git, listing
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
-from kallithea_tune.perf_check.repositories.survey import Kind
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.worst import Extreme, Worst, summed_up, worst
 
 
@@ -76,6 +76,15 @@ def test_a_repository_that_cannot_be_read_counts_as_not_examined(instance: Path)
             item.unlink()
     examined = found(instance).examined
     assert (examined.count, examined.total) == (3, 4)
+
+
+def test_a_readme_that_is_lost_does_not_hide_the_other_repositories(instance: Path) -> None:
+    for name in ("hg-one", "hg-two"):
+        for file in (instance.parent / "repos" / name / ".hg" / "store" / "data").glob("*.i"):
+            file.unlink()
+    extremes = found(instance)
+    assert (extremes.examined.count, extremes.examined.total) == (2, 4)
+    assert extremes.directory and extremes.directory.name.startswith("git-")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Callable, Sequence
@@ -11,7 +12,7 @@ import pytest
 
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.slow_request import Unanswered
-from kallithea_tune.app.visit import Answer
+from kallithea_tune.app.visit import Answer, Request, visit
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
@@ -80,6 +81,10 @@ def answers(
             "fix the reported error",
         ),
         (answers(50, 40, status=302), Severity.unknown, ""),
+        (answers(11000, 11000), Severity.error, "CAC002"),
+        # There was time for one only, but it was far too slow.
+        (answers(5100), Severity.warning, "CAC002"),
+        (answers(5000), Severity.unknown, ""),
         # The first request is the slowest: what it took is an upper limit.
         (answers(50), Severity.ok, ""),
         (answers(1500), Severity.unknown, ""),
@@ -227,3 +232,61 @@ def test_no_answer_is_an_error_when_users_would_have_given_up(
     assert start.subject == "start"
     assert (found.severity, found.diagnosis) == (severity, diagnosis)
     assert remedy in found.remedy
+
+
+def test_many_repositories_outside_of_groups_are_why_the_front_page_is_slow() -> None:
+    slow = Answer("/", 200, ms=(4000.0,), shares={"SQL": 0.7, "templates": 0.3}, statements=6000)
+    found = judge_page("front page", [slow, slow], {"repositories": 3000})
+    assert found.severity is Severity.warning and "each of the 3,000" in str(found.remedy)
+    assert found.evidence["in_SQL_percent"] == 70
+    few = judge_page("front page", [slow, slow], {"repositories": 20})
+    assert few.remedy == "see DB005 and DB009"
+
+
+@pytest.mark.once
+def test_groups_make_the_front_page_shorter_and_the_page_size_does_not(instance: Path) -> None:
+    database = instance.parent / "kallithea.db"
+    columns = (
+        "repo_state, repo_type, r.user_id, private, statistics, downloads, description, "
+        "created_on, updated_on, landing_revision"
+    )
+    change(
+        database,
+        f"INSERT INTO repositories (repo_name, {columns.replace('r.', '')}) "
+        f"SELECT 'many-' || user_log_id, {columns} FROM repositories r, "
+        "(SELECT user_log_id FROM user_logs LIMIT 40) WHERE repo_name = 'hg-one'",
+    )
+    change(
+        database,
+        "INSERT INTO repo_to_perm (user_id, permission_id, repository_id) "
+        "SELECT u.user_id, permission_id, repo_id FROM users u, permissions, repositories "
+        "WHERE username = 'default' AND permission_name = 'repository.read' "
+        "AND repo_name LIKE 'many-%'",
+    )
+    change(
+        database,
+        "INSERT INTO groups (group_name, group_description, user_id, created_on) "
+        "SELECT 'group', '', user_id, created_on FROM users LIMIT 1",
+    )
+    many = statements(instance)
+    change(
+        database,
+        "UPDATE settings SET app_settings_value = '5' WHERE app_settings_name = 'dashboard_items'",
+    )
+    assert statements(instance) == many > 40
+    change(
+        database,
+        "UPDATE repositories SET group_id = (SELECT MIN(group_id) FROM groups), "
+        "repo_name = 'group/' || repo_name WHERE repo_name LIKE 'many-%'",
+    )
+    assert statements(instance) < many - 40
+
+
+def change(database: Path, statement: str) -> None:
+    with sqlite3.connect(str(database)) as connection:
+        assert connection.execute(statement).rowcount
+    connection.close()
+
+
+def statements(ini: Path) -> int:
+    return visit(load(str(ini)), [Request("/")], 30, rounds=2).answers[0].statements
