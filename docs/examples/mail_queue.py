@@ -37,7 +37,7 @@ def mail_queue(context: Context) -> MailQueue:
 
 
 @check(
-    "MAIL001",
+    "QUEUE001",
     "mail-queue",
     "Mails that wait",
     area="mail",

@@ -237,13 +237,17 @@ class TuneCommand:
         args: argparse.Namespace,
         columns: Sequence[str],
         rows: Sequence[Sequence[object]],
+        essential: Sequence[str] = (),
     ) -> None:
-        """Print rows in the format requested, or as a table. Raises ConfigError as above."""
+        """Print rows in the format requested, or as a table. Raises ConfigError as above.
+
+        A table has the `essential` columns by default.
+        """
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
         rows = [self.redactor.value(row) for row in rows]
-        emit_list(args.format, columns, rows, args.column, sys.stdout)
+        emit_list(args.format, columns, rows, args.column, sys.stdout, essential)
 
 
 def prepare_streams() -> None:

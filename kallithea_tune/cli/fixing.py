@@ -99,16 +99,11 @@ class Fixing:
 
     def _mask(self, wanted: Sequence[Task]) -> None:
         """Have the values of edits masked that are secrets in the new ini file."""
-        from kallithea_tune.config.redact import secrets_of
+        from kallithea_tune.perf_check.remedy import secrets
 
-        options = [
-            {option.name: option.value or ""}
-            for task in wanted
-            for edit in task.edits
-            for option in edit.options
-        ]
         instance = self._command.instance
-        redactor = instance.redactor.also(secrets_of(*options))
+        new = frozenset().union(*(secrets(task.finding.exact) for task in wanted))
+        redactor = instance.redactor.also(new)
         self._command.instance = dataclasses.replace(instance, redactor=redactor)
 
     def _confirmed(self, plan: Plan) -> list[Task]:

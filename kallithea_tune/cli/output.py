@@ -30,18 +30,22 @@ def emit_list(
     rows: Sequence[Sequence[object]],
     chosen: Sequence[str],
     stream: TextIO,
+    essential: Sequence[str] = (),
 ) -> None:
     """Print `rows` in `format`, with only the `chosen` columns if there are any.
 
-    Without a format it is a table for people, 80 columns wide. Raises LookupError with the first
-    column that does not exist.
+    Without a format it is a table for people, 80 columns wide. A table has the `essential` columns,
+    where there are any and none is chosen, and is as wide as the terminal. Raises LookupError with
+    the first column that does not exist.
     """
     import importlib
+    import shutil
 
     for name in chosen:
         if name not in columns:
             raise LookupError(name)
-    names = list(chosen or columns)
+    fitted = format == "table" and essential and not chosen
+    names = list(chosen or (essential if fitted else columns))
     cell = plain if format in NESTED else _csv_cell if format == "csv" else _cell
     data = [[cell(row[columns.index(name)]) for name in names] for row in rows]
     if format == "csv":
@@ -53,7 +57,9 @@ def emit_list(
     formatter = getattr(importlib.import_module(module), class_name)()
     parser = argparse.ArgumentParser()
     formatter.add_argument_group(parser)
-    options = parser.parse_args([] if format else ["--max-width", str(WIDTH)])
+    width = shutil.get_terminal_size((WIDTH, 0)).columns if fitted else WIDTH
+    unlimited = format and not fitted
+    options = parser.parse_args([] if unlimited else ["--max-width", str(width)])
     formatter.emit_list(names, data, stream, options)
 
 

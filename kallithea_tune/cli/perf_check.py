@@ -126,7 +126,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
         with reader_may_leave():
             if args.format:
-                self.emit(args, report.COLUMNS, report.rows(result.findings))
+                rows = report.rows(result.findings)
+                self.emit(args, report.COLUMNS, rows, report.ESSENTIAL)
             else:
                 report.write_text(result, self.stdout, args.all)
             if before:

@@ -23,12 +23,13 @@ Options = Mapping[str, str]
 class Server:
     """What one start of the server creates: `UNLIMITED` is no limit, None is not in the ini file.
 
-    `header_bytes` is how much of Mercurial's arguments fits in the headers of a request,
-    `body_bytes` the largest push. `request_seconds` is the time after which a worker that is still
-    serving one request is killed. `header_option`, `body_option` and `time_option` are the names of
-    these settings. `section` is where they are: a section of the ini file in brackets, or something
-    else as it is to be read, such as ``gunicorn's command line``. `chunks` is whether a body is
-    accepted that is sent in chunks, without its length. `options` are all as they are written.
+    `header_bytes` is how much of Mercurial's arguments fits in the headers of a request, for which
+    its option has to be `header_factor` times as much, `body_bytes` the largest push.
+    `request_seconds` is the time after which a worker that is still serving one request is killed.
+    `header_option`, `body_option` and `time_option` are the names of these settings. `section` is
+    where they are: a section of the ini file in brackets, or something else as it is to be read,
+    such as ``gunicorn's command line``. `chunks` is whether a body is accepted that is sent in
+    chunks, without its length. `options` are all as they are written.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Server:
     threads: Optional[int] = None
     header_bytes: Optional[int] = None
     header_option: str = ""
+    header_factor: int = 1
     body_bytes: Optional[int] = UNLIMITED
     body_option: str = ""
     request_seconds: Optional[int] = UNLIMITED
@@ -134,16 +136,17 @@ def _headers(count: Optional[int]) -> Optional[int]:
 
 
 def _waitress(options: Options, use: str) -> Server:
-    header = _number(options, "max_request_header_size", 262144)
-    if header and _counts_headers_twice():
-        header //= 2
+    header, factor = _number(options, "max_request_header_size", 262144), 1
+    if _counts_headers_twice():
+        factor = 2
     return Server(
         "waitress",
         use,
         processes=1,
         threads=_number(options, "threads", 4),
-        header_bytes=header,
+        header_bytes=header and header // factor,
         header_option="max_request_header_size",
+        header_factor=factor,
         body_bytes=_number(options, "max_request_body_size", 1 << 30),
         body_option="max_request_body_size",
     )

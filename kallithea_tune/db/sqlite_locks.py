@@ -131,11 +131,10 @@ def watch(path: str, limit: float) -> SqliteLocks:
         readers = kept.readers & seen.readers
         kept = _Look(writers, readers, kept.waiting and seen.waiting)
     watched = time.monotonic() - started
-    wrote = max(watched, _age(path + "-journal"))
     pages, size = _wal(path)
     return SqliteLocks(
         path,
-        tuple(_locker(item, wrote) for item in sorted(kept.writers)),
+        tuple(_locker(item, watched) for item in sorted(kept.writers)),
         tuple(_locker(item, watched) for item in sorted(kept.readers)),
         kept.waiting,
         bool(size),
@@ -149,14 +148,6 @@ def _locker(process: int, seconds: float) -> Locker:
     with contextlib.suppress(OSError), open(f"/proc/{process}/comm", errors="replace") as file:
         name = file.read().strip()
     return Locker(process, name, seconds)
-
-
-def _age(path: str) -> float:
-    """Return the seconds since a journal was written last, 0 where there is none."""
-    try:
-        return max(0.0, time.time() - os.stat(path).st_mtime)
-    except OSError:
-        return 0.0
 
 
 def _commits(path: str) -> tuple[bytes, bytes]:

@@ -106,6 +106,7 @@ HARMS = {
     "database": Harm.every_page,
     "serving": Harm.every_page,
     "repositories": Harm.some_pages,
+    "services": Harm.some_pages,
     "celery": Harm.some_pages,
 }
 

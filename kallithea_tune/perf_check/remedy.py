@@ -13,7 +13,7 @@ from typing import Callable, Mapping, Optional, Union
 
 from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.config.redact import Redactor
+from kallithea_tune.config.redact import Redactor, secrets_of
 from kallithea_tune.text import shell_word
 
 _PERCENT = re.compile(r"%(?!\(here\)s)")
@@ -144,10 +144,18 @@ def changed(remedy: Remedy, change: Callable[[Step], Step]) -> Remedy:
     return remedy if isinstance(remedy, str) else change(remedy)
 
 
+def secrets(remedy: Remedy) -> frozenset[str]:
+    """Return the secrets among the values that `remedy` sets, which are new to the ini file."""
+    edits = [step for step in steps_of(remedy) if isinstance(step, IniEdit)]
+    options = [option for edit in edits for option in edit.options]
+    return frozenset(secrets_of(*({option.name: option.value or ""} for option in options)))
+
+
 def redacted(remedy: Remedy, redactor: Redactor) -> Remedy:
     """Return `remedy` with every secret masked, as it may be shown."""
     if isinstance(remedy, str):
         return redactor.text(remedy)
+    redactor = redactor.also(secrets(remedy))
     shown = changed(remedy, lambda step: _redacted(step, redactor))
     return replace(shown, note=redactor.text(shown.note)) if isinstance(shown, Steps) else shown
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 from dataclasses import replace
 from typing import Sequence, TextIO
@@ -27,7 +28,10 @@ COLUMNS = (
     "remedy",
     "actions",
     "ignored",
+    "harm",
 )
+# What a table on a terminal has room for.
+ESSENTIAL = ("check", "severity", "diagnosis", "remedy")
 
 NOT_MEASURED = "not measured: "
 # How many reasons for what was left out fit into a sentence.
@@ -44,7 +48,8 @@ def rows(findings: Sequence[Finding]) -> list[list[object]]:
 def _value(finding: Finding, column: str) -> object:
     if column == "actions":
         return actions(finding.remedy)
-    return finding.severity.name if column == "severity" else getattr(finding, column)
+    value: object = getattr(finding, column)
+    return value.name if isinstance(value, enum.Enum) else value
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:

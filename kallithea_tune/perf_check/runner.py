@@ -14,7 +14,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured, TuneError, interrupted
 from kallithea_tune.perf_check import remedy
 from kallithea_tune.perf_check.budget import enough, shares
-from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.measurement import Context, Deadline, Measured, Measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.system import child, interruption
 from kallithea_tune.system.account import acting_as
@@ -137,19 +137,27 @@ def _run(
     today = datetime.date.today()
     started = time.monotonic()
     findings: list[Finding] = []
-    cut = []
+    cut: list[str] = []
+    # What was stopped by the end of its time, and what was not begun.
+    stopped: set[Measurement[Measured]] = set()
+    left_out: set[Measurement[Measured]] = set()
     for number, share in enumerate(shares(checks, deadline)):
         interruption.check()
         item = share.check
         progress(item.title, number, len(checks))
         context = dataclasses.replace(results, deadline=Deadline(share.seconds))
+        if not share.possible:
+            left_out |= share.due
+        possible = not left_out.intersection(item.measurements)
         own = [
             _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
-            for finding in (_guarded(item, context) if share.possible else [_NO_TIME])
+            for finding in (_guarded(item, context) if possible else [_NO_TIME])
         ]
         findings += own
         unknown = any(finding.severity is Severity.unknown for finding in own)
-        if unknown and (not share.possible or share.used_up(context.deadline.left)):
+        if unknown and share.used_up(context.deadline.left):
+            stopped |= share.due
+        if unknown and (stopped | left_out).intersection(item.measurements):
             cut.append(item.id)
     notes = [instance.redactor.text(note) for note in _idle_ignores(ignores, checks, today)]
     return Run(

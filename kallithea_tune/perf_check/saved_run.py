@@ -8,7 +8,7 @@ from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.model import Finding, Harm, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import given_file, interruption, written_path
@@ -68,7 +68,8 @@ def read(path: str) -> SavedRun:
 
 def _finding(item: Mapping[str, Any]) -> Finding:
     fields = {name: value for name, value in item.items() if name != "actions"}
-    return Finding(**{**fields, "severity": Severity[item["severity"]]})
+    harm = Harm[item.get("harm", Harm.housekeeping.name)]
+    return Finding(**{**fields, "severity": Severity[item["severity"]], "harm": harm})
 
 
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:

@@ -42,7 +42,7 @@ def running(uids: frozenset[int]) -> Iterator[Process]:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         # It may end at any moment.
         with contextlib.suppress(OSError, ValueError, IndexError):
-            if os.stat(f"/proc/{pid}").st_uid in uids or _real_uid(pid) in uids:
+            if _real_uid(pid) in uids:
                 words = _read(pid, "cmdline").rstrip("\0").split("\0")
                 parent = int(_read(pid, "stat").rpartition(")")[2].split()[1])
                 yield Process(int(pid), parent, tuple(filter(None, words)), _directory(pid))
@@ -54,7 +54,7 @@ def _read(pid: object, name: str) -> str:
 
 
 def _real_uid(pid: str) -> int:
-    # Files in /proc belong to root where a process has changed its user.
+    # The files in /proc belong to root where a process has changed its user, or asks for it.
     found = re.search(r"^Uid:\t(\d+)", _read(pid, "status"), re.M)
     return int(found[1]) if found else -1
 

@@ -27,7 +27,7 @@ def test_help_reads_well_although_gearbox_folds_newlines(gearbox, tmp_path):
     assert text.startswith("usage: gearbox perf-check [-c INI]")
     assert (
         "Measure a Kallithea installation and say what to change, with the evidence. "
-        "Nothing is changed." in text
+        "Nothing is changed, except by --fix." in text
     )
     assert "--try NAME=VALUE" in text and max(map(len, result.stdout.splitlines())) <= 80
     # Each option says what it does.
@@ -68,6 +68,7 @@ def test_help_imports_nothing_that_is_heavy(tmp_path):
         "kallithea_tune",
         "kallithea_tune.cli",
         "kallithea_tune.cli.base",
+        "kallithea_tune.cli.fixing",
         "kallithea_tune.cli.masking",
         "kallithea_tune.cli.perf_check",
         "kallithea_tune.system",
@@ -156,7 +157,8 @@ def test_a_terminal_gets_colours_and_a_progress_line(toys, environment, tmp_path
     # The line is gone before the report begins.
     assert (
         written.rindex("[1/2]")
-        < written.rindex("\r\033[K\033[31;1mtoys")
+        < written.rindex("\r\033[K")
+        < written.index("\033[31;1mtoys")
         < written.index("TOY001 error")
     )
     quiet = on_terminal(environment, tmp_path, "-q", *words)[1]

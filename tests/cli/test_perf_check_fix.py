@@ -45,7 +45,9 @@ def removed(*options):
 
 
 easy = toy("FIX001", "easy", removed(("toy_easy",)))
-secret = toy("FIX002", "secret", removed(("toy_secret",), ("beaker.session.secret", "{SECRET}")))
+secret = toy("FIX002", "secret", lambda value: IniEdit(
+    (Option("app:main", "toy_secret"), Option("app:main", "beaker.session.secret", "{SECRET}")),
+    note="{SECRET} is longer"))
 stubborn = toy("FIX003", "stubborn", removed(("toy_stubborn", "still")))
 breaking = toy("FIX004", "breaks", removed(
     ("toy_breaks",), ("sqlalchemy.url", "sqlite:////nowhere/to/be/found.db")))
@@ -99,6 +101,9 @@ def test_a_dry_run_and_a_run_without_a_terminal_write_nothing(
         "+beaker.session.secret = ***",
     ):
         assert line in shown.stdout.splitlines()
+    assert (
+        "  edit: *** is longer: remove toy_secret, set beaker.session.secret = ***" in shown.stdout
+    )
     refused = perf_check(*fix, stdin=subprocess.DEVNULL)
     assert refused.returncode == 3 and "there is no terminal; see -y" in refused.stderr
     assert ini.read_text() == before and not others(ini) and not (tmp_path / "made").exists()

@@ -183,6 +183,15 @@ def test_formats_hold_the_same_findings(perf_check, toys):
     )
 
 
+def test_a_table_fits_a_terminal_unless_columns_are_chosen(perf_check, toys):
+    ini = toys(toy_level="warning", toy_words="large " * 20)
+    words = ["-c", ini, "--only", "TOY001", "-f", "table"]
+    table = perf_check(*words).stdout
+    assert max(map(len, table.splitlines())) <= 80 and "confidence" not in table
+    chosen = perf_check(*words, "--column", "diagnosis").stdout
+    assert "large " * 19 in chosen
+
+
 def test_columns_are_chosen_in_the_asked_order(perf_check, toys):
     words = [
         "-c",
@@ -233,7 +242,7 @@ TOY001 warning: the bear is well
   do:   set toy_level = ok
   more: gearbox perf-check --explain TOY001
 
-0 error, 1 warning, 0 advice, 0 unknown, 0 ok; 1 check in """)
+0 errors, 1 warning, 0 advice, 0 unknown, 0 ok; 1 check in """)
 
 
 def test_saved_findings_are_compared_later(perf_check, toys):
@@ -325,7 +334,7 @@ def test_an_accepted_finding_stays_in_the_report_with_its_reason(perf_check, toy
     assert "Note: ignore = TOY004 expired on 2020-02-29\n" in result.stdout
     assert "Note: ignore = TOY9 matches no check; --list shows them\n" in result.stdout
     assert result.stdout.index("TOY004 advice") < result.stdout.index("TOY001 ignored")
-    assert "0 error, 0 warning, 1 advice, 0 unknown, 0 ok, 2 ignored; " in result.stdout
+    assert "0 errors, 0 warnings, 1 advice, 0 unknown, 0 ok, 2 ignored; " in result.stdout
     rows = json.loads(perf_check("-c", ini, "--only", "TOY001", "-f", "json").stdout)
     assert rows[0]["ignored"] == f"a 100% fine bear (until {tomorrow})"
 

@@ -16,11 +16,11 @@ def test_the_example_is_listed_explained_run_judged_and_ranked(
     queue = tmp_path / "queue"
     queue.mkdir()
     edit(instance, "[app:main]\n", f"[app:main]\nmail_queue_dir = {queue}\n")
-    assert perf_check("--explain", "MAIL001").returncode == 2
+    assert perf_check("--explain", "QUEUE001").returncode == 2
     install("mail_queue", EXAMPLE.read_text())
 
     listed = json.loads(perf_check("--list", "-f", "json").stdout)
-    assert [item["title"] for item in listed if item["check"] == "MAIL001"] == ["Mails that wait"]
+    assert [item["title"] for item in listed if item["check"] == "QUEUE001"] == ["Mails that wait"]
     explained = perf_check("--explain", "mail-queue").stdout
     assert "A long queue is a mail server that does not answer." in explained
 
@@ -37,7 +37,7 @@ def test_the_example_is_listed_explained_run_judged_and_ranked(
             "--fail-on",
             "warning",
         )
-        (finding,) = [item for item in json.loads(result.stdout) if item["check"] == "MAIL001"]
+        (finding,) = [item for item in json.loads(result.stdout) if item["check"] == "QUEUE001"]
         return result.returncode, finding["severity"], finding["evidence"]
 
     assert judged() == (0, "ok", {"waiting": 0})
@@ -46,9 +46,9 @@ def test_the_example_is_listed_explained_run_judged_and_ranked(
     assert judged() == (1, "warning", {"waiting": 101})
     text = perf_check("-c", instance, "--only", "mail", "--only", "CFG001", "--all").stdout
     assert text.startswith("mail         warning  101 mails wait to be sent\n")
-    assert text.index("MAIL001 warning") < text.index("CFG001")
+    assert text.index("QUEUE001 warning") < text.index("CFG001")
     queue.rename(tmp_path / "away")
-    result = perf_check("-c", instance, "--only", "MAIL001")
+    result = perf_check("-c", instance, "--only", "QUEUE001")
     assert (
         result.returncode == 5
         and "not measured: mail_queue_dir: No such file or directory" in result.stdout
@@ -56,7 +56,7 @@ def test_the_example_is_listed_explained_run_judged_and_ranked(
 
 
 def test_a_second_check_of_the_same_id_is_refused(perf_check, install):
-    install("other", EXAMPLE.read_text().replace("MAIL001", "CFG001"))
+    install("other", EXAMPLE.read_text().replace("QUEUE001", "CFG001"))
     result = perf_check("--list")
     assert (result.returncode, result.stdout) == (2, "")
     assert (
@@ -70,6 +70,6 @@ def test_an_entry_point_may_name_one_check(perf_check, install, tmp_path):
     entry = site / "other-1.0.dist-info" / "entry_points.txt"
     entry.write_text("[kallithea_tune.checks]\nany = other:mails_waiting\n")
     assert (
-        perf_check("--only", "MAIL*", "--list", "-f", "value", "--column", "check").stdout
-        == "MAIL001\n"
+        perf_check("--only", "QUEUE*", "--list", "-f", "value", "--column", "check").stdout
+        == "QUEUE001\n"
     )

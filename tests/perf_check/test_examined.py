@@ -13,7 +13,9 @@ from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
 
 CHECKS = {item.id: item for item in all_checks()}
-OF_REPOSITORIES = [name for name, item in CHECKS.items() if survey in item.measurements]
+OF_REPOSITORIES = [
+    name for name, item in CHECKS.items() if survey in item.measurements and "app" not in item.needs
+]
 
 
 @dataclass(frozen=True)

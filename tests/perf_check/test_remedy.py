@@ -54,6 +54,12 @@ def test_what_is_shown_holds_no_secret_and_stays_a_value() -> None:
     assert redacted("write hunter2hunter2", REDACTOR) == "write ***"
 
 
+def test_a_secret_that_a_remedy_brings_is_masked_wherever_it_stands() -> None:
+    new = IniEdit((Option("app:main", "session.secret", "k33p-th1s-cl0se"),), "k33p-th1s-cl0se")
+    after = Command(("echo", "k33p-th1s-cl0se"))
+    assert "k33p" not in repr(redacted(Steps((after, new)), Redactor()))
+
+
 def test_commands_run_as_the_owner_unless_they_say_otherwise() -> None:
     other = Command(("id",), user="postgres")
     steps = steps_of(as_user(Steps((EDIT, GC, other)), "kallithea"))

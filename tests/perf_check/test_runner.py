@@ -212,11 +212,12 @@ def test_the_quick_come_first_and_of_latencies_those_of_the_application(nothing,
             noting("C"),
             noting("D", seconds=2.0, needs=app),
             noting("E", seconds=0.5),
-            noting("F", Part.cpu, seconds=1.0, needs=app),
+            noting("F", Part.cpu, seconds=4.0, needs=app),
+            noting("G", Part.cpu, seconds=3.5),
         ],
         30.0,
     )
-    assert ran == ["C", "E", "D", "F", "B", "A"]
+    assert ran == ["C", "E", "D", "A", "F", "B", "G"]
 
 
 def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, clock):
@@ -235,6 +236,26 @@ def test_what_is_cut_is_named_and_what_gets_nearly_nothing_is_not_run(nothing, c
         "not measured: the budget left no time for it"
     ]
     assert (report.cut, report.enough) == (("A",), 8)
+
+
+def test_what_was_stopped_or_not_begun_is_so_for_all_checks_that_need_it(nothing, clock):
+    taken = []
+
+    def late(context):
+        taken.append(context.deadline.left)
+        clock.now += context.deadline.left
+        return Seen((Finding(Severity.unknown, "not measured: half of it"),))
+
+    shared = Measurement(late, 10.0)
+    checks = [judging("A", shared), judging("B", shared), made("C")]
+    report = runner.run(nothing, checks, 5.0)
+    assert taken == [5.0] and report.cut == ("A", "B")
+    del taken[:]
+    report = runner.run(nothing, checks, 1.0)
+    assert taken == [] and report.cut == ("A", "B")
+    assert {found.diagnosis for found in report.findings} == {
+        "not measured: the budget left no time for it"
+    }
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def effect_of(answers: Sequence[visit.Answer]) -> Effect:
             raise NotMeasured(f"{answer.path} was answered with status {answer.status}")
     rounds = len(answers) // len(STATES)
     if rounds < ENOUGH:
-        raise NotMeasured(f"there was time for {rounds} rounds of {ENOUGH}")
+        raise NotMeasured(f"there was time for {rounds} of {ENOUGH} rounds")
     cold, warm, off = (
         [answer.ms[0] for answer in answers[start : rounds * len(STATES) : len(STATES)]]
         for start in range(len(STATES))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass, fields
-from typing import Iterator, Mapping, Optional
+from typing import Mapping, Optional
 
 from kallithea_tune.app import beaker_config
 from kallithea_tune.app.factory import wrappers
@@ -14,9 +15,13 @@ from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import TuneError
 from kallithea_tune.perf_check.caching.regions import Backend, backend_of
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.system import files
 
-# More ini files than this beside one's own are not instances of one Kallithea.
-MOST_SIBLINGS = 50
+# More ini files than this beside one's own are not instances of one Kallithea, and larger ones take
+# seconds to parse; Kallithea's template has 25 kB.
+MOST_SIBLINGS, MOST_BYTES, SEARCHED_BYTES = 50, 500_000, 20_000_000
+# What an ini file has that sets Kallithea's database, or has another one set it.
+_DATABASE = re.compile(r"^[ \t]*(?:sqlalchemy\.url|use[ \t]*[=:][ \t]*config:)", re.M)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Sessions:
     """The store of the sessions, and the ini files that serve the same users.
 
     `known` says whether Beaker has a store of that type. `processes` is None where the ini file
-    does not say how many serve. `section` is that of the application.
+    does not say how many serve. `section` is that of the application. `unread` ini files beside
+    this one were too many or too large.
     """
 
     type: str
@@ -59,6 +65,7 @@ class Sessions:
     processes: Optional[int]
     directory: Optional[str]
     siblings: tuple[Sibling, ...]
+    unread: int = 0
 
     @property
     def known(self) -> bool:
@@ -69,7 +76,7 @@ class Sessions:
     def examined(self) -> Examined:
         """This ini file and those beside it for the same database."""
         count = 1 + len(self.siblings)
-        return Examined(count, count, "ini file")
+        return Examined(count, count + self.unread, "ini file")
 
 
 def session_settings(settings: Mapping[str, str]) -> SessionSettings:
@@ -85,20 +92,35 @@ def session_settings(settings: Mapping[str, str]) -> SessionSettings:
     )
 
 
-def siblings(instance: Instance) -> Iterator[tuple[str, Instance]]:
-    """Yield the ini files beside this one that run Kallithea on the same database."""
-    if not instance.database_url:
-        return
+def siblings(instance: Instance) -> tuple[dict[str, Instance], int]:
+    """Return the ini files beside this one that run Kallithea on the same database, and how many
+    were not read.
+    """
     directory = glob.escape(os.path.dirname(instance.path))
-    for path in sorted(glob.glob(os.path.join(directory, "*.ini")))[:MOST_SIBLINGS]:
-        if path == instance.path:
-            continue
+    paths = set(glob.glob(os.path.join(directory, "*.ini"))) - {instance.path}
+    if not instance.database_url:
+        return {}, 0
+    found: dict[str, Instance] = {}
+    candidates = [path for path in sorted(paths) if os.path.isfile(path) and _sets_database(path)]
+    readable = [path for path in candidates if os.path.getsize(path) <= MOST_BYTES][:MOST_SIBLINGS]
+    for path in readable:
         try:
             other = load(f"{path}#{instance.name}")
         except TuneError:
             continue
         if other.database_url == instance.database_url and wrappers(other.use) is not None:
-            yield os.path.basename(path), other
+            found[os.path.basename(path)] = other
+    return found, len(candidates) - len(readable)
+
+
+def _sets_database(path: str) -> bool:
+    """Whether the ini file sets a database or leaves that to another file."""
+    try:
+        content = files.text(*os.path.split(path), SEARCHED_BYTES)
+    except (OSError, files.NotAFile):
+        # A link, perhaps, which PasteDeploy follows.
+        return True
+    return len(content) == SEARCHED_BYTES or bool(_DATABASE.search(content))
 
 
 @measurement()
@@ -106,6 +128,7 @@ def sessions(context: Context) -> Sessions:
     """Read the settings of the sessions here and in the ini files beside this one."""
     instance = context.instance
     own = session_settings(instance.settings)
+    others, unread = siblings(instance)
     return Sessions(
         own.type,
         instance.section,
@@ -114,6 +137,7 @@ def sessions(context: Context) -> Sessions:
         own.data_dir,
         tuple(
             Sibling(name, tuple(own.differing(session_settings(other.settings))))
-            for name, other in siblings(instance)
+            for name, other in others.items()
         ),
+        unread,
     )

@@ -13,7 +13,7 @@ from kallithea_tune.perf_check.caching.beaker_files_checks import (
 )
 from kallithea_tune.perf_check.caching.servers import ANSWER_SECONDS, Answer
 from kallithea_tune.perf_check.caching.stores import SESSIONS, Rows, Store, Stores, stores
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Steps, app_options, steps_of
 from kallithea_tune.text import figure, megabytes
 
@@ -160,6 +160,7 @@ def _expiring(answer: Answer) -> Command:
     "Stores of sessions and caches on servers",
     measures=(stores,),
     tags=("cache", "probe"),
+    harm=Harm.access,
 )
 def store_state(measured: Stores) -> Iterator[Finding]:
     """Judge each store that is neither files nor memory."""

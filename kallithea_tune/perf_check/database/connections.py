@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Mapping, Optional
 
 from kallithea_tune.config.instance import as_bool
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.servers.served import servers
 
 # SQLAlchemy's own defaults (QueuePool).
 POOL_SIZE, MAX_OVERFLOW, NEVER = 5, 10, -1
@@ -63,6 +64,14 @@ def pool_settings(context: Context) -> PoolSettings:
         threads=server.threads,
         celery_workers=celery_workers,
     )
+
+
+@measurement(uses=(pool_settings, servers))
+def pool_in_use(context: Context) -> PoolSettings:
+    """Read the pool's settings, with the processes and threads of the servers that run."""
+    settings, found = context.measure(pool_settings), context.measure(servers)
+    count = found.processes.count_for(found.first)
+    return replace(settings, processes=count, threads=found.first.threads)
 
 
 def engine_option(settings: Mapping[str, str], name: str, default: int) -> int:

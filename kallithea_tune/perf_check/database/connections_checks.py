@@ -7,7 +7,7 @@ from typing import Iterator
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.perf_check.database.client import SqlClient, sql_client
-from kallithea_tune.perf_check.database.connections import PoolSettings, pool_settings
+from kallithea_tune.perf_check.database.connections import PoolSettings, pool_in_use, pool_settings
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, Setting
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -23,7 +23,7 @@ RESERVED = 3  # superuser_reserved_connections, and the admin's own
     "DB008",
     "database-connections",
     "Connections used and allowed",
-    measures=(configuration, sql_client, database_facts, pool_settings),
+    measures=(configuration, sql_client, database_facts, pool_in_use),
     threshold=f"{USED_WARNING} and {USED_ERROR} %",
     source="postgresqltuner, connection information; SQLAlchemy, QueuePool",
     harm=Harm.access,

@@ -22,7 +22,7 @@ from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Effect, Remedy
 from kallithea_tune.perf_check.statistics import p99, p99_difference, p99_interval
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import figure, shell_word
+from kallithea_tune.text import counted, figure, shell_word
 
 LIMIT_MS = 100
 GAIN_MS = 20
@@ -148,7 +148,7 @@ def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
     if load.errors:
         return finding(
             Severity.warning,
-            f"with {load.clients} clients at once, {len(load.errors)} requests failed: "
+            f"with {load.clients} clients at once, {counted(len(load.errors), 'request')} failed: "
             f"{load.errors[0]}",
             evidence={
                 "failed": len(load.errors),

@@ -9,7 +9,7 @@ from kallithea_tune.perf_check.database.client import URL, SqlClient, sql_client
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, Setting
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy
 
 # https://www.sqlite.org/uri.html and https://www.sqlite.org/vfs.html: each has SQLite take no lock.
@@ -73,6 +73,7 @@ _FLUSHED: Mapping[str, Rule] = {
         "https://www.sqlite.org/pragma.html#pragma_synchronous"
     ),
     tags=("durability",),
+    harm=Harm.loss,
 )
 def durability(config: Configuration, client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
     """Report settings with which a crash loses what was committed, or the database."""

@@ -43,7 +43,7 @@ _MYSQL_JUDGED = (
     "sync_binlog",
 )
 _POSTGRESQL_SETTINGS = "SELECT name, setting, source FROM pg_settings"
-_POSTGRESQL_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
+POSTGRESQL_SUPERUSER = "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
 _POSTGRESQL_CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
 )
@@ -150,7 +150,7 @@ def postgresql(query: Query, name: str, version: str) -> DatabaseFacts:
             idle_timeout_ms / 1000,
         ),
         settings=tuple(row for row in rows if row.name in _POSTGRESQL_JUDGED),
-        superuser=bool(query(_POSTGRESQL_SUPERUSER).scalar()),
+        superuser=bool(query(POSTGRESQL_SUPERUSER).scalar()),
     )
 
 

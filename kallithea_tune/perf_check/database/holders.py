@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
+import socket
 from dataclasses import dataclass
 from typing import Callable, Mapping, Optional
 
 from kallithea_tune.db.sqlite_locks import SqliteLocks, watch
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.database.engines import Query
+from kallithea_tune.perf_check.database.engines import POSTGRESQL_SUPERUSER, Query
 from kallithea_tune.perf_check.database.server import connected, query_on
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.system import child
+from kallithea_tune.system import child, processes
 
 # How long a lock of SQLite is watched at most, and how long one is held that is reported: Kallithea
 # commits within milliseconds. Our judgement.
@@ -25,7 +28,8 @@ SELECT a.pid, coalesce(nullif(a.application_name, ''), a.backend_type),
     EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND l.granted
         AND l.locktype = 'relation' AND l.mode = 'AccessExclusiveLock'),
     CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{}' END,
-    extract(epoch FROM clock_timestamp() - a.query_start)
+    extract(epoch FROM clock_timestamp() - a.query_start),
+    coalesce(host(a.client_addr), ''), coalesce(a.client_port, 0)
 FROM pg_stat_activity a
 WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.xact_start IS NOT NULL
 """
@@ -47,7 +51,7 @@ FROM pg_prepared_xacts WHERE database = current_database()
 _MYSQL_TRANSACTIONS = """
 SELECT t.trx_mysql_thread_id, coalesce(p.user, ''),
     timestampdiff(SECOND, t.trx_started, now()), coalesce(p.command, '') = 'Sleep',
-    t.trx_rows_modified + t.trx_rows_locked > 0
+    t.trx_rows_modified + t.trx_rows_locked > 0, coalesce(p.host, '')
 FROM information_schema.innodb_trx t
 LEFT JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id
 WHERE t.trx_mysql_thread_id NOT IN (0, connection_id())
@@ -77,6 +81,7 @@ class Holder:
 
     `idle` says that it does nothing meanwhile, `wrote` that it holds locks of writers, `excludes`
     that it keeps everybody else from a table. `waiting` others wait for it, one of them `waited_s`.
+    `process` is that of the client, where it runs on this machine and its user may know, or 0.
     """
 
     session: int
@@ -87,6 +92,7 @@ class Holder:
     excludes: bool = False
     waiting: int = 0
     waited_s: float = 0.0
+    process: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,13 +112,15 @@ class Retained:
 class Holders:
     """Open transactions, those that wait for a `table` lock of an unknown one, and what is kept.
 
-    `hidden` has the reason where other sessions cannot be seen. `sqlite` is that engine's own.
+    `hidden` has the reason where other sessions cannot be seen. `superuser` says
+    whether the user may change anything on the server. `sqlite` is that engine's own.
     """
 
     holders: tuple[Holder, ...] = ()
     table_waits_s: tuple[float, ...] = ()
     retained: tuple[Retained, ...] = ()
     hidden: str = ""
+    superuser: bool = False
     sqlite: Optional[SqliteLocks] = None
 
     @property
@@ -150,8 +158,15 @@ def _postgresql(query: Query) -> Holders:
     for row in rows:
         for blocker in row[6]:
             waits.setdefault(blocker, []).append(float(row[7]))
+    clients = _clients() if rows else {}
     holders = [
-        _waited_for(Holder(row[0], str(row[1]), float(row[2]), row[3], row[4], row[5]), waits)
+        _waited_for(
+            Holder(
+                *(row[0], str(row[1]), float(row[2]), row[3], row[4], row[5]),
+                process=_client(str(row[8]), int(row[9]), clients),
+            ),
+            waits,
+        )
         for row in rows
     ]
     # Those of other users, whose transactions are not shown.
@@ -162,12 +177,41 @@ def _postgresql(query: Query) -> Holders:
     retained = [Retained("slot", str(row[0]), float(row[1])) for row in query(_POSTGRESQL_SLOTS)]
     for kind, statement in (("archive", _POSTGRESQL_ARCHIVER), ("prepared", _POSTGRESQL_PREPARED)):
         retained += [Retained(kind, str(row[0]), float(row[1] or 0)) for row in query(statement)]
-    return Holders(tuple(holders), retained=tuple(retained))
+    superuser = bool(query(POSTGRESQL_SUPERUSER).scalar())
+    return Holders(tuple(holders), retained=tuple(retained), superuser=superuser)
 
 
 def _waited_for(holder: Holder, waits: Mapping[int, list[float]]) -> Holder:
     own = waits.get(holder.session, [])
     return dataclasses.replace(holder, waiting=len(own), waited_s=max(own, default=0.0))
+
+
+def _clients() -> Mapping[int, int]:
+    """Return by its own port the process behind each connection of this machine."""
+    connections = processes.sockets(os.getpid()).values()
+    ports = {item.inode: item.port for item in connections if item.port and not item.listens}
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            for target in processes.descriptors(int(pid)).values():
+                inode = processes.inode_of(target)
+                if inode in ports:
+                    found[ports[inode]] = int(pid)
+    return found
+
+
+def _client(address: str, port: int, clients: Mapping[int, int]) -> int:
+    """Return the process that is connected from `address`, 0 where that is another machine."""
+    if port not in clients:
+        return 0
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        # Only an address of this machine can be bound.
+        with socket.socket(family) as own:
+            own.bind((address, 0))
+    except OSError:
+        return 0
+    return clients[port]
 
 
 def _mysql(query: Query) -> Holders:
@@ -186,13 +230,16 @@ def _mysql(query: Query) -> Holders:
     waits: dict[int, list[float]] = {}
     for blocker, seconds in pairs:
         waits.setdefault(int(blocker), []).append(float(seconds or 0))
-    holders = tuple(
-        _waited_for(
-            Holder(int(row[0]), str(row[1]), float(row[2]), bool(row[3]), bool(row[4])), waits
+    clients = _clients() if rows else {}
+    holders = []
+    for session, user, seconds, idle, wrote, place in rows:
+        address, _, port = str(place).rpartition(":")
+        process = _client(address, int(port) if port.isdigit() else 0, clients)
+        holder = Holder(
+            int(session), str(user), float(seconds), bool(idle), bool(wrote), process=process
         )
-        for row in rows
-    )
-    return Holders(holders, table_waits)
+        holders.append(_waited_for(holder, waits))
+    return Holders(tuple(holders), table_waits)
 
 
 _ENGINES: Mapping[str, Callable[[Query], Holders]] = {"postgresql": _postgresql, "mysql": _mysql}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from typing import Iterator
+from typing import Iterator, NamedTuple, Optional
 
 from kallithea_tune.db.sqlite_locks import Locker, SqliteLocks
 from kallithea_tune.perf_check.database.client import SqlClient, sql_client
@@ -15,12 +14,12 @@ from kallithea_tune.perf_check.database.holders import (
     database_holders,
 )
 from kallithea_tune.perf_check.database.sqlite import SqliteSettings, sqlite_settings
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
 from kallithea_tune.text import figure, megabytes
 
-# Seconds that a transaction with locks of a writer may stand still, and one without may: an hour's
-# clone keeps one open, too. Our judgement.
+# Seconds that a transaction with locks of a writer may stand still before it is advice and a
+# warning, one without locks before it is a warning, and that one may work. Our judgement.
 IDLE_WRITER_S, STUCK_WRITER_S, IDLE_S, BUSY_S = 10, 60, 600, 3600
 # Pages: twice and ten times wal_autocheckpoint, at which SQLite begins to remove them.
 CHECKPOINT_PAGES = 1000
@@ -37,6 +36,7 @@ PREPARED_S = 600
     threshold=f"{LONG_S:g} s",
     source="our judgement",
     tags=("locks",),
+    harm=Harm.access,
 )
 def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterator[Finding]:
     """Report transactions that keep others waiting, or stay open, and log that cannot be removed.
@@ -47,7 +47,7 @@ def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterat
         found = list(_sqlite(now.sqlite, settings))
     else:
         found = [finding for item in now.holders for finding in _held(item, client)]
-        found += [_retained(item, client) for item in now.retained]
+        found += [_retained(item, now.superuser, client) for item in now.retained]
         found += _table_waits(now)
     yield from found
     if now.hidden:
@@ -124,46 +124,61 @@ def _locker_finding(locker: Locker, severity: Severity, diagnosis: str) -> Findi
 
 def _held(item: Holder, client: SqlClient) -> Iterator[Finding]:
     """Judge one transaction of a server."""
-    state = "stands still" if item.idle else "is open"
-    finding = functools.partial(
-        Finding,
+    verdict = _verdict(item, f"session {item.session}{_of(item)}")
+    if not verdict:
+        return
+    yield Finding(
+        verdict.severity,
+        verdict.diagnosis,
         subject=f"session {item.session}",
         evidence={
             "transaction_s": round(item.seconds, 1),
             "idle": item.idle,
             "waiting": item.waiting,
             "wrote": item.wrote,
+            **({"process": item.process} if item.process else {}),
         },
+        threshold=verdict.threshold,
         source=(
             "PostgreSQL manual, idle_in_transaction_session_timeout; MariaDB manual, InnoDB lock "
             "waits; the seconds are our judgement"
         ),
         remedy=_end(item, client),
     )
-    who = f"session {item.session}{f' ({item.program})' if item.program else ''}"
+
+
+class _Verdict(NamedTuple):
+    severity: Severity
+    diagnosis: str
+    threshold: str = ""
+
+
+def _verdict(item: Holder, who: str) -> Optional[_Verdict]:
+    state = f"{'stands still' if item.idle else 'is open'} for {item.seconds:.0f} s"
     if item.waiting and item.waited_s >= LONG_S:
         others = "another one waits" if item.waiting == 1 else f"{item.waiting} others wait"
-        longest = f" for {item.waited_s:.0f} s"
-        yield finding(Severity.error, f"{who} holds a lock: {others}{longest}")
-    elif item.excludes and item.idle and item.seconds >= LONG_S:
-        yield finding(
-            Severity.error,
-            f"{who} keeps all others from a table, and has stood still for {item.seconds:.0f} s",
-        )
-    elif item.idle and item.wrote and item.seconds >= IDLE_WRITER_S:
+        diagnosis = f"{who} holds a lock: {others} for {item.waited_s:.0f} s"
+        return _Verdict(Severity.error, diagnosis)
+    if item.excludes and item.idle and item.seconds >= LONG_S:
+        diagnosis = f"{who} keeps all others from a table, and {state}"
+        return _Verdict(Severity.error, diagnosis)
+    if item.idle and item.wrote and item.seconds >= IDLE_WRITER_S:
         severity = Severity.warning if item.seconds >= STUCK_WRITER_S else Severity.advice
-        yield finding(
-            severity,
-            f"a transaction of {who} with locks {state} for {item.seconds:.0f} s",
-            threshold=f"{IDLE_WRITER_S} s with locks",
-        )
-    elif item.seconds >= (IDLE_S if item.idle else BUSY_S):
-        yield finding(
+        diagnosis = f"a transaction of {who} with locks {state}"
+        return _Verdict(severity, diagnosis, f"{IDLE_WRITER_S} s with locks")
+    if item.seconds >= (IDLE_S if item.idle else BUSY_S):
+        return _Verdict(
             Severity.warning if item.idle else Severity.advice,
-            f"a transaction of {who} {state} for {item.seconds:.0f} s: no dead row younger "
-            "than it can be removed",
-            threshold=f"{IDLE_S} s standing still, {BUSY_S} s at work",
+            f"a transaction of {who} {state}: no dead row younger than it can be removed",
+            f"{IDLE_S} s standing still, {BUSY_S} s at work",
         )
+    return None
+
+
+def _of(item: Holder) -> str:
+    parts = [item.program, f"process {item.process}" if item.process else ""]
+    text = ", ".join(filter(None, parts))
+    return f" ({text})" if text else ""
 
 
 def _end(item: Holder, client: SqlClient) -> Remedy:
@@ -190,41 +205,56 @@ def _table_waits(now: Holders) -> Iterator[Finding]:
         )
 
 
-def _retained(item: Retained, client: SqlClient) -> Finding:
-    """Judge what keeps PostgreSQL's log, or its dead rows, without an end."""
-    finding = functools.partial(
-        Finding,
-        subject=item.name if item.kind != "archive" else item.kind,
-        source="PostgreSQL manual, replication slots; archiving; PREPARE TRANSACTION",
-    )
-    name = item.name.replace("'", "''")
-    if item.kind == "slot":
-        return finding(
-            Severity.warning if item.amount >= SLOT_BYTES else Severity.advice,
-            f"nobody reads the replication slot {item.name}, which keeps "
-            f"{megabytes(item.amount)} of log, and all that follows",
-            evidence={"kept_mb": item.amount / 1e6},
-            threshold=f"no unread slot, {megabytes(SLOT_BYTES)}",
-            remedy=client.as_administrator().statements(
-                f"SELECT pg_drop_replication_slot('{name}')",
-                "if its replica is gone, as a superuser",
-                Effect.deletes,
-            ),
-        )
-    if item.kind == "archive":
-        return finding(
-            Severity.warning,
-            f"PostgreSQL failed to archive its log {item.name} times, and keeps all of it",
-            evidence={"failed": int(item.name), "last_success_days": item.amount / 86400},
-            threshold="no failure since the last success",
-            remedy="see PostgreSQL's log for why archive_command fails",
-        )
-    return finding(
-        Severity.warning if item.amount >= PREPARED_S else Severity.advice,
-        f"the prepared transaction {item.name} has kept its locks for {figure(item.amount)} s",
-        evidence={"prepared_s": round(item.amount, 1)},
-        threshold=f"{PREPARED_S} s",
+def _retained(item: Retained, superuser: bool, client: SqlClient) -> Finding:
+    """Judge what keeps PostgreSQL's log, or its locks, without an end."""
+    judge = {"slot": _slot, "archive": _archive, "prepared": _prepared}[item.kind]
+    return judge(item, client if superuser else client.as_administrator())
+
+
+def _slot(item: Retained, client: SqlClient) -> Finding:
+    return Finding(
+        Severity.warning if item.amount >= SLOT_BYTES else Severity.advice,
+        f"nobody reads the replication slot {item.name}, which keeps {megabytes(item.amount)} of "
+        "log, and all that follows",
+        subject=item.name,
+        evidence={"kept_mb": item.amount / 1e6},
+        threshold=f"no unread slot, {megabytes(SLOT_BYTES)}",
+        source="PostgreSQL manual, replication slots",
         remedy=client.statements(
-            f"ROLLBACK PREPARED '{name}'", "if nobody will commit it", Effect.deletes
+            f"SELECT pg_drop_replication_slot({_literal(item.name)})",
+            "if its replica is gone",
+            Effect.deletes,
         ),
     )
+
+
+def _archive(item: Retained, client: SqlClient) -> Finding:
+    return Finding(
+        Severity.warning,
+        f"PostgreSQL failed to archive its log {item.name} times, and keeps all of it",
+        subject="archive",
+        evidence={"failed": int(item.name), "last_success_days": item.amount / 86400},
+        threshold="no failure since the last success",
+        source="PostgreSQL manual, continuous archiving",
+        remedy="see PostgreSQL's log for why archive_command fails",
+    )
+
+
+def _prepared(item: Retained, client: SqlClient) -> Finding:
+    return Finding(
+        Severity.warning if item.amount >= PREPARED_S else Severity.advice,
+        f"the prepared transaction {item.name} has kept its locks for {item.amount:.0f} s",
+        subject=item.name,
+        evidence={"prepared_s": round(item.amount, 1)},
+        threshold=f"{PREPARED_S} s",
+        source="PostgreSQL manual, PREPARE TRANSACTION",
+        remedy=client.statements(
+            f"ROLLBACK PREPARED {_literal(item.name)}",
+            "if nobody will commit it",
+            Effect.deletes,
+        ),
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

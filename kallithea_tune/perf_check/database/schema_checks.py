@@ -81,6 +81,7 @@ _DOUBLED = {Aspect.primary_key, Aspect.unique_key}
     threshold="nothing missing",
     source="Kallithea's own models",
     tags=("schema",),
+    harm=Harm.loss,
 )
 def schema(client: SqlClient, facts: DatabaseFacts, found: Lacks) -> Iterator[Finding]:
     """Report keys, constraints, columns and indexes of Kallithea's models that are not there.
@@ -94,17 +95,16 @@ def schema(client: SqlClient, facts: DatabaseFacts, found: Lacks) -> Iterator[Fi
     if keys:
         aspects = {lack.aspect for lack in keys}
         severity = Severity.error if aspects & (_REFUSED | _DOUBLED) else Severity.warning
-        yield _lacking(keys, severity, client, facts)
+        yield _lacking(keys, severity, found.tables, _repair(keys, client, facts))
     if indexes:
-        yield _lacking(indexes, Severity.advice, client, facts)
+        remedy = _repair(indexes, client, facts)
+        yield _lacking(indexes, Severity.advice, found.tables, remedy)
     if not found.lacks:
         message = f"all {found.tables} tables have the keys and indexes of Kallithea's models"
         yield Finding(Severity.ok, message)
 
 
-def _lacking(
-    lacks: Sequence[Lack], severity: Severity, client: SqlClient, facts: DatabaseFacts
-) -> Finding:
+def _lacking(lacks: Sequence[Lack], severity: Severity, tables: int, remedy: Remedy) -> Finding:
     counts = Counter(lack.aspect for lack in lacks)
     parts = [_counted(aspect, counts[aspect]) for aspect in Aspect if counts[aspect]]
     first = lacks[0]
@@ -115,10 +115,10 @@ def _lacking(
         subject="indexes" if first.aspect is Aspect.index else "keys",
         evidence={
             "tables": len({lack.table for lack in lacks}),
-            "of": len(facts.tables),
+            "of": tables,
             "effect": _effect({lack.aspect for lack in lacks}),
         },
-        remedy=_repair(lacks, client, facts),
+        remedy=remedy,
     )
 
 

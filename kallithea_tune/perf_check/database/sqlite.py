@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from kallithea_tune.config.wsgi_server import server_of
@@ -14,6 +14,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
+from kallithea_tune.perf_check.servers.served import servers
 from kallithea_tune.system import child
 from kallithea_tune.system.mounts import NETWORK, holding, table
 
@@ -52,6 +53,14 @@ def sqlite_settings(context: Context) -> SqliteSettings:
     path = sqlite_file(instance.database_url) or ""
     timeout_s = busy_timeout(instance.database_url) if path else None
     return SqliteSettings(path, timeout_s, server_of(instance).processes)
+
+
+@measurement(uses=(sqlite_settings, servers))
+def sqlite_in_use(context: Context) -> SqliteSettings:
+    """Read the same, with the processes that run."""
+    found = context.measure(servers)
+    count = found.processes.count_for(found.first)
+    return replace(context.measure(sqlite_settings), processes=count)
 
 
 def busy_timeout(url: str) -> Optional[float]:

@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.database.sqlite import (
     SqliteFileSystem,
     SqliteSettings,
     sqlite_file_system,
+    sqlite_in_use,
     sqlite_integrity,
     sqlite_settings,
 )
@@ -27,7 +28,8 @@ TEMPLATE_TIMEOUT_S = 60
     "DB001",
     "sqlite-sharing",
     "SQLite on a network or with several processes",
-    measures=(sqlite_settings, sqlite_file_system),
+    measures=(sqlite_in_use, sqlite_file_system),
+    settings=(sqlite_settings, sqlite_file_system),
     threshold="a local file system, 1 process",
     source="https://www.sqlite.org/whentouse.html, checklist for choosing the right engine",
     tags=("config",),

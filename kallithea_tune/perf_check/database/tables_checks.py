@@ -221,6 +221,7 @@ def _for_each(verb: str, tables: Sequence[_Table], autovacuum: bool, client: Sql
     threshold="none",
     source="MariaDB manual, choosing the right storage engine",
     tags=("durability",),
+    harm=Harm.loss,
 )
 def table_engines(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
     """Report tables of MyISAM, Aria and the like, which have neither transactions nor keys.
@@ -265,6 +266,7 @@ def _tables(count: int) -> str:
         "PostgreSQL manual, storage parameters autovacuum_enabled; MariaDB manual, InnoDB "
         "persistent statistics"
     ),
+    harm=Harm.some_pages,
 )
 def upkeep(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
     """Report tables that autovacuum or the renewal of statistics leaves out, and why."""

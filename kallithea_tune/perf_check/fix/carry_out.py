@@ -36,6 +36,7 @@ SAFE_GIT = {
     "GIT_CONFIG_VALUE_1": "false",
 }
 PAGE, PAGE_SECONDS, LOOK_SECONDS = "/", 30.0, 5.0
+REASON = 300  # characters of an application's own words
 
 
 class Verdict(enum.Enum):
@@ -161,17 +162,26 @@ def _answers_with(edit: inifile.Edit, instance: Instance) -> bool:
 
     Raises Refused where it does not load with it, or does not answer although it did before.
     """
-    refused = "the application does not {} with the new ini file, so nothing was changed"
     with inifile.candidate(edit) as path:
         try:
             answers = _loads_and_answers(load(f"{path}#{instance.name}"))
-        except DoesNotLoad as error:
-            raise Refused(f"{refused.format('load')} ({error.reason})") from None
         except (NotMeasured, ConfigError) as error:
-            raise Refused(f"{refused.format('load')} ({error})") from None
+            reason = error.reason if isinstance(error, DoesNotLoad) else str(error)
+            raise Refused(_does_not_load(shortened(reason, REASON), instance)) from None
     if not answers and _answers(instance):
-        raise Refused(refused.format(f"answer {PAGE}"))
+        raise Refused(f"{PAGE} does not answer with the new ini file, so nothing was changed")
     return answers
+
+
+def _does_not_load(reason: str, instance: Instance) -> str:
+    """Say why, and where that is no news, what comes first."""
+    try:
+        _loads_and_answers(instance)
+    except DoesNotLoad:
+        return f"the application does not load as it is, so fix WEB008 first ({reason})"
+    except NotMeasured:
+        pass
+    return f"the application does not load with the new ini file, so nothing was changed ({reason})"
 
 
 def _run_all(commands: Sequence[Command], owner: Owner, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from kallithea_tune.perf_check.remedy import Effect, IniEdit, actions, steps_of
 from kallithea_tune.text import plain, shell_word, wrapped
 
 COLUMNS = ("check", "subject", "before", "after", "verdict", "diagnosis", "remedy", "actions")
+LINES = 9  # of an edit; a command is never broken
 _EFFECTS = {
     Effect.reversible: "",
     Effect.lasting: " (it stays so)",
@@ -37,8 +38,10 @@ def _task_lines(task: Task) -> Iterator[str]:
             yield f"    {finding.remedy}"
         return
     for step in steps_of(finding.remedy):
-        verb = "edit" if isinstance(step, IniEdit) else "run"
-        yield f"  {verb}: {step}{_EFFECTS[step.effect]}"
+        if isinstance(step, IniEdit):
+            yield from wrapped("  edit: ", f"{step}{_EFFECTS[step.effect]}", LINES)
+        else:
+            yield f"  run: {step}{_EFFECTS[step.effect]}"
 
 
 def _heading(finding: Finding) -> list[str]:

@@ -12,7 +12,7 @@ from kallithea_tune.perf_check.logging.handlers import (
     Handlers,
     handlers,
 )
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option
 from kallithea_tune.text import megabytes
 
@@ -34,6 +34,7 @@ _OFTEN = ("", "NOTSET", "DEBUG", "INFO")
     measures=(handlers,),
     source="Python, logging cookbook, logging to a single file from multiple processes",
     tags=("probe",),
+    harm=Harm.some_pages,
 )
 def log_handlers(measured: Handlers) -> Iterator[Finding]:
     """No handler loses lines of other processes, waits for a dead server, or fills the disk."""

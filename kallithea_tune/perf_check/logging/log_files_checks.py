@@ -8,8 +8,8 @@ from typing import Iterator
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.logging.log_files import LineTimes, LogFile, LogFiles, log_files
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import shell_word
 
 SLOW_LINE_MS = 10.0
 
@@ -40,7 +40,7 @@ def _no_directory(file: LogFile) -> Finding:
         evidence={"directory": file.directory},
         threshold="it exists",
         source="Python, logging.handlers",
-        remedy=f"mkdir -p {shell_word(file.directory)}",
+        remedy=Command(("mkdir", "-p", file.directory), effect=Effect.reversible),
     )
 
 

@@ -9,11 +9,12 @@ from kallithea_tune.perf_check.logging.log_lines import Lines, LinesPerRequest, 
 from kallithea_tune.perf_check.logging.loggers import Loggers, loggers
 from kallithea_tune.perf_check.logging.loggers_checks import quieting
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Remedy
 
 MANY_LINES = 25
 
 
-def judge_lines(counted: Lines, remedy: str) -> Finding:
+def judge_lines(counted: Lines, remedy: Remedy) -> Finding:
     """More than a screen of lines for one page is debugging."""
     finding = partial(
         Finding,
@@ -41,4 +42,4 @@ def judge_lines(counted: Lines, remedy: str) -> Finding:
 def lines(measured: Loggers, lines: LinesPerRequest) -> Iterator[Finding]:
     """A page writes at most a screen of log, also where loggers are verbose."""
     if lines.counted:
-        yield judge_lines(lines.counted, quieting(measured.verbose))
+        yield judge_lines(lines.counted, quieting(measured))

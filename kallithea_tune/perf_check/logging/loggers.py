@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Mapping, Optional
 
+from kallithea_tune.config.pastedeploy import raw
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 
 ECHO = "sqlalchemy.echo"
@@ -18,12 +19,13 @@ class Loggers:
 
     The level of ``sqlalchemy.echo`` is INFO where that setting makes SQLAlchemy's engine log
     statements. `names` are the keys of ``[loggers]``, None for an ini file without that section;
-    `qualnames` are those that are set.
+    `qualnames` are those that are set. `sections` are those that set the levels.
     """
 
     levels: Mapping[str, str]
     names: Optional[tuple[str, ...]] = ()
     qualnames: frozenset[str] = frozenset()
+    sections: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def examined(self) -> Examined:
@@ -47,20 +49,26 @@ class Loggers:
 @measurement()
 def loggers(context: Context) -> Loggers:
     """Read the loggers of the ini file and ``sqlalchemy.echo``."""
-    return loggers_of(context.instance.sections, context.instance.settings)
+    found = loggers_of(context.instance.sections, context.instance.settings)
+    # What sets it there wins over the application's section.
+    everywhere = ECHO in raw(context.instance.path).defaults()
+    section = "DEFAULT" if everywhere else context.instance.section
+    return replace(found, sections={**found.sections, ECHO: section})
 
 
 def loggers_of(sections: Sections, settings: Mapping[str, str]) -> Loggers:
     """Return the loggers among the `sections` of an ini file."""
     keys = sections.get("loggers", {}).get("keys", "").split(",")
     names = tuple(filter(None, map(str.strip, keys)))
-    levels, qualnames = {}, set()
+    levels, qualnames, places = {}, set(), {}
     for name in names:
         section = sections.get(f"logger_{name}", {})
         qualname = section.get("qualname", name if name != "root" else "")
         levels[qualname] = section.get("level", "NOTSET").strip().upper()
+        places[qualname] = f"logger_{name}"
         if "qualname" in section:
             qualnames.add(qualname)
     if settings.get(ECHO, "false").strip().lower() in ECHO_WORDS:
         levels[ECHO] = "INFO"
-    return Loggers(levels, names if "loggers" in sections else None, frozenset(qualnames))
+    known = names if "loggers" in sections else None
+    return Loggers(levels, known, frozenset(qualnames), places)

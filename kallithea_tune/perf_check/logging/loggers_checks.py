@@ -7,6 +7,7 @@ from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.logging.loggers import ECHO, Loggers, loggers
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 
 GEARBOX = "gearbox"
 
@@ -31,8 +32,7 @@ def gearbox_logger(measured: Loggers) -> Iterator[Finding]:
         Severity.advice,
         "no logger for gearbox: plain fileConfig() mutes its errors",
         threshold="a logger gearbox",
-        remedy="add gearbox to keys in [loggers], and a section [logger_gearbox] with "
-        "level = WARN, handlers = (empty) and qualname = gearbox",
+        remedy=with_gearbox(measured.names),
     )
 
 
@@ -57,15 +57,33 @@ def levels(measured: Loggers) -> Iterator[Finding]:
         yield finding(
             Severity.warning,
             f"verbose logging is on for {', '.join(verbose)}",
-            remedy=quieting(verbose),
+            remedy=quieting(measured),
         )
     else:
         yield finding(Severity.ok, "no logger writes a line for every statement or step")
 
 
-def quieting(verbose: Sequence[str]) -> str:
-    """Return the remedy that makes these loggers quiet."""
-    settings = [f"{ECHO} = false"] if ECHO in verbose else []
-    if set(verbose) - {ECHO}:
-        settings.append("level = WARN in the sections of these loggers")
-    return f"set {', and '.join(settings)}"
+def quieting(measured: Loggers) -> Remedy:
+    """Return the remedy that makes the verbose loggers quiet."""
+    return IniEdit(
+        tuple(
+            Option(measured.sections.get(name, "app:main"), ECHO, "false")
+            if name == ECHO
+            else Option(measured.sections.get(name, f"logger_{name}"), "level", "WARN")
+            for name in measured.verbose
+        )
+    )
+
+
+def with_gearbox(names: Sequence[str]) -> Remedy:
+    """Return the remedy that gives gearbox a logger, beside those of the keys `names`."""
+    section = f"logger_{GEARBOX}"
+    keys = ", ".join(dict.fromkeys((*names, GEARBOX)))
+    return IniEdit(
+        (
+            Option("loggers", "keys", keys),
+            Option(section, "level", "WARN"),
+            Option(section, "handlers", ""),
+            Option(section, "qualname", GEARBOX),
+        )
+    )

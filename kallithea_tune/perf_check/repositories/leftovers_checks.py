@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Iterator, NamedTuple, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy, Steps
 from kallithea_tune.perf_check.repositories import tools
 from kallithea_tune.perf_check.repositories.leftovers import (
@@ -147,6 +147,7 @@ def _namespace() -> str:
     threshold=f"{LOCK_S // 60} minutes",
     source="hg help config.ui, timeout: a push waits that long",
     tags=("probe", "git", "hg"),
+    harm=Harm.access,
 )
 def left_locks(measured: Locks) -> Iterator[Finding]:
     """Judge locks that are older than a push waits for them, by who has them and what they keep
@@ -253,6 +254,7 @@ def duration(seconds: float) -> str:
     threshold=f"{ABORTED_MB} MB older than a day",
     source="our judgement",
     tags=("probe", "git", "hg"),
+    harm=Harm.housekeeping,
 )
 def left_files(surveyed: Survey) -> Iterator[Finding]:
     """Judge the space that packs of aborted pushes and old stores take."""

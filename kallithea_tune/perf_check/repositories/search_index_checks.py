@@ -16,7 +16,7 @@ from kallithea_tune.perf_check.repositories.search_index import (
     recent_pushes,
     search_index,
 )
-from kallithea_tune.text import crontab, shell_word
+from kallithea_tune.text import counted, crontab, shell_word
 
 DAY = 86400
 LATE_DAYS = 1.0
@@ -65,7 +65,7 @@ def judge_age(index: SearchIndex, pushes: RecentPushes, command: str) -> Finding
         return Finding(Severity.ok, "the full-text index is up to date", evidence=evidence)
     return Finding(
         Severity.advice,
-        f"the full-text index misses {pushes.pushes} pushes of the last {days:.3g} days",
+        f"the full-text index misses {counted(pushes.pushes, 'push')} of the last {days:.3g} days",
         evidence=evidence,
         remedy=remedy,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
 from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
-from kallithea_tune.text import first_of, megabytes, shell_word
+from kallithea_tune.text import counted, first_of, megabytes, shell_word
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
@@ -51,7 +51,8 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
     if removed.bytes >= max(REMOVED_MB * MB, total * REMOVED_SHARE):
         return Finding(
             Severity.advice,
-            f"{removed.count} deleted repositories still take {megabytes(removed.bytes)}",
+            f"{counted(removed.count, 'deleted repository')} still on disk: "
+            f"{megabytes(removed.bytes)}",
             evidence=evidence,
             remedy=f"kallithea-cli repo-purge-deleted -c {ini} --older-than=30d",
         )
@@ -97,8 +98,7 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
     if unregistered:
         yield Finding(
             Severity.advice,
-            f"{len(unregistered)} repositories on disk are not in the database: "
-            f"{first_of(unregistered)}",
+            f"{_are(unregistered, 'on disk')} not in the database: {first_of(unregistered)}",
             "unregistered",
             {**evidence, "names": unregistered[:NAMED]},
             remedy=f"kallithea-cli repo-scan -c {ini}",
@@ -107,7 +107,8 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
         path, bare = (surveyed.quoted_path(trees[0] + end) for end in ("", ".new"))
         yield Finding(
             Severity.advice,
-            f"Kallithea ignores {len(trees)} Git repositories that are not bare: {first_of(trees)}",
+            f"Kallithea ignores what is not bare: {counted(len(trees), 'Git repository')}, "
+            f"{first_of(trees)}",
             "not bare",
             {**evidence, "names": trees[:NAMED]},
             remedy=f"git clone --bare {path} {bare}, and put it in place",
@@ -116,19 +117,23 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
         yield Finding(Severity.ok, "database and disk agree on the repositories", "", evidence)
 
 
+def _are(names: Sequence[str], where: str) -> str:
+    return f"{counted(len(names), 'repository')} {where} {'is' if len(names) == 1 else 'are'}"
+
+
 def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding:
     missing = surveyed.missing
     if len(missing) == surveyed.registered:
         return Finding(
             Severity.error,
-            f"none of the {len(missing)} repositories is in {surveyed.root}",
+            f"none of {counted(len(missing), 'repository')} is in {surveyed.root}",
             "missing",
             evidence,
             remedy="is the disk mounted? set the path in Admin > Settings > VCS",
         )
     return Finding(
         Severity.warning,
-        f"{len(missing)} repositories of the database are not on disk: {first_of(missing)}",
+        f"{_are(missing, 'of the database')} not on disk: {first_of(missing)}",
         "missing",
         {**evidence, "names": missing[:NAMED]},
         remedy="restore them; or remove them from the database: "
@@ -173,7 +178,8 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
     if unreadable:
         yield finding(
             Severity.unknown,
-            f"not measured: {len(unreadable)} repositories cannot be read: {unreadable[0].reason}",
+            f"not measured: {counted(len(unreadable), 'repository')} cannot be read: "
+            f"{unreadable[0].reason}",
             "unreadable",
             remedy="run it as Kallithea's user",
         )

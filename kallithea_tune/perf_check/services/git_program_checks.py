@@ -6,10 +6,11 @@ import re
 from typing import Iterator, Optional
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.perf_check.services.git_program import Git, GitProgram, git_program
+from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import counted
 
 # Measured: git 2.39 takes 2 to 5 ms. A busy machine slows down every git.
@@ -28,6 +29,8 @@ OLDEST_VERSION = ".".join(map(str, OLDEST))
     threshold=f"{SLOW_MS} ms, {TIMES_SLOWER} times of another git",
     source="measured: git 2.39 takes 2 to 5 ms",
     tags=("probe", "git"),
+    harm=Harm.every_page,
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def git_starts(
     measured: GitProgram, surveyed: Survey, settings: Configuration

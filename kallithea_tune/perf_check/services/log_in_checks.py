@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command
 from kallithea_tune.perf_check.services.log_in import LogIns, PlugIn, log_ins
 from kallithea_tune.perf_check.services.servers import (
@@ -58,6 +58,7 @@ def waits_for(servers: Sequence[Server], replies: Sequence[Reply]) -> Waits:
     threshold=f"an answer within {LIMIT_SECONDS:g} s",
     source="our judgement; kallithea/lib/auth_modules",
     tags=("probe", "log-in"),
+    harm=Harm.access,
 )
 def log_in_servers(measured: LogIns, settings: Configuration) -> Iterator[Finding]:
     """Judge each plug-in that has a server."""

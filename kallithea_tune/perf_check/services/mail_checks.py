@@ -6,7 +6,7 @@ from typing import Iterator
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.perf_check.measurement import Configuration, configuration
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Effect, IniEdit, Option, Remedy
 from kallithea_tune.perf_check.services.mail import MailServer, mail_server
 from kallithea_tune.perf_check.services.servers import LIMIT_SECONDS
@@ -22,6 +22,7 @@ SLOW_MS = 500
     threshold=f"an answer within {LIMIT_SECONDS:g} s",
     source="our judgement; kallithea/model/notification.py, send_email",
     tags=("probe", "mail"),
+    harm=Harm.some_pages,
 )
 def mail(measured: MailServer, settings: Configuration) -> Iterator[Finding]:
     """Judge the mail server, where there is one."""

@@ -108,7 +108,7 @@ def _header_remedy(server: Server, size: int) -> Remedy:
     if option == "limit_request_field_size":
         return remedies.setting(server, {option: "8190"})
     if option:
-        return remedies.setting(server, {option: str(size)})
+        return remedies.setting(server, {option: str(size * server.header_factor)})
     return remedies.waitress(server)
 
 

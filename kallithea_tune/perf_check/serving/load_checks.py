@@ -14,7 +14,7 @@ from kallithea_tune.perf_check.servers.served import Servers, servers
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
 from kallithea_tune.perf_check.serving.processes_checks import set_processes
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import figure
+from kallithea_tune.text import counted, figure
 
 # At this utilisation a request waits for more than two others before it (M/M/1).
 BUSY = 0.7
@@ -61,7 +61,8 @@ def judge_load(measured: Servers, actions: int, pull_ms: float) -> Finding:
         return finding(
             Severity.unknown, "not measured: it is unknown how many processes serve requests"
         )
-    diagnosis = f"the busiest minute kept at least {figure(busy)} of {count} processes busy"
+    diagnosis = f"the busiest minute kept at least {figure(busy)} of "
+    diagnosis += f"{counted(count, 'process')} busy"
     if busy <= BUSY * count:
         return finding(Severity.ok, diagnosis)
     return finding(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Callable, Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import as_bool
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy
 from kallithea_tune.perf_check.servers import remedies
 from kallithea_tune.perf_check.servers.served import Served, Servers, servers
@@ -44,6 +44,7 @@ _RELOAD = {"gunicorn": "reload", "uwsgi": "py-autoreload"}
     threshold=f"{FEW_REQUESTS} requests; the memory of a process",
     source="gunicorn, uWSGI, mod_wsgi and waitress manuals; limits: our judgement",
     tags=("probe",),
+    harm=Harm.some_pages,
 )
 def recycling(measured: Servers) -> Iterator[Finding]:
     """Judge how soon a process is replaced, and whether its limits leave room for a request."""

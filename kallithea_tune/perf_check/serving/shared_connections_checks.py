@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Iterator
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.servers import remedies
 from kallithea_tune.perf_check.servers.served import Served, Servers, servers
 from kallithea_tune.perf_check.servers.shared import Shared, shared
@@ -24,6 +24,7 @@ SOURCE = (
     threshold="none",
     source=SOURCE,
     tags=("probe",),
+    harm=Harm.access,
 )
 def shared_connections(measured: Servers) -> Iterator[Finding]:
     """Judge whether processes of one server hold the same connections.

@@ -6,8 +6,11 @@ import functools
 from typing import Iterator, Sequence
 
 from kallithea_tune.app.vcs_transfer import Transfer
+from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 from kallithea_tune.perf_check.serving.page_times import Visits, visits
 from kallithea_tune.system.busyness import Part
 
@@ -21,13 +24,13 @@ SOURCE = (
     "WEB005",
     "serving-transfers",
     "Compressed or buffered clones",
-    measures=(visits,),
+    measures=(visits, configuration),
     source=SOURCE,
     tags=("probe", "app"),
     harm=Harm.some_pages,
     disturbed_by=(Part.cpu,),
 )
-def transfers(visited: Visits) -> Iterator[Finding]:
+def transfers(visited: Visits, settings: Configuration) -> Iterator[Finding]:
     """Judge how much of a clone had been made when its first byte left the outermost filter.
 
     A clone that is held back in memory completely is an error, one that is compressed a second time
@@ -41,13 +44,27 @@ def transfers(visited: Visits) -> Iterator[Finding]:
     ]
     if not observed:
         raise NotMeasured("there is no repository to clone, or no time was left")
+    remedy = without_filter(settings.instance)
     for kind, transfer in observed:
-        yield judge_clone(kind, transfer, application.filters)
+        yield judge_clone(kind, transfer, application.filters, remedy)
         if kind == "git":
-            yield from judge_push(transfer, application.filters)
+            yield from judge_push(transfer, application.filters, remedy)
 
 
-def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Finding:
+def without_filter(instance: Instance) -> Remedy:
+    """Return the remedy that removes the filter around an application, empty unless it has one."""
+    name = instance.sections.get(instance.section, {}).get("filter-with", "")
+    outer = instance.sections.get(f"filter:{name}", {}).get("filter-with", "")
+    if not name or outer or len(instance.filters) != 1:
+        return ""
+    return IniEdit(
+        (Option(instance.section, "filter-with"),), "compress in the web server, pages only"
+    )
+
+
+def judge_clone(
+    kind: str, transfer: Transfer, filters: Sequence[str], remedy: Remedy = ""
+) -> Finding:
     """A filter that needs the last byte before it passes on the first keeps clones in memory."""
     if not _is_clone(transfer):
         return Finding(
@@ -67,7 +84,7 @@ def judge_clone(kind: str, transfer: Transfer, filters: Sequence[str]) -> Findin
         },
         threshold="not all held",
     )
-    remedy = (
+    remedy = remedy or (
         f"keep {names or 'what buffers'} away from clones; compress in the web server, pages only"
     )
     if transfer.complete:
@@ -89,7 +106,9 @@ def _is_clone(transfer: Transfer) -> bool:
     return transfer.status == 200 and transfer.size > 0
 
 
-def judge_push(transfer: Transfer, filters: Sequence[str]) -> Iterator[Finding]:
+def judge_push(
+    transfer: Transfer, filters: Sequence[str], remedy: Remedy = ""
+) -> Iterator[Finding]:
     """A filter that reads the body of a request before Kallithea does keeps pushes in memory."""
     if not (_is_clone(transfer) and transfer.read_ahead):
         return
@@ -100,5 +119,5 @@ def judge_push(transfer: Transfer, filters: Sequence[str]) -> Iterator[Finding]:
         subject="push",
         evidence={"read_bytes": transfer.read_ahead, "filters": names},
         threshold="0 bytes",
-        remedy=f"keep {names} away from pushes",
+        remedy=remedy or f"keep {names} away from pushes",
     )

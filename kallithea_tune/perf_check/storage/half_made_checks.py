@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Iterator, Sequence
 
-from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect
 from kallithea_tune.perf_check.storage.half_made import HalfMade, half_made
 from kallithea_tune.text import first_of, megabytes
@@ -67,6 +67,7 @@ def _removal(paths: Sequence[str]) -> Command:
     "Archives that were not finished",
     measures=(half_made,),
     tags=("disk", "probe"),
+    harm=Harm.housekeeping,
 )
 def unfinished(measured: HalfMade) -> Iterator[Finding]:
     """No archive is cut short, and none is left among the temporary files."""

@@ -101,8 +101,8 @@ def test_the_differences_are_taken_within_each_round() -> None:
 @pytest.mark.parametrize(
     "given, said",
     [
-        ([], "time for 0 rounds of 5"),
-        (answers(*[(1, 1, 1)] * 5)[:-1], "time for 4 rounds of 5"),
+        ([], "time for 0 of 5 rounds"),
+        (answers(*[(1, 1, 1)] * 5)[:-1], "time for 4 of 5 rounds"),
         (answers(*[(1, 1, 1)] * 5, status=500), "answered with status 500"),
     ],
 )

@@ -125,7 +125,7 @@ def test_what_there_was_no_time_for_is_not_measured(
     monkeypatch.setattr(probe, "MOST", 5)
     found = list(cache_effect_checks.effect.findings(Context(load(str(visited)), Deadline(120))))
     assert [(item.severity, item.diagnosis) for item in found] == [
-        (Severity.unknown, "not measured: there was time for 4 rounds of 5")
+        (Severity.unknown, "not measured: there was time for 4 of 5 rounds")
     ] * 2
 
 

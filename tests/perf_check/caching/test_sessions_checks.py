@@ -9,7 +9,10 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 import pytest
 
+from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.caching import sessions_checks
+from kallithea_tune.perf_check.caching.sessions import MOST_SIBLINGS, sessions
+from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
 from kallithea_tune.perf_check.model import Severity
 
 
@@ -80,3 +83,20 @@ def test_the_type_of_the_ini_file_is_judged(
 ) -> None:
     edit(instance, "session.key = ", f"session.type = {kind}\nsession.key = ")
     assert findings(gearbox, instance)[""]["severity"] == severity
+
+
+def test_a_large_ini_file_beside_is_not_parsed_but_counted_where_it_may_matter(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "my.ini"
+    own.write_text("[app:main]\nuse = egg:kallithea\nsqlalchemy.url = sqlite:///k.db\n")
+    large = "# a line\n" * 100_000
+    (tmp_path / "large.ini").write_text(large + own.read_text())
+    (tmp_path / "derived.ini").write_text(large + "[app:main]\nuse = config:my.ini\n")
+    (tmp_path / "foreign.ini").write_text("[client]\n" + large)
+    (tmp_path / "nowhere.ini").symlink_to("gone")
+    for number in range(MOST_SIBLINGS + 3):
+        (tmp_path / f"{number}.ini").write_text(own.read_text())
+    measured = Context(load(str(own)), Deadline(9)).measure(sessions)
+    assert (len(measured.siblings), measured.unread) == (MOST_SIBLINGS, 5)
+    assert measured.examined == Examined(MOST_SIBLINGS + 1, MOST_SIBLINGS + 6, "ini file")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Mapping, Optional
 
 import pytest
+from carry_out import carry_out
 from configured import configured
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
@@ -172,6 +173,37 @@ def test_the_buffer_pool_is_read_from_the_server(instance: Path, mariadb: MariaD
         finding.evidence["buffer_pool_mb"] == pytest.approx(33.5, abs=0.2)
         and finding.severity is OK
     )
+
+
+def test_a_buffer_pool_that_is_too_small_grows_by_the_remedy(
+    instance: Path, mariadb: MariaDB
+) -> None:
+    url = mariadb.url("small")
+    cursor = mariadb.connect("small").cursor()
+    cursor.execute("CREATE TABLE large (content LONGBLOB)")
+    cursor.execute("INSERT INTO large VALUES (REPEAT('x', 14000000)), (REPEAT('x', 14000000))")
+    cursor.execute("INSERT INTO large SELECT * FROM large")
+    cursor.execute("ANALYZE TABLE large")
+    try:
+        finding = found(checks.buffer_pool, instance, url)
+        assert finding.severity is ADVICE
+        carry_out(finding.remedy, instance, {"MYSQL_PWD": mariadb.password})
+        assert found(checks.buffer_pool, instance, url).severity is OK
+    finally:
+        cursor.execute("DROP DATABASE small")
+        cursor.execute("SET GLOBAL innodb_buffer_pool_size = 33554432")
+
+
+@pytest.mark.parametrize("processes, each", [(8, 3), (40, 2), (60, 1), (98, None)])
+def test_pools_are_made_to_fit_where_they_can(processes: int, each: Optional[int]) -> None:
+    facts = DatabaseFacts("PostgreSQL", "15.3", server=ServerLimits(1, 100, 0))
+    pool = PoolSettings(processes=processes)
+    (finding,) = checks.connections.judge(configured(), POSTGRESQL, facts, pool)
+    text = str(finding.remedy)
+    if each is None:
+        assert text.startswith("max_connections = 2940 in the server's configuration")
+    else:
+        assert f"sqlalchemy.pool_size = 1, set sqlalchemy.max_overflow = {each - 1} in" in text
 
 
 def test_sqlite_has_no_server_to_ask(instance: Path) -> None:

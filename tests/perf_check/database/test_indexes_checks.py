@@ -84,6 +84,12 @@ def test_the_journal_needs_an_index_by_what_the_sort_costs(
     assert ("INDEX CONCURRENTLY" in str(finding.remedy)) == (severity > OK)
 
 
+def test_what_others_add_to_a_time_causes_no_advice() -> None:
+    journal = JournalTimes(True, False, (400.0, 40.0, 300.0), (1.0, 90.0), (3.0,))
+    _, finding = checks.indexes.judge(SQLITE, facts(100), IndexTimes((), 0, journal))
+    assert finding.severity is OK and "take 40 ms" in finding.diagnosis
+
+
 def test_a_journal_that_could_not_be_timed_does_not_hide_the_foreign_keys() -> None:
     findings = []
     with pytest.raises(NotMeasured, match="it died"):
@@ -92,6 +98,7 @@ def test_a_journal_that_could_not_be_timed_does_not_hide_the_foreign_keys() -> N
     assert [finding.subject for finding in findings] == ["foreign keys"]
 
 
+@pytest.mark.once
 def test_an_index_that_was_advised_ends_the_advice(instance: Path) -> None:
     path = str(instance.parent / "kallithea.db")
 

@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 import pytest
+from carry_out import carry_out
 
 from kallithea_tune.app.package import package_directory
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database import schema_checks as checks
 from kallithea_tune.perf_check.database.facts import DatabaseFacts, TableFacts
 from kallithea_tune.perf_check.database.schema import Migrations, read_revisions
 from kallithea_tune.perf_check.database.schema_checks import revision
-from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.measurement import Context, Deadline
+from kallithea_tune.perf_check.model import Finding, Severity
 
 KNOWN = {"c": frozenset("b"), "b": frozenset("a"), "a": frozenset("")}
 
@@ -98,3 +102,14 @@ def test_a_real_database_of_another_version(
     # The application agrees, by sys.exit.
     assert found["WEB008"]["severity"] == "error" and "sys.exit" in found["WEB008"]["diagnosis"]
     assert "DB014" in found["WEB008"]["remedy"] and found["WEB003"]["severity"] == "unknown"
+
+
+def test_a_missing_revision_is_stamped_by_the_remedy(instance: Path) -> None:
+    def found() -> Finding:
+        (finding,) = checks.revision.findings(Context(load(str(instance)), Deadline(60)))
+        return finding
+
+    _set(instance, "DELETE FROM alembic_version")
+    assert found().severity is Severity.error
+    carry_out(found().remedy, instance)
+    assert found().severity is Severity.ok

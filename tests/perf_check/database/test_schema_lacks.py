@@ -108,6 +108,7 @@ def test_keys_that_a_copy_left_behind_are_added_in_postgresql(
     assert cursor.fetchall() == [(21,)]
 
 
+@pytest.mark.once
 def test_a_row_in_the_way_leaves_postgresql_as_it_was(
     instance: Path, edit: Callable[..., None], postgresql: PostgreSQL
 ) -> None:
@@ -123,6 +124,7 @@ def test_a_row_in_the_way_leaves_postgresql_as_it_was(
     assert after.diagnosis == before.diagnosis
 
 
+@pytest.mark.once
 def test_tables_of_myisam_are_converted_and_get_their_foreign_keys(
     instance: Path, edit: Callable[..., None], mariadb: MariaDB
 ) -> None:
@@ -154,6 +156,7 @@ def test_tables_of_myisam_are_converted_and_get_their_foreign_keys(
     assert [item.severity for item in found(instance, tables_checks.table_engines)] == [OK]
 
 
+@pytest.mark.once
 def test_a_sqlite_table_without_keys_is_made_anew_with_its_rows(instance: Path) -> None:
     path = instance.parent / "kallithea.db"
     assert [item.severity for item in found(instance)] == [OK]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional
 
 import pytest
+from carry_out import carry_out
 from configured import configured
 
 from kallithea_tune.config.instance import load
@@ -91,6 +92,21 @@ def test_the_busy_timeout_is_read_from_the_url(
 ) -> None:
     edit(instance, "kallithea.db?timeout=60", "kallithea.db" + query)
     assert busy_timeout(load(str(instance)).database_url) == seconds
+
+
+def test_a_short_busy_timeout_is_edited_where_it_is_written(
+    instance: Path, edit: Callable[..., None]
+) -> None:
+    for written in ("", "?timeout=2", "?check_same_thread=false&timeout=2"):
+        edit(instance, "kallithea.db?timeout=60", "kallithea.db" + written)
+        (finding,) = checks.timeout.findings(Context(load(str(instance)), Deadline(1)))
+        assert finding.severity is ADVICE
+        carry_out(finding.remedy, instance)
+        (finding,) = checks.timeout.findings(Context(load(str(instance)), Deadline(1)))
+        assert finding.severity is OK
+        after = written.replace("timeout=2", "timeout=60") or "?timeout=60"
+        edit(instance, f"sqlite:///%(here)s/kallithea.db{after}\n", "URL\n")
+        edit(instance, "URL\n", "sqlite:///%(here)s/kallithea.db?timeout=60\n")
 
 
 @pytest.mark.parametrize(

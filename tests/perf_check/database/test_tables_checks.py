@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import sqlite3
 from pathlib import Path
 from typing import Callable, Mapping, Optional
 
@@ -22,6 +24,7 @@ from kallithea_tune.perf_check.database.facts import (
 )
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.remedy import Effect, Statements
 
 OK, ADVICE, WARNING = Severity.ok, Severity.advice, Severity.warning
 POSTGRESQL = SqlClient("postgresql", ("-h", "db"), "kallithea", "kallithea")
@@ -108,6 +111,30 @@ def test_the_worst_table_is_reported_with_the_age_of_its_statistics() -> None:
     assert finding.evidence["last_vacuum"] == "never" and finding.evidence["tables"] == 2
     (finding,) = autovacuum({"a": tables["a"]}, True)
     assert finding.evidence["last_vacuum_days"] == 2.5
+
+
+def test_free_pages_and_old_log_rows_of_sqlite_are_removed_by_the_remedies(instance: Path) -> None:
+    path = str(instance.parent / "kallithea.db")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE large (content)")
+        connection.execute("INSERT INTO large VALUES (zeroblob(20000000))")
+        connection.execute("DROP TABLE large")
+        connection.commit()
+
+    def found() -> Finding:
+        (finding,) = checks.vacuum.findings(Context(load(str(instance)), Deadline(60)))
+        return finding
+
+    assert found().severity is ADVICE
+    carry_out(found().remedy, instance)
+    assert found().severity is OK
+    client = SqlClient("sqlite", (path,))
+    sizes = {"user_logs": TableFacts(500_000)}
+    old = checks.judge_growth(client, sizes, 1.0, datetime.date(2200, 1, 1)).remedy
+    assert isinstance(old, Statements) and old.effect is Effect.deletes
+    carry_out(old, instance)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT count(*) FROM user_logs").fetchone() == (0,)
 
 
 def test_a_postgresql_that_is_not_vacuumed_is_found_and_the_remedy_helps(

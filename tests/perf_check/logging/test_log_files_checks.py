@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from carry_out import carry_out
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.logging.log_files import LineTimes, LogFile, LogFiles, configured
 from kallithea_tune.perf_check.logging.log_files_checks import judge_times, log_disk
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.remedy import Command
 
 
 def test_log_files_are_found_in_handlers() -> None:
@@ -48,7 +50,7 @@ def test_the_disk_of_a_log_file_is_measured_and_left_clean(
     instance.write_text(text)
     (missing,) = run()
     assert missing["severity"] == "error" and "mkdir -p" in missing["remedy"]
-    logs.mkdir()
+    carry_out(Command(tuple(missing["actions"][0]["words"])), instance)
     (measured,) = run()
     assert measured["evidence"]["p99_ms"] > 0 and measured["subject"] == str(logs / "k.log")
     assert list(logs.iterdir()) == []

@@ -50,4 +50,4 @@ def test_lines_per_request_are_counted_in_the_real_application(
     edit(instance, "\nsqlalchemy.url", "\nsqlalchemy.echo = true\nsqlalchemy.url")
     (echoed,) = run("CFG007")
     assert echoed["evidence"]["lines_per_request"] > 25
-    assert echoed["remedy"] == "set sqlalchemy.echo = false"
+    assert echoed["remedy"] == "set sqlalchemy.echo = false in [app:main]"

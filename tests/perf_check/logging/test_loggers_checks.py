@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
+from carry_out import carry_out
 
+from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.logging.loggers import Loggers, loggers_of
 from kallithea_tune.perf_check.logging.loggers_checks import gearbox_logger, levels
+from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Check, Finding, Severity
+from kallithea_tune.perf_check.remedy import Remedy
 
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 Edit = Callable[[Path, str, str], None]
@@ -128,11 +132,37 @@ def test_an_engine_that_echoes_is_made_quiet_by_its_own_option(
 
     assert remedy() == ""
     edit(instance, "\nsqlalchemy.url", "\nsqlalchemy.echo = true\nsqlalchemy.url")
-    assert remedy() == "set sqlalchemy.echo = false"
+    assert remedy() == "set sqlalchemy.echo = false in [app:main]"
     edit(instance, "[logger_kallithea]\nlevel = WARN", "[logger_kallithea]\nlevel = DEBUG")
-    assert (
-        remedy() == "set sqlalchemy.echo = false, and level = WARN in the sections of these loggers"
-    )
+    found = "set level = WARN in [logger_kallithea]; set sqlalchemy.echo = false in [app:main]"
+    assert remedy() == found
+
+
+@pytest.mark.parametrize(
+    "check, old, new",
+    [
+        (levels, "\nsqlalchemy.url", "\nsqlalchemy.echo = true\nsqlalchemy.url"),
+        (levels, "[DEFAULT]\n", "[DEFAULT]\nsqlalchemy.echo = debug\n"),
+        (levels, "[logger_sqlalchemy]\nlevel = WARN", "[logger_sqlalchemy]\nlevel = DEBUG"),
+        (gearbox_logger, ", tg, gearbox, beaker", ", tg, beaker"),
+    ],
+)
+def test_the_remedies_of_loggers(
+    instance: Path, edit: Edit, check: Check, old: str, new: str
+) -> None:
+    def severity() -> Severity:
+        (found,) = check.findings(Context(load(str(instance)), Deadline(60)))
+        remedies.append(found.remedy)
+        return found.severity
+
+    remedies: "list[Remedy]" = []
+    edit(instance, old, new)
+    assert severity() > Severity.ok
+    carry_out(remedies[0], instance)
+    assert severity() is Severity.ok
+    # The file is still one that Python accepts.
+    loader = f"import logging.config; logging.config.fileConfig({str(instance)!r})"
+    subprocess.run([sys.executable, "-c", f"import kallithea; {loader}"], check=True)
 
 
 def test_setup_logging_of_this_gearbox_keeps_existing_loggers() -> None:

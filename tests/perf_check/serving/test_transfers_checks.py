@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Callable, Mapping, Optional
 
 import pytest
+from carry_out import carry_out
 
 from kallithea_tune.app import vcs_transfer
 from kallithea_tune.app.vcs_transfer import Transfer
@@ -148,7 +149,7 @@ def filtered(
     ],
 )
 def test_real_clones(
-    filtered: Filtered, factory: str, hg: str, git: str, push: Optional[str]
+    instance: Path, filtered: Filtered, factory: str, hg: str, git: str, push: Optional[str]
 ) -> None:
     findings = filtered(factory)
     assert {name: item.severity.name for name, item in findings.items()} == {
@@ -162,6 +163,9 @@ def test_real_clones(
             == findings["git"].evidence["of_bytes"]
             > 1_000_000
         )
+    if push:
+        carry_out(findings["push"].remedy, instance)
+        assert {item.severity for item in filtered("").values()} == {Severity.ok}
 
 
 def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
