@@ -75,11 +75,6 @@ def shell_word(text: str) -> str:
     return "\"$(printf %b '{}')\"".format("".join(written))
 
 
-def crontab(command: str) -> str:
-    """Return `command` as the last field of a line in a crontab, where a ``%`` is a newline."""
-    return command.replace("%", r"\%")
-
-
 def shortened(text: str, limit: int = 2000) -> str:
     """Return at most `limit` characters of `text`, and how many more there are.
 

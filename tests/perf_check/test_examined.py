@@ -10,7 +10,8 @@ import pytest
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined, Outcome
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
-from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.discovery import Kind
+from kallithea_tune.perf_check.repositories.survey import FailedRepository, Survey, survey
 
 CHECKS = {item.id: item for item in all_checks()}
 OF_REPOSITORIES = [

@@ -14,6 +14,7 @@ from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.caching import servers
 from kallithea_tune.perf_check.caching.beaker_files import OLD_DAYS
 from kallithea_tune.perf_check.caching.servers import Answer
+from kallithea_tune.perf_check.database.client import SqlClient, client_of
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.system import child
 
@@ -39,8 +40,8 @@ class Store:
     """A store of `user`, which is the sessions or a region, and what was found there.
 
     `option` is the name of the option that sets its type. `failure` is Beaker's own message when
-    the store is made and used. One of `rows` and `answers` is there, or `reason` why neither.
-    `timeout` says whether entries end.
+    the store is made and used. One of `rows` and `answers` is there, or `reason` why neither; the
+    `client` is that of the database with the rows. `timeout` says whether entries end.
     """
 
     user: str
@@ -49,6 +50,7 @@ class Store:
     timeout: bool = True
     failure: str = ""
     rows: Optional[Rows] = None
+    client: Optional[SqlClient] = None
     answers: tuple[Answer, ...] = ()
     reason: str = ""
 
@@ -145,7 +147,7 @@ def _look(store: Store, options: Mapping[str, str], seconds: float) -> Store:
             table=options.get("table_name") or TABLE,
             days=_days(options),
         )
-        return replace(store, rows=count)
+        return replace(store, rows=count, client=client_of(absolute_url(url)))
     if store.type == "ext:memcached" and url:
         places = [place.strip() for place in url.split(";") if place.strip()]
         return replace(store, answers=child.call(question_memcached, seconds + 4, places=places))

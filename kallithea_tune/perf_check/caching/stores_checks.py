@@ -7,12 +7,14 @@ from functools import partial
 from typing import Callable, Iterator, Optional
 
 from kallithea_tune.perf_check.caching.beaker_files_checks import (
+    DAILY,
     MANY_FILES,
     NEVER_REMOVED,
     TOO_MANY_FILES,
 )
 from kallithea_tune.perf_check.caching.servers import ANSWER_SECONDS, Answer
 from kallithea_tune.perf_check.caching.stores import SESSIONS, Rows, Store, Stores, stores
+from kallithea_tune.perf_check.database.client import SqlClient
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Steps, app_options, steps_of
 from kallithea_tune.text import figure, megabytes
@@ -20,6 +22,12 @@ from kallithea_tune.text import figure, megabytes
 SLOW_MS, FULL_SHARE = 20.0, 0.9
 JUDGEMENT = "our judgement"
 MONTH = "2592000"
+# Beaker stores the local time.
+_DAYS_AGO = {
+    "sqlite": "datetime('now', 'localtime', '-{days} days')",
+    "postgresql": "LOCALTIMESTAMP - INTERVAL '{days} days'",
+    "mysql": "NOW() - INTERVAL {days} DAY",
+}
 
 
 def judge_failure(store: Store, section: str) -> Finding:
@@ -37,7 +45,7 @@ def judge_failure(store: Store, section: str) -> Finding:
     )
 
 
-def judge_rows(store: Store, rows: Rows) -> Finding:
+def judge_rows(store: Store, rows: Rows, client: SqlClient) -> Finding:
     """Judge the rows that nobody has accessed for longer than a session lasts."""
     finding = partial(
         Finding,
@@ -54,7 +62,13 @@ def judge_rows(store: Store, rows: Rows) -> Finding:
     return finding(
         Severity.warning if rows.rows >= TOO_MANY_FILES else Severity.advice,
         diagnosis,
-        remedy=f"daily: delete the rows of {rows.table} whose column accessed is older than that",
+        remedy=client.statements(
+            f"DELETE FROM {client.quoted(rows.table)} WHERE accessed < "
+            # Where only few are old, new ones are made faster than that.
+            + _DAYS_AGO[client.dialect].format(days=rows.days if rows.old * 10 > rows.rows else 7),
+            DAILY,
+            Effect.deletes,
+        ),
     )
 
 
@@ -159,16 +173,16 @@ def _expiring(answer: Answer) -> Command:
     "cache-stores",
     "Stores of sessions and caches on servers",
     measures=(stores,),
-    tags=("cache", "probe"),
     harm=Harm.access,
+    tags=("cache", "probe"),
 )
 def store_state(measured: Stores) -> Iterator[Finding]:
     """Judge each store that is neither files nor memory."""
     for store in measured.stores:
         if store.failure:
             yield judge_failure(store, measured.section)
-        if store.rows:
-            yield judge_rows(store, store.rows)
+        if store.rows and store.client:
+            yield judge_rows(store, store.rows, store.client)
         for answer in store.answers:
             yield judge_answer(store, answer, measured.section)
         if store.reason:

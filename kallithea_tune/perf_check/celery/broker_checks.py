@@ -58,7 +58,7 @@ def reachable(measured: Broker, settings: Configuration) -> Iterator[Finding]:
         yield judge_broker(measured.answer, settings.instance.section)
 
 
-def judge_workers(measured: Broker, command: str, section: str) -> Iterator[Finding]:
+def judge_workers(measured: Broker, command: Sequence[str], section: str) -> Iterator[Finding]:
     """Without a worker nothing is done; with too few tasks wait; too many compete for the cores.
 
     `command` starts a worker, `section` has the application's settings.
@@ -103,7 +103,7 @@ def _evidence(measured: Broker) -> Mapping[str, object]:
     return evidence
 
 
-def _not_consumed(answer: Answer, command: str) -> Optional[Finding]:
+def _not_consumed(answer: Answer, command: Sequence[str]) -> Optional[Finding]:
     if answer.consumers:
         return None
     verb = "waits" if answer.waiting == 1 else "wait"
@@ -119,7 +119,7 @@ def _not_consumed(answer: Answer, command: str) -> Optional[Finding]:
         Severity.error,
         diagnosis,
         threshold="1 worker that consumes it",
-        remedy=f"run as a service: {command}",
+        remedy=Command(tuple(command), note="as a service", service=True),
     )
 
 
@@ -236,5 +236,5 @@ def workers(measured: Broker, settings: Configuration) -> Iterator[Finding]:
     """
     instance = settings.instance
     if measured.uses_celery and not measured.answer.failed:
-        command = instance.cli("celery-run")
+        command = instance.program("kallithea-cli", "celery-run")
         yield from judge_workers(measured, command, instance.section)

@@ -7,9 +7,10 @@ import os
 import statistics
 from typing import Iterator, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy
-from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import (
     MANY_REFS,
     MOST_LOOSE,
@@ -25,7 +26,7 @@ from kallithea_tune.perf_check.repositories.git_history import (
     histories,
     untidy_histories,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey
+from kallithea_tune.perf_check.repositories.survey import Survey, git_survey
 from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import first_of, shell_word
 
@@ -119,10 +120,10 @@ def _gc(untidy: Sequence[GitRepository], surveyed: Survey) -> Remedy:
     ]
     # Objects that no ref reaches are packed, too, where git can do that (2.37).
     collect = [
-        tools.git(surveyed.path(one.name), "-c", "gc.cruftPacks=true", "gc", "--quiet")
+        commands.git(surveyed.path(one.name), "-c", "gc.cruftPacks=true", "gc", "--quiet")
         for one in untidy
     ]
-    return tools.all_of([*unset, *collect])
+    return commands.all_of([*unset, *collect])
 
 
 @check(
@@ -167,9 +168,9 @@ def refs(surveyed: Survey) -> Iterator[Finding]:
             subject="loose refs",
             threshold=f"{LOOSE_REFS}",
             source="our benchmark: 0.08 ms per loose ref and page",
-            remedy=tools.all_of(
+            remedy=commands.all_of(
                 [
-                    tools.git(surveyed.path(repository.name), "pack-refs", "--all")
+                    commands.git(surveyed.path(repository.name), "pack-refs", "--all")
                     for repository in loose[:COVERED]
                 ]
             ),
@@ -224,7 +225,7 @@ def judge_history(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
             f"the commit-graph of {first_of(graphs, 1)} is damaged: {effect}",
             "damaged",
             {**surveyed.sample(Kind.git), "names": graphs[:NAMED]},
-            remedy=tools.all_of(
+            remedy=commands.all_of(
                 [step for name in graphs[:COVERED] for step in _anew(surveyed, name)]
             ),
             source="gitformat-commit-graph manual: its hash; git rev-list",
@@ -295,7 +296,7 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
 
 
 def _write_graph(surveyed: Survey, name: str) -> Command:
-    return tools.git(surveyed.path(name), "commit-graph", "write", "--reachable")
+    return commands.git(surveyed.path(name), "commit-graph", "write", "--reachable")
 
 
 def judge_bitmap(surveyed: Survey) -> Finding:
@@ -318,9 +319,9 @@ def judge_bitmap(surveyed: Survey) -> Finding:
     return finding(
         Severity.advice,
         f"each clone of {names} counts all objects, because it has no bitmap",
-        remedy=tools.all_of(
+        remedy=commands.all_of(
             [
-                tools.git(surveyed.path(repository.name), "repack", "-adb", "--quiet")
+                commands.git(surveyed.path(repository.name), "repack", "-adb", "--quiet")
                 for repository in without[:COVERED]
             ]
         ),

@@ -32,13 +32,15 @@ class GitHooks:
     """The hooks of a repository: two that Kallithea writes, None where they are missing, and the
     names of the active others.
 
-    `hooks_path` is its setting ``core.hooksPath``, by which git looks for all hooks elsewhere.
+    `hooks_path` is its setting ``core.hooksPath``, by which git looks for all hooks elsewhere, or
+    where the directory is `linked` to.
     """
 
     post_receive: Optional[GitHook]
     pre_receive: Optional[GitHook] = None
     custom: tuple[str, ...] = ()
     hooks_path: str = ""
+    linked: bool = False
 
 
 def read_hooks(path: str, settings: Mapping[str, str]) -> GitHooks:
@@ -46,7 +48,7 @@ def read_hooks(path: str, settings: Mapping[str, str]) -> GitHooks:
     found = entry(path, "hooks")
     if found and found.kind == "link":
         # git follows it, and Kallithea's own hook is not looked for there.
-        return GitHooks(None, hooks_path=os.readlink(found.path))
+        return GitHooks(None, hooks_path=os.readlink(found.path), linked=True)
     post, pre = (_read_hook(path, f"hooks/{name}") for name in ("post-receive", "pre-receive"))
     of_kallithea = {
         name

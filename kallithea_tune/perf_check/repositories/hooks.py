@@ -14,6 +14,12 @@ from typing import Optional
 from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
+from kallithea_tune.perf_check.services.hook_text import (
+    Waiting,
+    of_extensions,
+    of_git,
+    of_mercurial,
+)
 from kallithea_tune.system import child
 
 # Kallithea's own hooks of Mercurial, by their keys in the section hooks of the table ui.
@@ -33,21 +39,42 @@ class Walk:
 
 @dataclass(frozen=True)
 class CustomHook:
-    """A hook of Mercurial that is not Kallithea's: where it is set, its key, and the file that it
-    needs and that does not exist.
+    """A hook that is not Kallithea's: where it is set, its key, the file that it needs and that
+    does not exist, and what is known of its time.
+
+    A `place` is the page of the settings, a repository, or ``extensions.py``.
     """
 
     place: str
     key: str
     missing_file: str = ""
+    waiting: Waiting = Waiting()
+
+    @property
+    def moment(self) -> str:
+        """Who waits for it: ``push``, ``pull``, or another moment."""
+        name = self.key.split(".")[0]
+        if name in _AT_PULL:
+            return "pull"
+        return "push" if name in _AT_PUSH else name
+
+
+# Of Mercurial (hg help config.hooks), git (githooks(5)), and extensions.py.
+_AT_PULL = ("outgoing", "preoutgoing", "PULL_HOOK")
+_AT_PUSH = (
+    *("changegroup", "prechangegroup", "pretxnchangegroup", "incoming", "pushkey", "prepushkey"),
+    *("txnopen", "pretxnopen", "pretxnclose", "txnclose", "txnabort"),
+    *("pre-receive", "update", "proc-receive", "post-receive", "post-receive-custom"),
+    *("post-update", "reference-transaction", "push-to-checkout", "PUSH_HOOK"),
+)
 
 
 @dataclass(frozen=True)
 class PushHooks:
-    """The hooks that a push to a Mercurial repository waits for.
+    """The hooks that pushes wait for.
 
-    `walk` is the work of the hook repo_size in `largest`, the largest repository; None where the
-    hook is off. `updates` says whether the hook is on that updates a working directory.
+    `walk` is the work of the hook repo_size in `largest`, the largest Mercurial repository; None
+    where the hook is off. `updates` says whether the hook is on that updates a working directory.
     """
 
     largest: str
@@ -63,9 +90,7 @@ class PushHooks:
 
 @measurement(seconds=WALK_SECONDS, needs=("database",), uses=(survey,))
 def push_hooks(context: Context) -> PushHooks:
-    """Do the work of the hook repo_size, for `WALK_SECONDS` at most, and check that the files of
-    custom hooks exist.
-    """
+    """Do the work of the hook repo_size, for `WALK_SECONDS` at most, and read custom hooks."""
     surveyed = context.measure(survey)
     largest = max(surveyed.hg, key=lambda repository: repository.bytes, default=None)
     walk = None
@@ -73,8 +98,8 @@ def push_hooks(context: Context) -> PushHooks:
         within = max(0.1, min(WALK_SECONDS, context.deadline.left))
         path = surveyed.path(largest.name)
         walk = child.call(walk_repository, within + 5, path=path, within=within)
-    name = largest.name if largest else ""
-    return PushHooks(name, walk, UPDATE in surveyed.hooks, _custom_hooks(surveyed))
+    custom = custom_hooks(surveyed, os.path.dirname(context.instance.path))
+    return PushHooks(largest.name if largest else "", walk, UPDATE in surveyed.hooks, custom)
 
 
 def walk_repository(path: str, within: float) -> Walk:
@@ -95,7 +120,8 @@ def walk_repository(path: str, within: float) -> Walk:
     return Walk((time.perf_counter() - began) * 1000, files, complete=True)
 
 
-def _custom_hooks(surveyed: Survey) -> tuple[CustomHook, ...]:
+def custom_hooks(surveyed: Survey, directory: str) -> tuple[CustomHook, ...]:
+    """Return the custom hooks of Mercurial, of Git, and of ``extensions.py`` in `directory`."""
     commands = {
         (HOOKS_PAGE, key): command
         for key, command in surveyed.hooks.items()
@@ -104,9 +130,22 @@ def _custom_hooks(surveyed: Survey) -> tuple[CustomHook, ...]:
     for repository in surveyed.hg:
         for key, command in repository.hooks.items():
             commands[repository.name, key] = command
-    return tuple(
-        CustomHook(place, key, missing_file(command)) for (place, key), command in commands.items()
-    )
+    mercurial = [
+        CustomHook(place, key, missing_file(command), of_mercurial(command))
+        for (place, key), command in commands.items()
+    ]
+    git = [
+        CustomHook(item.name, name, waiting=of_git(surveyed.path(item.name), name))
+        for item in surveyed.git
+        for name in item.hooks.custom
+    ]
+    found = {name: of_extensions(directory, name) for name in ("PUSH_HOOK", "PULL_HOOK")}
+    extensions = [
+        CustomHook("extensions.py", name, waiting=waiting)
+        for name, waiting in found.items()
+        if waiting is not None
+    ]
+    return (*mercurial, *git, *extensions)
 
 
 def missing_file(hook: str) -> str:

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import Iterator
+from dataclasses import replace
+from typing import Iterable, Iterator, Mapping, Sequence
 
+from kallithea_tune.perf_check.database.client import SqlClient, sql_client
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, Steps
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.git_hooks import GitHooks
 from kallithea_tune.perf_check.repositories.hooks import (
+    REPO_SIZE,
+    UPDATE,
+    CustomHook,
     ExpectedHook,
     PushHooks,
     Walk,
     expected_hook,
     push_hooks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, git_survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, git_survey, survey
+from kallithea_tune.perf_check.services.hook_text import Waiting
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import first_of, shell_word
+from kallithea_tune.text import counted, first_of
 
 SLOW_MS = 500
 VCS_PAGE = "Admin > Settings > VCS"
@@ -31,19 +39,19 @@ REPORTED, NAMED = 3, 20
     "HOOK001",
     "hooks-time",
     "Time that hooks add to a push",
-    measures=(survey, push_hooks),
+    measures=(survey, push_hooks, sql_client),
     source="our judgement",
     tags=("probe", "hooks"),
     disturbed_by=(Part.cpu, Part.disk),
 )
-def times(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
+def times(surveyed: Survey, hooks: PushHooks, client: SqlClient) -> Iterator[Finding]:
     """Judge the time that each push waits, and report hooks whose files are missing."""
     if hooks.walk:
-        yield judge_repo_size(hooks.largest, hooks.walk)
-    yield from judge_custom(surveyed, hooks)
+        yield judge_repo_size(hooks.largest, hooks.walk, client)
+    yield from judge_custom(surveyed, hooks, client)
 
 
-def judge_repo_size(name: str, walk: Walk) -> Finding:
+def judge_repo_size(name: str, walk: Walk, client: SqlClient) -> Finding:
     """The hook walks the entire repository while the one who pushes waits, to print one line."""
     evidence: dict[str, object] = {"walk_ms": walk.ms, "files": walk.files, "repository": name}
     if not walk.complete:
@@ -63,47 +71,89 @@ def judge_repo_size(name: str, walk: Walk) -> Finding:
     return finding(
         Severity.advice,
         f"each push to {name} waits for its size to be determined: {more}{walk.ms / 1000:.2g} s",
-        remedy=f'{VCS_PAGE}: no "Show repository size after push"',
+        remedy=_off(client, REPO_SIZE, f'{VCS_PAGE}: no "Show repository size after push", or'),
         impact_ms=walk.ms,
         impact_per=f"push to {name}",
     )
 
 
-def judge_custom(surveyed: Survey, hooks: PushHooks) -> Iterator[Finding]:
-    """The admin's own hooks are counted and never run: they might act. A missing file is
-    reported.
+def _off(client: SqlClient, key: str, note: str) -> Statements:
+    """Return the remedy that switches off a hook of Mercurial, as the page of settings does."""
+    sql = f"UPDATE ui SET ui_active = FALSE WHERE ui_section = 'hooks' AND ui_key = '{key}'"
+    return client.statements(sql, note)
+
+
+def judge_custom(surveyed: Survey, hooks: PushHooks, client: SqlClient) -> Iterator[Finding]:
+    """The admin's own hooks are read and never run: they might act. How long they take is unknown
+    where their text does not say.
     """
-    scripts = sum(bool(repository.hooks.custom) for repository in surveyed.git)
-    evidence = {
-        **surveyed.sample(),
-        "mercurial_hooks": len(hooks.custom),
-        "git_with_custom_hooks": scripts,
-    }
-    finding = functools.partial(Finding, evidence=evidence)
+    evidence = {**surveyed.sample(), "custom_hooks": len(hooks.custom)}
     failing = [hook for hook in hooks.custom if hook.missing_file]
     for hook in failing[:REPORTED]:
-        yield finding(
+        yield Finding(
             Severity.warning,
             f"the hook {hook.key} needs {hook.missing_file}, which does not exist",
             hook.place,
+            evidence,
             threshold="its file exists",
             remedy="put the file back, or remove the hook",
         )
     if hooks.updates:
-        yield finding(
+        yield Finding(
             Severity.advice,
             "each Mercurial push updates a working directory on the server",
             "update",
-            remedy=f'{VCS_PAGE}: no "Update repository after push", unless something reads it',
+            evidence,
+            remedy=_off(client, UPDATE, "unless something reads that directory"),
             confidence="medium",
             threshold="off, Kallithea's default",
         )
-    if not failing:
-        counts = (
-            f"{len(hooks.custom)} custom hooks of Mercurial; {scripts} Git repositories have some"
-        )
-        there_are = bool(hooks.custom or scripts)
-        yield finding(Severity.ok, counts if there_are else "there are no custom hooks", "custom")
+    groups: dict[tuple[str, str, Waiting], list[str]] = {}
+    for hook in hooks.custom:
+        if hook.waiting:
+            groups.setdefault((hook.key, hook.moment, hook.waiting), []).append(hook.place)
+    longest = sorted(groups.items(), key=lambda group: -group[0][2].sleeps)
+    for (key, moment, waiting), places in longest[:REPORTED]:
+        yield judge_waiting(key, moment, waiting, places)
+    if not hooks.custom:
+        yield Finding(Severity.ok, "there are no custom hooks", "custom", evidence)
+    silent = [hook for hook in hooks.custom if not hook.waiting and not hook.missing_file]
+    if silent:
+        yield _not_timed(silent, evidence)
+
+
+def judge_waiting(key: str, moment: str, waiting: Waiting, places: Sequence[str]) -> Finding:
+    """A hook runs inside the push, or the pull: who pushes waits until it ends."""
+    programs = first_of(waiting.network)
+    evidence: dict[str, object] = {"places": list(places)[:NAMED]}
+    if waiting.network:
+        evidence["waits_for"] = list(waiting.network)
+    sleeps = waiting.sleeps * 1000 >= SLOW_MS
+    seconds = f"sleeps {waiting.sleeps:g} s" if sleeps else f"waits for {programs}"
+    where = first_of(list(places), 1)
+    return Finding(
+        Severity.warning if sleeps else Severity.advice,
+        f"the hook {key} in {where} {seconds}, and each {moment} waits for it",
+        key,
+        evidence,
+        threshold=f"{SLOW_MS} ms",
+        remedy="have the hook leave its work to a queue or a CI server, and end at once",
+        confidence="medium",
+        impact_ms=waiting.sleeps * 1000 if sleeps else None,
+        impact_per=moment if sleeps else "",
+    )
+
+
+def _not_timed(silent: Sequence[CustomHook], evidence: Mapping[str, object]) -> Finding:
+    keys = list(dict.fromkeys(hook.key for hook in silent))
+    moments = " and ".join(sorted({hook.moment for hook in silent}))
+    return Finding(
+        Severity.unknown,
+        f"not measured, since nobody but you may run {'it' if len(silent) == 1 else 'them'}: "
+        f"{counted(len(silent), 'custom hook')} at each {moments}, {first_of(keys)}",
+        "custom",
+        {**evidence, "hooks": [f"{hook.place}: {hook.key}" for hook in silent[:NAMED]]},
+    )
 
 
 @check(
@@ -120,11 +170,16 @@ def git(surveyed: Survey, expected: ExpectedHook, settings: Configuration) -> It
     change shown.
     """
     if surveyed.git_total:
-        yield from judge_git_hooks(surveyed, expected, shell_word(settings.instance.path))
+        words = settings.instance.program("kallithea-cli", "repo-scan", "--install-git-hooks")
+        yield from judge_git_hooks(surveyed, expected, Command(words))
 
 
-def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Iterator[Finding]:
-    """Group the repositories by the problem of the hook, and report each group."""
+def judge_git_hooks(
+    surveyed: Survey, expected: ExpectedHook, install: Command
+) -> Iterator[Finding]:
+    """Group the repositories by the problem of the hook, and report each group; `install` writes
+    Kallithea's hook where there is none of somebody else.
+    """
     groups: dict[tuple[str, Severity], list[GitRepository]] = {}
     for repository in surveyed.git:
         groups.setdefault(problem(repository.hooks, expected), []).append(repository)
@@ -138,7 +193,7 @@ def judge_git_hooks(surveyed: Survey, expected: ExpectedHook, ini: str) -> Itera
             f"{diagnosis}: {first_of(names, 1)}",
             _subject(diagnosis),
             {**evidence, "sick": len(names), "names": names[:NAMED]},
-            remedy=_fix(surveyed, repositories[0], ini),
+            remedy=_fix(surveyed, repositories, install),
         )
     if not groups:
         yield finding(
@@ -178,11 +233,23 @@ def _subject(diagnosis: str) -> str:
     return " ".join(diagnosis.partition(":")[0].split()[:5])
 
 
-def _fix(surveyed: Survey, repository: GitRepository, ini: str) -> str:
-    install = f"kallithea-cli repo-scan -c {ini} --install-git-hooks"
-    hooks, path = repository.hooks, surveyed.quoted_path(repository.name)
+def _fix(surveyed: Survey, repositories: Sequence[GitRepository], install: Command) -> Remedy:
+    """Return the remedy for all `repositories`, which have the same problem."""
+    hooks = repositories[0].hooks
+    paths = [surveyed.path(repository.name) for repository in repositories]
+    if hooks.linked:
+        return "put a directory in place of the link hooks, then: " + str(install)
     if hooks.hooks_path:
-        return f"git -C {path} config --unset core.hooksPath"
+        unset = ("config", "--unset", "core.hooksPath")
+        return _steps(Command(("git", "-C", path, *unset)) for path in paths)
     if hooks.post_receive and not hooks.post_receive.version:
-        return f"cd {path}/hooks; mv -n post-receive post-receive-custom; {install}"
+        # Kallithea's hook runs it by this name.
+        move = Command(("mv", "-n", "post-receive", "post-receive-custom"))
+        moves = [replace(move, directory=os.path.join(path, "hooks")) for path in paths]
+        return _steps([*moves, install])
     return install
+
+
+def _steps(commands: Iterable[Command]) -> Remedy:
+    steps = tuple(commands)
+    return steps[0] if len(steps) == 1 else Steps(steps)

@@ -11,17 +11,18 @@ import time
 from dataclasses import dataclass
 from typing import Iterator, NamedTuple, Optional, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy, Steps
-from kallithea_tune.perf_check.repositories import tools
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.leftovers import (
     ABORTED_S,
     BACKUP,
     TEMPORARY,
     LockFile,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system.occupied import occupants, running
 from kallithea_tune.text import first_of, megabytes
 
@@ -233,7 +234,7 @@ def _removal(found: Sequence[Lock]) -> Remedy:
         for lock in covered
         if lock.name.startswith(".hg/")
     }
-    recoveries = [tools.hg(paths[name], "recover") for name in interrupted if name in paths]
+    recoveries = [commands.hg(paths[name], "recover") for name in interrupted if name in paths]
     return Steps((remove, *recoveries))
 
 

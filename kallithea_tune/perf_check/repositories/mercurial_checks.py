@@ -6,12 +6,15 @@ import functools
 import os
 from typing import Callable, Iterator, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, hg_survey
+from kallithea_tune.perf_check.repositories.survey import Survey, hg_survey
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import first_of
+from kallithea_tune.text import first_of, shell_word
 
 # In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
 # repositories with these.
@@ -21,12 +24,15 @@ NODEMAP = "persistent-nodemap"
 SLOW_PATH = "revlog.persistent-nodemap.slow-path"
 # Values of that setting with which Mercurial opens a repository with a nodemap without Rust.
 ALLOWING = ("allow", "warn")
+_NODEMAP_ON = ("--config", "format.use-persistent-nodemap=yes")
+# Removing the nodemap alone would be enough, but Mercurial 5.8 fails at that.
+_NODEMAP_OFF = ("-o", "re-delta-parent", "--config", f"storage.{SLOW_PATH}=allow")
 SMALL_MB, LARGE_MANIFEST_MB = 10, 50
 MB = 1e6
 MANY_REVISIONS = 100_000
 BRANCHES_MS = 50
-# How many repositories the evidence lists at most.
-NAMED = 20
+# How many repositories the evidence lists, and a remedy covers, at most.
+NAMED, COVERED = 20, 20
 
 
 def lacking(repository: HgRepository) -> list[str]:
@@ -66,9 +72,6 @@ def judge_format(surveyed: Survey) -> Finding:
     worst = large[0]
     missing = lacking(worst)
     names = [repository.name for repository in large]
-    path = surveyed.quoted_path(worst.name)
-    upgrade = f"hg -R {path} debugupgraderepo --run -o re-delta-parent"
-    clone = f"hg clone --pull -U {path} {path}.new, and put it in place"
     heavy = "generaldelta" in missing and worst.manifest_bytes >= LARGE_MANIFEST_MB * MB
     return Finding(
         Severity.warning if heavy else Severity.advice,
@@ -80,8 +83,27 @@ def judge_format(surveyed: Survey) -> Finding:
             **evidence,
             "names": names[:NAMED],
         },
-        remedy=clone if NOT_BY_UPGRADE.intersection(missing) else upgrade,
+        remedy=_renewal(large[:COVERED], surveyed),
     )
+
+
+def _renewal(old: Sequence[HgRepository], surveyed: Survey) -> Remedy:
+    """Upgrade all that can be upgraded; one that cannot has to be put in place by hand."""
+    paths = [
+        surveyed.path(repository.name)
+        for repository in old
+        if not NOT_BY_UPGRADE.intersection(lacking(repository))
+    ]
+    if paths:
+        return commands.all_of(
+            [
+                commands.hg(path, "debugupgraderepo", "--run", "-o", "re-delta-parent")
+                for path in paths
+            ]
+        )
+    path, new = (surveyed.quoted_path(old[0].name + end) for end in ("", ".new"))
+    hg = shell_word(commands.beside("hg"))
+    return f"{hg} clone --pull -U {path} {new}; then put it in place of the other"
 
 
 @check(
@@ -123,8 +145,12 @@ def judge_nodemap(surveyed: Survey) -> Finding:
         return finding(
             Severity.advice,
             f"{first_of(large, 1)} would be opened faster with a persistent nodemap",
-            remedy=f"hg -R {surveyed.quoted_path(large[0])} debugupgraderepo --run "
-            "--config format.use-persistent-nodemap=yes",
+            remedy=commands.all_of(
+                [
+                    commands.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_ON)
+                    for name in large[:COVERED]
+                ]
+            ),
             confidence="medium",
         )
     if surveyed.rust:
@@ -147,9 +173,12 @@ def _judge_without_rust(
     return finding(
         Severity.error if refused else Severity.advice,
         f"{effect}: {first_of(names, 1)}",
-        # Removing the nodemap alone would be enough, but Mercurial 5.8 fails at that.
-        remedy=f"hg -R {surveyed.quoted_path(names[0])} debugupgraderepo --run "
-        f"-o re-delta-parent --config storage.{SLOW_PATH}=allow",
+        remedy=commands.all_of(
+            [
+                commands.hg(surveyed.path(name), "debugupgraderepo", "--run", *_NODEMAP_OFF)
+                for name in names[:COVERED]
+            ]
+        ),
     )
 
 
@@ -183,13 +212,31 @@ def judge_branch_cache(surveyed: Survey, listing: BranchListing) -> Finding:
         return Finding(
             Severity.ok, "branch caches are up to date, or cheap to do without", evidence=evidence
         )
-    control = surveyed.quoted_path(os.path.join(listing.repository, ".hg"))
+    more = f" and {listing.stale - 1} more" if listing.stale > 1 else ""
     return Finding(
         Severity.warning,
-        f"the branch cache of {listing.repository} is stale and cannot be written",
+        f"the branch cache of {listing.repository}{more} is stale and cannot be written",
         evidence={"branches_ms": ms, "revisions_behind": listing.uncached, **evidence},
-        remedy=f"cd {control}; mkdir -p cache; chown -R --reference=store cache; "
-        "chmod -R u+w cache",
+        remedy=_writable([listing.repository, *_stale(surveyed)], surveyed),
         impact_ms=ms,
         impact_per="changelog page",
     )
+
+
+def _stale(surveyed: Survey) -> Sequence[str]:
+    return [repository.name for repository in surveyed.hg if repository.uncached > 0]
+
+
+def _writable(names: Sequence[str], surveyed: Survey) -> Remedy:
+    """Give the caches to who owns the store: only root can."""
+    steps = []
+    for name in list(dict.fromkeys(names))[:COVERED]:
+        control = os.path.join(surveyed.path(name), ".hg")
+        cache, store = (os.path.join(control, part) for part in ("cache", "store"))
+        for words in (
+            ("mkdir", "-p", cache),
+            ("chown", "-R", f"--reference={store}", cache),
+            ("chmod", "-R", "u+w", cache),
+        ):
+            steps.append(Command(words, user="root"))
+    return commands.all_of(steps)

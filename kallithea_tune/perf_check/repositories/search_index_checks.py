@@ -6,8 +6,10 @@ import functools
 import os
 from typing import Iterator
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Severity, check
+from kallithea_tune.perf_check.remedy import Command
 from kallithea_tune.perf_check.repositories.search_index import (
     LOCK,
     NAMES,
@@ -16,7 +18,7 @@ from kallithea_tune.perf_check.repositories.search_index import (
     recent_pushes,
     search_index,
 )
-from kallithea_tune.text import counted, crontab, shell_word
+from kallithea_tune.text import counted
 
 DAY = 86400
 LATE_DAYS = 1.0
@@ -35,16 +37,14 @@ SEARCHES = dict(zip(NAMES, ("contents and paths", "changesets")))
 )
 def age(index: SearchIndex, pushes: RecentPushes, settings: Configuration) -> Iterator[Finding]:
     """Judge the age of the full-text index by the pushes that it lacks."""
-    yield judge_age(index, pushes, settings.instance.cli("index-create"))
+    yield judge_age(index, pushes, settings.instance.path)
 
 
-def judge_age(index: SearchIndex, pushes: RecentPushes, command: str) -> Finding:
-    """A missing index finds nothing; one that nobody updates (by `command`) lacks the pushes
-    since.
-    """
+def judge_age(index: SearchIndex, pushes: RecentPushes, ini: str) -> Finding:
+    """A missing index finds nothing; one that nobody updates lacks the pushes since."""
     names = [item.name for item in index.indexes]
     missing = [name for name in NAMES if name not in names]
-    remedy = f"cron: 0 * * * * {crontab(command)}"
+    remedy = commands.cli(ini, "index-create", note="now, and by cron every hour (0 * * * *)")
     if missing:
         lack = f"the full-text index lacks {SEARCHES[missing[0]]}"
         none = "there is no full-text index: searching finds nothing"
@@ -81,14 +81,12 @@ def judge_age(index: SearchIndex, pushes: RecentPushes, command: str) -> Finding
 def state(index: SearchIndex, settings: Configuration) -> Iterator[Finding]:
     """Judge the number of segments of the full-text index, and its lock file."""
     if index.indexes or index.lock:
-        yield judge_segments(index, settings.instance.cli("index-create --full"))
+        yield judge_segments(index, settings.instance.path)
         yield judge_lock(index)
 
 
-def judge_segments(index: SearchIndex, command: str) -> Finding:
-    """Each search opens every segment, more with each run, as Whoosh merges only small ones;
-    `command` makes one.
-    """
+def judge_segments(index: SearchIndex, ini: str) -> Finding:
+    """Each search opens every segment, more with each run, as Whoosh merges only small ones."""
     counts = {SEARCHES[item.name]: item.segments for item in index.indexes}
     most = max(counts, key=lambda search: counts[search], default="")
     finding = functools.partial(
@@ -103,7 +101,7 @@ def judge_segments(index: SearchIndex, command: str) -> Finding:
     return finding(
         Severity.advice,
         f"each search of {most} opens {counts[most]} segments",
-        remedy=f"once, at night: {command}",
+        remedy=commands.cli(ini, "index-create", "--full", note="once, at night"),
     )
 
 
@@ -121,7 +119,8 @@ def judge_lock(index: SearchIndex) -> Finding:
         threshold="none, or of a running index-create",
         source="kallithea/lib/pidlock.py",
     )
-    remove = f"rm {shell_word(os.path.join(index.directory, LOCK))}"
+    # It holds a number only.
+    remove = Command(("rm", "-f", "--", os.path.join(index.directory, LOCK)))
     if lock is None:
         return finding(Severity.ok, "no index-create has the lock")
     if lock.process < 0:

@@ -4,12 +4,11 @@ and the time is bounded.
 
 from __future__ import annotations
 
-import enum
+import datetime
 import os
-import re
 import time
 from dataclasses import dataclass, field
-from typing import Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Mapping, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
@@ -17,29 +16,27 @@ from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.database.failures import failure_reason
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git, mercurial
+from kallithea_tune.perf_check.repositories.discovery import (
+    Kind,
+    Removed,
+    Walk,
+    discover,
+    kind_of,
+    removed,
+)
 from kallithea_tune.perf_check.repositories.git import GitRepository, Setting
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.root import root_in_database
 from kallithea_tune.system import child
-from kallithea_tune.system.files import Broken, NotAFile, below
+from kallithea_tune.system.files import Broken, NotAFile
 from kallithea_tune.text import shell_word
 
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
 SURVEY_SECONDS = 2.0
-# Kallithea renames a deleted repository so, and keeps it (kallithea/lib/utils.py,
-# REMOVED_REPO_PAT).
-_REMOVED = re.compile(r"rm__\d{8}_\d{6}_\d{6}_.*")
-
-
-class Kind(enum.Enum):
-    """The content of a directory; a work tree is a Git repository that is not bare, which Kallithea
-    ignores.
-    """
-
-    git = "git"
-    hg = "hg"
-    work_tree = "work tree"
-
-
+# How many entries of the journal are looked at.
+JOURNAL_ROWS = 5000
 _NAMES = {Kind.git: "Git", Kind.hg: "Mercurial"}
 
 
@@ -57,11 +54,11 @@ class FailedRepository:
 
 
 @dataclass(frozen=True)
-class Removed:
-    """Repositories that were deleted in the web interface and are still on disk."""
+class Ahead:
+    """How many of the newest entries of the journal are dated ahead, and the most by which."""
 
-    count: int = 0
-    bytes: int = 0
+    entries: int = 0
+    days: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,7 @@ class Survey:
     disk has. `hooks` and `storage` are the active rows of these sections of the table ``ui``.
     `all_found` tells whether there was time to enter every directory, `rust` whether Mercurial has
     its Rust extensions. `git_settings` are those for all repositories that say when gc starts.
+    `ahead` are entries of the journal.
     """
 
     root: str
@@ -95,6 +93,7 @@ class Survey:
     largest_first: bool = True
     rust: bool = False
     git_settings: tuple[Setting, ...] = ()
+    ahead: Ahead = Ahead()
 
     @property
     def examined(self) -> Examined:
@@ -206,7 +205,7 @@ def survey_here(url: str, within: float) -> Survey:
     requirements = mercurial.supported() if has_hg else None
     # A busy machine may need all the time for importing Mercurial.
     end += time.monotonic() - loading
-    results = _Results(known.root, end, requirements)
+    results = Results(known.root, end, requirements)
     for name in names:
         if time.monotonic() > end:
             break
@@ -224,9 +223,10 @@ def survey_here(url: str, within: float) -> Survey:
         missing=tuple(sorted(set(known.repositories) - set(kinds))),
         unregistered=tuple(sorted(set(walk.kinds) - set(known.repositories))),
         work_trees=tuple(sorted(walk.work_trees)),
-        removed=_removed(walk.removed, end + 0.2),
+        removed=removed(walk.removed, end + 0.2),
         hooks=known.hooks,
         storage=known.storage,
+        ahead=known.ahead,
         all_found=walk.complete,
         largest_first=ordered,
         rust=has_hg and mercurial.has_rust(),
@@ -235,7 +235,7 @@ def survey_here(url: str, within: float) -> Survey:
 
 
 @dataclass
-class _Results:
+class Results:
     """Examines repositories and sorts them by the outcome: one that fails does not keep the others
     from being examined.
     """
@@ -250,6 +250,7 @@ class _Results:
     linked: list[FailedRepository] = field(default_factory=list)
 
     def examine(self, name: str, kind: Kind) -> None:
+        """Read the files of a repository, and add it to where it belongs."""
         path = os.path.join(self.root, name)
         try:
             if kind_of(path) is not kind:
@@ -279,6 +280,7 @@ class DatabaseContent:
     repositories: Mapping[str, Kind]
     hooks: Mapping[str, str]
     storage: Mapping[str, str]
+    ahead: Ahead = Ahead()
 
 
 def read_database(url: str) -> DatabaseContent:
@@ -304,21 +306,28 @@ def read_database(url: str) -> DatabaseContent:
             for section, key, value, active in connection.execute(settings):
                 if active:
                     sections[section][key] = value or ""
+            ahead = _ahead(connection)
     except SQLAlchemyError as error:
         raise NotMeasured(f"the repositories are unknown: {failure_reason(error, url)}") from None
-    return DatabaseContent(root, kinds, sections["hooks"], sections["storage"])
+    return DatabaseContent(root, kinds, sections["hooks"], sections["storage"], ahead)
 
 
-@dataclass
-class Walk:
-    """The result of a walk through the root: repositories by name, and directories that Kallithea
-    does not show.
-    """
+def _ahead(connection: Connection) -> Ahead:
+    """Look for dates ahead in the newest rows of the journal."""
+    import sqlalchemy
 
-    kinds: dict[str, Kind] = field(default_factory=dict)
-    removed: list[str] = field(default_factory=list)
-    work_trees: list[str] = field(default_factory=list)
-    complete: bool = True
+    statement = sqlalchemy.text(
+        "SELECT count(*) AS entries, max(action_date) AS latest FROM (SELECT action_date FROM "
+        f"user_logs ORDER BY user_log_id DESC LIMIT {JOURNAL_ROWS}) AS newest "
+        "WHERE action_date > :tomorrow"
+    ).columns(entries=sqlalchemy.Integer, latest=sqlalchemy.DateTime)
+    # Kallithea writes the local time, without a zone; a day covers all zones.
+    now = datetime.datetime.now()
+    tomorrow = sqlalchemy.bindparam(
+        "tomorrow", now + datetime.timedelta(days=1), sqlalchemy.DateTime
+    )
+    entries, latest = connection.execute(statement.bindparams(tomorrow)).fetchone()
+    return Ahead(entries, (latest - now).total_seconds() / 86400) if entries else Ahead()
 
 
 def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:
@@ -328,63 +337,6 @@ def _not_found(known: DatabaseContent, walk: Walk) -> dict[str, Kind]:
         for name, kind in known.repositories.items()
         if name not in walk.kinds and os.path.lexists(os.path.join(known.root, name))
     }
-
-
-def discover(root: str, end: float) -> Walk:
-    """Find repositories as Kallithea's own scan does (kallithea/lib/utils.py,
-    get_filesystem_repos).
-
-    A symbolic link to a repository counts as one, but no link is followed into a group: there are
-    no loops.
-    """
-    walk = Walk()
-    waiting = [""]
-    while waiting:
-        if time.monotonic() > end:
-            walk.complete = False
-            break
-        group = waiting.pop()
-        try:
-            with os.scandir(os.path.join(root, group)) as entries:
-                for entry in entries:
-                    _sort(entry, os.path.join(group, entry.name), walk, waiting)
-                    if time.monotonic() > end:
-                        break
-        except (PermissionError, FileNotFoundError):
-            continue
-    return walk
-
-
-def _sort(entry: os.DirEntry[str], name: str, walk: Walk, waiting: list[str]) -> None:
-    try:
-        if not entry.is_dir():
-            return
-    except OSError:  # A symbolic link that leads to itself.
-        return
-    if _REMOVED.match(entry.name):
-        walk.removed.append(entry.path)
-    elif not entry.name.startswith("."):
-        kind = kind_of(entry.path)
-        if kind is Kind.work_tree:
-            walk.work_trees.append(name)
-        elif kind:
-            walk.kinds[name] = kind
-        elif not entry.is_symlink():
-            waiting.append(name)
-
-
-def kind_of(path: str) -> Optional[Kind]:
-    """Return the kind of the repository in the directory `path`, None where there is none."""
-    if os.path.isdir(os.path.join(path, ".git")):
-        return Kind.work_tree
-    if os.path.isdir(os.path.join(path, ".hg")):
-        return Kind.hg
-    if os.path.isdir(os.path.join(path, "objects")) and (
-        os.path.isdir(os.path.join(path, "refs"))
-        or os.path.isfile(os.path.join(path, "packed-refs"))
-    ):
-        return Kind.git
-    return None
 
 
 def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[list[str], bool]:
@@ -401,8 +353,3 @@ def _largest_first(root: str, kinds: Mapping[str, Kind], end: float) -> tuple[li
         except (OSError, NotAFile):
             hints[name] = 0
     return sorted(kinds, key=lambda name: (-hints.get(name, -1), name)), len(hints) == len(kinds)
-
-
-def _removed(paths: Sequence[str], end: float) -> Removed:
-    total = sum(item.status.st_size for path in paths for item in below(path, end))
-    return Removed(len(paths), total)

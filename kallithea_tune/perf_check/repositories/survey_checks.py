@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Iterator, Sequence
 
+from kallithea_tune.perf_check import commands
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
+from kallithea_tune.perf_check.repositories.discovery import KEPT_DAYS, Kind
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
-from kallithea_tune.perf_check.repositories.survey import FailedRepository, Kind, Survey, survey
-from kallithea_tune.text import counted, first_of, megabytes, shell_word
+from kallithea_tune.perf_check.repositories.survey import (
+    Ahead,
+    FailedRepository,
+    Survey,
+    survey,
+)
+from kallithea_tune.perf_check.repositories.worst import Tips, tips
+from kallithea_tune.text import counted, first_of, megabytes
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
+AHEAD_DAYS = 1
 # How many broken repositories are reported, each as a finding of its own.
 REPORTED = 5
 # How many repositories the evidence lists at most.
@@ -32,7 +43,7 @@ NAMED = 20
 )
 def sizes(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Report the largest repositories, and judge the space that deleted ones still take."""
-    yield judge_sizes(surveyed, shell_word(settings.instance.path))
+    yield judge_sizes(surveyed, settings.instance.path)
 
 
 def judge_sizes(surveyed: Survey, ini: str) -> Finding:
@@ -51,10 +62,16 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
     if removed.bytes >= max(REMOVED_MB * MB, total * REMOVED_SHARE):
         return Finding(
             Severity.advice,
-            f"{counted(removed.count, 'deleted repository')} still on disk: "
-            f"{megabytes(removed.bytes)}",
+            f"{counted(removed.count, 'repository')} deleted {KEPT_DAYS} days ago still "
+            f"{'takes' if removed.count == 1 else 'take'} {megabytes(removed.bytes)}",
             evidence=evidence,
-            remedy=f"kallithea-cli repo-purge-deleted -c {ini} --older-than=30d",
+            remedy=commands.cli(
+                ini,
+                "repo-purge-deleted",
+                "--no-ask",
+                f"--older-than={KEPT_DAYS}d",
+                effect=Effect.deletes,
+            ),
         )
     name = f", the largest is {largest[0]}" if largest else ""
     return Finding(
@@ -76,7 +93,7 @@ def judge_sizes(surveyed: Survey, ini: str) -> Finding:
 )
 def registered(surveyed: Survey, settings: Configuration) -> Iterator[Finding]:
     """Compare the repositories that the database has with those found on disk."""
-    yield from judge_registered(surveyed, shell_word(settings.instance.path))
+    yield from judge_registered(surveyed, settings.instance.path)
 
 
 def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
@@ -101,17 +118,17 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
             f"{_are(unregistered, 'on disk')} not in the database: {first_of(unregistered)}",
             "unregistered",
             {**evidence, "names": unregistered[:NAMED]},
-            remedy=f"kallithea-cli repo-scan -c {ini}",
+            remedy=commands.cli(ini, "repo-scan"),
         )
     if trees:
         path, bare = (surveyed.quoted_path(trees[0] + end) for end in ("", ".new"))
         yield Finding(
             Severity.advice,
-            f"Kallithea ignores what is not bare: {counted(len(trees), 'Git repository')}, "
+            f"Kallithea ignores {counted(len(trees), 'Git repository')} with a work tree: "
             f"{first_of(trees)}",
             "not bare",
             {**evidence, "names": trees[:NAMED]},
-            remedy=f"git clone --bare {path} {bare}, and put it in place",
+            remedy=f"git clone --bare {path} {bare}; then put it in place of the other",
         )
     if not (missing or unregistered or trees):
         yield Finding(Severity.ok, "database and disk agree on the repositories", "", evidence)
@@ -137,7 +154,7 @@ def _missing(surveyed: Survey, ini: str, evidence: dict[str, object]) -> Finding
         "missing",
         {**evidence, "names": missing[:NAMED]},
         remedy="restore them; or remove them from the database: "
-        f"kallithea-cli repo-scan -c {ini} --remove-missing",
+        f"{commands.cli(ini, 'repo-scan', '--remove-missing')}",
     )
 
 
@@ -195,17 +212,67 @@ def broken(surveyed: Survey) -> Iterator[Finding]:
         yield finding(Severity.ok, "no repository examined is broken")
 
 
-def _repair(surveyed: Survey, failed: FailedRepository) -> str:
-    path = surveyed.quoted_path(failed.name)
+@check(
+    "REPO008",
+    "repositories-dates",
+    "Dates ahead of now",
+    measures=(survey, tips),
+    threshold=f"{AHEAD_DAYS} day",
+    source="our judgement: no time zone is further ahead",
+    tags=("probe",),
+)
+def dates(surveyed: Survey, read: Tips) -> Iterator[Finding]:
+    """Judge dates of last commits and of the journal that are still to come."""
+    yield from judge_dates(surveyed.ahead, read, time.time())
+
+
+def judge_dates(journal: Ahead, read: Tips, now: float) -> Iterator[Finding]:
+    """A wrong clock leaves dates by which lists are ordered for ever."""
+    days = {item.name: (item.committed - now) / 86400 for item in read.contents}
+    ahead = sorted((name for name in days if days[name] > AHEAD_DAYS), key=lambda name: -days[name])
+    evidence: dict[str, object] = {
+        "repositories": read.examined.count,
+        "commits_ahead": len(ahead),
+        "journal_ahead": journal.entries,
+    }
+    if ahead:
+        yield Finding(
+            Severity.advice,
+            f"the last commit is dated {counted(int(days[ahead[0]]), 'day')} ahead: "
+            f"{first_of(ahead, 1)}",
+            "commits",
+            {**evidence, "names": ahead[:NAMED]},
+            remedy="see whether this clock is right: date; if so, have who committed correct "
+            "theirs, and amend the commit",
+        )
+    if journal.entries:
+        yield Finding(
+            Severity.advice,
+            f"{counted(journal.entries, 'entry')} of the journal "
+            f"{'is' if journal.entries == 1 else 'are'} up to {counted(int(journal.days), 'day')} "
+            "ahead",
+            "journal",
+            evidence,
+            remedy="the clock was wrong: have it synchronized (timedatectl set-ntp true)",
+        )
+    if not ahead and not journal.entries:
+        yield Finding(Severity.ok, "no date is ahead of now", evidence=evidence)
+
+
+def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:
+    path = surveyed.path(failed.name)
     if failed.blocks:
-        return f"Kallithea waits for ever on it: find {path} -type p -o -type s, and remove them"
+        # What is neither a file, a directory nor a link holds no data.
+        kinds = ("!", "-type", "f", "!", "-type", "d", "!", "-type", "l")
+        note = "Kallithea waits for ever on it"
+        return Command(("find", path, *kinds, "-delete"), note=note, effect=Effect.deletes)
     if failed.kind is Kind.git:
-        return f"see what is left with git -C {path} fsck; restore the rest from a clone"
+        return f"see what is left with {commands.git(path, 'fsck')}; restore the rest from a clone"
     if failed.reason == ABANDONED:
-        return f"hg -R {path} recover"
-    return f"see what is left with hg -R {path} verify; restore the rest from a clone"
+        return commands.hg(path, "recover")
+    return f"see what is left with {commands.hg(path, 'verify')}; restore the rest from a clone"
 
 
-def _set_head(surveyed: Survey, repository: GitRepository) -> str:
-    path = surveyed.quoted_path(repository.name)
-    return f"git -C {path} symbolic-ref HEAD {shell_word(repository.refs.branch)}"
+def _set_head(surveyed: Survey, repository: GitRepository) -> Command:
+    path = surveyed.path(repository.name)
+    return commands.git(path, "symbolic-ref", "HEAD", repository.refs.branch)

@@ -15,13 +15,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories import git_names
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.git import head_commit
-from kallithea_tune.perf_check.repositories.survey import Kind, Survey, survey
+from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.system import child, programs
 from kallithea_tune.system.confine import confine
 from kallithea_tune.system.files import Broken
@@ -51,7 +52,8 @@ class Extreme:
 @dataclass(frozen=True)
 class Contents:
     """The tip of a repository: its README and the bytes of that, its widest directory and the
-    number of entries in that, both 0 where there is nothing.
+    number of entries in that, both 0 where there is nothing; when it was committed (seconds since
+    1970), 0 where nothing was.
     """
 
     name: str
@@ -60,6 +62,20 @@ class Contents:
     readme_bytes: int = 0
     directory: str = ""
     entries: int = 0
+    committed: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tips:
+    """The tips of those of `total` repositories that there was time to read."""
+
+    contents: tuple[Contents, ...] = ()
+    total: int = 0
+
+    @property
+    def examined(self) -> Examined:
+        """How many tips were read."""
+        return Examined(len(self.contents), self.total, "repository")
 
 
 @dataclass(frozen=True)
@@ -80,14 +96,15 @@ class Worst:
     @property
     def examined(self) -> Examined:
         """How many tips were read."""
-        return Examined(self.read, self.total, "repositories")
+        return Examined(self.read, self.total, "repository")
 
 
 class _Listing(NamedTuple):
-    """The paths of all files of a tip, and what returns the bytes of one of them."""
+    """The paths of all files of a tip, what returns the bytes of one of them, and its date."""
 
     files: Sequence[str]
     size_of: Callable[[str], int]
+    committed: float = 0.0
 
 
 @measurement(
@@ -96,11 +113,11 @@ class _Listing(NamedTuple):
     needs=("database",),
     uses=(survey,),
 )
-def worst(context: Context) -> Worst:
-    """Find the repositories whose pages have the most to do, the largest repositories first."""
+def tips(context: Context) -> Tips:
+    """Read the tips of the repositories, the largest repositories first."""
     surveyed = context.measure(survey)
     if not surveyed.git and not surveyed.hg:
-        return Worst()
+        return Tips(total=surveyed.examined.total)
     within = max(0.3, min(WORST_SECONDS, context.deadline.left - 0.3))
     configured = context.instance.settings.get("git_path", "").strip()
     with scratch(tempfile.gettempdir()) as directory:
@@ -114,7 +131,13 @@ def worst(context: Context) -> Worst:
             executable=programs.program("git") or configured,
             within=within,
         )
-    return judge_worst(surveyed, contents)
+    return Tips(tuple(contents), surveyed.examined.total)
+
+
+@measurement(needs=("database",), uses=(survey, tips))
+def worst(context: Context) -> Worst:
+    """Find the repositories whose pages have the most to do."""
+    return judge_worst(context.measure(survey), context.measure(tips))
 
 
 def _by_size(surveyed: Survey) -> Mapping[str, Kind]:
@@ -125,8 +148,9 @@ def _by_size(surveyed: Survey) -> Mapping[str, Kind]:
     return {name: kinds[name] for name in sorted(kinds, key=lambda name: -surveyed.sizes[name])}
 
 
-def judge_worst(surveyed: Survey, contents: Sequence[Contents]) -> Worst:
+def judge_worst(surveyed: Survey, read: Tips) -> Worst:
     """Return the extremes of what was surveyed and read."""
+    contents = read.contents
     refs = [Extreme(item.name, Kind.git, item.refs.count) for item in surveyed.git]
     revisions = [Extreme(item.name, Kind.hg, item.revisions or 0) for item in surveyed.hg]
     readmes = [Extreme(item.name, item.kind, item.readme_bytes, item.readme) for item in contents]
@@ -137,7 +161,7 @@ def judge_worst(surveyed: Survey, contents: Sequence[Contents]) -> Worst:
         readme=_largest(readmes),
         directory=_largest(widest),
         read=len(contents),
-        total=surveyed.examined.total,
+        total=read.total,
     )
 
 
@@ -167,7 +191,8 @@ def contents_of(
         path = os.path.join(root, name)
         with contextlib.suppress(Broken, OSError, programs.TooLate):
             listed = git(path) if kind is Kind.git else hg(path)
-            found.append(summed_up(name, kind, listed.files, listed.size_of))
+            tip = summed_up(name, kind, listed.files, listed.size_of)
+            found.append(replace(tip, committed=listed.committed))
     return found
 
 
@@ -224,6 +249,7 @@ def _git_listing(executable: str, directory: str, end: float) -> Callable[[str],
         return _Listing(
             list(map(os.fsdecode, names)),
             lambda file: int(run("cat-file", "-s", f"{commit}:{file}")),
+            float(run("log", "-1", "--format=%ct", commit)),
         )
 
     return listing
@@ -242,7 +268,7 @@ def _hg_listing(directory: str) -> Callable[[str], _Listing]:
             files = list(map(os.fsdecode, tip.manifest()))
         except unreadable as failure:
             raise Broken(str(failure)) from None
-        return _Listing(files, lambda file: size_of(tip, file))
+        return _Listing(files, lambda file: size_of(tip, file), tip.date()[0])
 
     def size_of(tip: Any, file: str) -> int:
         try:

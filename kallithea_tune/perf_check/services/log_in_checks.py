@@ -7,9 +7,9 @@ import sys
 from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.perf_check.measurement import Configuration, configuration
+from kallithea_tune.perf_check.database.client import SqlClient, sql_client
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
-from kallithea_tune.perf_check.remedy import Command
+from kallithea_tune.perf_check.remedy import Command, Remedy
 from kallithea_tune.perf_check.services.log_in import LogIns, PlugIn, log_ins
 from kallithea_tune.perf_check.services.servers import (
     LIMIT_SECONDS,
@@ -25,6 +25,9 @@ SLOW_MS = 500
 # LDAPS, libldap 2.5 waits without end for a server that accepts and is silent.
 LDAP_CONNECT_SECONDS, LDAP_ANSWER_SECONDS = 10, 20
 TCP_SECONDS = 127  # Linux gives up connecting then, with its default of tcp_syn_retries, 6
+
+
+HOSTS = "start it, or take it out of the hosts in Admin > Settings > Authentication"
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,13 @@ def waits_for(servers: Sequence[Server], replies: Sequence[Reply]) -> Waits:
     "AUTH001",
     "log-in-servers",
     "Servers that log-ins wait for",
-    measures=(log_ins, configuration),
+    measures=(log_ins, sql_client),
     threshold=f"an answer within {LIMIT_SECONDS:g} s",
     source="our judgement; kallithea/lib/auth_modules",
-    tags=("probe", "log-in"),
     harm=Harm.access,
+    tags=("probe", "log-in"),
 )
-def log_in_servers(measured: LogIns, settings: Configuration) -> Iterator[Finding]:
+def log_in_servers(measured: LogIns, client: SqlClient) -> Iterator[Finding]:
     """Judge each plug-in that has a server."""
     if not measured.plug_ins:
         yield Finding(Severity.ok, "log-ins wait for no other server")
@@ -68,10 +71,12 @@ def log_in_servers(measured: LogIns, settings: Configuration) -> Iterator[Findin
         if item.name == "ldap" and not measured.has_ldap:
             yield _without_library()
         if item.servers:
-            yield judge(item, measured.replies[item.name], measured.at_once)
+            yield judge(item, measured.replies[item.name], measured.at_once, client)
 
 
-def judge(item: PlugIn, replies: Sequence[Reply], at_once: Optional[int]) -> Finding:
+def judge(
+    item: PlugIn, replies: Sequence[Reply], at_once: Optional[int], client: SqlClient
+) -> Finding:
     """Judge the servers of one plug-in; `at_once` requests are served at the same time."""
     waits = waits_for(item.servers, replies)
     failed = [(s, r) for s, r in zip(item.servers, replies) if r.failed]
@@ -87,7 +92,6 @@ def judge(item: PlugIn, replies: Sequence[Reply], at_once: Optional[int]) -> Fin
         return _answered(item, evidence, failed, max(r.ms for r in replies))
     name = _name(item, failed)
     finite = waits.seconds if math.isfinite(waits.seconds) else 0.0
-    place = "in Admin > Settings > Authentication"
     return Finding(
         Severity.warning if waits.answered else Severity.error,
         _waiting(waits, name, at_once)
@@ -95,12 +99,18 @@ def judge(item: PlugIn, replies: Sequence[Reply], at_once: Optional[int]) -> Fin
         else f"{name} fails: {failed[0][1].failed}, so its users cannot log in",
         item.name,
         evidence,
-        remedy=f"start it, or take it out of the hosts {place}"
-        if waits.answered
-        else f"start it, or disable {item.name} {place}",
+        remedy=HOSTS if waits.answered else _disable(item, client),
         impact_ms=finite * 1000 or None,
         impact_per="log-in" if finite else "",
     )
+
+
+def _disable(item: PlugIn, client: SqlClient) -> Remedy:
+    sql = (
+        "UPDATE settings SET app_settings_value = 'False' "
+        f"WHERE app_settings_name = 'auth_{item.name}_enabled'"
+    )
+    return client.statements(sql, "start it; until it answers, disable its plug-in")
 
 
 def _name(item: PlugIn, failed: Sequence[tuple[Server, Reply]]) -> str:
@@ -126,7 +136,7 @@ def _answered(
             f"{_name(item, failed)} fails: {failed[0][1].failed}; no log-in waits for it",
             item.name,
             evidence,
-            remedy="start it, or take it out of the hosts in Admin > Settings > Authentication",
+            remedy=HOSTS,
         )
     if slowest > SLOW_MS:
         return Finding(

@@ -21,8 +21,8 @@ SLOW_MS = 500
     measures=(mail_server, configuration),
     threshold=f"an answer within {LIMIT_SECONDS:g} s",
     source="our judgement; kallithea/model/notification.py, send_email",
-    tags=("probe", "mail"),
     harm=Harm.some_pages,
+    tags=("probe", "mail"),
 )
 def mail(measured: MailServer, settings: Configuration) -> Iterator[Finding]:
     """Judge the mail server, where there is one."""

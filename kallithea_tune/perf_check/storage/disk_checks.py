@@ -108,7 +108,7 @@ def _slow(finding: Finding, taken: Sequence[float], per_commit: int) -> Finding:
     "Latency of fdatasync",
     measures=(sync_latency,),
     tags=("disk", "probe"),
-    disturbed_by=(Part.disk,),
+    disturbed_by=(Part.cpu, Part.disk),
 )
 def latency(measured: SyncLatency) -> Iterator[Finding]:
     """An fdatasync takes less than 10 ms where SQLite or Git waits for it."""

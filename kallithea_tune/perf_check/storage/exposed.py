@@ -20,7 +20,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.celery.request_tasks import uses_celery
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
-from kallithea_tune.perf_check.repositories.survey import Kind, discover
+from kallithea_tune.perf_check.repositories.discovery import Kind, discover
 from kallithea_tune.perf_check.storage.directories import Directories, directories
 from kallithea_tune.system import child, files
 from kallithea_tune.system.account import ancestors
@@ -93,7 +93,7 @@ class Exposure:
         return Examined(complete, len(self.places), "places with code or data")
 
 
-@measurement(seconds=1.0, uses=(directories,))
+@measurement(seconds=1.5, uses=(directories,))
 def exposure(context: Context) -> Exposure:
     """Look at the access rights of the files that Kallithea unpickles, executes or trusts."""
     instance = context.instance
@@ -162,7 +162,8 @@ def survey(places: list[Place], ini: str, passwords: list[str], within: float) -
     """Look at all places within so many seconds; for a child, since a disk may hang."""
     end = time.monotonic() + within
     found = []
-    for number, place in enumerate(places):
+    # Single files take no time, and shall not wait for what is walked through.
+    for number, place in enumerate(sorted(places, key=lambda place: place.walked)):
         share = (end - time.monotonic()) / (len(places) - number)
         with contextlib.suppress(OSError):
             found.append(_examine(place, time.monotonic() + share))
@@ -176,7 +177,7 @@ def _examine(place: Place, end: float) -> Exposed:
     status = os.stat(place.path)
     entries = count = 0
     outer: list[str] = []
-    group, complete = False, True
+    group = False
     for path, found in _entries(place, status, end):
         entries += 1
         if writable(found):
@@ -185,7 +186,6 @@ def _examine(place: Place, end: float) -> Exposed:
             if not path.startswith(place.path + os.sep):
                 outer.append(path)
         if entries % 200 == 0 and time.monotonic() > end:
-            complete = False
             break
     return Exposed(
         place,
@@ -195,7 +195,8 @@ def _examine(place: Place, end: float) -> Exposed:
         tuple(outer),
         group,
         _enterable(os.path.dirname(place.path)),
-        complete,
+        # The search for repositories stops there, too.
+        not place.walked or time.monotonic() <= end,
     )
 
 

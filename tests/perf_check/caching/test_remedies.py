@@ -46,7 +46,10 @@ def bad(ini: Path, checks: Sequence[Check] = CHECKS) -> list[Finding]:
     "edits, said",
     [
         ([(REGIONS, "beaker.cache.regions = long_term")], "used by the code but not configured"),
-        ([(REGIONS, REGIONS + ",short")], "no code of the application uses"),
+        (
+            [(REGIONS, REGIONS + ",short\nbeaker.cache.short.type = file")],
+            "no code of the application uses",
+        ),
         ([(FILE, "long_term_file.type = files")], "no cache type"),
         ([(FILE, "long_term_file.type = ext:google")], "does not work"),
         ([(FILE, MEMORY)], "grows with each push"),

@@ -6,14 +6,15 @@ What full servers answer was recorded from Redis 7.0.15 and memcached 1.6.18.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import socket
-import sqlite3
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping
 
 import pytest
+import sqlalchemy
 from carry_out import carry_out
 
 from kallithea_tune.config.instance import load
@@ -21,12 +22,14 @@ from kallithea_tune.perf_check.caching import servers
 from kallithea_tune.perf_check.caching.servers import Answer
 from kallithea_tune.perf_check.caching.stores import SESSIONS, Rows, Store
 from kallithea_tune.perf_check.caching.stores_checks import judge_answer, judge_rows, store_state
+from kallithea_tune.perf_check.database.client import client_of
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 
 STORE = Store(SESSIONS, "ext:redis", "session.type")
 REGION = Store("long_term", "ext:redis", "beaker.cache.long_term.type")
 MB = 1_000_000
+SERVERS = ("postgresql", "mariadb")
 FINE = Answer("db:6379", answer_ms=0.2, used=MB, limit=9 * MB, entries=50, policy="noeviction")
 
 
@@ -68,8 +71,11 @@ def test_a_server_is_judged_by_its_answer(
     ],
 )
 def test_rows_are_judged_by_number_and_age(rows: int, old: int, severity: Severity) -> None:
-    found = judge_rows(STORE, Rows("beaker_cache", rows, old, 30))
+    client = client_of("postgresql://kallithea@db/kallithea")
+    found = judge_rows(STORE, Rows("beaker_cache", rows, old, 30), client)
     assert found.severity is severity and bool(found.remedy) is (severity > Severity.ok)
+    days = 30 if old else 7
+    assert not found.remedy or f"LOCALTIMESTAMP - INTERVAL '\"'\"'{days} days" in str(found.remedy)
 
 
 @contextlib.contextmanager
@@ -179,24 +185,55 @@ def test_a_store_with_which_every_page_fails(
     assert bad(instance) == []
 
 
-def test_old_rows_of_a_database_are_counted(instance: Path, edit: Callable[..., None]) -> None:
-    connection = sqlite3.connect(str(instance.parent / "sessions.db"))
-    connection.execute(
-        "CREATE TABLE beaker_cache (id INTEGER PRIMARY KEY, namespace VARCHAR(255) UNIQUE, "
-        "accessed DATETIME NOT NULL, created DATETIME NOT NULL, data BLOB NOT NULL)"
+def fill(url: str) -> None:
+    """Make Beaker's table as it does, with 500 rows of yesterday and 11,500 old ones."""
+    engine = sqlalchemy.create_engine(url)
+    table = sqlalchemy.Table(
+        "beaker_cache",
+        sqlalchemy.MetaData(),
+        sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True),
+        sqlalchemy.Column("namespace", sqlalchemy.String(255), nullable=False, unique=True),
+        sqlalchemy.Column("accessed", sqlalchemy.DateTime, nullable=False),
+        sqlalchemy.Column("created", sqlalchemy.DateTime, nullable=False),
+        sqlalchemy.Column("data", sqlalchemy.PickleType, nullable=False),
     )
-    connection.execute(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) "
-        "INSERT INTO beaker_cache SELECT i, i, "
-        "datetime('now', 'localtime', CASE WHEN i > 500 THEN '-40 days' ELSE '-1 days' END), "
-        "'2020-01-01 00:00:00', '' FROM n"
-    )
-    connection.commit()
-    connection.close()
-    url = "ext:database\nsession.url = sqlite:///%(here)s/sessions.db"
-    edit(instance, "session.key = ", f"session.type = {url}\nsession.key = ")
+    table.create(engine)
+    now = datetime.datetime.now()
+    rows = [
+        {
+            "namespace": f"{number:032x}",
+            "accessed": now - datetime.timedelta(days=1 if number < 500 else 31),
+            "created": now,
+            "data": {},
+        }
+        for number in range(12_000)
+    ]
+    with engine.begin() as connection:
+        connection.execute(table.insert(), rows)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "engine", ["sqlite", *(pytest.param(name, marks=pytest.mark.once) for name in SERVERS)]
+)
+def test_old_rows_of_a_database_are_gone_after_the_remedy(
+    instance: Path, edit: Callable[..., None], request: pytest.FixtureRequest, engine: str
+) -> None:
+    if engine == "sqlite":
+        url, variables = f"sqlite:///{instance.parent}/sessions.db", {}
+    else:
+        server = request.getfixturevalue(engine)
+        url = server.url("beaker_sessions")
+        variables = {"PGPASSWORD": server.password, "MYSQL_PWD": server.password}
+    fill(url)
+    kept = f"session.type = ext:database\nsession.url = {url}".replace("%", "%%")
+    edit(instance, "session.key = ", f"{kept}\nsession.key = ")
     (found,) = [item for item in bad(instance) if item.severity is Severity.advice]
-    assert found.diagnosis == ("of 12000 rows in beaker_cache, 11500 were not used for 30 days")
+    assert found.diagnosis == "of 12000 rows in beaker_cache, 11500 were not used for 30 days"
+    carry_out(found.remedy, instance, variables)
+    assert not [item for item in bad(instance) if item.severity is Severity.advice]
+    left = sqlalchemy.create_engine(url).execute("SELECT count(*) FROM beaker_cache").scalar()
+    assert left == 500
 
 
 def test_files_need_no_such_store(pristine: Path) -> None:

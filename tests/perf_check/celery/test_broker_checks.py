@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Sequence
 
 import pytest
+from carry_out import carry_out
 from environment import BIN
 
 from kallithea_tune.perf_check.celery.broker import Answer, Broker, workers_behind
@@ -30,7 +31,7 @@ OWN = ("send_email",)
 
 def judged(cores: int = 2, **answer: Any) -> Sequence[Finding]:
     measured = Broker(True, Answer(1.0, **answer), cores, OWN)
-    return list(judge_workers(measured, "celery-run", "app:main"))
+    return list(judge_workers(measured, ("celery-run",), "app:main"))
 
 
 def worker(processes: int = 2, *, queues: Sequence[str] = ("celery",), **more: Any) -> Worker:
@@ -145,7 +146,12 @@ def test_a_broker_that_is_down_or_refuses_the_password_is_reported_without_it(
     assert "wrong-secret" not in json.dumps(refused)
     assert refused["CEL003"]["severity"] == "unknown"
     edit(instance, f":{rabbitmq.port}//", ":1//")
-    assert "ConnectionRefused" in findings(gearbox, instance)["CEL002"]["evidence"]["said"]
+    down = findings(gearbox, instance)["CEL002"]
+    assert "ConnectionRefused" in down["evidence"]["said"]
+    remedy = judge_broker(Answer(failed="refused"), "app:main").remedy
+    assert str(remedy) == down["remedy"]
+    carry_out(remedy, instance)
+    assert findings(gearbox, instance) == {}
 
 
 def test_a_broker_that_accepts_and_says_nothing_is_an_error(

@@ -8,25 +8,26 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.redact import Redactor
 from kallithea_tune.perf_check.measurement import Context, Deadline, Outcome
 from kallithea_tune.perf_check.model import Check, Finding, Severity
-from kallithea_tune.perf_check.repositories import git, mercurial
-from kallithea_tune.perf_check.repositories.survey import Survey, survey
+from kallithea_tune.perf_check.repositories import mercurial
+from kallithea_tune.perf_check.repositories.discovery import Kind
+from kallithea_tune.perf_check.repositories.survey import Results, Survey, survey
 
-FOREVER = float("inf")
 NO_INSTANCE = Instance("", "", "", "", {}, {}, {}, Redactor(frozenset()))
 
 
 def findings(check: Check, repos: Path) -> "list[Finding]":
     """Judge the repositories in the directory, whose names begin with ``git`` or ``hg``."""
-    paths = {path.name: str(path) for path in sorted(repos.iterdir())}
-    names, hg_names = ([name for name in paths if name.startswith(kind)] for kind in ("git", "hg"))
-    known = mercurial.supported()
+    results = Results(str(repos), float("inf"), mercurial.supported())
+    for path in sorted(repos.iterdir()):
+        results.examine(path.name, Kind.git if path.name.startswith("git") else Kind.hg)
     surveyed = Survey(
         root=str(repos),
-        git_total=len(names),
-        hg_total=len(hg_names),
-        registered=len(paths),
-        git=tuple(git.examine(name, paths[name], FOREVER) for name in names),
-        hg=tuple(mercurial.examine(name, paths[name], FOREVER, known) for name in hg_names),
+        git_total=len(list(repos.glob("git*"))),
+        hg_total=len(list(repos.glob("hg*"))),
+        registered=len(list(repos.iterdir())),
+        git=tuple(results.git),
+        hg=tuple(results.hg),
+        broken=tuple(results.broken),
         rust=mercurial.has_rust(),
     )
     context = Context(NO_INSTANCE, Deadline(60), outcomes={survey: Outcome(surveyed)})

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any, Callable, Mapping
 
 import pytest
+from carry_out import carry_out
 from environment import BIN
 
 from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database.client import client_of
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.remedy import Command, steps_of
 from kallithea_tune.perf_check.repositories.git import GitRepository, LooseObjects, Packs, Refs
 from kallithea_tune.perf_check.repositories.git_hooks import GitHook, GitHooks
 from kallithea_tune.perf_check.repositories.hooks import (
@@ -27,7 +31,7 @@ from kallithea_tune.perf_check.repositories.hooks import (
     ExpectedHook,
     PushHooks,
     Walk,
-    _custom_hooks,
+    custom_hooks,
     expected_hook,
     missing_file,
     push_hooks,
@@ -41,10 +45,12 @@ from kallithea_tune.perf_check.repositories.hooks_checks import (
 )
 from kallithea_tune.perf_check.repositories.mercurial import BranchCache, HgRepository, hooks_of
 from kallithea_tune.perf_check.repositories.survey import Survey
+from kallithea_tune.perf_check.services.hook_text import Waiting
 
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 OURS = GitHook("0.7.0", "/venv/bin/python3", executable=True, interpreter_found=True)
 SOUND = GitHooks(OURS)
+CLIENT = client_of("sqlite:////srv/kallithea.db")
 EXPECTED = ExpectedHook("0.7.0", "/venv/bin/python")
 ENVIRONMENT = {
     **os.environ,
@@ -100,20 +106,33 @@ def test_a_version_that_is_not_known_is_not_compared() -> None:
     assert problem(hooks, ExpectedHook("", ""))[1] is Severity.ok
 
 
+INSTALL = Command(("kallithea-cli", "repo-scan", "--install-git-hooks", "-c", "my.ini"))
+
+
 @pytest.mark.parametrize(
     "hooks, remedy",
     [
-        (GitHooks(None), "kallithea-cli repo-scan -c my.ini --install-git-hooks"),
+        (GitHooks(None), "kallithea-cli repo-scan --install-git-hooks -c my.ini"),
         (
             GitHooks(replace(OURS, version="")),
-            "cd /srv/git/hooks; mv -n post-receive post-receive-custom; ",
+            "cd /srv/git/hooks && mv -n post-receive post-receive-custom; kallithea-cli",
         ),
         (replace(SOUND, hooks_path="/x"), "git -C /srv/git config --unset core.hooksPath"),
+        (GitHooks(None, hooks_path="/x", linked=True), "put a directory in place of the link"),
     ],
 )
 def test_remedies(hooks: GitHooks, remedy: str) -> None:
-    (found,) = judge_git_hooks(survey(hooks), ExpectedHook("0.7.0", ""), "my.ini")
-    assert found.remedy.startswith(remedy)
+    (found,) = judge_git_hooks(survey(hooks), ExpectedHook("0.7.0", ""), INSTALL)
+    assert str(found.remedy).startswith(remedy)
+
+
+def test_a_remedy_is_for_all_repositories_with_the_problem() -> None:
+    one = survey(replace(SOUND, hooks_path="/x"))
+    two = replace(one, git=(one.git[0], replace(one.git[0], name="b")))
+    (found,) = judge_git_hooks(two, EXPECTED, INSTALL)
+    assert [str(step) for step in steps_of(found.remedy)] == [
+        f"git -C /srv/{name} config --unset core.hooksPath" for name in ("git", "b")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +144,7 @@ def test_remedies(hooks: GitHooks, remedy: str) -> None:
     ],
 )
 def test_the_size_shown_after_a_push(walk: Walk, severity: Severity) -> None:
-    assert judge_repo_size("hg", walk).severity is severity
+    assert judge_repo_size("hg", walk, CLIENT).severity is severity
 
 
 @pytest.mark.parametrize(
@@ -133,7 +152,14 @@ def test_the_size_shown_after_a_push(walk: Walk, severity: Severity) -> None:
     [
         ({}, {}, {"custom": Severity.ok}),
         ({UPDATE: "python:"}, {}, {"update": Severity.advice, "custom": Severity.ok}),
-        ({"changegroup.mail": "true"}, {"changegroup.build": "make"}, {"custom": Severity.ok}),
+        (
+            {"changegroup.mail": "true"},
+            {"changegroup.build": "make"},
+            {"custom": Severity.unknown},
+        ),
+        ({"changegroup.mail": "sleep 10"}, {}, {"changegroup.mail": Severity.warning}),
+        ({"changegroup.mail": "sleep 0.1"}, {}, {"changegroup.mail": Severity.advice}),
+        ({"changegroup.mail": "curl x"}, {}, {"changegroup.mail": Severity.advice}),
         (
             {"changegroup.mail": "/nowhere/mail.sh x"},
             {},
@@ -146,8 +172,68 @@ def test_custom_hooks(
     ui: Mapping[str, str], hgrc: Mapping[str, str], subjects: Mapping[str, Severity]
 ) -> None:
     surveyed = survey(ui=ui, hgrc=hgrc)
-    hooks = PushHooks("hg", None, UPDATE in ui, _custom_hooks(surveyed))
-    assert {found.subject: found.severity for found in judge_custom(surveyed, hooks)} == subjects
+    hooks = PushHooks("hg", None, UPDATE in ui, custom_hooks(surveyed, "/nowhere"))
+    assert {
+        found.subject: found.severity for found in judge_custom(surveyed, hooks, CLIENT)
+    } == subjects
+
+
+def test_hooks_of_kallithea_are_switched_off_by_their_remedies(instance: Path) -> None:
+    def measured() -> PushHooks:
+        return Context(load(str(instance)), Deadline(30)).measure(push_hooks)
+
+    client = client_of(load(str(instance)).database_url)
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as database:
+        database.execute("UPDATE ui SET ui_active = 1 WHERE ui_key LIKE 'changegroup.%'")
+    database.close()
+    planted = measured()
+    assert planted.walk and planted.updates
+    slow = judge_repo_size("hg-one", replace(planted.walk, ms=9000.0), client)
+    (update,) = (
+        found
+        for found in judge_custom(survey(), planted, client)
+        if found.severity is Severity.advice
+    )
+    for found in (slow, update):
+        carry_out(found.remedy, instance)
+    gone = measured()
+    assert gone.walk is None and not gone.updates
+
+
+def test_a_hook_of_many_repositories_is_one_finding_with_its_cost() -> None:
+    hooks = tuple(
+        CustomHook(place, "outgoing.x", waiting=Waiting(10.0, ("curl",))) for place in "abc"
+    )
+    (found,) = judge_custom(survey(), PushHooks("hg", None, False, hooks), CLIENT)
+    assert found.diagnosis == (
+        "the hook outgoing.x in a and 2 more sleeps 10 s, and each pull waits for it"
+    )
+    assert (found.impact_ms, found.impact_per) == (10_000.0, "pull")
+    assert found.evidence == {"places": ["a", "b", "c"], "waits_for": ["curl"]}
+
+
+def test_hooks_that_sleep_are_found_wherever_kallithea_runs_them(
+    instance: Path, gearbox: Gearbox, tmp_path: Path
+) -> None:
+    with sqlite3.connect(str(instance.parent / "kallithea.db")) as database:
+        database.execute(
+            "INSERT INTO ui (ui_section, ui_key, ui_value, ui_active) "
+            "VALUES ('hooks', 'changegroup.notify', 'sleep 10', 1)"
+        )
+    database.close()
+    custom = instance.parent / "repos" / "git-one" / "hooks" / "post-receive-custom"
+    custom.write_text("#!/bin/sh\nsleep 20\n")
+    custom.chmod(0o755)
+    (instance.parent / "extensions.py").write_text(
+        "import time\ndef PUSH_HOOK(*args, **kwargs):\n    time.sleep(30)\n"
+    )
+    done = gearbox("perf-check", "-c", instance, "--only", "HOOK001", "-f", "json", cwd=tmp_path)
+    found = {item["subject"]: item for item in json.loads(done.stdout)}
+    assert {name: item["impact_ms"] for name, item in found.items() if item["impact_ms"]} == {
+        "changegroup.notify": 10_000,
+        "post-receive-custom": 20_000,
+        "PUSH_HOOK": 30_000,
+    }, done.stdout
 
 
 def test_hooks_of_an_hgrc_and_their_files(tmp_path: Path) -> None:

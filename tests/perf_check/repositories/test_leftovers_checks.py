@@ -22,6 +22,7 @@ from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.remedy import Effect, steps_of
 from kallithea_tune.perf_check.repositories import leftovers
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.leftovers_checks import (
     Holder,
     Lock,
@@ -31,7 +32,6 @@ from kallithea_tune.perf_check.repositories.leftovers_checks import (
     left_files,
     left_locks,
 )
-from kallithea_tune.perf_check.repositories.survey import Kind
 
 DAY = 86400
 
@@ -248,7 +248,7 @@ def lock(name: str, age_s: float = 5 * DAY, kind: Kind = Kind.git, **fields: obj
     ],
 )
 def test_locks_are_judged_by_what_they_stop(locks: Sequence[Lock], expected: Sequence[str]) -> None:
-    measured = Locks(tuple(locks), "/repos", Examined(1, 1, "repositories"))
+    measured = Locks(tuple(locks), "/repos", Examined(1, 1, "repository"))
     assert [found.diagnosis for found in left_locks.judge(measured)] == expected
 
 

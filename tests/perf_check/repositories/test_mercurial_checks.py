@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Optional
 
 import pytest
+from carry_out import carry_out
 from environment import BIN
+from perf_check.repositories.real import bad
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
@@ -26,9 +26,11 @@ from kallithea_tune.perf_check.repositories.mercurial_branches import (
 )
 from kallithea_tune.perf_check.repositories.mercurial_checks import (
     SLOW_PATH,
+    formats,
     judge_branch_cache,
     judge_format,
     judge_nodemap,
+    nodemap,
 )
 from kallithea_tune.perf_check.repositories.survey import Survey
 from kallithea_tune.system import child
@@ -50,7 +52,6 @@ TODAY = HgRepository(
     branch_cache=BranchCache(9, writable=True),
     hooks={},
 )
-Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def hg(*args: object, cwd: Optional[Path] = None) -> str:
@@ -107,13 +108,13 @@ def without(*names: str) -> tuple[str, ...]:
         (
             replace(TODAY, requires=("revlogv1",)),
             Severity.advice,
-            "hg clone --pull -U /srv/one /srv/one.new",
+            "clone --pull -U /srv/one /srv/one.new",
         ),
     ],
 )
 def test_formats(repository: HgRepository, severity: Severity, words: str) -> None:
     found = judge_format(survey(repository))
-    assert found.severity is severity and words in found.remedy
+    assert found.severity is severity and words in str(found.remedy)
 
 
 MAPPED = replace(TODAY, requires=(*NEW, "persistent-nodemap"))
@@ -139,8 +140,8 @@ def test_a_nodemap_is_advised_with_rust_only(
     surveyed: Survey, severity: Severity, words: str
 ) -> None:
     found = judge_nodemap(surveyed)
-    assert found.severity is severity and words in found.remedy
-    assert surveyed.rust or "nodemap=yes" not in found.remedy
+    assert found.severity is severity and words in str(found.remedy)
+    assert surveyed.rust or "nodemap=yes" not in str(found.remedy)
 
 
 @pytest.mark.parametrize(
@@ -155,13 +156,6 @@ def test_branch_caches(listing: BranchListing, severity: Severity) -> None:
     found = judge_branch_cache(survey(TODAY), listing)
     assert found.severity is severity
     assert found.impact_ms == (51.0 if severity is Severity.warning else None)
-
-
-def checked(gearbox: Gearbox, instance: Path, name: str, cwd: Path) -> Any:
-    """Return the one finding of a check on a real installation."""
-    words = ["perf-check", "-c", instance, "--only", name, "-f", "json", "--budget", "60"]
-    (found,) = json.loads(gearbox(*words, cwd=cwd).stdout)
-    return found
 
 
 def remade(path: Path, *settings: str) -> None:
@@ -180,44 +174,34 @@ def remade(path: Path, *settings: str) -> None:
     shutil.rmtree(str(old))
 
 
-def test_an_old_format_is_found_and_fixed_by_its_remedy(
-    instance: Path, gearbox: Gearbox, tmp_path: Path
-) -> None:
-    path = instance.parent / "repos" / "hg-one"
+def test_an_old_format_is_found_and_fixed_by_its_remedy(repos: Path) -> None:
+    path = repos / "hg-one"
+    # Large enough to be worth it.
+    (path / "large").write_bytes(os.urandom(10_500_000))
+    hg("-R", path, "commit", "-qAm", "Add a large file")
     remade(path, "format.usegeneraldelta=no", "format.sparse-revlog=no")
     repository = examined(path)
     assert not {"generaldelta", "sparserevlog"} & set(repository.requires)
-    assert checked(gearbox, instance, "HG001", tmp_path)["evidence"]["old_format"] == 1
-    surveyed = replace(survey(replace(repository, bytes=99_000_000)), root=str(path.parent))
-    subprocess.run(
-        shlex.split(judge_format(surveyed).remedy),
-        env=ENVIRONMENT,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
-    assert checked(gearbox, instance, "HG001", tmp_path)["evidence"]["old_format"] == 0
-    assert "12 changesets" in hg("-R", path, "verify")
+    (found,) = bad(formats, repos).values()
+    assert found.severity is Severity.advice and "hg-one" in found.diagnosis
+    carry_out(found.remedy, "")
+    assert not bad(formats, repos)
+    assert "13 changesets" in hg("-R", path, "verify")
 
 
-def test_mercurial_refuses_a_nodemap_and_the_remedy_opens_the_repository(
-    instance: Path, gearbox: Gearbox, tmp_path: Path
-) -> None:
+def test_mercurial_refuses_a_nodemap_and_the_remedy_opens_the_repository(repos: Path) -> None:
     assert not mercurial.has_rust()
-    path = instance.parent / "repos" / "hg-one"
+    path = repos / "hg-one"
     remade(path, "format.use-persistent-nodemap=yes", f"storage.{SLOW_PATH}=allow")
     with pytest.raises(subprocess.CalledProcessError):
         hg("-R", path, "log")
-    found = checked(gearbox, instance, "HG002", tmp_path)
-    assert found["severity"] == "error" and "hg-one" in found["diagnosis"]
+    (found,) = bad(nodemap, path.parent).values()
+    assert found.severity is Severity.error and "hg-one" in found.diagnosis
     (path / ".hg" / "hgrc").write_text(f"[storage]\n{SLOW_PATH} = allow\n")
-    assert checked(gearbox, instance, "HG002", tmp_path)["severity"] == "advice"
+    assert bad(nodemap, path.parent)[""].severity is Severity.advice
     (path / ".hg" / "hgrc").unlink()
-    subprocess.run(
-        shlex.split(found["remedy"]), env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL
-    )
-    assert (
-        hg("-R", path, "log") and checked(gearbox, instance, "HG002", tmp_path)["severity"] == "ok"
-    )
+    carry_out(found.remedy, "")
+    assert hg("-R", path, "log") and not bad(nodemap, path.parent)
 
 
 def test_a_branch_cache_that_cannot_be_written_is_seen(instance: Path) -> None:
@@ -234,6 +218,16 @@ def test_a_branch_cache_that_cannot_be_written_is_seen(instance: Path) -> None:
     listing = Context(load(str(instance)), Deadline(30)).measure(branch_listing)
     assert (listing.stale, listing.repository, listing.uncached) == (1, "hg-one", 12)
     assert listing.ms and min(listing.ms) > 0
+    # With a history that makes it felt.
+    surveyed = replace(survey(repository), root=str(path.parent))
+    found = judge_branch_cache(surveyed, replace(listing, ms=(51.0,)))
+    assert found.severity is Severity.warning
+    carry_out(found.remedy, instance)
+    assert examined(path).uncached == 0
+    listing = Context(load(str(instance)), Deadline(30)).measure(branch_listing)
+    assert judge_branch_cache(surveyed, listing).severity is Severity.ok
+    hg("-R", path, "branches")
+    assert examined(path).branch_cache == BranchCache(11, writable=True)
 
 
 def test_branches_are_timed_and_nothing_is_written(instance: Path, tmp_path: Path) -> None:

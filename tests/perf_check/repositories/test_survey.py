@@ -18,15 +18,10 @@ from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.repositories import git, mercurial
+from kallithea_tune.perf_check.repositories.discovery import Kind, discover
 from kallithea_tune.perf_check.repositories.git import GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import HgRepository
-from kallithea_tune.perf_check.repositories.survey import (
-    Kind,
-    Survey,
-    discover,
-    survey,
-    survey_within,
-)
+from kallithea_tune.perf_check.repositories.survey import Survey, survey, survey_within
 from kallithea_tune.system.files import Broken
 
 HG = str(Path(sys.executable).parent / "hg")

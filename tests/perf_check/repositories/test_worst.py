@@ -13,7 +13,7 @@ from perf_check.repositories.test_survey import ENVIRONMENT, HG, in_git, listing
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
-from kallithea_tune.perf_check.repositories.survey import Kind
+from kallithea_tune.perf_check.repositories.discovery import Kind
 from kallithea_tune.perf_check.repositories.worst import Extreme, Worst, summed_up, worst
 
 

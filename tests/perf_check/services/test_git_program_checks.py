@@ -28,6 +28,8 @@ SLOW = Git("/w", 700.0, "2.39.5")
         (GOOD, None, Severity.ok, "starts in 4 ms"),
         (Git("/g", 40.0, "2.39.5"), GOOD, Severity.ok, ""),
         (Git("/g", 90.0, "2.39.5"), Git("/h", 80.0, "2.39.5"), Severity.ok, ""),
+        (Git("/g", 190.0, "2.39.5"), None, Severity.ok, ""),
+        (Git("/g", 60.0, "2.39.5"), GOOD, Severity.warning, "takes 60 ms"),
         (SLOW, GOOD, Severity.warning, "takes 700 ms to start: pages of Git"),
         (SLOW, None, Severity.warning, "takes 700 ms to start"),
         (

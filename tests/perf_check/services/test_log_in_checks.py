@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
 import pytest
+from carry_out import carry_out
 from servers.talking import answering_http, mute
 
 from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.database.client import client_of
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.services.log_in import LogIns, PlugIn, plug_ins_of
@@ -25,6 +27,7 @@ from kallithea_tune.perf_check.services.log_in_checks import (
 from kallithea_tune.perf_check.services.servers import Protocol, Reply, Security, Server
 
 Gearbox = Callable[..., "subprocess.CompletedProcess[str]"]
+CLIENT = client_of("sqlite:////srv/kallithea.db")
 PLUG_IN = "kallithea.lib.auth_modules.auth_"
 GOOD = Reply(5.0, connected=True)
 MUTE = Reply(failed="nothing within 2 s", silent=True, connected=True)
@@ -70,7 +73,7 @@ def test_a_log_in_waits_as_kallithea_and_libldap_do(
 def test_a_plug_in_is_judged_by_what_a_log_in_waits(
     server: Server, replies: Sequence[Reply], severity: Severity, words: str
 ) -> None:
-    finding = judge(PlugIn("crowd", (server,) * len(replies)), replies, 4)
+    finding = judge(PlugIn("crowd", (server,) * len(replies)), replies, 4, CLIENT)
     assert finding.severity is severity and words in finding.diagnosis
 
 
@@ -131,10 +134,17 @@ def test_a_silent_server_of_a_plug_in_is_found_and_one_that_answers_is_good(
             auth_crowd_app_password="hidden-word",
         )
         found = findings()
+        remedy = judge(
+            PlugIn("crowd", (CROWD,)), [MUTE], 4, client_of(load(str(instance)).database_url)
+        ).remedy
+        assert str(remedy) == found["crowd"]["remedy"]
+        carry_out(remedy, instance)
+        (gone,) = log_in_servers.findings(Context(load(str(instance)), Deadline(10)))
+        assert gone.severity is Severity.ok
     assert found["crowd"]["severity"] == "error" and "without end" in found["crowd"]["diagnosis"]
     assert "hidden-word" not in json.dumps(found)
     with answering_http("401 Unauthorized") as port:
-        use(instance, auth_crowd_port=port)
+        use(instance, auth_crowd_port=port, auth_crowd_enabled="True")
         assert findings()["crowd"]["severity"] == "ok"
 
 

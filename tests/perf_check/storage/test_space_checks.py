@@ -138,6 +138,7 @@ def test_inodes_that_sessions_use_up_are_free_after_the_remedy(
         found = measured(instance, data)
         assert found.severity is Severity.error
         assert f"; {count + 2} are in {inner}" in found.diagnosis
+        assert ("signs" in str(found.remedy)) is (days == 0.1)
         carry_out(found.remedy, instance)
         assert measured(instance, data).severity is Severity.ok
         assert (data / "index" / "kept").exists() and not list(inner.iterdir())
@@ -146,11 +147,13 @@ def test_inodes_that_sessions_use_up_are_free_after_the_remedy(
 def test_sessions_in_use_stay_where_older_ones_are_enough(instance: Path) -> None:
     with mounted.tmpfs(instance.parent / "data", "size=32m,nr_inodes=1000") as data:
         inner = data / "sessions" / "container_file"
-        new = fill(inner / "1", b"x", 0.0, left=600)
+        new = fill(inner / "1", b"x", 0.0, left=700) + fill(inner / "2", b"x", 0.0, left=400)
         fill(inner / "0", b"x", 100.0)
-        carry_out(measured(instance, data).remedy, instance)
+        found = measured(instance, data)
+        assert found.diagnosis.endswith(f"are in {inner}")
+        carry_out(found.remedy, instance)
         assert measured(instance, data).severity is Severity.ok
-        assert len(list((inner / "1").iterdir())) == new
+        assert len(list(inner.glob("?/*"))) == new
 
 
 def test_space_that_archives_take_is_free_after_the_remedy(instance: Path) -> None:
