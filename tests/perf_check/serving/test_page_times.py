@@ -10,9 +10,10 @@ import pytest
 
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.visit import Answer, Request, visit
-from kallithea_tune.config.instance import load
+from kallithea_tune.config.instance import Instance, load
+from kallithea_tune.config.redact import Redactor
 from kallithea_tune.errors import NotMeasured
-from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
+from kallithea_tune.perf_check.measurement import Configuration, Context, Deadline, Examined
 from kallithea_tune.perf_check.model import all_checks
 from kallithea_tune.perf_check.serving.page_times import (
     Application,
@@ -24,6 +25,7 @@ from kallithea_tune.perf_check.serving.page_times import (
 from kallithea_tune.perf_check.serving.page_times_checks import page_times
 from kallithea_tune.perf_check.serving.transfers_checks import transfers
 
+INSTANCE = Instance("my.ini", "main", "app:main", "egg:kallithea", {}, {}, {}, Redactor())
 FRONT_PAGE = Page("front page", "/", (Answer("/", 200, ms=(80.0,)),))
 # Its summary page was not requested in time.
 LATE = RepositoryVisit("hg", "one", Page("hg repository", "/one", ()), {}, (), None)
@@ -59,7 +61,7 @@ def test_pages_that_there_was_no_time_for_are_reported_after_the_others() -> Non
 
 def test_without_a_pull_there_is_nothing_to_judge() -> None:
     with pytest.raises(NotMeasured, match="no repository to clone, or no time"):
-        list(transfers.judge(VISITED))
+        list(transfers.judge(VISITED, Configuration(INSTANCE)))
 
 
 def test_a_page_that_does_not_answer_says_what_it_was_doing(instance: Path) -> None:
