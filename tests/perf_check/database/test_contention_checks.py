@@ -219,7 +219,8 @@ def test_another_engine_is_set_beside_this_one(
     done, finding = compare(f"file:{tmp_path}/url")
     assert done.returncode == 0 and name in finding["diagnosis"]
     # On a busy machine, what others used is shown, too.
-    assert set(finding["evidence"]) - {"others_used"} == {"there", "here_now", "here_wal"}
+    finding["evidence"].pop("others_used", None)
+    assert set(finding["evidence"]) == {"there", "here_now", "here_wal"}
     assert all(side["write_p99_ms"] > 0 for side in finding["evidence"].values())
     assert engine.password not in done.stdout + done.stderr
 
