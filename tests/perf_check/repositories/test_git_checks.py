@@ -156,7 +156,8 @@ def test_refs(counts: Refs, subjects: Mapping[str, Severity]) -> None:
     assert {item.subject: item.severity for item in found} == subjects
 
 
-WITHOUT = replace(TIDY, commit_graph=False)
+WITHOUT = replace(TIDY, commit_graph=False, packs=Packs(1, 5_000_000, True))
+SMALL = replace(WITHOUT, packs=Packs(1, 900_000, True))
 UNMEASURED = History("one", revisions=9)
 
 
@@ -173,6 +174,8 @@ UNMEASURED = History("one", revisions=9)
         (WITHOUT, replace(UNMEASURED, now_ms=151.0), Severity.advice),
         (WITHOUT, replace(UNMEASURED, now_ms=900.0, start_ms=751.0), Severity.ok),
         (WITHOUT, LATE, Severity.advice),
+        (SMALL, LATE, Severity.ok),
+        (SMALL, TIMED, Severity.advice),
         (WITHOUT, replace(LATE, start_ms=2000.0), Severity.ok),
         (WITHOUT, BAD, Severity.ok),
     ],
