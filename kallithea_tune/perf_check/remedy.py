@@ -42,7 +42,7 @@ class Option:
     value: Optional[str] = None
 
     def __str__(self) -> str:
-        return self.name if self.value is None else f"{self.name} = {self.value}"
+        return self.name if self.value is None else f"{self.name} = {self.value}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,17 @@ class Command:
     stopped: bool = False
     service: bool = False
 
-    def __str__(self) -> str:
-        """Return the line to paste into a shell."""
+    @property
+    def line(self) -> str:
+        """The line to paste into a shell."""
         line = " ".join(map(shell_word, self.words))
         if self.user:
             line = f"sudo -u {shell_word(self.user)} {line}"
-        if self.directory:
-            line = f"cd {shell_word(self.directory)} && {line}"
-        return _with_note(f"stop Kallithea, then: {line}" if self.stopped else line, self.note)
+        return f"cd {shell_word(self.directory)} && {line}" if self.directory else line
+
+    def __str__(self) -> str:
+        """Return the line, after what to do or to know before."""
+        return _with_note(self.line, introduction(self))
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,14 @@ class Statements:
     effect: Effect = Effect.lasting
     stopped: bool = False
 
+    @property
+    def line(self) -> str:
+        """The line to paste into a shell."""
+        return " ".join(map(shell_word, (*self.client, self.sql)))
+
     def __str__(self) -> str:
-        """Return the line to paste into a shell."""
-        line = " ".join(map(shell_word, (*self.client, self.sql)))
-        return _with_note(f"stop Kallithea, then: {line}" if self.stopped else line, self.note)
+        """Return the line, after what to do or to know before."""
+        return _with_note(self.line, introduction(self))
 
 
 Step = Union[IniEdit, Command, Statements]
@@ -124,6 +131,11 @@ class Steps:
 
 
 Remedy = Union[str, IniEdit, Command, Statements, Steps]
+
+
+def introduction(step: Union[Command, Statements]) -> str:
+    """Return what to do or to know before the line of `step` is run, empty for nothing."""
+    return ": ".join(filter(None, (step.note, "stop Kallithea, then" if step.stopped else "")))
 
 
 def _with_note(text: str, note: str) -> str:

@@ -9,7 +9,7 @@ from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
-from kallithea_tune.perf_check.remedy import actions
+from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.text import counted, evidence_text, figure, first_of, plain, printable, wrapped
 
@@ -153,9 +153,12 @@ def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
 
 
 LINES = 4
-# Where a remedy turns from words to a command, which is never broken: it is there to be pasted.
-_PROGRAMS = "cd|find|gearbox|git|gunicorn|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3"
+# Where a sentence or several steps turn from words to a command, which is never broken: it is there
+# to be pasted.
+_PROGRAMS = "cd|find|gearbox|git|hg|kallithea-cli|ls|mkdir|psql|rm|sqlite3|sudo"
 _COMMAND = re.compile(rf"(?:^|(?<=[:;] ))(?:(?:[\d*]+ ){{5}}|(?:\S*/)?(?:{_PROGRAMS}) )")
+# A longer line, as the SQL for many tables, is no longer read in a report: our judgement.
+LONGEST_LINE = 2000
 
 
 def finding_lines(finding: Finding) -> list[str]:
@@ -170,7 +173,7 @@ def finding_lines(finding: Finding) -> list[str]:
     more = []
     if finding.severity > Severity.ok:
         more = [f"  more: gearbox perf-check --explain {finding.check}"]
-    remedy = _remedy_lines(str(finding.remedy))
+    remedy = _remedy_lines(finding.remedy, finding.check)
     if finding.ignored:
         remedy = wrapped("  kept: ", finding.ignored, 2)
     heading = f"{finding.check} {label}: "
@@ -180,17 +183,30 @@ def finding_lines(finding: Finding) -> list[str]:
     return [*head, *evidence, *remedy, *more][:LINES]
 
 
-def _remedy_lines(text: str) -> list[str]:
+def _remedy_lines(remedy: Remedy, check: str) -> list[str]:
     """Lay a remedy out in two lines; a command that does not fit beside the words has its own."""
-    label = "  do:   "
+    label, text = "  do:   ", str(remedy)
+    if len(text) > LONGEST_LINE:
+        return [f"{label}gearbox perf-check --fix {check} -n shows it: {len(text):,} characters"]
     lines = wrapped(label, text, 99) if text else []
-    command = _COMMAND.search(text)
-    if len(lines) < 2 or not command:
+    if len(lines) < 2:
+        return lines
+    words, command = _parted(remedy)
+    if not command:
         return lines if len(lines) < 3 else wrapped(label, text, 2)
-    words, command_text = text[: command.start()].strip(), printable(text[command.start() :])
     if not words:
-        return [label + command_text]
-    return [*wrapped(label, words), " " * len(label) + command_text]
+        return [label + printable(command)]
+    return [*wrapped(label, words), " " * len(label) + printable(command)]
+
+
+def _parted(remedy: Remedy) -> tuple[str, str]:
+    """Return the words of a remedy, and the commands after them, which may be empty."""
+    if isinstance(remedy, (Command, Statements)):
+        words = introduction(remedy)
+        return words and words + ":", remedy.line
+    text = str(remedy)
+    command = _COMMAND.search(text)
+    return (text[: command.start()].strip(), text[command.start() :]) if command else (text, "")
 
 
 def _evidence_lines(finding: Finding, lines: int) -> list[str]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kallithea_tune.perf_check import report, saved_run
 from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.remedy import Command, Statements
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import written_path
 from kallithea_tune.text import has_control
@@ -104,6 +105,16 @@ def test_a_command_has_its_own_line_and_is_neither_broken_nor_cut():
             ["  do:   cron:", f"        0 4 * * * find {path} -type f -mtime +30 -delete"],
         ),
         ("cron: 0 4 * * * find /srv -delete", ["  do:   cron: 0 4 * * * find /srv -delete"]),
+        # Of a value it is known which words are the command's, whatever the program is.
+        (
+            Command(("/opt/any", path), stopped=True, note="at night"),
+            ["  do:   at night: stop Kallithea, then:", f"        /opt/any {path}"],
+        ),
+        (Statements("ANALYZE", ("any", path)), [f"  do:   any {path} ANALYZE"]),
+        (
+            Statements("ANALYZE;" * 1000, ("psql",)),
+            ["  do:   gearbox perf-check --fix ABC001 -n shows it: 8,007 characters"],
+        ),
     ):
         found = Finding(
             Severity.error, "short", evidence={"files": 3}, remedy=remedy, check="ABC001"

@@ -56,6 +56,7 @@ def test_the_edits_of_several_findings_are_one() -> None:
         (Statements("ANALYZE", ("psql",)), "run the SQL yourself, with the client shown"),
         (Steps((LEVEL, Statements("A", ("x",)))), "run the SQL yourself, with the client shown"),
         (IniEdit((Option("app:main", "level", "2"),)), "the ini file is so already"),
+        (Command(("serve",), service=True), "a service has to run it"),
         (LEVEL, ""),
         (LOSE, ""),
     ],
