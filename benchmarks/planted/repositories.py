@@ -144,7 +144,7 @@ def head(planted: Planted) -> None:
     (planted.repositories / "git-one" / "HEAD").write_bytes(b"\0" * 20)
 
 
-@state("HG004", "REPO008", "GIT005", advice=True)
+@state("REPO008", advice=True)
 def future(planted: Planted) -> None:
     """Changesets dated in the future."""
     repository = planted.repositories / "hg-one"
