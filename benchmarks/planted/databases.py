@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
-from typing import Union
+import threading
+from typing import Any, Union
 
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
@@ -111,10 +113,18 @@ def autovacuum(planted: Planted) -> None:
 
 @state("DB019")
 def idle(planted: Planted) -> None:
-    """A transaction of PostgreSQL that nobody ends."""
-    connection = on_postgresql(planted).connect("kallithea")
-    planted.stack.callback(connection.close)
-    connection.cursor().execute("BEGIN; LOCK TABLE user_logs IN SHARE MODE")
+    """A transaction of PostgreSQL that nobody ends, and others wait for."""
+    server = on_postgresql(planted)
+    holder, waiter = server.connect("kallithea"), server.connect("kallithea")
+    planted.stack.callback(holder.close)
+    holder.cursor().execute("BEGIN; LOCK TABLE user_logs IN EXCLUSIVE MODE")
+    waiting = threading.Thread(target=_wait_for, args=[waiter], daemon=True)
+    waiting.start()
+
+
+def _wait_for(connection: Any) -> None:
+    with contextlib.suppress(Exception):  # It ends with the server.
+        connection.cursor().execute("DELETE FROM user_logs WHERE false")
 
 
 @state("DB016")
