@@ -19,6 +19,8 @@ def cache_files(planted: Planted) -> None:
 @state("STO006")
 def writable(planted: Planted) -> None:
     """Caches and sessions that anybody may write."""
+    # Others may not even enter a temporary directory.
+    os.chmod(planted.directory.parent, 0o755)
     for name in ("cache", "sessions"):
         (planted.directory / "data" / name).mkdir(parents=True, exist_ok=True)
     for directory, _, names in os.walk(planted.directory / "data"):
