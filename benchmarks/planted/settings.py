@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from state import Planted, state
+import os
+
+from state import BIN, Planted, state
 
 
 @state("WEB001")
@@ -30,7 +32,7 @@ def misspelt(planted: Planted) -> None:
     )
 
 
-@state("CFG004")
+@state("CFG004", advice=True)
 def outdated(planted: Planted) -> None:
     """Options of Kallithea 0.3 that nothing reads."""
     planted.add(
@@ -52,11 +54,14 @@ def gunicorn_timeout(planted: Planted) -> None:
 
 @state("WEB006")
 def small_bodies(planted: Planted) -> None:
-    """Waitress takes bodies of 1 MB only."""
+    """Waitress takes smaller bodies than a push of the largest repository."""
+    repository = planted.repositories / "hg-one"
+    (repository / "large.bin").write_bytes(os.urandom(5_000_000))
+    planted.run(BIN / "hg", "commit", "-q", "-A", "-m", "Large", "-u", "x", cwd=repository)
     planted.replace("max_request_body_size = 107374182400", "max_request_body_size = 1048576")
 
 
-@state("DB003")
+@state("DB003", advice=True)
 def no_timeout(planted: Planted) -> None:
     """SQLite without a time limit for locks."""
     planted.replace("kallithea.db?timeout=60", "kallithea.db")
