@@ -102,7 +102,7 @@ def test_an_application_that_does_not_load_stops_no_other_check(
     areas = [
         word for area in ("caching", "database", "serving", "logging") for word in ("--only", area)
     ]
-    result = perf_check("-c", instance, "-f", "json", "--budget", "5", *areas)
+    result = perf_check("-c", instance, "-f", "json", "--budget", "20", *areas)
     found = json.loads(result.stdout)
     assert result.returncode in (1, 5) and result.stderr == ""
     assert any(said in item["diagnosis"] for item in found), (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
@@ -22,6 +23,7 @@ from kallithea_tune.perf_check.caching.regions import (
 )
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy, app_options
+from kallithea_tune.perf_check.servers.served import Servers, configured_servers, servers
 
 BEAKER = "Beaker 1.14, cache.py and container.py"
 WEEK = "604800"
@@ -292,7 +294,7 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     if processes is None:
         return finding(
             Severity.unknown,
-            f"not measured: the ini file does not say how many processes share region {name}",
+            f"not measured: it is unknown how many processes share region {name}",
         )
     return finding(
         Severity.advice,
@@ -305,11 +307,12 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     "CAC007",
     "cache-memory-shared",
     "Memory regions with several processes",
-    measures=(memory_regions,),
+    measures=(memory_regions, servers),
+    settings=(memory_regions, configured_servers),
     tags=("cache", "config"),
     harm=Harm.some_pages,
 )
-def memory_shared(memory: MemoryRegions) -> Iterator[Finding]:
-    """Judge regions in memory where the server section starts several processes."""
+def memory_shared(memory: MemoryRegions, measured: Servers) -> Iterator[Finding]:
+    """Judge regions in memory where several processes serve, as seen or as configured."""
     for region in memory.regions:
-        yield judge_shared(region, memory)
+        yield judge_shared(region, replace(memory, processes=measured.count))

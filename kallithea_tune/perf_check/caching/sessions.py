@@ -11,7 +11,6 @@ from typing import Mapping, Optional
 from kallithea_tune.app import beaker_config
 from kallithea_tune.app.factory import wrappers
 from kallithea_tune.config.instance import Instance, load
-from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import TuneError
 from kallithea_tune.perf_check.caching.regions import Backend, backend_of
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
@@ -54,15 +53,13 @@ class Sibling:
 class Sessions:
     """The store of the sessions, and the ini files that serve the same users.
 
-    `known` says whether Beaker has a store of that type. `processes` is None where the ini file
-    does not say how many serve. `section` is that of the application. `unread` ini files beside
-    this one were too many or too large.
+    `known` says whether Beaker has a store of that type. `section` is that of the application.
+    `unread` ini files beside this one were too many or too large.
     """
 
     type: str
     section: str
     backend: Backend
-    processes: Optional[int]
     directory: Optional[str]
     siblings: tuple[Sibling, ...]
     unread: int = 0
@@ -133,7 +130,6 @@ def sessions(context: Context) -> Sessions:
         own.type,
         instance.section,
         Backend() if own.type == "cookie" else backend_of(own.type),
-        server_of(instance).processes,
         own.data_dir,
         tuple(
             Sibling(name, tuple(own.differing(session_settings(other.settings))))

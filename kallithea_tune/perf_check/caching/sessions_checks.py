@@ -8,6 +8,7 @@ from typing import Iterator, Optional, Sequence
 from kallithea_tune.perf_check.caching.sessions import Sessions, sessions
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import app_options
+from kallithea_tune.perf_check.servers.served import Servers, configured_servers, servers
 
 BEAKER = "Beaker 1.14, session.py and container.py"
 
@@ -67,11 +68,12 @@ def judge_sibling(name: str, differing: Sequence[str], directory: Optional[str])
     "CAC005",
     "cache-sessions",
     "Sessions that not every process sees",
-    measures=(sessions,),
+    measures=(sessions, servers),
+    settings=(sessions, configured_servers),
     tags=("cache", "config"),
     harm=Harm.access,
 )
-def visibility(sessions: Sessions) -> Iterator[Finding]:
+def visibility(sessions: Sessions, measured: Servers) -> Iterator[Finding]:
     """Judge the store of the sessions, and each ini file for the same database."""
     if sessions.backend.failure:
         yield Finding(
@@ -84,6 +86,6 @@ def visibility(sessions: Sessions) -> Iterator[Finding]:
             ),
         )
         return
-    yield judge_store(sessions.type, sessions.known, sessions.processes, sessions.section)
+    yield judge_store(sessions.type, sessions.known, measured.count, sessions.section)
     for sibling in sessions.siblings:
         yield judge_sibling(sibling.name, sibling.differing, sessions.directory)

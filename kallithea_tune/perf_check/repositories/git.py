@@ -33,6 +33,9 @@ _NUMBER = re.compile(r"(-?\d+)([kmg]?)$")
 _VARYING = re.compile(r"(?:[0-9a-f]{7,40}|\d[\d._-]*)$")
 _SECTION = re.compile(r'\[\s*([\w.-]+)(?:\s+"(.*)")?\s*\]')
 _OBJECT = re.compile(r"[0-9a-f]{40}$")
+# What git takes for a HEAD; without one, the directory is no repository to it.
+_HEAD = re.compile(r"ref:\s*refs/\S|[0-9a-f]{40}(?:[0-9a-f]{24})?$")
+NO_HEAD = "its HEAD is missing or damaged"
 _FAN_OUT = re.compile(r"[0-9a-f]{2}$")
 # The only values that dulwich 0.19 can read, by the option of the repository's config.
 _UNREADABLE = {"extensions.objectformat": "sha1", "extensions.refstorage": "files"}
@@ -231,8 +234,8 @@ def _packs(path: str) -> Packs:
 
 def _refs(path: str) -> Refs:
     head = text(path, "HEAD", 1000).strip()
-    if not head:
-        raise Broken("its HEAD is missing or empty")
+    if not _HEAD.match(head):
+        raise Broken(NO_HEAD)
     loose = _loose_refs(path)
     for name, length in loose.items():
         if not length and entry(path, name):

@@ -11,7 +11,7 @@ from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy
 from kallithea_tune.perf_check.repositories.discovery import KEPT_DAYS, Kind
-from kallithea_tune.perf_check.repositories.git import GitRepository
+from kallithea_tune.perf_check.repositories.git import NO_HEAD, GitRepository
 from kallithea_tune.perf_check.repositories.mercurial import ABANDONED
 from kallithea_tune.perf_check.repositories.survey import (
     Ahead,
@@ -20,7 +20,7 @@ from kallithea_tune.perf_check.repositories.survey import (
     survey,
 )
 from kallithea_tune.perf_check.repositories.worst import Tips, tips
-from kallithea_tune.text import counted, first_of, megabytes
+from kallithea_tune.text import counted, first_of, megabytes, shell_word
 
 MB = 1e6
 REMOVED_MB, REMOVED_SHARE = 100, 0.1
@@ -266,6 +266,8 @@ def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:
         kinds = ("!", "-type", "f", "!", "-type", "d", "!", "-type", "l")
         note = "Kallithea waits for ever on it"
         return Command(("find", path, *kinds, "-delete"), note=note, effect=Effect.deletes)
+    if failed.reason == NO_HEAD:
+        return f"put 'ref: refs/heads/BRANCH', with its main branch, into {shell_word(path)}/HEAD"
     if failed.kind is Kind.git:
         return f"see what is left with {commands.git(path, 'fsck')}; restore the rest from a clone"
     if failed.reason == ABANDONED:

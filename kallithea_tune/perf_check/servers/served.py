@@ -107,6 +107,11 @@ class Servers:
         return Processes(self.cores, len(sizes), sum(sizes) / len(sizes) if sizes else None)
 
     @property
+    def count(self) -> Optional[int]:
+        """How many processes serve requests, as seen or as configured; None if unknown."""
+        return self.processes.count_for(self.first)
+
+    @property
     def examined(self) -> Examined:
         """All of the servers."""
         return Examined(len(self.served), len(self.served), "server")

@@ -10,10 +10,15 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 import pytest
 
 from kallithea_tune.config.instance import load
+from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.caching import sessions_checks
-from kallithea_tune.perf_check.caching.sessions import MOST_SIBLINGS, sessions
+from kallithea_tune.perf_check.caching.regions import Backend
+from kallithea_tune.perf_check.caching.sessions import MOST_SIBLINGS, Sessions, sessions
 from kallithea_tune.perf_check.measurement import Context, Deadline, Examined
 from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.servers.processes import Worker
+from kallithea_tune.perf_check.servers.served import Served, Servers
+from kallithea_tune.system.processes import Process
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,18 @@ def test_a_store_is_judged_by_who_sees_it(
 ) -> None:
     found = sessions_checks.judge_store(kind, known, processes, "app:main")
     assert found.severity is severity and bool(found.remedy) == (severity > Severity.ok)
+
+
+def test_processes_that_run_count_rather_than_the_ini_file() -> None:
+    store = Sessions("memory", "app:main", Backend(frozenset()), None, ())
+    one = Server("waitress", "[server:main]", processes=1)
+    workers = tuple(Worker(Process(pid, 1, ("gunicorn",))) for pid in (7, 8, 9))
+    for served, severity in (
+        (Served(one), Severity.advice),
+        (Served(one, workers), Severity.error),
+    ):
+        (found,) = sessions_checks.visibility.judge(store, Servers((served,)))
+        assert found.severity is severity
 
 
 @pytest.mark.parametrize(

@@ -195,6 +195,8 @@ BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
     lost_alternate: ("git-one", "borrows objects from /nowhere"),
     sha256: ("git-one", "sha256"),
     lambda path: (path / "HEAD").unlink(): ("git-one", "HEAD is missing"),
+    lambda path: (path / "HEAD").write_bytes(b"\0" * 20): ("git-one", "HEAD is missing or damaged"),
+    lambda path: (path / "HEAD").write_text("refs/heads/master\n"): ("git-one", "damaged"),
     no_requirement: ("hg-one", "exp-from-the-future"),
     short_changelog: ("hg-one", "00changelog.i ends within"),
     no_store: ("hg-one", "store is missing"),
