@@ -104,11 +104,12 @@ def compare(
 ) -> tuple[list[Comparison], runner.Run]:
     """Measure both within about `seconds`, as `runner.run` does.
 
-    Returns the comparisons, and the run of `checks` with the proposed setting.
+    Returns the comparisons, and the run of `checks` with the proposed setting. Processes that serve
+    now have read the old one, so settings are judged in their place.
     """
-    owner = owner_of(before)
+    owner, unprobed = owner_of(before), [item.unprobed for item in checks]
     with acting_as(owner.account):
-        comparisons, now = _compared(before, after, checks, seconds, compare_db, progress)
+        comparisons, now = _compared(before, after, unprobed, seconds, compare_db, progress)
     # How the budget was divided between the two runs is of no use to the admin.
     now.notes = owner.notes("Measured")
     return comparisons, now
@@ -144,7 +145,7 @@ def concerned(checks: Sequence[Check], instance: Instance) -> list[Check]:
         for option in options
         if option.startswith(prefix)
     }
-    return [item for item in checks if not item.probes or item.area in areas]
+    return [item for item in checks if not item.unprobed.probes or item.area in areas]
 
 
 def _visited(

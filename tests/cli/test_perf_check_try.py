@@ -55,17 +55,15 @@ def test_a_cache_region_switched_off_is_measured_slower(perf_check, instance):
 def test_several_settings_of_several_sections_and_the_status_with_them(perf_check, instance):
     words = ["--try", "server:main.threads=4", "--try", "logger_sqlalchemy.level=DEBUG"]
     status, seen = tried(perf_check, instance, *words)
-    assert status == 1 and seen["WEB001"]["before"].startswith("ok: ")
-    assert (
-        seen["WEB001"]["after"].startswith("error: 4 threads")
-        and seen["WEB001"]["verdict"] == "worse"
-    )
+    threads = seen["WEB001 [server:main]"]
+    assert status == 1 and threads["before"].startswith("ok: ")
+    assert threads["after"].startswith("error: 4 threads") and threads["verdict"] == "worse"
     assert seen["CFG002"]["verdict"] == "worse"
     text = perf_check("-c", instance, *words).stdout
     assert text.startswith(
         "Tried, written nowhere: [server:main] threads = 4 (now: 1)\nTried, written "
     )
-    assert "\nWEB001: worse\n  before: ok: " in text
+    assert "\nWEB001 [server:main]: worse\n  before: ok: " in text
     assert max(map(len, text.splitlines())) <= 80
 
 

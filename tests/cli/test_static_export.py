@@ -120,7 +120,8 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(
     (public / "next" / "entry.js").write_text("// new\n" * 50)
     stale = gearbox(*words, "--check", env=environment)
     assert stale.returncode == 1 and "0.7.1 is installed" in " ".join(stale.stderr.split())
-    assert stale.stderr.splitlines()[-1].endswith(f"--overlay {front_end} --compress gzip,zstd")
+    options = f"--overlay {front_end} --compress gzip,zstd -c {instance}"
+    assert stale.stderr.splitlines()[-1].endswith(options)
     renewed = gearbox(*words, env=environment)
     assert renewed.returncode == 0, renewed.stderr
     assert (

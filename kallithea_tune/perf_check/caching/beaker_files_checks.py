@@ -62,6 +62,7 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
         f"{more}{cost.miss_ms:.3g} ms",
         remedy=Command((*words, "-size", f"+{limit}M", "-delete"), note=DAILY, effect=DELETES),
         impact_ms=cost.miss_ms,
+        excess=cost.miss_ms / SLOW_MISS_MS,
         impact_per=f"{name} miss",
     )
 

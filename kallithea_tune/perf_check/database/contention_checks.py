@@ -175,6 +175,7 @@ def judge_load(load: Load, busiest_minute: int, remedy: str) -> Finding:
         evidence=evidence,
         remedy=remedy,
         impact_ms=mean(load.writes_ms) - load.alone_ms,
+        excess=interval.low / LIMIT_MS,
         impact_per=f"write, {load.clients} clients",
     )
 

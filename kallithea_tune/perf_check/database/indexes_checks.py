@@ -70,6 +70,7 @@ def _foreign_keys(
             evidence={"look_up_ms": lookup.ms, "rows": rows},
             remedy=_create_index(table, column, client),
             impact_ms=lookup.ms,
+            excess=lookup.ms / FELT_MS,
             impact_per="lookup",
         )
     if not slow:
@@ -105,5 +106,6 @@ def _journal(rows: int, times: JournalTimes, client: SqlClient) -> Finding:
         f"the journal sorts all its {rows} rows to show 20: {duration}",
         remedy=_create_index(LOG, "action_date", client),
         impact_ms=cost_ms,
+        excess=cost_ms / FELT_MS,
         impact_per="journal view",
     )

@@ -79,6 +79,7 @@ def objects(surveyed: Survey, timed: Histories) -> Iterator[Finding]:
         evidence=evidence,
         remedy=_gc(untidy[:COVERED], surveyed),
         impact_ms=history.gain_ms if history.gain_ms >= 1 else None,
+        excess=history.gain_ms / GAIN_MS,
         impact_per=SUMMARY,
     )
 
@@ -276,6 +277,7 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
             evidence={**times, **evidence},
             remedy=_write_graph(surveyed, best.name),
             impact_ms=best.gain_ms,
+            excess=best.gain_ms / GAIN_MS,
             impact_per=SUMMARY,
         )
     page_ms = WALKS * longest.walk_ms
@@ -376,5 +378,6 @@ def judge_reader(timed: Histories) -> Finding:
         remedy="one line is missing in kallithea/lib/vcs/subprocessio.py: "
         "gearbox perf-check --explain GIT004",
         impact_ms=WALKS * statistics.mean(waits),
+        excess=max(waits) / LONG_WAIT_MS,
         impact_per=SUMMARY,
     )

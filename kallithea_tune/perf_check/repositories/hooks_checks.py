@@ -73,6 +73,7 @@ def judge_repo_size(name: str, walk: Walk, client: SqlClient) -> Finding:
         f"each push to {name} waits for its size to be determined: {more}{walk.ms / 1000:.2g} s",
         remedy=_off(client, REPO_SIZE, f'{VCS_PAGE}: no "Show repository size after push", or'),
         impact_ms=walk.ms,
+        excess=walk.ms / SLOW_MS,
         impact_per=f"push to {name}",
     )
 
@@ -140,6 +141,7 @@ def judge_waiting(key: str, moment: str, waiting: Waiting, places: Sequence[str]
         remedy="have the hook leave its work to a queue or a CI server, and end at once",
         confidence="medium",
         impact_ms=waiting.sleeps * 1000 if sleeps else None,
+        excess=waiting.sleeps * 1000 / SLOW_MS if sleeps else None,
         impact_per=moment if sleeps else "",
     )
 

@@ -219,6 +219,7 @@ def judge_branch_cache(surveyed: Survey, listing: BranchListing) -> Finding:
         evidence={"branches_ms": ms, "revisions_behind": listing.uncached, **evidence},
         remedy=_writable([listing.repository, *_stale(surveyed)], surveyed),
         impact_ms=ms,
+        excess=ms / BRANCHES_MS,
         impact_per="changelog page",
     )
 

@@ -80,6 +80,7 @@ def judge(measured: GitProgram, repositories: int, section: str) -> Finding:
         evidence=evidence,
         remedy=remedy,
         impact_ms=CALLS_PER_PAGE * more_ms,
+        excess=git.ms / limit,
         impact_per="summary page of a Git repository",
     )
 

@@ -12,6 +12,7 @@ import importlib.util
 import os
 import re
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from typing import Iterable, Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import Instance
@@ -151,7 +152,8 @@ def _words(*patterns: str) -> frozenset[str]:
 def _source(pattern: str) -> str:
     """Return the source of installed modules, by a pattern below the directory of packages."""
     package = pattern.partition("/")[0]
-    spec = importlib.util.find_spec(package)
+    # An imported Celery has replaced its module by one without a specification.
+    spec = PathFinder.find_spec(package) or importlib.util.find_spec(package)
     if spec is None or not spec.origin:
         return ""
     place = os.path.dirname(os.path.dirname(spec.origin))

@@ -251,7 +251,7 @@ def test_repositories_are_registered_and_purged_as_advised(instance: Path) -> No
     found = list(measured().values())
     assert [item.diagnosis for item in found] == [
         "1 repository deleted 30 days ago still takes 150 MB",
-        "the database lacks 1 repository on disk: copied",
+        "1 repository on disk is not in the database: copied",
     ]
     for item in found:
         carry_out(item.remedy, instance)
