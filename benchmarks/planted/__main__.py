@@ -37,7 +37,7 @@ import settings  # noqa: E402, F401
 from state import BIN, STATES, Planted, State, copied  # noqa: E402
 
 LEVELS = ("ok", "unknown", "advice", "warning", "error")
-WIDTHS = (52, 8, 60, 7)
+WIDTHS = (66, 8, 60, 7)
 
 
 @dataclass(frozen=True)
