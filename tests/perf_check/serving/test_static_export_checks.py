@@ -144,7 +144,7 @@ def test_the_remedy_publishes_what_is_installed(
         return found
 
     assert finding().severity is Severity.ok
-    (overlay / "css" / "new.css").write_text("a {}")
+    (overlay / "new.css").write_text("a {}")
     stale = finding()
     assert stale.severity is Severity.error
     carry_out(stale.remedy, instance)
