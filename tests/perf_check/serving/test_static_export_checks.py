@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import pytest
 from carry_out import carry_out
@@ -127,10 +127,25 @@ def test_without_the_option_nothing_is_measured(instance: Path) -> None:
 
 @pytest.mark.once
 def test_the_remedy_publishes_what_is_installed(
-    exported: Callable[[], Finding], instance: Path, tmp_path: Path
+    gearbox: Callable[..., Any],
+    instance: Path,
+    edit: Callable[[Path, str, str], None],
+    front_end: Path,
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "static").unlink()
-    finding = exported()
-    assert finding.severity is Severity.error
-    carry_out(finding.remedy, instance)
-    assert exported().severity is Severity.ok
+    overlay, place = tmp_path / "overlay", tmp_path / "static"
+    shutil.copytree(str(front_end), str(overlay))
+    done = gearbox("static-export", "-c", instance, place, "--overlay", overlay)
+    assert done.returncode == 0, done.stderr
+    edit(instance, "[app:main]\n", f"[kallithea_tune]\nstatic_export = {place}\n\n[app:main]\n")
+
+    def finding() -> Finding:
+        (found,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
+        return found
+
+    assert finding().severity is Severity.ok
+    (overlay / "new.css").write_text("a {}")
+    stale = finding()
+    assert stale.severity is Severity.error
+    carry_out(stale.remedy, instance)
+    assert finding().severity is Severity.ok
