@@ -10,7 +10,6 @@ from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import IniEdit, Option, Remedy
 from kallithea_tune.perf_check.repositories.survey import Survey, survey
 from kallithea_tune.perf_check.services.git_program import Git, GitProgram, git_program
-from kallithea_tune.system.busyness import Part
 from kallithea_tune.text import counted
 
 # Measured: git 2.39 takes 2 to 5 ms. A busy machine slows down every git.
@@ -31,7 +30,6 @@ OLDEST_VERSION = ".".join(map(str, OLDEST))
     source="measured: git 2.39 takes 2 to 5 ms",
     harm=Harm.some_pages,
     tags=("probe", "git"),
-    disturbed_by=(Part.cpu, Part.disk),
 )
 def git_starts(
     measured: GitProgram, surveyed: Survey, settings: Configuration
@@ -80,7 +78,6 @@ def judge(measured: GitProgram, repositories: int, section: str) -> Finding:
         evidence=evidence,
         remedy=remedy,
         impact_ms=CALLS_PER_PAGE * more_ms,
-        excess=git.ms / limit,
         impact_per="summary page of a Git repository",
     )
 
