@@ -95,6 +95,7 @@ def test_replace_lists_the_tables_and_requires_confirmation(
 
 
 @pytest.mark.parametrize("answer, status", [("n\n", 3), ("\n", 3), ("y\n", 0)])
+@pytest.mark.once
 def test_replace_asks_on_a_terminal(
     postgresql: Any, instance: Path, migrate: Any, answer: str, status: int
 ) -> None:
@@ -273,6 +274,7 @@ def test_no_secret_is_printed_whatever_goes_wrong(
             assert len(done.stderr.strip().splitlines()) == 1, (url, done.stderr)
 
 
+@pytest.mark.once
 def test_a_secret_of_the_old_url_is_not_in_the_diff(
     postgresql: Any, instance: Path, migrate: Any
 ) -> None:

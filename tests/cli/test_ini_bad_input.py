@@ -152,6 +152,7 @@ def test_a_character_set_that_the_driver_does_not_know_is_refused():
         require_accepted(f"mysql+pymysql://{LOGIN}:1/d?charset=nosuch")
 
 
+@pytest.mark.once
 def test_a_url_is_refused_in_the_same_words_wherever_it_is(gearbox, refused, pristine, tmp_path):
     said = "the driver refuses ?foo=: 'foo' is an invalid keyword argument for connect()"
     (tmp_path / "url").write_text(f"mysql://{LOGIN}:1/d?foo=bar\n")

@@ -29,6 +29,7 @@ def test_static_files_are_seen_to_stop(perf_check, instance):
     assert page["difference_from"] <= page["after"] - page["before"] <= page["difference_to"]
 
 
+@pytest.mark.once
 def test_a_cache_region_switched_off_is_measured_slower(perf_check, instance):
     """A README that takes long to render shows what the cache saves."""
     repository = instance.parent / "repos" / "hg-two"

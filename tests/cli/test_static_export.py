@@ -175,6 +175,7 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("where, section", ELSEWHERE.values(), ids=ELSEWHERE.keys())
+@pytest.mark.once
 def test_switch_changes_the_setting_where_it_stands(
     where, section, export, instance, edit, tmp_path
 ):

@@ -216,6 +216,7 @@ def test_an_application_that_hangs_is_waited_for_once(wrapped: Callable[[str], P
 
 
 @pytest.mark.parametrize("name, place", [("hangs", "in hangs ("), ("deaf", "in C code")])
+@pytest.mark.once
 def test_an_application_that_waits_for_something_does_not_start(
     name: str, place: str, wrapped: Callable[[str], Path]
 ) -> None:

@@ -174,6 +174,7 @@ def test_a_child_that_is_killed_gets_its_table_dropped(
     assert not tables(url)
 
 
+@pytest.mark.once
 def test_a_server_that_goes_away_is_reported_to_keep_the_table(postgresql: PostgreSQL) -> None:
     url = postgresql.url("gone")
 

@@ -165,6 +165,7 @@ def listing(directory: Path) -> Mapping[str, object]:
 
 
 @pytest.mark.parametrize("mode", ["delete", "wal"])
+@pytest.mark.once
 def test_a_complete_run_leaves_the_live_file_and_its_directory_as_they_were(
     instance: Path, report: Callable[..., Any], mode: str
 ) -> None:

@@ -307,6 +307,7 @@ def checked(gearbox: Gearbox, instance: Path, cwd: Path) -> Any:
     )[0]
 
 
+@pytest.mark.once
 def test_an_old_pre_receive_hook_refuses_pushes_and_the_remedy_lets_them_in(
     instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:

@@ -116,6 +116,7 @@ def log(instance: Path, action: str, hours: float) -> None:
     connection.close()
 
 
+@pytest.mark.once
 def test_a_real_index_missing_fresh_late_and_locked(
     instance: Path, gearbox: Gearbox, tmp_path: Path
 ) -> None:

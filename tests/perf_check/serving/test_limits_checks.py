@@ -228,6 +228,7 @@ def test_heads_are_counted_as_mercurial_counts_them(tmp_path: Path) -> None:
         ("gunicorn", "limit_request_fields", header_need(HEADS + 1) // 1024 + 11, 25),
     ],
 )
+@pytest.mark.once
 def test_hg_pull_fails_where_the_check_says_so_and_nowhere_else(
     instance: Path,
     gearbox: Callable[..., subprocess.CompletedProcess[str]],

@@ -137,6 +137,7 @@ def severities(findings: Mapping[str, Finding]) -> Mapping[str, str]:
     return {subject: item.severity.name for subject, item in findings.items()}
 
 
+@pytest.mark.once
 def test_the_application_serves_until_the_setting_that_works_says_no(
     findings: Run, instance: Path, package: Path, edit: Edit
 ) -> None:
@@ -181,6 +182,7 @@ def web_server(package: Path) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.once
 def test_the_web_server_is_asked_where_the_application_serves_nothing(
     findings: Run, instance: Path, package: Path, edit: Edit, web_server: str
 ) -> None:
@@ -197,6 +199,7 @@ def test_the_web_server_is_asked_where_the_application_serves_nothing(
         findings()
 
 
+@pytest.mark.once
 def test_the_static_export_that_the_ini_file_names_is_looked_into(
     findings: Run, instance: Path, package: Path, edit: Edit
 ) -> None:

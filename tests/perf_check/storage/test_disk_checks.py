@@ -208,6 +208,7 @@ def test_a_full_disk_is_not_measured_and_the_other_is(
     assert sorted(one["severity"] for one in found.values()).count("unknown") == 2
 
 
+@pytest.mark.once
 def test_a_disk_that_hangs_is_reported_and_the_others_are_measured(
     instance: Path, gearbox: Callable[..., Any], tmp_path: Path
 ) -> None:
