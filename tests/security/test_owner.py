@@ -86,6 +86,9 @@ def test_what_only_root_may_read_reaches_no_output(owned: Owned, uid: int) -> No
         ("CAC001", cache, f"not measured: the cache file {cache} is a link"),
         ("IDX001", "", f"not measured: {lock}"),
         ("IDX002", "", f"not measured: {lock}"),
+        ("CAC006", "", "not measured: the namespace file was not examined"),
+        ("REPO007", "", "not measured: none of 4 repositories was examined"),
+        ("REPO008", "", "not measured: none of 4 repositories was examined"),
     }
 
 
