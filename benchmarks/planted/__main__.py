@@ -71,12 +71,20 @@ def measured(ini: Path, budget: float) -> Result:
     return Result(levels, time.monotonic() - started)
 
 
-HEALTHY: dict[str, Callable[[Planted], object]] = {
-    "SQLite": lambda planted: None,
-    "PostgreSQL": databases.on_postgresql,
-    "MariaDB": databases.on_mariadb,
-    "RabbitMQ and a worker": services.with_worker,
-    "served by gunicorn, PostgreSQL": services.served_by_gunicorn,
+def _on(move: Callable[[Planted], object]) -> Callable[[Planted], None]:
+    def prepare(planted: Planted) -> None:
+        move(planted)
+        services.serve(planted)
+
+    return prepare
+
+
+HEALTHY: dict[str, Callable[[Planted], None]] = {
+    "SQLite, not running": lambda planted: None,
+    "SQLite": services.serve,
+    "SQLite, RabbitMQ and a worker": services.with_worker,
+    "PostgreSQL": _on(databases.on_postgresql),
+    "MariaDB": _on(databases.on_mariadb),
 }
 
 

@@ -159,13 +159,14 @@ def _consumers(url: str, queue: str) -> int:
 @state("WEB011")
 def shared_connections(planted: Planted) -> None:
     """Gunicorn's workers share their connections."""
+    on_postgresql(planted)
     port = _gunicorn(planted)
     planted.start(BIN / "gearbox", "serve", "-c", planted.ini, ready=lambda: _listens(port))
     _visit(port)
 
 
-def served_by_gunicorn(planted: Planted) -> None:
-    """Serve the instance with a database server by gunicorn, each of whose workers loads it."""
+def serve(planted: Planted) -> None:
+    """Serve the instance by gunicorn, each of whose workers loads it."""
     port = _gunicorn(planted)
     command = [BIN / "gunicorn", "--paste", planted.ini, "--workers", "3", "--timeout", "3600"]
     planted.start(*command, "--bind", f"127.0.0.1:{port}", ready=lambda: _listens(port))
@@ -174,7 +175,6 @@ def served_by_gunicorn(planted: Planted) -> None:
 
 def _gunicorn(planted: Planted) -> int:
     port = free_port()
-    on_postgresql(planted)
     planted.replace("port = 5000", f"port = {port}")
     if "egg:waitress" in planted.ini.read_text():
         planted.use_gunicorn("workers = 3", "timeout = 3600")
