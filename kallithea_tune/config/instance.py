@@ -6,7 +6,6 @@ import configparser
 import contextlib
 import os
 import re
-import sys
 from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping, Optional
 
@@ -14,6 +13,7 @@ from kallithea_tune.config import pastedeploy
 from kallithea_tune.config.pastedeploy import Changes
 from kallithea_tune.config.redact import Redactor, secrets_of, surroundings
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.system.programs import beside
 from kallithea_tune.text import shell_word
 
 _RELATIVE_SQLITE = re.compile(
@@ -119,9 +119,8 @@ class Instance:
         """Return the words of ``NAME ARGUMENTS -c INI``, with the path of the program beside the
         running Python, where it is there.
         """
-        path = os.path.join(os.path.dirname(sys.executable), name)
         location = self.path + ("" if self.name == "main" or name != "gearbox" else f"#{self.name}")
-        return (path if os.path.exists(path) else name, *arguments, "-c", location)
+        return (beside(name), *arguments, "-c", location)
 
 
 def absolute_url(url: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Sequence
 
 from kallithea_tune.perf_check.remedy import Command, Effect, Remedy, Steps
+from kallithea_tune.system.programs import beside
 
 
 def git(path: str, *words: str, note: str = "", effect: Effect = Effect.lasting) -> Command:
@@ -30,9 +29,3 @@ def cli(ini: str, *words: str, note: str = "", effect: Effect = Effect.lasting) 
 def all_of(steps: Sequence[Command]) -> Remedy:
     """Return the remedy that consists of `steps`."""
     return steps[0] if len(steps) == 1 else Steps(tuple(steps))
-
-
-def beside(name: str) -> str:
-    """Return the path of a program in the environment of this Python, else only its name."""
-    path = os.path.join(os.path.dirname(sys.executable), name)
-    return path if os.path.exists(path) else name

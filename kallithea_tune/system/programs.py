@@ -79,6 +79,12 @@ def program(*names: str, directories: Sequence[str] = ()) -> Optional[str]:
     return next((item for item in found if item and os.path.isabs(item)), None)
 
 
+def beside(name: str) -> str:
+    """Return the path of a program in the environment of this Python, else only its name."""
+    path = os.path.join(os.path.dirname(sys.executable), name)
+    return path if os.path.exists(path) else name
+
+
 def environment() -> dict[str, str]:
     """Return the environment of every process that is started.
 

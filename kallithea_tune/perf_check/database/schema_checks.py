@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 from collections import Counter
 from typing import AbstractSet, Iterator, Sequence
 
@@ -22,6 +20,7 @@ from kallithea_tune.perf_check.database.schema import (
 from kallithea_tune.perf_check.database.server import database_facts
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Command, Remedy
+from kallithea_tune.system.programs import beside
 
 
 @check(
@@ -159,6 +158,4 @@ def _repair(lacks: Sequence[Lack], client: SqlClient, facts: DatabaseFacts) -> R
 
 def _alembic(ini: str, verb: str, note: str) -> Remedy:
     """Return the call of the Alembic beside our interpreter, or of the one in PATH."""
-    beside = os.path.join(os.path.dirname(sys.executable), "alembic")
-    alembic = beside if os.path.exists(beside) else "alembic"
-    return Command((alembic, "-c", ini, verb, "head"), note=note, stopped=True)
+    return Command((beside("alembic"), "-c", ini, verb, "head"), note=note, stopped=True)

@@ -14,6 +14,7 @@ from kallithea_tune.perf_check.repositories.mercurial import HgRepository
 from kallithea_tune.perf_check.repositories.mercurial_branches import BranchListing, branch_listing
 from kallithea_tune.perf_check.repositories.survey import Survey, hg_survey
 from kallithea_tune.system.busyness import Part
+from kallithea_tune.system.programs import beside
 from kallithea_tune.text import first_of, shell_word
 
 # In the order of their cost; Mercurial of all versions that Kallithea runs with makes new
@@ -102,7 +103,7 @@ def _renewal(old: Sequence[HgRepository], surveyed: Survey) -> Remedy:
             ]
         )
     path, new = (surveyed.quoted_path(old[0].name + end) for end in ("", ".new"))
-    hg = shell_word(commands.beside("hg"))
+    hg = shell_word(beside("hg"))
     return f"{hg} clone --pull -U {path} {new}; then put it in place of the other"
 
 

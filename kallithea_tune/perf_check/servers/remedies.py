@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Iterator, Mapping, Optional
 
 from kallithea_tune.config.instance import TRUE_WORDS
 from kallithea_tune.config.wsgi_server import Server
 from kallithea_tune.perf_check.remedy import Command, IniEdit, Option, Remedy
+from kallithea_tune.system.programs import beside
 from kallithea_tune.text import shell_word
 
 # Options of a gunicorn's section whose arguments have other names (gunicorn 23, config.py), and
@@ -53,11 +53,10 @@ def gunicorn(server: Server, ini: str, workers: int) -> tuple[str, ...]:
 
     It has every setting of `server` that gunicorn knows, and the time that Kallithea's clones need.
     """
-    program = os.path.join(os.path.dirname(sys.executable), "gunicorn")
     options = server.options
     bind = options.get("bind") or f"{_host(options)}:{options.get('port') or 5000}"
     words = [
-        program if os.path.exists(program) else "gunicorn",
+        beside("gunicorn"),
         *("--paste", ini),
         *("--workers", str(workers)),
         *("--bind", bind),

@@ -21,7 +21,6 @@ from kallithea_tune.perf_check.services.servers import (
 )
 from kallithea_tune.system import child
 
-OWN = "kallithea.lib.auth_modules.auth_"
 # Those that wait for nobody: one has the passwords itself, the other believes the web server.
 LOCAL = ("internal", "container")
 QUERY_SECONDS = 10.0

@@ -10,12 +10,12 @@ from typing import Any, Callable, Mapping, Optional, Sequence
 
 import mounted
 import pytest
+from healthy import OK
 
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.storage.directories import (
     Directories,
     Directory,
-    Location,
 )
 from kallithea_tune.perf_check.storage.directories_checks import (
     judge_directory,
@@ -23,19 +23,6 @@ from kallithea_tune.perf_check.storage.directories_checks import (
     judge_mount,
 )
 from kallithea_tune.system.mounts import Mount
-
-EXT4 = Mount(1, "8:1", "/", "/srv", "ext4", "/dev/sda1", ("rw",))
-LOCATION = Location(
-    real="/srv/repos",
-    device=2049,
-    mount=EXT4,
-    rotational=False,
-    size=10**12,
-    free=5 * 10**11,
-    inodes=10_000_000,
-    free_inodes=9_000_000,
-)
-OK = Directory("/srv/repos", location=LOCATION)
 
 
 @pytest.mark.parametrize(

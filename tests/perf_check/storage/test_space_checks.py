@@ -11,28 +11,16 @@ from typing import Any, Mapping
 import mounted
 import pytest
 from carry_out import carry_out
+from healthy import EXT4, LOCATION, OK
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import steps_of
-from kallithea_tune.perf_check.storage.directories import Directory, FileSystem, Location
+from kallithea_tune.perf_check.storage.directories import FileSystem
 from kallithea_tune.perf_check.storage.space import AGES, Occupant, Old
 from kallithea_tune.perf_check.storage.space_checks import free_space, judge_space
-from kallithea_tune.system.mounts import Mount
 
-EXT4 = Mount(1, "8:1", "/", "/srv", "ext4", "/dev/sda1", ("rw",))
-LOCATION = Location(
-    real="/srv/repos",
-    device=2049,
-    mount=EXT4,
-    rotational=False,
-    size=10**12,
-    free=5 * 10**11,
-    inodes=10_000_000,
-    free_inodes=9_000_000,
-)
-OK = Directory("/srv/repos", location=LOCATION)
 DAY = 1440
 
 
