@@ -37,7 +37,7 @@ from kallithea_tune.system import interruption
 # Of each command; tests/security/signals.py sends as many as one likes.
 RUNS = {
     signals.PerfCheck: 6,
-    signals.StaticExport: 2,
+    signals.StaticExport: 3,
     signals.StaticExportAlone: 15,
     signals.Verify: 6,
     signals.DbMigrate: 3,
