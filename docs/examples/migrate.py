@@ -17,9 +17,9 @@ def main(ini: str, url: str) -> None:
         migration.check()
         result = migration.run()
         print(f"copied {sum(result.rows.values())} rows, {len(result.differences)} differences")
-        migration.compare_pages()
-        migration.require_unchanged_source()
-        backup = migration.switch(migration.plan_switch())
+        migration.cutover.compare_pages()
+        migration.cutover.require_unchanged_source()
+        backup = migration.cutover.switch(migration.cutover.plan_switch())
         print(f"switched; the old ini file is {backup}")
 
 

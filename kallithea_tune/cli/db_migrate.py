@@ -77,7 +77,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             args, migration, report.plan_document(dry_run), report.plan_lines(dry_run)
         )
         if args.switch:
-            edit = migration.plan_switch()
+            edit = migration.cutover.plan_switch()
             self._print_note(edit.diff.rstrip(), lines=True)
             self._warn_of_readers(edit, migration)
         migration.check()
@@ -100,7 +100,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         # What makes a switch impossible is reported before hours of copying.
         switch.application_url(migration.url)
         if args.switch:
-            migration.plan_switch()
+            migration.cutover.plan_switch()
         migration.check()
         self._confirm_drops(args, migration)
         try:
@@ -138,9 +138,9 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             raise Refused("nothing was dropped")
 
     def _switch(self, migration: Migration) -> None:
-        edit = migration.plan_switch()
+        edit = migration.cutover.plan_switch()
         self._print_note(edit.diff.rstrip(), lines=True)
-        backup = migration.switch(edit)
+        backup = migration.cutover.switch(edit)
         self._print_note(f"{edit.path} now points at the new database; restart Kallithea.")
         self._warn_of_readers(edit, migration)
         self._print_note("To go back, stop Kallithea and start it again after")
@@ -239,13 +239,13 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def _run_steps(args: argparse.Namespace, migration: Migration) -> None:
     if args.catch_up:
-        migration.visit_source_early()
+        migration.cutover.visit_source_early()
         migration.catch_up()
     else:
         migration.run()
-    migration.compare_pages()
+    migration.cutover.compare_pages()
     if args.switch:
-        migration.require_unchanged_source()
+        migration.cutover.require_unchanged_source()
 
 
 def _require_compatible(args: argparse.Namespace) -> None:

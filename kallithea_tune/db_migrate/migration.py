@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Iterator, Optional
 
 from kallithea_tune.app import application
@@ -17,9 +16,9 @@ from kallithea_tune.db_migrate import (
     quarantine,
     schema,
     sequences,
-    switch,
 )
 from kallithea_tune.db_migrate import target as targets
+from kallithea_tune.db_migrate.cutover import Cutover
 from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
 from kallithea_tune.db_migrate.initial_copy import InitialCopy
 from kallithea_tune.db_migrate.journal import TargetState
@@ -35,17 +34,14 @@ from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.system import interruption
 from kallithea_tune.system.account import acting_as, as_invoker
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
-    from kallithea_tune.config.inifile import Edit
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate.copy import Amend
     from kallithea_tune.db_migrate.estimate import Estimate
-    from kallithea_tune.db_migrate.verify.application import SourcePages
 
 
 class Migration:
@@ -54,7 +50,8 @@ class Migration:
     Until then root is the `owner` of the data, except to write quarantine and ini file.
 
     `plan` says what there is to copy, `preflight` what was found that the target would refuse,
-    `result` what was done so far, and `if_stopped` what is left when it stops now.
+    `result` what was done so far, and `if_stopped` what is left when it stops now. `cutover` has
+    the steps after the copy.
     """
 
     def __init__(
@@ -68,7 +65,7 @@ class Migration:
         self.progress = ProgressTracker(progress)
         self.if_stopped = IfStopped.UNTOUCHED
         self._chosen_fixes = parse_fixes(self.options.fixes)
-        self._source_pages: Optional[Future[SourcePages]] = None
+        self.cutover = Cutover(self)
         self.owner = owner_of(instance, url)
         with contextlib.ExitStack() as opened, translated(self):
             opened.enter_context(acting_as(self.owner.account))
@@ -100,9 +97,7 @@ class Migration:
 
     def __exit__(self, *_error: object) -> None:
         self.progress.end()
-        if self._source_pages and interruption.requested():
-            # Its child is being killed.
-            self._source_pages.exception()
+        self.cutover.end()
         self._opened.close()
 
     def cancel(self) -> None:
@@ -194,7 +189,7 @@ class Migration:
             if not self._complete:
                 self._fill()
                 return self.result
-            self._verify_tables()
+            self.verify_tables()
             if self.result.differences:
                 raise Refused(
                     "the source was written to since it was copied "
@@ -216,7 +211,7 @@ class Migration:
                 with self.target.step_transaction():
                     self._apply_changes(self.transfer.only(kept), {})
             copy.add_keys()
-            self._verify_tables()
+            self.verify_tables()
             self.result.require_no_differences(
                 "was rolled back" if atomic else "was left without a revision"
             )
@@ -237,7 +232,7 @@ class Migration:
                     f"the target {self.plan.target} was not filled completely by db-migrate from "
                     "this source, so there is nothing to catch up with"
                 )
-            self._renew_snapshot()
+            self.renew_snapshot()
             if self._chosen_fixes or not self.target.endpoint.writer.strict:
                 self.require_no_problems()
             self._open_quarantine()
@@ -276,18 +271,18 @@ class Migration:
             self._refuse_problems()
             raise
 
-    def _renew_snapshot(self) -> None:
+    def renew_snapshot(self) -> None:
         """Take a new snapshot of the source where it may have been written to."""
         if self.source.maybe_written():
             self.source.take_snapshot()
-            self._source_pages = None
+            self.cutover.forget_source()
 
     def _open_quarantine(self) -> None:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
             # The application must not be loaded while this process is root.
-            wait([self._source_pages] if self._source_pages else [])
+            self.cutover.wait_for_source()
             as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
@@ -306,7 +301,8 @@ class Migration:
     def _verified(self, table: str, count: int) -> None:
         self.progress.advance(count, table)
 
-    def _verify_tables(self) -> None:
+    def verify_tables(self) -> None:
+        """Compare every table, into the `result`."""
         self.progress.begin("verifying", self.plan.rows)
         source, target = self.source.endpoint, self.target.endpoint
         with self.result.timed(Step.VERIFY):
@@ -326,73 +322,5 @@ class Migration:
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
-            self._verify_tables()
+            self.verify_tables()
         return self.result
-
-    def visit_source_early(self) -> None:
-        """Start requesting the source's pages for `compare_pages`, to go on during `catch_up`."""
-        from kallithea_tune.db_migrate.verify import application
-
-        with translated(self):
-            self._renew_snapshot()
-        worker = ThreadPoolExecutor(1)
-        self._source_pages = worker.submit(application.visit_source, self.instance)
-        worker.shutdown(wait=False)
-
-    def compare_pages(self) -> MigrationResult:
-        """Have the application answer pages on both databases; raise TuneError where they differ.
-
-        Of a source that is being written to, or whose rows were fixed, only statuses are compared.
-        """
-        from kallithea_tune.db_migrate.verify import application
-
-        self.progress.begin("comparing pages")
-        with translated(self), self.result.timed(Step.PAGES):
-            pages = self._source_pages
-            before = interruption.result_of(pages) if pages else None
-            on_target = switch.on_target(self.instance, self.url)
-            self.result.pages = application.compare_pages(self.instance, on_target, before)
-        rows_fixed = self.preflight.fixes.needed
-        written = not rows_fixed and self.source.maybe_written()
-        application.require_alike(self.result.pages, rows_fixed, written)
-        return self.result
-
-    def require_unchanged_source(self) -> None:
-        """Raise Refused when the source is no longer what was copied."""
-        with translated(self):
-            if self.source.maybe_written():
-                self.source.take_snapshot()
-                self.require_no_problems()
-                self._verify_tables()
-                if self.result.differences:
-                    raise Refused(
-                        "the source was written to after the snapshot "
-                        f"({self.result.first_difference}); stop the application, and run the "
-                        "command again with --catch-up"
-                    )
-
-    def plan_switch(self) -> Edit:
-        """Return the edit that makes the ini file point at the target.
-
-        Raises Refused or ConfigError where that is impossible.
-        """
-        return switch.plan(self.instance, self.url)
-
-    def switch(self, edit: Edit) -> str:
-        """Write the edit, drop the journal, and return the path of the backup of the ini file.
-
-        From then on the target belongs to the application. Raises TuneError, with the old file
-        restored, when the edit has no effect.
-        """
-        connection, atomic = self.target.endpoint.connection, self.target.atomic
-        with translated(self), contextlib.ExitStack() as undisturbed, transaction(connection):
-            if atomic:
-                # It may have to wait for a lock, which must not be after the ini file has changed.
-                journal.drop(connection)
-            interruption.check()
-            undisturbed.enter_context(interruption.deferred())
-            backup = as_invoker()(switch.apply)(edit, self.instance, self.url)
-            self.if_stopped = IfStopped.SWITCHED
-            if not atomic:
-                journal.drop(connection)
-        return backup

@@ -86,7 +86,7 @@ def spoil(migration: Any, statement: str) -> None:
 
 
 def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
-    pages = moving.compare_pages().pages
+    pages = moving.cutover.compare_pages().pages
     assert {page.path for page in pages} >= set(application.PAGES) and len(pages) == len(
         application.PAGES
     ) + 2
@@ -111,7 +111,7 @@ def test_pages_are_the_same_on_both_sides(moving: Any) -> None:
 def test_a_different_answer_is_reported(moving: Any, statement: str, message: str) -> None:
     spoil(moving, statement)
     with pytest.raises(TuneError) as raised:
-        moving.compare_pages()
+        moving.cutover.compare_pages()
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
@@ -120,10 +120,10 @@ def test_of_a_source_being_written_to_only_the_status_is_compared(
 ) -> None:
     with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
         connection.execute("UPDATE user_logs SET action = 'pull' WHERE action LIKE 'push%'")
-    assert any(page.difference for page in moving.compare_pages().pages)
+    assert any(page.difference for page in moving.cutover.compare_pages().pages)
     spoil(moving, "DELETE FROM repositories WHERE repo_name LIKE 'git%'")
     with pytest.raises(TuneError, match="status 200, the target with"):
-        moving.compare_pages()
+        moving.cutover.compare_pages()
 
 
 def test_comparing_pages_leaves_nothing_behind(moving: Any, instance: Path) -> None:
@@ -131,7 +131,7 @@ def test_comparing_pages_leaves_nothing_behind(moving: Any, instance: Path) -> N
         return {str(path) for path in instance.parent.rglob("*")}
 
     before, content = files(), (instance.parent / "kallithea.db").read_bytes()
-    moving.compare_pages()
+    moving.cutover.compare_pages()
     assert files() == before and (instance.parent / "kallithea.db").read_bytes() == content
     assert (
         switch.on_target(moving.instance, moving.url).database_url != moving.instance.database_url
@@ -162,7 +162,7 @@ def test_the_source_is_visited_early_unless_it_was_written_to_since(
         migration.run()
     for starts in (3, 7):
         with again() as migration:
-            migration.visit_source_early()
+            migration.cutover.visit_source_early()
             if starts > 3:
                 with sqlite3.connect(str(instance.parent / "kallithea.db")) as connection:
                     connection.execute(
@@ -170,12 +170,12 @@ def test_the_source_is_visited_early_unless_it_was_written_to_since(
                     )
                 connection.close()
             migration.catch_up()
-            assert not any(page.difference for page in migration.compare_pages().pages)
+            assert not any(page.difference for page in migration.cutover.compare_pages().pages)
         assert len(visits) == starts and visits.count("target") == starts // 3, visits
 
 
 def test_pages_that_differ_are_requested_once_more(moving: Any, visits: list[str]) -> None:
     spoil(moving, "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'started%'")
     with pytest.raises(TuneError, match="/_admin/journal: line"):
-        moving.compare_pages()
+        moving.cutover.compare_pages()
     assert visits.count("source") == 3 and visits.count("target") == 1

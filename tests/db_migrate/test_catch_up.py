@@ -334,16 +334,16 @@ def test_a_writer_hammers_the_source_all_the_time(
             # One moment was copied and verified, and the writer was not held up meanwhile.
             assert report.differences == [] and len(written) > before
             with pytest.raises(Refused, match="after the snapshot.*--catch-up"):
-                moving.require_unchanged_source()
+                moving.cutover.require_unchanged_source()
         with migration(instance, url) as moving:
             assert [item.table for item in moving.catch_up().changes or ()] == ["user_logs"]
             with pytest.raises(Refused):
-                moving.require_unchanged_source()
+                moving.cutover.require_unchanged_source()
     finally:
         writer.terminate()
         writer.wait()
         reader.join()
     with migration(instance, url) as moving:
         moving.catch_up()
-        moving.require_unchanged_source()
+        moving.cutover.require_unchanged_source()
     assert read(url) == read("sqlite:///" + file)

@@ -241,7 +241,7 @@ def test_an_error_while_the_journal_is_dropped_says_where_the_ini_file_points(
         monkeypatch.setattr(Target, "atomic", atomic)
         moved = "" if atomic else ", and the ini file points at it"
         with pytest.raises(TuneError, match=f"locked; .*verified{moved}$"):
-            migration.switch(migration.plan_switch())
+            migration.cutover.switch(migration.cutover.plan_switch())
     if atomic:
         assert instance.read_text() == before
     else:

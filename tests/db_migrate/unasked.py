@@ -45,7 +45,7 @@ def _become(
     given: Any, out: Any, err: Any, cwd: str, env: Mapping[str, str], words: Any
 ) -> NoReturn:
     """Be gearbox, to the end of the process."""
-    from kallithea_tune.db_migrate import migration
+    from kallithea_tune.db_migrate import cutover
 
     code: Any = 70
     try:
@@ -58,8 +58,8 @@ def _become(
         os.environ.update(env)
         # pytest's, with which gearbox would have no need for its own.
         logging.getLogger().handlers.clear()
-        migration.Migration.visit_source_early = lambda self: None  # type: ignore[method-assign]
-        migration.Migration.compare_pages = lambda self: self.result  # type: ignore[method-assign]
+        cutover.Cutover.visit_source_early = lambda self: None  # type: ignore[method-assign]
+        cutover.Cutover.compare_pages = lambda self: self._migration.result  # type: ignore[method-assign]
         sys.argv = ["gearbox", *map(str, words)]
         from gearbox.main import main
 

@@ -144,7 +144,7 @@ def _ask_nobody() -> None:
     """Have neither command load the application, which takes most of their time."""
     import kallithea
 
-    from kallithea_tune.db_migrate import migration
+    from kallithea_tune.db_migrate import cutover
     from kallithea_tune.static_export import source, switch
 
     public = os.path.join(os.path.dirname(kallithea.__file__), "public")
@@ -153,8 +153,8 @@ def _ask_nobody() -> None:
         404 if {**instance.settings, **settings}.get(source.SWITCH) == "false" else 200
     )
 
-    migration.Migration.visit_source_early = lambda self: None  # type: ignore[method-assign]
-    migration.Migration.compare_pages = lambda self: self.result  # type: ignore[method-assign]
+    cutover.Cutover.visit_source_early = lambda self: None  # type: ignore[method-assign]
+    cutover.Cutover.compare_pages = lambda self: self._migration.result  # type: ignore[method-assign]
 
 
 class Place:

@@ -351,7 +351,7 @@ def switched_with(act: Callable[[Migration], None], ini: Path, url: str) -> tupl
         migration.run()
         act(migration)
         with pytest.raises(KeyboardInterrupt), interrupted_by_signals():
-            migration.switch(migration.plan_switch())
+            migration.cutover.switch(migration.cutover.plan_switch())
     engine = sqlalchemy.create_engine(url)
     with engine.connect() as connection:
         gone = journal.read(connection) is None

@@ -1,0 +1,115 @@
+"""The steps after the copy: the application answers as before, and the ini file is changed."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Optional
+
+from kallithea_tune.db.interruptible import transaction
+from kallithea_tune.db_migrate import journal, switch
+from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
+from kallithea_tune.db_migrate.result import MigrationResult, Step
+from kallithea_tune.errors import Refused
+from kallithea_tune.system import interruption
+from kallithea_tune.system.account import as_invoker
+
+if TYPE_CHECKING:
+    from kallithea_tune.config.inifile import Edit
+    from kallithea_tune.db_migrate.migration import Migration
+    from kallithea_tune.db_migrate.verify.application import SourcePages
+
+
+class Cutover:
+    """What remains to be done when the rows of a migration are in the target."""
+
+    def __init__(self, migration: Migration) -> None:
+        self._migration = migration
+        self._source_pages: Optional[Future[SourcePages]] = None
+
+    def end(self) -> None:
+        """Wait for what an interruption is killing."""
+        if self._source_pages and interruption.requested():
+            self._source_pages.exception()
+
+    def forget_source(self) -> None:
+        """Forget the answers of the source, which was written to since."""
+        self._source_pages = None
+
+    def wait_for_source(self) -> None:
+        """Wait until the source has answered what `visit_source_early` requested."""
+        wait([self._source_pages] if self._source_pages else [])
+
+    def visit_source_early(self) -> None:
+        """Start requesting the source's pages for `compare_pages`, to go on during `catch_up`."""
+        from kallithea_tune.db_migrate.verify import application
+
+        migration = self._migration
+        with translated(migration):
+            migration.renew_snapshot()
+        worker = ThreadPoolExecutor(1)
+        self._source_pages = worker.submit(application.visit_source, migration.instance)
+        worker.shutdown(wait=False)
+
+    def compare_pages(self) -> MigrationResult:
+        """Have the application answer pages on both databases; raise TuneError where they differ.
+
+        Of a source that is being written to, or whose rows were fixed, only statuses are compared.
+        """
+        from kallithea_tune.db_migrate.verify import application
+
+        migration = self._migration
+        migration.progress.begin("comparing pages")
+        with translated(migration), migration.result.timed(Step.PAGES):
+            pages = self._source_pages
+            before = interruption.result_of(pages) if pages else None
+            on_target = switch.on_target(migration.instance, migration.url)
+            migration.result.pages = application.compare_pages(
+                migration.instance, on_target, before
+            )
+        rows_fixed = migration.preflight.fixes.needed
+        written = not rows_fixed and migration.source.maybe_written()
+        application.require_alike(migration.result.pages, rows_fixed, written)
+        return migration.result
+
+    def require_unchanged_source(self) -> None:
+        """Raise Refused when the source is no longer what was copied."""
+        migration = self._migration
+        with translated(migration):
+            if migration.source.maybe_written():
+                migration.source.take_snapshot()
+                migration.require_no_problems()
+                migration.verify_tables()
+                if migration.result.differences:
+                    raise Refused(
+                        "the source was written to after the snapshot "
+                        f"({migration.result.first_difference}); stop the application, and run the "
+                        "command again with --catch-up"
+                    )
+
+    def plan_switch(self) -> Edit:
+        """Return the edit that makes the ini file point at the target.
+
+        Raises Refused or ConfigError where that is impossible.
+        """
+        return switch.plan(self._migration.instance, self._migration.url)
+
+    def switch(self, edit: Edit) -> str:
+        """Write the edit, drop the journal, and return the path of the backup of the ini file.
+
+        From then on the target belongs to the application. Raises TuneError, with the old file
+        restored, when the edit has no effect.
+        """
+        migration = self._migration
+        connection, atomic = migration.target.endpoint.connection, migration.target.atomic
+        with translated(migration), contextlib.ExitStack() as undisturbed, transaction(connection):
+            if atomic:
+                # It may have to wait for a lock, which must not be after the ini file has changed.
+                journal.drop(connection)
+            interruption.check()
+            undisturbed.enter_context(interruption.deferred())
+            backup = as_invoker()(switch.apply)(edit, migration.instance, migration.url)
+            migration.if_stopped = IfStopped.SWITCHED
+            if not atomic:
+                journal.drop(connection)
+        return backup

@@ -1,0 +1,1 @@
+"""Everything that the source contains, and what becomes of it."""
