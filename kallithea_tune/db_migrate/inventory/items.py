@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import Iterable
 
 
 class ItemKind(enum.Enum):
@@ -15,14 +16,19 @@ class ItemKind(enum.Enum):
     INDEX = "index"
     UNIQUE = "unique constraint"
     CHECK = "check constraint"
+    EXCLUSION = "exclusion constraint"
     FOREIGN_KEY = "foreign key"
     DEFAULT = "default"
     TRIGGER = "trigger"
+    RULE = "rule"
+    POLICY = "policy"
     VIEW = "view"
     SEQUENCE = "sequence"
     TYPE = "type"
-    SCHEMA = "schema"
+    SCHEMA = "table of another schema"
     ROUTINE = "routine"
+    EVENT = "event"
+    EXTENSION = "extension"
 
 
 class Fate(enum.Enum):
@@ -30,6 +36,7 @@ class Fate(enum.Enum):
 
     CARRIED = "carried"
     FROM_MODELS = "made from the models"
+    INTERNAL = "the engine's own"
     NOT_CARRIED = "not carried"
 
 
@@ -51,3 +58,14 @@ class Item:
     def full_name(self) -> str:
         """The name by which ``--leave`` accepts it: ``table.name``, or the name alone."""
         return f"{self.table}.{self.name}" if self.table else self.name
+
+    @property
+    def label(self) -> str:
+        """The kind and the full name, as in "trigger users.audit"."""
+        return f"{self.kind.value} {self.full_name}"
+
+
+def not_carried(items: Iterable[Item]) -> list[Item]:
+    """Return what the target will lack, what nobody has accepted first."""
+    lost = [item for item in items if item.fate is Fate.NOT_CARRIED]
+    return sorted(lost, key=lambda item: item.accepted)
