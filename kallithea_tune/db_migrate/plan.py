@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Container, Sequence
 
 from kallithea_tune.db_migrate import connect, journal, schema
 from kallithea_tune.db_migrate.engines import Engine
+from kallithea_tune.db_migrate.extra import reflection
 from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def tables_of(source: Engine, metadata: MetaData, extra: bool) -> tuple[list[Tab
     tables = [table for table in schema.ordered(metadata) if table.name in present]
     unknown = sorted(present - set(metadata.tables) - {schema.STAMP, journal.NAME})
     if extra:
-        tables += schema.ordered(schema.reflected(source.connection, unknown))
+        tables += schema.ordered(reflection.reflected(source.connection, unknown))
     return tables, unknown
 
 
