@@ -21,6 +21,9 @@ from kallithea_tune.db_migrate import target as targets
 from kallithea_tune.db_migrate.cutover import Cutover
 from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
 from kallithea_tune.db_migrate.initial_copy import InitialCopy
+from kallithea_tune.db_migrate.inventory.fates import Choices
+from kallithea_tune.db_migrate.inventory.items import require_accepted
+from kallithea_tune.db_migrate.inventory.survey import survey
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.db_migrate.options import Options
 from kallithea_tune.db_migrate.plan import Transfer
@@ -70,7 +73,6 @@ class Migration:
         with contextlib.ExitStack() as opened, translated(self):
             opened.enter_context(acting_as(self.owner.account))
             metadata: MetaData = application.metadata()
-            self._heads = application.schema_heads()
             self.target = Target(url)
             opened.callback(lambda: self.target.close())
             self.source = Source(instance.database_url)
@@ -86,11 +88,13 @@ class Migration:
         self._opened.callback(as_invoker()(self.quarantine.close))
 
     def _choose_tables(self, metadata: MetaData) -> None:
-        source, writer = self.source.endpoint, self.target.endpoint.writer
-        self.tables, unknown = plan.tables_of(source, metadata, self.options.extra_tables)
-        copies = schema.for_target(self.tables, writer, metadata)
+        source, target = self.source.endpoint, self.target.endpoint
+        choices = Choices(self.options.extra_tables, self.options.leave)
+        surveyed = survey(source, target, metadata, application.schema_history(), choices)
+        self.tables = surveyed.tables
+        copies = schema.for_target(self.tables, target.writer, metadata)
         self.copies: list[Table] = [copies.tables[table.name] for table in self.tables]
-        self.plan = plan.make(self.transfer, unknown)
+        self.plan = plan.make(self.transfer, surveyed)
 
     def __enter__(self) -> Migration:
         return self
@@ -128,9 +132,7 @@ class Migration:
 
     def check(self) -> None:
         """Raise Refused when the source or the target is not in a state to migrate."""
-        if not self.tables:
-            raise Refused(f"the source {self.plan.source} has none of the application's tables")
-        self.plan.require_revision(self._heads)
+        require_accepted(self.plan.items)
         if self.target.state is TargetState.FOREIGN and not self.options.replace:
             targets.require_empty(self.target.endpoint.connection)
 

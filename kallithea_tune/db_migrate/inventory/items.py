@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Iterable
+from typing import Sequence
+
+from kallithea_tune.errors import Refused
+
+LISTED = 8  # things in an error
 
 
 class ItemKind(enum.Enum):
@@ -65,7 +69,29 @@ class Item:
         return f"{self.kind.value} {self.full_name}"
 
 
-def not_carried(items: Iterable[Item]) -> list[Item]:
-    """Return what the target will lack, what nobody has accepted first."""
+def not_carried(items: Sequence[Item]) -> list[Item]:
+    """Return what the target will lack, what nobody has accepted first.
+
+    What belongs to a table that is not carried goes without saying.
+    """
     lost = [item for item in items if item.fate is Fate.NOT_CARRIED]
-    return sorted(lost, key=lambda item: item.accepted)
+    tables = {item.name for item in lost if item.kind is ItemKind.TABLE}
+    return sorted(
+        (item for item in lost if item.table not in tables), key=lambda item: item.accepted
+    )
+
+
+def require_accepted(items: Sequence[Item]) -> None:
+    """Raise Refused where the target would lack something that the admin has not left."""
+    lost = [item for item in not_carried(items) if not item.accepted]
+    if not lost:
+        return
+    things = "a thing" if len(lost) == 1 else f"{len(lost)} things"
+    names = ", ".join(item.label for item in lost[:LISTED])
+    more = f", and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
+    tables = all(item.kind is ItemKind.TABLE and not item.table for item in lost)
+    copied = "--extra-tables copies tables, " if tables else "--dry-run has the reasons, "
+    raise Refused(
+        f"the source has {things} that the target would lack ({names}{more}); {copied}--leave NAME "
+        "leaves a thing behind"
+    )

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Found:
     """A thing in a database; `table` is empty where it belongs to none.
 
-    `columns` are those of an index or key, `refers_to` is the table of a foreign key, `text` the
-    expression of a default or check. `special` says what other engines may not have of it, and
-    `internal` that the engine, or one of its extensions, made it for itself.
+    `columns` are those of an index or key, some of them `descending`; a foreign key `refers_to` a
+    table and its `refers_to_columns`. `text` is the expression of a default or check. `special`
+    says what other engines may not have of it, and `internal` that the engine, or one of its
+    extensions, made it for itself.
     """
 
     kind: ItemKind
@@ -27,7 +28,9 @@ class Found:
     name: str
     columns: tuple[str, ...] = ()
     unique: bool = False
+    descending: tuple[str, ...] = ()
     refers_to: str = ""
+    refers_to_columns: tuple[str, ...] = ()
     text: str = ""
     special: str = ""
     internal: bool = False
@@ -68,7 +71,14 @@ class Catalog(Connected):
         for reference in inspector.get_foreign_keys(table):
             columns = tuple(reference["constrained_columns"])
             name, referred = reference["name"] or ", ".join(columns), reference["referred_table"]
-            yield Found(ItemKind.FOREIGN_KEY, table, name, columns, refers_to=referred)
+            yield Found(
+                ItemKind.FOREIGN_KEY,
+                table,
+                name,
+                columns,
+                refers_to=referred,
+                refers_to_columns=tuple(reference["referred_columns"]),
+            )
         try:
             checks = inspector.get_check_constraints(table)
         except NotImplementedError:

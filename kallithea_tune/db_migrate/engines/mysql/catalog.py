@@ -27,7 +27,7 @@ INDEXES = f"""
 """
 REFERENCES = f"""
     SELECT TABLE_NAME AS `table`, CONSTRAINT_NAME AS name, COLUMN_NAME AS `column`,
-           REFERENCED_TABLE_NAME AS referred
+           REFERENCED_TABLE_NAME AS referred, REFERENCED_COLUMN_NAME AS `to`
     FROM {SCHEMA}.KEY_COLUMN_USAGE
     WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL
     ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION
@@ -104,27 +104,34 @@ class Catalog(base.Catalog):
         for (table, name, referred), rows in references.items():
             columns = tuple(str(row["column"]) for row in rows)
             yield Found(
-                ItemKind.FOREIGN_KEY, str(table), str(name), columns, refers_to=str(referred)
+                ItemKind.FOREIGN_KEY,
+                str(table),
+                str(name),
+                columns,
+                refers_to=str(referred),
+                refers_to_columns=tuple(str(row["to"]) for row in rows),
             )
-        of_references = {(table, name) for table, name, _ in references}
+        # By the name of the key, or of its first column where the key was given none.
+        implicit = {(table, name) for table, name, _ in references}
+        implicit |= {(table, rows[0]["column"]) for (table, _, _), rows in references.items()}
         for (table, name, plain, kind), rows in grouped(
             self._rows(INDEXES), ("table", "name", "plain", "type")
         ).items():
             columns = tuple(str(row["column"] or "") for row in rows)
             special = "" if all(columns) else "it is of an expression"
             special = "it is of prefixes" if any(row["part"] for row in rows) else special
-            if any(row["direction"] == "D" for row in rows):
-                special = special or "it is in descending order"
+            descending = tuple(str(row["column"]) for row in rows if row["direction"] == "D")
             if kind != "BTREE":
                 special = f"it is a {kind} index"
             # Made for the foreign key by the server itself.
-            internal = (table, name) in of_references
+            internal = (table, name) in implicit
             yield Found(
                 ItemKind.INDEX,
                 str(table),
                 str(name),
                 columns,
                 not int(str(plain)),
+                descending,
                 special=special,
                 internal=internal,
             )

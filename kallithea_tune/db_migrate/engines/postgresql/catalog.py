@@ -35,14 +35,17 @@ INDEXES = f"""
            ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey) WITH ORDINALITY AS k
                  LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.unnest
                  ORDER BY k.ordinality) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(i.indkey, i.indoption) AS k (attnum, option)
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                 WHERE k.option = 3) AS descending,
            CASE WHEN NOT i.indisvalid THEN 'it is invalid'
                 WHEN i.indpred IS NOT NULL THEN 'it has a condition'
                 WHEN i.indexprs IS NOT NULL THEN 'it is of an expression'
                 WHEN m.amname <> 'btree' THEN 'it is a ' || m.amname || ' index'
                 WHEN to_jsonb(i) ->> 'indnkeyatts' <> i.indnatts::text THEN 'it includes columns'
                 WHEN 't' IN (to_jsonb(i) ->> 'indnullsnotdistinct') THEN 'its nulls are equal'
-                WHEN EXISTS (SELECT 1 FROM unnest(i.indoption) AS o WHERE o <> 0)
-                    THEN 'it is in descending order'
+                WHEN EXISTS (SELECT 1 FROM unnest(i.indoption) AS o WHERE o NOT IN (0, 3))
+                    THEN 'it has an order of nulls'
                 WHEN EXISTS (SELECT 1 FROM unnest(i.indclass) AS u JOIN pg_opclass AS o
                              ON o.oid = u WHERE NOT o.opcdefault) THEN 'it has an operator class'
                 ELSE '' END AS special
@@ -58,6 +61,9 @@ CONSTRAINTS = f"""
            ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u
                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.unnest
                  ORDER BY u.ordinality) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u
+                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.unnest
+                 ORDER BY u.ordinality) AS "to",
            coalesce(r.relname, '') AS referred,
            coalesce(pg_get_expr(k.conbin, k.conrelid), '') AS text
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
@@ -126,8 +132,8 @@ class Catalog(base.Catalog):
                 yield Found(ItemKind.SEQUENCE, owner, name, columns, internal=internal)
                 continue
             kind, special = KINDS[str(row["kind"])]
-            special = "it is a part of a partitioned table" if row["part"] else special
-            yield Found(kind, "", name, special=special, internal=internal)
+            # The rows of a part come with those of the partitioned table.
+            yield Found(kind, "", name, special=special, internal=internal or bool(row["part"]))
 
     def _columns(self) -> Iterator[Found]:
         for row in self._rows(COLUMNS):
@@ -139,19 +145,25 @@ class Catalog(base.Catalog):
 
     def _keys(self) -> Iterator[Found]:
         for row in self._rows(INDEXES):
-            columns, special = tuple(map(str, row["columns"])), str(row["special"])  # type: ignore[call-overload]
-            unique = bool(row["unique"])
-            table, name = str(row["table"]), str(row["name"])
-            yield Found(ItemKind.INDEX, table, name, columns, unique, special=special)
+            yield Found(
+                ItemKind.INDEX,
+                str(row["table"]),
+                str(row["name"]),
+                _names(row["columns"]),
+                bool(row["unique"]),
+                _names(row["descending"]),
+                special=str(row["special"]),
+            )
         for row in self._rows(CONSTRAINTS):
             yield Found(
                 CONSTRAINT_KINDS[str(row["kind"])],
                 str(row["table"]),
                 str(row["name"]),
-                tuple(map(str, row["columns"])),  # type: ignore[call-overload]
+                _names(row["columns"]),
                 row["kind"] == "u",
-                str(row["referred"]),
-                str(row["text"]),
+                refers_to=str(row["referred"]),
+                refers_to_columns=_names(row["to"]),
+                text=str(row["text"]),
             )
 
     def _others(self) -> Iterator[Found]:
@@ -162,3 +174,8 @@ class Catalog(base.Catalog):
             schema = "" if row["schema"] == own else str(row["schema"])
             internal = bool(row["internal"])
             yield Found(ItemKind[str(row["kind"])], schema, str(row["name"]), internal=internal)
+
+
+def _names(array: object) -> tuple[str, ...]:
+    assert isinstance(array, list)
+    return tuple(map(str, array))

@@ -27,7 +27,8 @@ INDEXES = f"""
     WHERE c."key" AND i.origin <> 'pk' ORDER BY t.name, i.name, c.seqno
 """
 REFERENCES = f"""
-    SELECT t.name AS "table", f.id, f."table" AS referred, f."from" AS "column"
+    SELECT t.name AS "table", f.id, f."table" AS referred, f."from" AS "column",
+           f."to" AS "to"
     FROM ({ORDINARY}) AS t, pragma_foreign_key_list(t.name) AS f ORDER BY t.name, f.id, f.seq
 """
 COLUMNS = f"""
@@ -62,9 +63,7 @@ class Catalog(base.Catalog):
             special = "it is a virtual table" if name in virtual else ""
             special = f"it holds the data of the virtual table {owner}" if owner else special
             if row["type"] == "table":
-                yield Found(
-                    ItemKind.TABLE, owner, name, special=special, internal=internal
-                )
+                yield Found(ItemKind.TABLE, owner, name, special=special, internal=internal)
             elif row["type"] == "view":
                 yield Found(ItemKind.VIEW, "", name)
             elif row["type"] == "trigger":
@@ -78,9 +77,7 @@ class Catalog(base.Catalog):
         for row in rows:
             table, name = str(row["table"]), str(row["column"])
             generated = int(str(row.get("hidden", 0))) > HIDDEN
-            yield Found(
-                ItemKind.GENERATED_COLUMN if generated else ItemKind.COLUMN, table, name
-            )
+            yield Found(ItemKind.GENERATED_COLUMN if generated else ItemKind.COLUMN, table, name)
             if row["dflt_value"] is not None and not generated:
                 yield Found(ItemKind.DEFAULT, table, name, text=str(row["dflt_value"]))
 
@@ -94,10 +91,15 @@ class Catalog(base.Catalog):
                 continue
             special = "it is of an expression" if not all(columns) else ""
             special = "it has a condition" if partial else special
-            if not special and any(row["desc"] for row in rows):
-                special = "it is in descending order"
+            descending = tuple(str(row["column"]) for row in rows if row["desc"])
             yield Found(
-                ItemKind.INDEX, str(table), str(name), columns, bool(unique), special=special
+                ItemKind.INDEX,
+                str(table),
+                str(name),
+                columns,
+                bool(unique),
+                descending,
+                special=special,
             )
 
     def _references(self) -> Iterator[Found]:
@@ -106,9 +108,21 @@ class Catalog(base.Catalog):
         ).items():
             columns = tuple(str(row["column"]) for row in rows)
             name = ", ".join(columns)
+            to = tuple(str(row["to"]) for row in rows if row["to"])
+            if not to:
+                to = self._primary_key(str(referred))
             yield Found(
-                ItemKind.FOREIGN_KEY, str(table), name, columns, refers_to=str(referred)
+                ItemKind.FOREIGN_KEY,
+                str(table),
+                name,
+                columns,
+                refers_to=str(referred),
+                refers_to_columns=to,
             )
+
+    def _primary_key(self, table: str) -> tuple[str, ...]:
+        query = "SELECT name FROM pragma_table_info(?) WHERE pk ORDER BY pk"
+        return tuple(row[0] for row in self.cursor().execute(query, [table]))
 
     def _checks(self) -> Iterator[Found]:
         for row in self._rows(ORDINARY):
