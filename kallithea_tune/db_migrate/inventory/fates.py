@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, AbstractSet, Iterable, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.db_migrate.inventory.defaults import is_portable
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
@@ -119,7 +119,9 @@ def fates(
 
     Raises ConfigError for a name to leave that nothing has which could be left.
     """
-    first = [_judged(thing, models, choices) for thing in found]
+    internal = {thing.name for thing in found if thing.kind is ItemKind.TABLE and thing.internal}
+    internal.update(models.internal)
+    first = [_judged(thing, models, choices, internal) for thing in found]
     first += [_obstructed(obstacle) for obstacle in _unlisted(found, obstacles)]
     reasons = {(item.kind, item.table, item.name): item.reason for item in obstacles}
     judged = [_left(_hindered(one, reasons), choices.leave) for one in first]
@@ -127,10 +129,10 @@ def fates(
     return _dependent(found, [item for item, _ in judged])
 
 
-def _judged(thing: Found, models: Models, choices: Choices) -> _Judged:
+def _judged(thing: Found, models: Models, choices: Choices, internal: AbstractSet[str]) -> _Judged:
     item = Item(thing.kind, thing.table, thing.name, Fate.CARRIED)
     name = thing.name if thing.kind is ItemKind.TABLE else thing.table
-    if thing.internal or name in models.internal or thing.table in models.internal:
+    if thing.internal or name in internal:
         return _Judged(dataclasses.replace(item, fate=Fate.INTERNAL), False)
     if thing.kind is ItemKind.TABLE:
         return _table(thing, item, models, choices)
