@@ -192,6 +192,7 @@ class Migration:
             if not self._complete:
                 self._fill()
                 return self.result
+            self.target.require_columns(self.copies)
             self.verify_tables()
             if self.result.differences:
                 raise Refused(
@@ -235,6 +236,7 @@ class Migration:
                     f"the target {self.plan.target} was not filled completely by db-migrate from "
                     "this source, so there is nothing to catch up with"
                 )
+            self.target.require_columns(self.copies)
             self.renew_snapshot()
             if self._chosen_fixes or not self.target.endpoint.writer.strict:
                 self.require_no_problems()
@@ -319,9 +321,9 @@ class Migration:
         """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
-        lacks a table.
+        lacks a table or a column.
         """
-        self.target.require_tables(self.tables)
+        self.target.require_columns(self.copies)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
