@@ -210,7 +210,7 @@ class Migration:
                 copy.drop_keys(kept)
                 with self.target.step_transaction():
                     self._apply_changes(self.transfer.only(kept), {})
-            copy.add_keys()
+            copy.add_keys(self.preflight.fixes.restarts)
             self.verify_tables()
             self.result.require_no_differences(
                 "was rolled back" if atomic else "was left without a revision"
@@ -296,7 +296,7 @@ class Migration:
             self.result.changes, self.result.verified = catch_up.apply_changes(
                 transfer, last_keys, self._verified, self.preflight.fixes, self._amend
             )
-        self.result.last_keys = sequences.last_keys(self.source.endpoint, self.tables)
+        self.result.last_keys = sequences.last_keys(transfer, self.preflight.fixes.restarts)
 
     def _verified(self, table: str, count: int) -> None:
         self.progress.advance(count, table)
