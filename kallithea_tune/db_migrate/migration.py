@@ -233,7 +233,8 @@ class Migration:
                     "this source, so there is nothing to catch up with"
                 )
             self.renew_snapshot()
-            if self._chosen_fixes or not self.target.endpoint.writer.strict:
+            is_strict = self.target.endpoint.writer.strict
+            if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.db.tables import key_column
 from kallithea_tune.db_migrate.engines import Engine
@@ -22,12 +22,8 @@ def last_keys(transfer: Transfer, restarts: Callable[[str], bool]) -> dict[str, 
     may have had keys that the column of the target cannot store: `restarts` tells for which tables
     these do not count. Raises TuneError for another table without a next key.
     """
-    keys, limits = {}, transfer.target.column_limits()
-    for table, copy in transfer.pairs:
-        column = key_column(copy)
-        if column is None:
-            continue
-        greatest = (limits.of(column).integers or WIDEST)[1]
+    keys = {}
+    for table, column, greatest in _generated(transfer):
         used = transfer.source.reader.last_key(table)
         if used >= greatest and restarts(table.name):
             used = 0
@@ -38,6 +34,24 @@ def last_keys(transfer: Transfer, restarts: Callable[[str], bool]) -> dict[str, 
                 f" {column.name} of the target has room up to {greatest}"
             )
     return keys
+
+
+def any_exhausted(transfer: Transfer) -> bool:
+    """Tell whether a key of the source, of a row or a former one, may be the target's last one."""
+    source = transfer.source
+    return any(
+        max(highest_key(source, column), source.reader.last_key(table)) >= greatest
+        for table, column, greatest in _generated(transfer)
+    )
+
+
+def _generated(transfer: Transfer) -> Iterator[tuple[Table, Column, int]]:
+    """Yield tables of the source, with the generated key of the target and the greatest one."""
+    limits = transfer.target.column_limits()
+    for table, copy in transfer.pairs:
+        column = key_column(copy)
+        if column is not None:
+            yield table, column, (limits.of(column).integers or WIDEST)[1]
 
 
 def highest_key(engine: Engine, column: Column) -> int:

@@ -9,7 +9,7 @@ from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.preflight.actions import DELETE, RESTART
 from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
-from kallithea_tune.db_migrate.preflight.rules import NEXT_KEY, OUT_OF_RANGE
+from kallithea_tune.db_migrate.preflight.rules import OUT_OF_RANGE, SEQUENCES
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
 from kallithea_tune.db_migrate.sequences import highest_key
 
@@ -37,14 +37,14 @@ def check(
     if used < range_[1]:
         return
     is_of_row = highest_key(scope.source, column) >= used
-    action = first_possible(chosen, NEXT_KEY, (RESTART,))
+    action = first_possible(chosen, SEQUENCES, (RESTART,))
     if is_of_row:
         action = RESTART if any(_left_out(result, table.name, column.name)) else None
     result.fixes.tables[table.name].restart = action is RESTART
     if not is_of_row or action:
         result.violations.append(
             Violation(
-                NEXT_KEY,
+                SEQUENCES,
                 table.name,
                 (column.name,),
                 f"the last key was {used}, and a next one has to be at most {range_[1]}",
@@ -59,4 +59,4 @@ def check(
 def _left_out(result: PreflightResult, table: str, column: str) -> Iterator[bool]:
     for violation in result.violations:
         if violation.table == table and violation.columns == (column,):
-            yield violation.rule in (OUT_OF_RANGE, NEXT_KEY) and violation.fix is DELETE
+            yield violation.rule in (OUT_OF_RANGE, SEQUENCES) and violation.fix is DELETE

@@ -149,9 +149,9 @@ OUT_OF_RANGE = register(
         sql=lambda sql, name, limits: sql.out_of_range(name, limits),
     )
 )
-NEXT_KEY = register(
+SEQUENCES = register(
     ValueRule(
-        "next-key",
+        "sequences",
         "no next key that fits into the column",
         (actions.RESTART, DELETE),
         complaint=lambda limits: (
