@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
 
 from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes, with_later_steps
-from kallithea_tune.db_migrate.preflight import next_keys
+from kallithea_tune.db_migrate.preflight import next_keys, offers
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
     Condition,
@@ -20,7 +20,7 @@ from kallithea_tune.db_migrate.preflight.fix_options import (
     possible_choices,
 )
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
-from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, UTF8
+from kallithea_tune.db_migrate.preflight.rules import DATES, ORPHANS, TOO_BIG, UTF8, WRONG_TYPE
 from kallithea_tune.db_migrate.preflight.scan import Scan
 from kallithea_tune.db_migrate.preflight.uniqueness import Uniqueness
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
@@ -64,6 +64,8 @@ class Preflight:
         for table in scope.tables.values():
             uniqueness.check(table, chosen)
         uniqueness.settle()
+        for name, table in scope.tables.items():
+            offers.describe(scope, table, found[name], cascade.consequences)
         return result
 
     def _plan_fixes(self, table: Table, found: Violations, chosen: ChosenFixes) -> TableFixes:
@@ -81,7 +83,7 @@ class Preflight:
         for condition, violation in found:
             choices = possible_choices(chosen, condition.rule, condition.actions)
             violation.fix = choices[0] if choices else None
-            if condition.rule is UTF8:
+            if condition.rule in (UTF8, WRONG_TYPE, DATES):
                 self._scope.source.reader.accept_invalid_utf8()
             if condition.rule is ORPHANS:
                 self._plan_reference(table, fixes, condition, chosen)
