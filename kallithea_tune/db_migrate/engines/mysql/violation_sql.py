@@ -18,10 +18,13 @@ class ViolationSql(base.ViolationSql):
         return f"{name} NOT IN (0, 1)"
 
     def not_a_date(self, name: str, limits: Limits) -> Optional[str]:
-        """Find zeros, and times beyond the day."""
+        """Find zeros, days that a month does not have, and times beyond the day."""
         if limits.kind is Kind.time:
             return f"({name} < '00:00:00' OR {name} >= '24:00:00')"
-        return f"(YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0)"
+        return (
+            f"(YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
+            f" OR LAST_DAY({name}) IS NULL)"
+        )
 
     def lost_fraction(self, name: str, limits: Limits) -> Optional[str]:
         """Calculate."""

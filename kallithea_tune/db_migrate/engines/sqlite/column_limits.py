@@ -1,4 +1,4 @@
-"""What SQLite's columns can store: any value, but it turns "not a number" into NULL."""
+"""What SQLite's columns can store: all but integers over 64 bits, and "not a number"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
 
 if TYPE_CHECKING:
     from sqlalchemy import Column
@@ -17,6 +17,11 @@ class ColumnLimits(base.ColumnLimits):
 
     def of(self, column: Column) -> Limits:
         """Return the limits of `column`."""
+        limits = super().of(column)
         return replace(
-            super().of(column), typed=False, characters=None, integers=None, not_a_number=False
+            limits,
+            typed=False,
+            characters=None,
+            integers=limits.integers and WIDEST,
+            not_a_number=False,
         )
