@@ -105,11 +105,10 @@ class Source:
         live.execute("SELECT count(*) FROM sqlite_master").fetchone()
         live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
         live.rollback()
-        copy.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: copy, poolclass=NullPool
         )
-        connection: Connection = engine.connect()
+        connection: Connection = connect.with_session(engine, writable=False).connect()
         return connection
 
 
