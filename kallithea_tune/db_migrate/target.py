@@ -98,6 +98,13 @@ class Target:
             )
         return engine_for(driver_errors.open_connection(engine, OPTION))
 
+    def another_connection(self) -> Engine:
+        """Open another connection, for another process; the caller closes it.
+
+        A SQLite file that is being filled has none, so that it is one to an empty database.
+        """
+        return self._opened(":memory:" if self._path else None)
+
     def require_tables(self, tables: Sequence[Table]) -> None:
         """Raise Refused where one of the `tables` is missing."""
         missing = sorted({table.name for table in tables} - set(self.tables))
