@@ -123,6 +123,8 @@ class Uniqueness:
 
     def _in_source(self, table: Table, columns: Sequence[str]) -> Sequence[Repetition]:
         """Return the rows whose `columns` are byte by byte those of another row."""
+        if self._scope.violation_sql.proves_unique(table, columns):
+            return []
         scan, name = Scan(self._scope, table), self._quoted(table.name)
         exact = [
             self._scope.violation_sql.exact(self._quoted(column), kind_of(table.columns[column]))
