@@ -210,7 +210,7 @@ class Migration:
                 copy.drop_keys(kept)
                 with self.target.step_transaction():
                     self._apply_changes(self.transfer.only(kept), {})
-            copy.add_keys()
+            copy.add_keys(self.preflight.fixes.restarts)
             self.verify_tables()
             self.result.require_no_differences(
                 "was rolled back" if atomic else "was left without a revision"
@@ -233,7 +233,8 @@ class Migration:
                     "this source, so there is nothing to catch up with"
                 )
             self.renew_snapshot()
-            if self._chosen_fixes or not self.target.endpoint.writer.strict:
+            is_strict = self.target.endpoint.writer.strict
+            if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
@@ -301,7 +302,7 @@ class Migration:
                 fixes,
                 lambda table, row: self.quarantine.keep(fixes, table, row),
             )
-        self.result.last_keys = sequences.last_keys(self.source.endpoint, self.tables)
+        self.result.last_keys = sequences.last_keys(transfer, self.preflight.fixes.restarts)
 
     def _verified(self, table: str, count: int) -> None:
         self.progress.advance(count, table)

@@ -13,7 +13,7 @@ from kallithea_tune.db_migrate.preflight.cascade import Cascade, Place
 from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
 from kallithea_tune.db_migrate.preflight.rule import Rule
-from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS
+from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS, SEQUENCES
 from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns, without_secrets
 from kallithea_tune.db_migrate.preflight.temporary_keys import TemporaryKeys
 from kallithea_tune.db_migrate.preflight.violation import (
@@ -73,7 +73,7 @@ class Uniqueness:
             for violation in self._result.blocking
             if violation.table == table.name
             and set(violation.columns) & set(columns)
-            and violation.rule not in (ORPHANS, DUPLICATES, COLLISIONS)
+            and violation.rule not in (ORPHANS, SEQUENCES, DUPLICATES, COLLISIONS)
         ]
         if unfixed:
             names, rule = ", ".join(columns), unfixed[0].rule.name

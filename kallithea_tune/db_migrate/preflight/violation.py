@@ -18,8 +18,9 @@ MOST_CHARACTERS = 40  # of a value of a key that are shown
 class Violation:
     """`count` rows of `table` violate `rule` in `columns`; `keys` are the first 20 primary keys.
 
-    `what` is what is wrong with them. `actions` are the fixes that are possible here, `fix` is the
-    one that was chosen, and `left` how many rows it does not fix.
+    `what` is what is wrong with them, or, where `count` is 0, with the table. `actions` are the
+    fixes that are possible here, `fix` is the one that was chosen, and `left` how many rows it does
+    not fix.
     """
 
     rule: Rule
@@ -36,6 +37,8 @@ class Violation:
     def sentence(self) -> str:
         """A description for the admin."""
         where = "{}.{}".format(self.table, ", ".join(self.columns)) if self.columns else self.table
+        if not self.count:
+            return f"{where}: {self.what}"
         rows = "row" if self.count == 1 else "rows"
         more = ", ..." if self.count > len(self.keys) else ""
         keys = " (key {}{})".format(", ".join(map(shown_key, self.keys)), more) if self.keys else ""

@@ -19,6 +19,9 @@ class ViolationSql(Connected):
     screens_text: ClassVar[bool] = False
     """Whether violations in the characters of text are only looked for where `screen` is true."""
 
+    stores_any_type: ClassVar[bool] = False
+    """Whether a column may contain values of other types."""
+
     def prepare(self) -> None:
         """Set up the session."""
 

@@ -6,7 +6,7 @@ from typing import Optional
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 
@@ -18,6 +18,10 @@ class ViolationSql(base.ViolationSql):
         if limits.kind is Kind.time:
             return f"{name} >= '24:00:00'"
         return f"NOT ({name} >= '0001-01-01' AND {name} < '10000-01-01')"
+
+    def out_of_range(self, name: str, limits: Limits) -> Optional[str]:
+        """Compare integers, which have 64 bits at most."""
+        return None if limits.integers == WIDEST else super().out_of_range(name, limits)
 
     def lost_fraction(self, name: str, limits: Limits) -> Optional[str]:
         """Calculate."""

@@ -37,6 +37,12 @@ class FingerprintSql(base.FingerprintSql):
         """Pass bytes to Python, since text that is not UTF-8 would not get there."""
         return f"tune_digest(CAST({value} AS BLOB))"
 
+    def stored(self, value: str, kind: Kind) -> str:
+        """Read text in a column of binary data as bytes."""
+        if kind is Kind.binary:
+            return f"CASE typeof({value}) WHEN 'text' THEN CAST({value} AS BLOB) ELSE {value} END"
+        return value
+
     def joined(self, value: str) -> str:
         """Use group_concat."""
         return f"group_concat({value}, ',')"

@@ -8,7 +8,7 @@ from typing import Mapping, Optional, Sequence
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
 FRACTION = "." + "[0-9]" * FRACTION_DIGITS
@@ -31,6 +31,7 @@ class ViolationSql(base.ViolationSql):
     """The SQL of SQLite."""
 
     screens_text = True
+    stores_any_type = True
 
     def prepare(self) -> None:
         """Register functions that take bytes: text that is not valid UTF-8 would not reach them."""
@@ -61,7 +62,9 @@ class ViolationSql(base.ViolationSql):
         return f"typeof({name}) = 'integer' AND {name} NOT IN (0, 1)"
 
     def out_of_range(self, name: str, limits: Limits) -> Optional[str]:
-        """Compare integers."""
+        """Compare integers, which have 64 bits."""
+        if limits.integers == WIDEST:
+            return None
         return f"{super().out_of_range(name, limits)} AND typeof({name}) = 'integer'"
 
     def not_finite(self, name: str, limits: Limits) -> Optional[str]:
