@@ -334,8 +334,13 @@ class Migration:
     def _apply_changes(self, transfer: Transfer, last_keys: dict[str, int]) -> None:
         self.progress.begin("catching up", self.plan.rows)
         with self.result.timed(Step.CATCH_UP):
+            fixes = self.preflight.fixes
             self.result.changes, self.result.verified = catch_up.apply_changes(
-                transfer, last_keys, self._verified, self.preflight.fixes, self._amend
+                transfer,
+                last_keys,
+                self._verified,
+                fixes,
+                lambda table, row: self.quarantine.keep(fixes, table, row),
             )
         self.result.last_keys = sequences.last_keys(transfer, self.preflight.fixes.restarts)
 

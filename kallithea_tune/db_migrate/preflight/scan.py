@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.config.redact import MASK
 from kallithea_tune.config.secret_names import is_secret_column
+from kallithea_tune.db.tables import key_column
 from kallithea_tune.db_migrate.engines.base.violation_sql import Text, any_of
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
@@ -135,7 +136,13 @@ def key_columns(table: Table) -> list[str]:
 
 
 def without_secrets(table: Table, key: Key) -> Key:
-    """Return `key` as it may be shown: without a table's own key it is all of a row."""
+    """Return `key` as it may be shown: without a table's own key it is all of a row.
+
+    A key that the engine generates is no secret, whatever its name.
+    """
+    generated = key_column(table)
+    if generated is not None and key_columns(table) == [generated.name]:
+        return key
     parts = key if isinstance(key, tuple) else (key,)
     shown = tuple(
         MASK if is_secret_column(name) and part is not None else part
