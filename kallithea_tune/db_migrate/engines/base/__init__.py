@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Optional
 from kallithea_tune.db.interruptible import Canceller
 from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
-from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings
+from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
@@ -26,6 +26,7 @@ __all__ = [
     "Engine",
     "FingerprintSql",
     "Reader",
+    "Setting",
     "ViolationSql",
     "Writer",
     "engine_class",
