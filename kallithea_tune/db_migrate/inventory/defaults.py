@@ -24,9 +24,8 @@ def literal(text: str) -> Optional[Union[str, bool]]:
     """
     bare = text.strip()
     while True:
-        stripped = _CAST.sub("", bare).strip()
-        if stripped.startswith("(") and stripped.endswith(")"):
-            stripped = stripped[1:-1].strip()
+        enclosed = bare.startswith("(") and bare.endswith(")")
+        stripped = (bare[1:-1] if enclosed else _CAST.sub("", bare)).strip()
         if stripped == bare:
             break
         bare = stripped

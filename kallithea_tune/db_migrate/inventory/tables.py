@@ -44,7 +44,20 @@ def tables_of(
     if extra:
         for table in reflected(source.connection, extra).tables.values():
             _remove(_copied(table, made), [key for key, fate in fates.items() if _lost(fate)])
+    _match_references(made, metadata)
     return made
+
+
+def _match_references(made: MetaData, metadata: MetaData) -> None:
+    """Give columns that refer to others the type of these, as MariaDB requires."""
+    for table in made.tables.values():
+        models = metadata.tables.get(table.name)
+        for key in table.foreign_keys:
+            column = key.parent
+            if models is None or column.name not in models.columns:
+                referred = key.column
+                if kind_of(referred) is kind_of(column):
+                    column.type = referred.type
 
 
 def _lost(fate: Fate) -> bool:
