@@ -38,6 +38,7 @@ from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
+from kallithea_tune.db_migrate.verify import schema as schema_check
 from kallithea_tune.db_migrate.verify.ahead import FingerprintedAhead
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system.account import acting_as, as_invoker
@@ -195,6 +196,7 @@ class Migration:
             if not self._complete:
                 self._preflight_and_fill()
                 return self.result
+            self.target.require_columns(self.copies)
             self.require_no_problems()
             self.verify_tables()
             if self.result.differences:
@@ -272,6 +274,7 @@ class Migration:
                     f"the target {self.plan.target} was not filled completely by db-migrate from "
                     "this source, so there is nothing to catch up with"
                 )
+            self.target.require_columns(self.copies)
             self.renew_snapshot()
             is_strict = self.target.endpoint.writer.strict
             if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
@@ -362,14 +365,15 @@ class Migration:
             )
 
     def verify(self) -> MigrationResult:
-        """Compare rows and checksums of every column; `differences` of the result has what differs.
+        """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
-        lacks a table.
+        lacks a table or a column.
         """
-        self.target.require_tables(self.tables)
+        self.target.require_columns(self.copies)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
+            self.result.schema = schema_check.compare(self.target.endpoint, self.copies)
             self.verify_tables()
         return self.result

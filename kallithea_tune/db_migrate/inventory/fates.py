@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, AbstractSet, Iterable, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.db_migrate.inventory.defaults import is_portable
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
@@ -77,7 +77,6 @@ def has_any_table(found: Iterable[Found], models: Models) -> bool:
 
 def require_present(found: Sequence[Found], models: Models, folds_case: bool) -> None:
     """Raise Refused where a table or a column of the models is not in the source."""
-    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
     for thing in found:
         if thing.name in models.tables and not thing.table:
             odd = "it is a view" if thing.kind is ItemKind.VIEW else thing.special
@@ -86,23 +85,30 @@ def require_present(found: Sequence[Found], models: Models, folds_case: bool) ->
                     f"{thing.name} in the source cannot be migrated, because {odd}, and Kallithea "
                     "has an ordinary table there; restore that table first"
                 )
-    lacking = sorted(set(models.tables) - tables)
-    if not lacking:
-        columns = {
-            (thing.table, _folded(thing.name, folds_case))
-            for thing in found
-            if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
-        }
-        lacking = [
-            f"{table}.{name}"
-            for table, names in sorted(models.columns.items())
-            for name in sorted(names)
-            if (table, _folded(name, folds_case)) not in columns
-        ]
-    if lacking:
+    lacked = lacking(found, models.columns, folds_case)
+    if lacked:
         raise Refused(
-            f"the source lacks what Kallithea's models have: {', '.join(lacking)}; restore it first"
+            f"the source lacks what Kallithea's models have: {', '.join(lacked)}; restore it first"
         )
+
+
+def lacking(
+    found: Iterable[Found], columns: Mapping[str, Iterable[str]], folds_case: bool
+) -> list[str]:
+    """Return the tables that were not found; where all were, the columns that were not."""
+    found = list(found)
+    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
+    present = {
+        (thing.table, _folded(thing.name, folds_case))
+        for thing in found
+        if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
+    }
+    return sorted(set(columns) - tables) or sorted(
+        f"{table}.{name}"
+        for table, names in columns.items()
+        for name in names
+        if (table, _folded(name, folds_case)) not in present
+    )
 
 
 def _folded(name: str, folds_case: bool) -> str:
@@ -119,7 +125,9 @@ def fates(
 
     Raises ConfigError for a name to leave that nothing has which could be left.
     """
-    first = [_judged(thing, models, choices) for thing in found]
+    internal = {thing.name for thing in found if thing.kind is ItemKind.TABLE and thing.internal}
+    internal.update(models.internal)
+    first = [_judged(thing, models, choices, internal) for thing in found]
     first += [_obstructed(obstacle) for obstacle in _unlisted(found, obstacles)]
     reasons = {(item.kind, item.table, item.name): item.reason for item in obstacles}
     judged = [_left(_hindered(one, reasons), choices.leave) for one in first]
@@ -127,10 +135,10 @@ def fates(
     return _dependent(found, [item for item, _ in judged])
 
 
-def _judged(thing: Found, models: Models, choices: Choices) -> _Judged:
+def _judged(thing: Found, models: Models, choices: Choices, internal: AbstractSet[str]) -> _Judged:
     item = Item(thing.kind, thing.table, thing.name, Fate.CARRIED)
     name = thing.name if thing.kind is ItemKind.TABLE else thing.table
-    if thing.internal or name in models.internal or thing.table in models.internal:
+    if thing.internal or name in internal:
         return _Judged(dataclasses.replace(item, fate=Fate.INTERNAL), False)
     if thing.kind is ItemKind.TABLE:
         return _table(thing, item, models, choices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, AbstractSet, Iterator, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
@@ -73,7 +74,9 @@ def _sample_row(table: Table, inserted: _Keys) -> dict[str, object]:
     return {
         column.name: _sample(column, inserted)
         for column in table.columns
-        if column is not key_column(table) and (not column.nullable or column.primary_key)
+        if column is not key_column(table)
+        and (not column.nullable or column.primary_key)
+        and (column.server_default is None or column.primary_key)
     }
 
 
@@ -103,22 +106,31 @@ class Mismatch(NamedTuple):
         return f"{self.aspect} of {self.table} do not match the models: {'; '.join(self.missing)}"
 
 
-def mismatches(target: Engine, tables: Sequence[Table]) -> list[Mismatch]:
+@dataclass
+class SchemaComparison:
+    """How many things of each aspect were compared, and what the target lacks of them."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    mismatches: list[Mismatch] = field(default_factory=list)
+
+
+def compare(target: Engine, tables: Sequence[Table]) -> SchemaComparison:
     """Compare the schema that the target reports with the metadata of `tables`."""
     import sqlalchemy
 
     inspector = sqlalchemy.inspect(target.connection)
     existing = set(inspector.get_table_names())
-    found = []
+    compared = SchemaComparison({"tables": len(tables)})
     for table in tables:
         if table.name not in existing:
-            found.append(Mismatch(table.name))
+            compared.mismatches.append(Mismatch(table.name))
             continue
         for aspect, expected, present in _aspects(table, inspector):
+            compared.counts[aspect] = compared.counts.get(aspect, 0) + len(expected)
             missing = sorted(map(str, expected - present))
             if missing:
-                found.append(Mismatch(table.name, aspect, missing))
-    return found
+                compared.mismatches.append(Mismatch(table.name, aspect, missing))
+    return compared
 
 
 def _aspects(
@@ -130,4 +142,5 @@ def _aspects(
     yield "unique keys", expected.uniques, present.uniques
     yield "indexes", expected.indexes, present.indexes
     yield "foreign keys", expected.foreign_keys, present.foreign_keys
-    yield "primary key", {expected.primary_key}, {present.primary_key}
+    keys = {expected.primary_key} if expected.primary_key else set()
+    yield "primary keys", keys, {present.primary_key}

@@ -32,9 +32,10 @@ COLUMNS = f"""
 """
 INDEXES = f"""
     SELECT c.relname AS "table", n.relname AS name, i.indisunique AS "unique",
-           ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey) WITH ORDINALITY AS k
-                 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.unnest
-                 ORDER BY k.ordinality) AS columns,
+           ARRAY(SELECT coalesce(a.attname::text, '')
+                 FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+                 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                 ORDER BY k.place) AS columns,
            ARRAY(SELECT a.attname::text FROM unnest(i.indkey, i.indoption) AS k (attnum, option)
                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
                  WHERE k.option = 3) AS descending,
@@ -58,12 +59,12 @@ INDEXES = f"""
 """
 CONSTRAINTS = f"""
     SELECT c.relname AS "table", k.conname AS name, k.contype::text AS kind,
-           ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u
-                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.unnest
-                 ORDER BY u.ordinality) AS columns,
-           ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u
-                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.unnest
-                 ORDER BY u.ordinality) AS "to",
+           ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, place)
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.attnum
+                 ORDER BY u.place) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, place)
+                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.attnum
+                 ORDER BY u.place) AS "to",
            coalesce(r.relname, '') AS referred,
            coalesce(pg_get_expr(k.conbin, k.conrelid), '') AS text
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
