@@ -38,6 +38,7 @@ from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
+from kallithea_tune.db_migrate.verify import schema as schema_check
 from kallithea_tune.db_migrate.verify.ahead import FingerprintedAhead
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system.account import acting_as, as_invoker
@@ -362,7 +363,7 @@ class Migration:
             )
 
     def verify(self) -> MigrationResult:
-        """Compare rows and checksums of every column; `differences` of the result has what differs.
+        """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
         lacks a table.
@@ -371,5 +372,6 @@ class Migration:
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
+            self.result.schema = schema_check.compare(self.target.endpoint, self.copies)
             self.verify_tables()
         return self.result
