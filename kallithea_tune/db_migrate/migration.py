@@ -196,6 +196,7 @@ class Migration:
             if not self._complete:
                 self._preflight_and_fill()
                 return self.result
+            self.target.require_columns(self.copies)
             self.require_no_problems()
             self.verify_tables()
             if self.result.differences:
@@ -273,6 +274,7 @@ class Migration:
                     f"the target {self.plan.target} was not filled completely by db-migrate from "
                     "this source, so there is nothing to catch up with"
                 )
+            self.target.require_columns(self.copies)
             self.renew_snapshot()
             is_strict = self.target.endpoint.writer.strict
             if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
@@ -366,9 +368,9 @@ class Migration:
         """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
-        lacks a table.
+        lacks a table or a column.
         """
-        self.target.require_tables(self.tables)
+        self.target.require_columns(self.copies)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):

@@ -73,7 +73,6 @@ def has_any_table(found: Iterable[Found], models: Models) -> bool:
 
 def require_present(found: Sequence[Found], models: Models, folds_case: bool) -> None:
     """Raise Refused where a table or a column of the models is not in the source."""
-    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
     for thing in found:
         if thing.name in models.tables and not thing.table:
             odd = "it is a view" if thing.kind is ItemKind.VIEW else thing.special
@@ -82,23 +81,30 @@ def require_present(found: Sequence[Found], models: Models, folds_case: bool) ->
                     f"{thing.name} in the source cannot be migrated, because {odd}, and Kallithea "
                     "has an ordinary table there; restore that table first"
                 )
-    lacking = sorted(set(models.tables) - tables)
-    if not lacking:
-        columns = {
-            (thing.table, _folded(thing.name, folds_case))
-            for thing in found
-            if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
-        }
-        lacking = [
-            f"{table}.{name}"
-            for table, names in sorted(models.columns.items())
-            for name in sorted(names)
-            if (table, _folded(name, folds_case)) not in columns
-        ]
-    if lacking:
+    lacked = lacking(found, models.columns, folds_case)
+    if lacked:
         raise Refused(
-            f"the source lacks what Kallithea's models have: {', '.join(lacking)}; restore it first"
+            f"the source lacks what Kallithea's models have: {', '.join(lacked)}; restore it first"
         )
+
+
+def lacking(
+    found: Iterable[Found], columns: Mapping[str, Iterable[str]], folds_case: bool
+) -> list[str]:
+    """Return the tables that were not found; where all were, the columns that were not."""
+    found = list(found)
+    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
+    present = {
+        (thing.table, _folded(thing.name, folds_case))
+        for thing in found
+        if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
+    }
+    return sorted(set(columns) - tables) or sorted(
+        f"{table}.{name}"
+        for table, names in columns.items()
+        for name in names
+        if (table, _folded(name, folds_case)) not in present
+    )
 
 
 def _folded(name: str, folds_case: bool) -> str:
