@@ -122,7 +122,9 @@ def test_the_next_action_applies_to_what_cannot_be_read(
     source: Database, spoilable: dict[str, Database], target: str
 ) -> None:
     for key, value in ((2, "2024-02-29T12:30"), (3, "yesterday"), (4, "2024-02-29T12:30Z")):
-        put(source, "users", a_row("users", key, last_login=value, active=[0, "yes", "no"][key - 2]))
+        put(
+            source, "users", a_row("users", key, last_login=value, active=[0, "yes", "no"][key - 2])
+        )
     result = run_preflight(source, spoilable[target])
     dates = found(result)["dates", "last_login"]
     assert [action.name for action in dates.actions] == ["read", "null", "epoch", "delete"]

@@ -8,7 +8,7 @@ import pytest
 from dirt import a_row, empty, put, run_preflight
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kallithea_tables import Database, models
+from kallithea_tables import UNBOUND, Database, models
 
 from kallithea_tune.db_migrate import schema
 from kallithea_tune.db_migrate.copy import copy_table
@@ -179,6 +179,7 @@ SERVER_DIRT = {
     ("mysql", "postgresql"): [
         ("dates", "user_logs", "action_date", "0000-00-00 00:00:00"),
         ("dates", "users", "last_login", "2024-02-00"),
+        ("dates", "user_logs", "action_date", "2023-02-29 12:00"),
         ("nul", "user_logs", "action", "a\0b"),
         ("booleans", "users", "admin", 7),
         ("orphans", "user_logs", "user_id", 99),
@@ -193,11 +194,13 @@ def test_values_of_servers_are_fixed_as_well(
     here, there = databases[source], filled[target]
     if source == "mysql":
         here.run("SET SESSION check_constraint_checks = 0")
+        here.run("SET SESSION sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'")
     empty(here)
     expected = []
     for key, (rule, table, column, value) in enumerate(SERVER_DIRT[source, target], 2):
         put(here, table, a_row(table, key, **{column: value}))
         expected.append((rule, table, column, key))
+    here.run(UNBOUND[source])
     result = run_preflight(here, there, *EVERYTHING)
     assert sorted(
         (item.rule.name, item.table, item.columns[0], key)
