@@ -51,8 +51,8 @@ class InitialCopy:
         self._result.kept = tuple(sorted(kept))
         return kept
 
-    def copy_rows(self, kept: set[str]) -> None:
-        """Create all tables but the kept ones, and copy their rows."""
+    def copy_rows(self, kept: set[str], check: Optional[Callable[[], None]] = None) -> None:
+        """Create all tables but the kept ones, and copy their rows; `check` may end it early."""
         missing = {table.name for table in self._transfer.tables} - kept
         transfer = self._transfer.only(missing)
         planned = [table.rows for table in self._result.plan.tables if table.name in missing]
@@ -61,9 +61,14 @@ class InitialCopy:
         schema.create_tables(self._writer, transfer.copies)
         with self._result.timed(Step.COPY):
             for table, copy in transfer.pairs:
-                self._copy_table(table, copy)
+                self._copy_table(table, copy, check)
 
-    def _copy_table(self, table: Table, copy: Table) -> None:
+    def _copy_table(self, table: Table, copy: Table, check: Optional[Callable[[], None]]) -> None:
+        def count(rows: int) -> None:
+            self._progress.advance(rows, table.name)
+            if check:
+                check()
+
         self._progress.current_step = f"copying {table.name}"
         with self._target.step_transaction():
             rows = self._result.rows[table.name] = copy_table(
@@ -71,7 +76,7 @@ class InitialCopy:
                 self._writer,
                 table,
                 copy,
-                lambda count: self._progress.advance(count, table.name),
+                count,
                 self._amend(table.name),
             )
             journal.note(self._connection, journal.COPIED + table.name, rows)

@@ -123,11 +123,10 @@ class Uniqueness:
 
     def _in_source(self, table: Table, columns: Sequence[str]) -> Sequence[Repetition]:
         """Return the rows whose `columns` are byte by byte those of another row."""
+        if self._scope.violation_sql.proves_unique(table, columns):
+            return []
         scan, name = Scan(self._scope, table), self._quoted(table.name)
-        exact = [
-            self._scope.violation_sql.exact(self._quoted(column), kind_of(table.columns[column]))
-            for column in columns
-        ]
+        exact = [self._exact(table, column) for column in columns]
         filled = " AND ".join(f"{self._quoted(column)} IS NOT NULL" for column in columns)
         selected = ", ".join(f"{value} AS u{number}" for number, value in enumerate(exact))
         groups = (
@@ -138,12 +137,19 @@ class Uniqueness:
             return []
         keys = ", ".join(f"t.{self._quoted(key)}" for key in key_columns(table))
         unique = ", ".join(f"g.u{number}" for number in range(len(columns)))
-        matches = " AND ".join(f"g.u{number} = t.{value}" for number, value in enumerate(exact))
+        matches = " AND ".join(
+            f"g.u{number} = {self._exact(table, column, 't.')}"
+            for number, column in enumerate(columns)
+        )
         rows = scan.query(
             f"SELECT {unique}, {keys} FROM {name} AS t JOIN ({groups}) AS g ON {matches}"
             f" ORDER BY {keys}"
         )
         return _repetitions(rows, len(columns))
+
+    def _exact(self, table: Table, column: str, prefix: str = "") -> str:
+        name = prefix + self._quoted(column)
+        return self._scope.violation_sql.exact(name, kind_of(table.columns[column]))
 
     def _quoted(self, name: str) -> str:
         return self._scope.source.quoted(name)
