@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Optional
 
@@ -13,6 +14,7 @@ from kallithea_tune.db_migrate.result import MigrationResult, Step
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
 from kallithea_tune.system.account import as_invoker
+from kallithea_tune.system.lock_file import locked
 
 if TYPE_CHECKING:
     from kallithea_tune.config.inifile import Edit
@@ -26,9 +28,11 @@ class Cutover:
     def __init__(self, migration: Migration) -> None:
         self._migration = migration
         self._source_pages: Optional[Future[SourcePages]] = None
+        self._ini = contextlib.ExitStack()  # open and locked
 
     def end(self) -> None:
-        """Wait for what an interruption is killing."""
+        """Wait for what an interruption is killing, and unlock the ini file."""
+        self._ini.close()
         if self._source_pages and interruption.requested():
             self._source_pages.exception()
 
@@ -86,6 +90,22 @@ class Cutover:
                         f"({migration.result.first_difference}); stop the application, and run the "
                         "command again with --catch-up"
                     )
+
+    def reserve(self) -> None:
+        """Keep other switches from the ini file until `end`.
+
+        What a killed one left beside it is removed. Raises Refused where another one is on its way,
+        and what `plan_switch` raises.
+        """
+        edit = self.plan_switch()
+        if not as_invoker()(self._lock)(edit.path):
+            raise Refused(f"another db-migrate is about to change {edit.path}")
+        as_invoker()(switch.remove_leftovers)(self._migration.instance)
+
+    def _lock(self, path: str) -> bool:
+        handle = os.open(path, os.O_RDONLY)
+        self._ini.callback(os.close, handle)
+        return locked(handle)
 
     def plan_switch(self) -> Edit:
         """Return the edit that makes the ini file point at the target.
