@@ -97,14 +97,13 @@ class InitialCopy:
             for index in table.indexes:
                 self._connection.execute(DropIndex(index))
 
-    def add_keys(self) -> None:
+    def add_keys(self, restarts: Callable[[str], bool]) -> None:
         """Add keys, indexes and statistics, and check the schema that came of it.
 
-        Raises TuneError where it does not match the models or does not accept a new row.
+        In the tables that `restarts` is true for, the next key follows the highest one carried.
+        Raises TuneError where the schema does not match the models or does not accept a new row.
         """
         target, copies = self._transfer.target, self._transfer.copies
-        keys = sequences.last_keys(self._transfer.source, self._transfer.tables)
-        self._result.last_keys = keys
         step = "adding keys and indexes"
         self._progress.begin(step, len(schema.additions(copies, self._writer)))
         with self._result.timed(Step.KEYS):
@@ -112,6 +111,7 @@ class InitialCopy:
                 self._progress.advance(1, addition.table.name)
                 self._progress.current_step = addition.sentence
             self._progress.current_step = step
+            keys = self._result.last_keys = sequences.last_keys(self._transfer, restarts)
             sequences.set_last_keys(target, copies, keys)
             self._writer.analyze(copies)
         with self._result.timed(Step.SCHEMA_CHECK):

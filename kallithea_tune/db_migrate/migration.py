@@ -21,6 +21,9 @@ from kallithea_tune.db_migrate import target as targets
 from kallithea_tune.db_migrate.cutover import Cutover
 from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
 from kallithea_tune.db_migrate.initial_copy import InitialCopy
+from kallithea_tune.db_migrate.inventory.fates import Choices
+from kallithea_tune.db_migrate.inventory.items import require_accepted
+from kallithea_tune.db_migrate.inventory.survey import survey
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.db_migrate.options import Options
 from kallithea_tune.db_migrate.plan import Transfer
@@ -75,7 +78,6 @@ class Migration:
         with contextlib.ExitStack() as opened, translated(self):
             opened.enter_context(acting_as(self.owner.account))
             metadata: MetaData = application.metadata()
-            self._heads = application.schema_heads()
             self.target = Target(url)
             opened.callback(lambda: self.target.close())
             self.source = Source(instance.database_url)
@@ -91,11 +93,13 @@ class Migration:
         self._opened.callback(as_invoker()(self.quarantine.close))
 
     def _choose_tables(self, metadata: MetaData) -> None:
-        source, writer = self.source.endpoint, self.target.endpoint.writer
-        self.tables, unknown = plan.tables_of(source, metadata, self.options.extra_tables)
-        copies = schema.for_target(self.tables, writer, metadata)
+        source, target = self.source.endpoint, self.target.endpoint
+        choices = Choices(self.options.extra_tables, self.options.leave)
+        surveyed = survey(source, target, metadata, application.schema_history(), choices)
+        self.tables = surveyed.tables
+        copies = schema.for_target(self.tables, target.writer, metadata)
         self.copies: list[Table] = [copies.tables[table.name] for table in self.tables]
-        self.plan = plan.make(self.transfer, unknown)
+        self.plan = plan.make(self.transfer, surveyed)
 
     def __enter__(self) -> Migration:
         return self
@@ -133,9 +137,7 @@ class Migration:
 
     def check(self) -> None:
         """Raise Refused when the source or the target is not in a state to migrate."""
-        if not self.tables:
-            raise Refused(f"the source {self.plan.source} has none of the application's tables")
-        self.plan.require_revision(self._heads)
+        require_accepted(self.plan.items)
         if self.target.state is TargetState.FOREIGN and not self.options.replace:
             targets.require_empty(self.target.endpoint.connection)
 
@@ -246,7 +248,7 @@ class Migration:
                 copy.drop_keys(kept)
                 with self.target.step_transaction():
                     self._apply_changes(self.transfer.only(kept), {})
-            copy.add_keys()
+            copy.add_keys(self.preflight.fixes.restarts)
             if second:
                 self.result.seconds[Step.PREFLIGHT] = second.require_no_problems().seconds
             self.verify_tables(second)
@@ -271,7 +273,8 @@ class Migration:
                     "this source, so there is nothing to catch up with"
                 )
             self.renew_snapshot()
-            if self._chosen_fixes or not self.target.endpoint.writer.strict:
+            is_strict = self.target.endpoint.writer.strict
+            if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
@@ -331,10 +334,15 @@ class Migration:
     def _apply_changes(self, transfer: Transfer, last_keys: dict[str, int]) -> None:
         self.progress.begin("catching up", self.plan.rows)
         with self.result.timed(Step.CATCH_UP):
+            fixes = self.preflight.fixes
             self.result.changes, self.result.verified = catch_up.apply_changes(
-                transfer, last_keys, self._verified, self.preflight.fixes, self._amend
+                transfer,
+                last_keys,
+                self._verified,
+                fixes,
+                lambda table, row: self.quarantine.keep(fixes, table, row),
             )
-        self.result.last_keys = sequences.last_keys(self.source.endpoint, self.tables)
+        self.result.last_keys = sequences.last_keys(transfer, self.preflight.fixes.restarts)
 
     def _verified(self, table: str, count: int) -> None:
         self.progress.advance(count, table)

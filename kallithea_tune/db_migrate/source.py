@@ -14,6 +14,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.driver_errors import open_connection
 from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.engines.sqlite import utf16
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
 
@@ -92,33 +93,44 @@ class Source:
         """Copy a SQLite file whose readers block its writers, so that the application can write on.
 
         Returns None for another engine, in WAL mode, where readers block nobody, and where there is
-        no room; then writers wait.
+        no room; then writers wait. A file in UTF-16 is always copied, into one in UTF-8; raises
+        Refused where there is no room.
         """
         path = sqlite_file(self._url)
         if not path:
             return None
-        mode = self._live.connection.cursor().execute("PRAGMA journal_mode").fetchone()[0]
-        if mode == "wal":
+        live: sqlite3.Connection = self._live.connection.cursor().connection
+        mode = live.execute("PRAGMA journal_mode").fetchone()[0]
+        converted = utf16.is_utf16(live)
+        if mode == "wal" and not converted:
             return None
         for directory in (os.path.dirname(path), tempfile.gettempdir()):
             with contextlib.suppress(OSError):
                 if shutil.disk_usage(directory).free > os.path.getsize(path) * SPARE:
-                    return self._copy_in(directory)
+                    return self._copy_in(directory, converted)
+        if converted:
+            raise Refused(
+                f"the source {path} is in UTF-16, and there is no room for a copy in UTF-8, neither"
+                f" beside it nor in {tempfile.gettempdir()}"
+            )
         return None
 
-    def _copy_in(self, directory: str) -> Connection:
+    def _copy_in(self, directory: str, converted: bool) -> Connection:
         handle, path = tempfile.mkstemp(prefix=".kallithea-tune-", dir=directory)
         os.close(handle)
         copy, spare = (sqlite3.connect(path, check_same_thread=False) for _ in range(2))
         copy.execute("PRAGMA journal_mode = OFF").fetchall()
         # Unlinked at once, so that nothing is left however this process ends.
         os.unlink(path)
-        live: sqlite3.Connection = self._live.connection
-        # One snapshot for all steps of the copy, between which it can be interrupted.
-        live.execute("BEGIN")
-        live.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
-        live.rollback()
+        live: sqlite3.Connection = self._live.connection.cursor().connection
+        if converted:
+            utf16.convert(live, copy)
+        else:
+            # One snapshot for all steps of the copy, between which it can be interrupted.
+            live.execute("BEGIN")
+            live.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
+            live.rollback()
         self._spare = self._connected(spare)
         return self._connected(copy)
 
@@ -130,7 +142,7 @@ class Source:
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: opened, poolclass=NullPool
         )
-        connection: Connection = engine.connect()
+        connection: Connection = connect.with_session(engine, writable=False).connect()
         return connection
 
 

@@ -88,10 +88,13 @@ class Target:
 
         engine = connect.target_engine(self._url)
         if path:
-            engine = sqlalchemy.create_engine(
-                engine.url,
-                poolclass=NullPool,
-                creator=lambda: sqlite3.connect(path, check_same_thread=False),
+            engine = connect.with_session(
+                sqlalchemy.create_engine(
+                    engine.url,
+                    poolclass=NullPool,
+                    creator=lambda: sqlite3.connect(path, check_same_thread=False),
+                ),
+                writable=True,
             )
         return engine_for(driver_errors.open_connection(engine, OPTION))
 
