@@ -54,6 +54,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             return EXIT_OK
         options = Options(
             extra_tables=args.extra_tables,
+            leave=args.leave,
             replace=args.replace,
             fixes=args.fix,
             quarantine=args.quarantine,
@@ -234,6 +235,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         "the ini file)",
     )
     add("--extra-tables", action="store_true", help="also copy the tables that have no model")
+    add(
+        "--leave",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="leave behind what --dry-run lists under this name, which may have wildcards; "
+        "repeatable",
+    )
     add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
 
 

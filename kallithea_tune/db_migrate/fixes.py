@@ -14,7 +14,7 @@ from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
 from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
-from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG
+from kallithea_tune.db_migrate.preflight.rules import ORPHANS, RULES, TOO_BIG, rules_of
 from kallithea_tune.db_migrate.values import Key, Row, Value
 
 
@@ -65,7 +65,8 @@ class TableFixes:
     """What is done to the rows of one table.
 
     `key_places` are those of the primary key, `packet` is what a row may take, and `duplicates` are
-    the keys of rows to leave out.
+    the keys of rows to leave out. With `restart` the next key follows the highest one carried,
+    though the source has had keys beyond what the column of the target can store.
     """
 
     columns: Sequence[str]
@@ -75,6 +76,7 @@ class TableFixes:
     references: dict[str, Reference] = field(default_factory=dict)
     duplicates: dict[Fix, set[Key]] = field(default_factory=dict)
     packet: Optional[int] = None
+    restart: bool = False
 
     @property
     def needed(self) -> bool:
@@ -123,6 +125,24 @@ class TableFixes:
         )
 
 
+def with_later_steps(
+    steps: Sequence[Step], choose: Callable[[ValueRule, Limits], Sequence[Action]]
+) -> list[Step]:
+    """Sort the steps by rule, and add those that a value may need after another fix changed it.
+
+    `choose` returns the actions for a rule in a column.
+    """
+    order = list(RULES.values())
+    complete = list(steps)
+    changed = {step.place: step.limits for step in steps if step.action.fixed}
+    for place, limits in changed.items():
+        planned = {step.rule for step in steps if step.place == place}
+        for rule, _ in rules_of(limits):
+            if rule not in planned and not rule.of_null:
+                complete += [Step(place, rule, action, limits) for action in choose(rule, limits)]
+    return sorted(complete, key=lambda step: (order.index(step.rule), step.place))
+
+
 class Fixes:
     """The fixes of all tables."""
 
@@ -133,6 +153,10 @@ class Fixes:
     def needed(self) -> bool:
         """Whether any row is touched."""
         return any(self.touches(name) for name in self.tables)
+
+    def restarts(self, table: str) -> bool:
+        """Tell whether the next key of `table` follows the highest one carried in any case."""
+        return table in self.tables and self.tables[table].restart
 
     def touches(self, table: str) -> bool:
         """Tell whether rows of `table` may be changed or left out."""

@@ -51,8 +51,8 @@ class InitialCopy:
         self._result.kept = tuple(sorted(kept))
         return kept
 
-    def copy_rows(self, kept: set[str]) -> None:
-        """Create all tables but the kept ones, and copy their rows."""
+    def copy_rows(self, kept: set[str], check: Optional[Callable[[], None]] = None) -> None:
+        """Create all tables but the kept ones, and copy their rows; `check` may end it early."""
         missing = {table.name for table in self._transfer.tables} - kept
         transfer = self._transfer.only(missing)
         planned = [table.rows for table in self._result.plan.tables if table.name in missing]
@@ -61,9 +61,14 @@ class InitialCopy:
         schema.create_tables(self._writer, transfer.copies)
         with self._result.timed(Step.COPY):
             for table, copy in transfer.pairs:
-                self._copy_table(table, copy)
+                self._copy_table(table, copy, check)
 
-    def _copy_table(self, table: Table, copy: Table) -> None:
+    def _copy_table(self, table: Table, copy: Table, check: Optional[Callable[[], None]]) -> None:
+        def count(rows: int) -> None:
+            self._progress.advance(rows, table.name)
+            if check:
+                check()
+
         self._progress.current_step = f"copying {table.name}"
         with self._target.step_transaction():
             rows = self._result.rows[table.name] = copy_table(
@@ -71,7 +76,7 @@ class InitialCopy:
                 self._writer,
                 table,
                 copy,
-                lambda count: self._progress.advance(count, table.name),
+                count,
                 self._amend(table.name),
             )
             journal.note(self._connection, journal.COPIED + table.name, rows)
@@ -92,14 +97,13 @@ class InitialCopy:
             for index in table.indexes:
                 self._connection.execute(DropIndex(index))
 
-    def add_keys(self) -> None:
+    def add_keys(self, restarts: Callable[[str], bool]) -> None:
         """Add keys, indexes and statistics, and check the schema that came of it.
 
-        Raises TuneError where it does not match the models or does not accept a new row.
+        In the tables that `restarts` is true for, the next key follows the highest one carried.
+        Raises TuneError where the schema does not match the models or does not accept a new row.
         """
         target, copies = self._transfer.target, self._transfer.copies
-        keys = sequences.last_keys(self._transfer.source, self._transfer.tables)
-        self._result.last_keys = keys
         step = "adding keys and indexes"
         self._progress.begin(step, len(schema.additions(copies, self._writer)))
         with self._result.timed(Step.KEYS):
@@ -107,6 +111,7 @@ class InitialCopy:
                 self._progress.advance(1, addition.table.name)
                 self._progress.current_step = addition.sentence
             self._progress.current_step = step
+            keys = self._result.last_keys = sequences.last_keys(self._transfer, restarts)
             sequences.set_last_keys(target, copies, keys)
             self._writer.analyze(copies)
         with self._result.timed(Step.SCHEMA_CHECK):

@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequence
 
+from kallithea_tune.db_migrate.inventory.items import not_carried
 from kallithea_tune.db_migrate.preflight import report as preflight_report
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.text import WIDTH, printable
@@ -98,6 +99,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
 def plan_lines(dry_run: DryRun) -> Iterator[str]:
     """Yield the lines that show what would be done."""
     plan = dry_run.plan
+    yield from _not_carried_lines(plan)
     revision = f", revision {', '.join(plan.revision)}" if plan.revision else ""
     yield f"Source:  {plan.source}{revision}"
     yield f"Target:  {plan.target}"
@@ -112,7 +114,6 @@ def plan_lines(dry_run: DryRun) -> Iterator[str]:
     yield from preflight_report.lines(dry_run.preflight.violations, dry_run.preflight.unchecked)
     yield from _type_lines(plan)
     for title, tables in (
-        ("In no model, so not copied without --extra-tables", plan.left_out),
         ("In no model, copied as they are", plan.extra),
         ("Dropped from the target first", dry_run.dropped),
     ):
@@ -125,16 +126,25 @@ def _table_line(name: str, rows: int, size_in_bytes: int) -> str:
     return f"{name:<34} {rows:>12,} rows {size(size_in_bytes):>10}"
 
 
+def _not_carried_lines(plan: Plan) -> Iterator[str]:
+    """Yield what the target will lack, and why."""
+    lost = not_carried(plan.items)
+    for title, accepted in (("Not carried", False), ("Not carried, accepted by --leave", True)):
+        items = [item for item in lost if item.accepted is accepted]
+        if items:
+            yield f"{title}:"
+            for item in items:
+                yield from _wrapped(f"  {item.label}: {item.reason}")
+            yield ""
+
+
 def _type_lines(plan: Plan) -> Iterator[str]:
-    yield from _column_lines(plan, "Types that change", _type_change)
+    columns = [column for table in plan.tables for column in table.columns]
+    changed = sum(column.source_type != column.target_type for column in columns)
+    yield ""
+    yield f"{changed} of {len(columns)} columns get another type."
     title = "What the target would refuse or change (preflight finds such rows)"
     yield from _column_lines(plan, title, lambda column: column.loses)
-
-
-def _type_change(column: ColumnPlan) -> str:
-    if column.source_type == column.target_type:
-        return ""
-    return f"{column.source_type} becomes {column.target_type}"
 
 
 def _column_lines(plan: Plan, title: str, text_of: Callable[[ColumnPlan], str]) -> Iterator[str]:
@@ -179,6 +189,7 @@ def result_lines(result: MigrationResult) -> Iterator[str]:
         yield from verification_lines(result)
     if result.pages:
         yield from _page_lines(result)
+    yield from left_lines(result)
 
 
 def _copied_lines(result: MigrationResult) -> Iterator[str]:
@@ -241,6 +252,13 @@ def verification_lines(result: MigrationResult) -> Iterator[str]:
         f"Verified{time}, {_outcome(result, source == target)}: {rows}, {columns} columns in "
         f"{len(result.verified)} tables."
     )
+
+
+def left_lines(result: MigrationResult) -> Iterator[str]:
+    """Yield what the target lacks of the source; nothing where that is nothing."""
+    left = [item.label for item in not_carried(result.plan.items)]
+    if left:
+        yield from _wrapped(f"Not carried: {', '.join(left)}.")
 
 
 def _outcome(result: MigrationResult, same_count: bool) -> str:

@@ -88,12 +88,22 @@ class Target:
 
         engine = connect.target_engine(self._url)
         if path:
-            engine = sqlalchemy.create_engine(
-                engine.url,
-                poolclass=NullPool,
-                creator=lambda: sqlite3.connect(path, check_same_thread=False),
+            engine = connect.with_session(
+                sqlalchemy.create_engine(
+                    engine.url,
+                    poolclass=NullPool,
+                    creator=lambda: sqlite3.connect(path, check_same_thread=False),
+                ),
+                writable=True,
             )
         return engine_for(driver_errors.open_connection(engine, OPTION))
+
+    def another_connection(self) -> Engine:
+        """Open another connection, for another process; the caller closes it.
+
+        A SQLite file that is being filled has none, so that it is one to an empty database.
+        """
+        return self._opened(":memory:" if self._path else None)
 
     def require_tables(self, tables: Sequence[Table]) -> None:
         """Raise Refused where one of the `tables` is missing."""

@@ -8,6 +8,7 @@ from typing import Callable, Mapping, Optional
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.preflight import readings
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Value
 
 REPLACEMENT = "\ufffd"
@@ -34,12 +35,14 @@ def _always(_limits: Limits) -> bool:
 class Action:
     """An action of ``--fix``: `fixed` returns the new value; where it is None the row is left out.
 
-    `possible` tells whether the action makes sense in a column.
+    `possible` tells whether the action makes sense in a column. With `partial` there are values
+    that it returns as they are, so that another action may follow for these.
     """
 
     name: str
     fixed: Optional[Callable[[Value, Limits], Value]] = None
     possible: Callable[[Limits], bool] = _always
+    partial: bool = False
 
 
 def _truncated(value: Value, limits: Limits) -> str:
@@ -67,6 +70,12 @@ def _without_four_byte(value: Value, _limits: Limits) -> str:
 
 
 DELETE = Action("delete")
+# What is continued is the sequence of the key; no value is changed.
+RESTART = Action("restart", lambda value, limits: value, lambda limits: False)
+CONVERT = Action(
+    "convert", lambda value, limits: readings.converted(value, limits.kind), partial=True
+)
+READ = Action("read", lambda value, limits: readings.read_moment(value, limits.kind), partial=True)
 KEEP_FIRST = Action("keep-first")
 NULL = Action("null", lambda value, limits: None, lambda limits: limits.nullable)
 EMPTY = Action("empty", lambda value, limits: EMPTY_VALUES[limits.kind])

@@ -9,11 +9,11 @@ from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.preflight.actions import DELETE, NULL, Action
-from kallithea_tune.db_migrate.preflight.rule import Rule
+from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
 from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, rules_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import ForeignKeyConstraint, Table
+    from sqlalchemy import Column, ForeignKeyConstraint, Table
 
     from kallithea_tune.db_migrate.engines import base
 
@@ -84,10 +84,21 @@ def _value_conditions(
         for rule, what in rules_of(of_column):
             sql = rule.condition(scope.violation_sql, quoted, of_column)
             if sql:
-                # With another key it would be another row.
-                is_key = table.columns[name].primary_key
-                actions = (DELETE,) if is_key else rule.possible_actions(of_column)
+                actions = possible_actions(scope, table.columns[name], rule, of_column)
                 yield Condition(rule, (name,), what, sql, actions, of_column)
+
+
+def possible_actions(
+    scope: Scope, column: Column, rule: ValueRule, limits: Limits
+) -> tuple[Action, ...]:
+    """Return the actions for a rule that can lead to a row that the target accepts."""
+    possible = rule.possible_actions(limits)
+    # With another key it would be another row, or refer to another one or none.
+    if column.primary_key or column.foreign_keys:
+        possible = tuple(action for action in possible if action in (NULL, DELETE))
+    # Servers have no values of another type, and no dates in other forms.
+    stores_any_type = scope.violation_sql.stores_any_type
+    return tuple(action for action in possible if stores_any_type or not action.partial)
 
 
 def _size_condition(scope: Scope, table: Table) -> Iterator[Condition]:

@@ -36,6 +36,20 @@ def first_possible(chosen: ChosenFixes, rule: Rule, possible: Sequence[Action]) 
     return next((action for action in chosen.get(rule, ()) if action in possible), None)
 
 
+def possible_choices(
+    chosen: ChosenFixes, rule: Rule, possible: Sequence[Action]
+) -> Sequence[Action]:
+    """Return the actions chosen for a rule that are applied to a value, one after the other.
+
+    After one that leaves some values as they are comes the next one that was chosen.
+    """
+    choices: list[Action] = []
+    for action in chosen.get(rule, ()):
+        if action in possible and (not choices or choices[-1].partial):
+            choices.append(action)
+    return choices
+
+
 def _listed() -> str:
     """List all fixes: ``dates=null|epoch|delete, nul=strip|...``."""
     return ", ".join(

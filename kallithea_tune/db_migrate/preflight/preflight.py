@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
 
 from kallithea_tune.db.kinds import kind_of
-from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes
+from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes, with_later_steps
+from kallithea_tune.db_migrate.preflight import next_keys, offers
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
     Condition,
@@ -13,9 +14,13 @@ from kallithea_tune.db_migrate.preflight.conditions import (
     conditions,
     reference_conditions,
 )
-from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
+from kallithea_tune.db_migrate.preflight.fix_options import (
+    ChosenFixes,
+    first_possible,
+    possible_choices,
+)
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
-from kallithea_tune.db_migrate.preflight.rules import ORPHANS, RULES, TOO_BIG, UTF8
+from kallithea_tune.db_migrate.preflight.rules import DATES, ORPHANS, TOO_BIG, UTF8, WRONG_TYPE
 from kallithea_tune.db_migrate.preflight.scan import Scan
 from kallithea_tune.db_migrate.preflight.uniqueness import Uniqueness
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
@@ -50,6 +55,7 @@ class Preflight:
             result.fixes.tables[name] = self._plan_fixes(table, found[name], chosen)
             if progress:
                 progress(name)
+            next_keys.check(scope, table, limits[name], chosen, result)
         cascade = Cascade(scope, result)
         for name, table in scope.tables.items() if chosen else ():
             if found[name]:
@@ -58,6 +64,8 @@ class Preflight:
         for table in scope.tables.values():
             uniqueness.check(table, chosen)
         uniqueness.settle()
+        for name, table in scope.tables.items():
+            offers.describe(scope, table, found[name], cascade.consequences)
         return result
 
     def _plan_fixes(self, table: Table, found: Violations, chosen: ChosenFixes) -> TableFixes:
@@ -72,19 +80,26 @@ class Preflight:
                 action = first_possible(chosen, ORPHANS, condition.actions)
                 place = columns.index(condition.columns[0])
                 fixes.references[condition.columns[0]] = Reference(place, action)
-        order = list(RULES.values())
-        for condition, violation in sorted(found, key=lambda item: order.index(item[0].rule)):
-            violation.fix = first_possible(chosen, condition.rule, condition.actions)
-            if condition.rule is UTF8:
+        for condition, violation in found:
+            choices = possible_choices(chosen, condition.rule, condition.actions)
+            violation.fix = choices[0] if choices else None
+            if condition.rule in (UTF8, WRONG_TYPE, DATES):
                 self._scope.source.reader.accept_invalid_utf8()
             if condition.rule is ORPHANS:
                 self._plan_reference(table, fixes, condition, chosen)
             elif violation.fix and condition.rule is TOO_BIG:
                 fixes.packet = self._scope.column_limits.packet
-            elif violation.fix and condition.limits and isinstance(condition.rule, ValueRule):
-                place = columns.index(condition.columns[0])
-                step = Step(place, condition.rule, violation.fix, condition.limits)
-                fixes.steps.append(step)
+            elif condition.limits and isinstance(condition.rule, ValueRule):
+                place, rule, limits = (
+                    columns.index(condition.columns[0]),
+                    condition.rule,
+                    condition.limits,
+                )
+                fixes.steps += [Step(place, rule, action, limits) for action in choices]
+        fixes.steps = with_later_steps(
+            fixes.steps,
+            lambda rule, limits: possible_choices(chosen, rule, rule.possible_actions(limits)),
+        )
         return fixes
 
     def _plan_reference(

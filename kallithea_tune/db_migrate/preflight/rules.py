@@ -7,15 +7,16 @@ the engine's package.
 
 from __future__ import annotations
 
-import datetime
 import math
 import re
-from typing import Callable, Iterator, Mapping, Pattern
+from dataclasses import replace
+from typing import Iterator, Mapping, Optional, Pattern
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.preflight import actions
+from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
+from kallithea_tune.db_migrate.preflight import actions, readings
 from kallithea_tune.db_migrate.preflight.actions import DELETE, KEEP_FIRST, NULL
 from kallithea_tune.db_migrate.preflight.rule import RULES, Rule, ValueRule, register
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Value
@@ -34,11 +35,6 @@ DESCRIPTIONS: Mapping[Kind, str] = {
     Kind.date: "date (YYYY-MM-DD)",
     Kind.time: "time (HH:MM:SS)",
 }
-PARSERS: Mapping[Kind, Callable[[str], object]] = {
-    Kind.moment: datetime.datetime.fromisoformat,
-    Kind.date: datetime.date.fromisoformat,
-    Kind.time: datetime.time.fromisoformat,
-}
 PYTHON_TYPES: Mapping[Kind, tuple[type, ...]] = {
     Kind.integer: (int,),
     Kind.boolean: (int,),
@@ -55,6 +51,18 @@ def _is_out_of_range(value: Value, limits: Limits) -> bool:
     return not least <= value <= greatest
 
 
+def _is_last_key(value: Value, limits: Limits) -> bool:
+    return isinstance(value, int) and limits.integers is not None and value == limits.integers[1]
+
+
+def _last_key(sql: ViolationSql, name: str, limits: Limits) -> Optional[str]:
+    assert limits.integers
+    least, greatest = limits.integers
+    below = replace(limits, integers=(least, greatest - 1))
+    # The second part is for the type.
+    return f"{name} = {greatest} AND {sql.out_of_range(name, below)}"
+
+
 def _is_not_finite(value: Value, limits: Limits) -> bool:
     if not isinstance(value, float):
         return False
@@ -68,7 +76,7 @@ def _is_moment(value: Value, kind: Kind) -> bool:
     if not isinstance(value, str) or not FORMS[kind].fullmatch(value):
         return False
     try:
-        PARSERS[kind](value)
+        readings.PARSERS[kind](value)
     except ValueError:
         return False
     return True
@@ -109,7 +117,7 @@ WRONG_TYPE = register(
     ValueRule(
         "wrong-type",
         "a value of another type than the column's",
-        (NULL, DELETE),
+        (actions.CONVERT, NULL, DELETE),
         complaint=lambda limits: (
             f"not of type {limits.kind.value}" if limits.typed and limits.kind not in FORMS else ""
         ),
@@ -141,6 +149,20 @@ OUT_OF_RANGE = register(
         sql=lambda sql, name, limits: sql.out_of_range(name, limits),
     )
 )
+SEQUENCES = register(
+    ValueRule(
+        "sequences",
+        "no next key that fits into the column",
+        (actions.RESTART, DELETE),
+        complaint=lambda limits: (
+            f"the last possible key, {limits.integers[1]}, so that there is no next one"
+            if limits.generated and limits.integers
+            else ""
+        ),
+        test=_is_last_key,
+        sql=_last_key,
+    )
+)
 NOT_FINITE = register(
     ValueRule(
         "not-finite",
@@ -159,7 +181,7 @@ DATES = register(
     ValueRule(
         "dates",
         "not a date as Kallithea writes it",
-        (NULL, actions.EPOCH, DELETE),
+        (actions.READ, NULL, actions.EPOCH, DELETE),
         complaint=lambda limits: (
             f"not a valid {DESCRIPTIONS[limits.kind]}" if limits.kind in FORMS else ""
         ),

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.fixes import Fix
-from kallithea_tune.db_migrate.preflight.cascade import Cascade, Place
+from kallithea_tune.db_migrate.preflight.actions import KEEP_FIRST
+from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
+from kallithea_tune.db_migrate.preflight.references import Place
 from kallithea_tune.db_migrate.preflight.rule import Rule
-from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS
+from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS, SEQUENCES
 from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns, without_secrets
 from kallithea_tune.db_migrate.preflight.temporary_keys import TemporaryKeys
 from kallithea_tune.db_migrate.preflight.violation import (
@@ -73,7 +75,7 @@ class Uniqueness:
             for violation in self._result.blocking
             if violation.table == table.name
             and set(violation.columns) & set(columns)
-            and violation.rule not in (ORPHANS, DUPLICATES, COLLISIONS)
+            and violation.rule not in (ORPHANS, SEQUENCES, DUPLICATES, COLLISIONS)
         ]
         if unfixed:
             names, rule = ", ".join(columns), unfixed[0].rule.name
@@ -121,11 +123,10 @@ class Uniqueness:
 
     def _in_source(self, table: Table, columns: Sequence[str]) -> Sequence[Repetition]:
         """Return the rows whose `columns` are byte by byte those of another row."""
+        if self._scope.violation_sql.proves_unique(table, columns):
+            return []
         scan, name = Scan(self._scope, table), self._quoted(table.name)
-        exact = [
-            self._scope.violation_sql.exact(self._quoted(column), kind_of(table.columns[column]))
-            for column in columns
-        ]
+        exact = [self._exact(table, column) for column in columns]
         filled = " AND ".join(f"{self._quoted(column)} IS NOT NULL" for column in columns)
         selected = ", ".join(f"{value} AS u{number}" for number, value in enumerate(exact))
         groups = (
@@ -136,12 +137,19 @@ class Uniqueness:
             return []
         keys = ", ".join(f"t.{self._quoted(key)}" for key in key_columns(table))
         unique = ", ".join(f"g.u{number}" for number in range(len(columns)))
-        matches = " AND ".join(f"g.u{number} = t.{value}" for number, value in enumerate(exact))
+        matches = " AND ".join(
+            f"g.u{number} = {self._exact(table, column, 't.')}"
+            for number, column in enumerate(columns)
+        )
         rows = scan.query(
             f"SELECT {unique}, {keys} FROM {name} AS t JOIN ({groups}) AS g ON {matches}"
             f" ORDER BY {keys}"
         )
         return _repetitions(rows, len(columns))
+
+    def _exact(self, table: Table, column: str, prefix: str = "") -> str:
+        name = prefix + self._quoted(column)
+        return self._scope.violation_sql.exact(name, kind_of(table.columns[column]))
 
     def _quoted(self, name: str) -> str:
         return self._scope.source.quoted(name)
@@ -171,9 +179,11 @@ class Uniqueness:
             0 if action else len(repetitions),
         )
         self._result.violations.append(violation)
+        place = Place(table.name, keys[0])
+        lost = _values(repetition.later for repetition in repetitions)
+        if actions and not action:
+            violation.offers[KEEP_FIRST] = self._cascade.consequences.of_losing({place: lost})
         if action:
-            place = Place(table.name, keys[0])
-            lost = _values(repetition.later for repetition in repetitions)
             duplicates = self._result.fixes.tables[table.name].duplicates
             duplicates.setdefault(Fix(rule, action), set()).update(lost)
             firsts = _values(repetition.first for repetition in repetitions)

@@ -60,6 +60,17 @@ def integer_key(table: Table) -> Optional[Column]:
     return columns[0] if len(columns) == 1 and kind_of(columns[0]) is Kind.integer else None
 
 
+def ranges(used: Fingerprinter, table: Table) -> Iterator[KeyRange]:
+    """Divide the keys of a table into ranges of `ROWS` rows, the first and last ones open."""
+    low = None
+    while True:
+        high = used.next_key(table, low, ROWS)
+        yield KeyRange(low, high)
+        if high is None:
+            return
+        low = high
+
+
 class Fingerprinter:
     """Computes the fingerprints of one of the two databases.
 

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Optional
 
 from kallithea_tune.db.interruptible import Canceller
+from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
-from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings
+from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 __all__ = [
+    "Catalog",
     "ColumnLimits",
     "Connected",
     "ConnectionSettings",
     "Engine",
     "FingerprintSql",
     "Reader",
+    "Setting",
     "ViolationSql",
     "Writer",
     "engine_class",
@@ -43,6 +46,7 @@ class Engine(Connected):
     known: ClassVar[dict[str, type[Engine]]] = {}
 
     settings: ClassVar[ConnectionSettings] = ConnectionSettings()
+    catalog_class: ClassVar[type[Catalog]] = Catalog
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
     column_limits_class: ClassVar[type[ColumnLimits]] = ColumnLimits
@@ -57,6 +61,7 @@ class Engine(Connected):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.cancel = Canceller(connection)
+        self.catalog = self.catalog_class(connection)
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
 

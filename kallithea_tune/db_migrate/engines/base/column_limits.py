@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Mapping, Optional
 
 from kallithea_tune.db.kinds import Kind, kind_of
+from kallithea_tune.db.tables import key_column
 from kallithea_tune.db_migrate.engines.base.connection import Connected
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # By the name that SQLAlchemy's visitors give the type.
 BITS: Mapping[str, int] = {"small_integer": 16, "big_integer": 64}
 DEFAULT_BITS = 32
+WIDEST = (-(2**63), 2**63 - 1)
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Limits:
     """What one column can store; None where there is no limit.
 
     `typed`: values of other types are refused or changed. `characters` limits text, `octets` text
-    and binary data, `integers` are the least and the greatest. `nul` and `four_byte` say whether
+    and binary data, `integers` are the least and the greatest, `generated` is for keys that the
+    engine generates. `nul` and `four_byte` say whether
     text may contain such characters, `infinite` and `not_a_number` which floats are possible.
     `digits` of a second are kept.
     """
@@ -33,6 +36,7 @@ class Limits:
     characters: Optional[int] = None
     octets: Optional[int] = None
     integers: Optional[tuple[int, int]] = None
+    generated: bool = False
     nul: bool = True
     four_byte: bool = True
     infinite: bool = True
@@ -60,6 +64,7 @@ class ColumnLimits(Connected):
             nullable=bool(column.nullable) and not column.primary_key,
             characters=getattr(column.type, "length", None) if kind is Kind.text else None,
             integers=_range(column) if kind is Kind.integer else None,
+            generated=column.table is not None and key_column(column.table) is column,
         )
 
 

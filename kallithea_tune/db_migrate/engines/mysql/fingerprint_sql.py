@@ -7,7 +7,6 @@ from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
 
 MOMENT = "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
-LONGEST_GROUP = 1 << 26  # bytes; more than the digests of any range
 
 
 class FingerprintSql(base.FingerprintSql):
@@ -21,9 +20,8 @@ class FingerprintSql(base.FingerprintSql):
     }
 
     def prepare(self) -> bool:
-        """Raise the limit of group_concat, which truncates silently; look for other encodings."""
+        """Look for other encodings."""
         cursor = self.cursor()
-        cursor.execute(f"SET SESSION group_concat_max_len = {LONGEST_GROUP}")
         cursor.execute(
             "SELECT count(*) FROM information_schema.columns WHERE table_schema = DATABASE()"
             " AND character_set_name NOT IN ('utf8mb4', 'utf8mb3', 'utf8', 'ascii')"

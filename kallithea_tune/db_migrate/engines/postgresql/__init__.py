@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.postgresql.catalog import Catalog
 from kallithea_tune.db_migrate.engines.postgresql.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.postgresql.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.postgresql.fingerprint_sql import FingerprintSql
@@ -16,6 +17,7 @@ class Engine(base.Engine):
 
     __dialect__ = "postgresql"
     settings = SETTINGS
+    catalog_class = Catalog
     reader_class = Reader
     writer_class = Writer
     column_limits_class = ColumnLimits

@@ -21,9 +21,8 @@ class FingerprintSql(base.FingerprintSql):
     }
 
     def prepare(self) -> bool:
-        """Have floats sent with all their digits, which versions before 12 do not by default."""
+        """Look for another encoding, and for sha256()."""
         cursor = self.cursor()
-        cursor.execute("SET extra_float_digits = 3")
         cursor.execute("SHOW server_encoding")
         self.utf8_text = cursor.fetchone()[0] == "UTF8"
         version = self.connection.dialect.server_version_info

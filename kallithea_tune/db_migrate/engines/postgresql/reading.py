@@ -37,6 +37,14 @@ class Reader(base.Reader):
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SELECT 1")
 
+    def join_snapshot(self, other: base.Reader) -> bool:
+        """Import the snapshot that `other` exports."""
+        exporting, cursor = other.cursor(), self.cursor()
+        exporting.execute("SELECT pg_export_snapshot()")
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SET TRANSACTION SNAPSHOT %s", exporting.fetchone())
+        return True
+
     def change_marker(self) -> str:
         """Return which transactions have ended; the same text means that none wrote meanwhile."""
         cursor = self.cursor()

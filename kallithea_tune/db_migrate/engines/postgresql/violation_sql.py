@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
+from kallithea_tune.db_migrate.engines.base.violation_sql import is_key_of_integers
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 
 class ViolationSql(base.ViolationSql):
     """The SQL of PostgreSQL."""
+
+    def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
+        """Trust a primary key of integers."""
+        return is_key_of_integers(self.connection, table, columns)
 
     def not_a_date(self, name: str, limits: Limits) -> Optional[str]:
         """Find infinity, years before 1 and after 9999, and the hour 24."""
         if limits.kind is Kind.time:
             return f"{name} >= '24:00:00'"
         return f"NOT ({name} >= '0001-01-01' AND {name} < '10000-01-01')"
+
+    def out_of_range(self, name: str, limits: Limits) -> Optional[str]:
+        """Compare integers, which have 64 bits at most."""
+        return None if limits.integers == WIDEST else super().out_of_range(name, limits)
 
     def lost_fraction(self, name: str, limits: Limits) -> Optional[str]:
         """Calculate."""

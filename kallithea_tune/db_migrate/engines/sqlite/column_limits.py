@@ -1,4 +1,4 @@
-"""What SQLite's columns can store: any value, but it turns "not a number" into NULL."""
+"""What SQLite's columns can store: all but integers over 64 bits, and "not a number"."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
 
 if TYPE_CHECKING:
     from sqlalchemy import Column
@@ -17,6 +17,17 @@ class ColumnLimits(base.ColumnLimits):
 
     def of(self, column: Column) -> Limits:
         """Return the limits of `column`."""
+        limits = super().of(column)
         return replace(
-            super().of(column), typed=False, characters=None, integers=None, not_a_number=False
+            limits,
+            # An INTEGER PRIMARY KEY is the number of the row itself.
+            typed=limits.generated or _is_checked(column),
+            characters=None,
+            integers=limits.integers and WIDEST,
+            not_a_number=False,
         )
+
+
+def _is_checked(column: Column) -> bool:
+    """Tell whether a constraint allows 0 and 1 only, as SQLAlchemy makes it for booleans."""
+    return bool(getattr(column.type, "create_constraint", False))

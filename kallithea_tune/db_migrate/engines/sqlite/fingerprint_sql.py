@@ -7,6 +7,7 @@ from typing import Optional
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.sqlite.utf16 import is_utf16
 from kallithea_tune.db_migrate.values import from_utf8
 
 
@@ -23,11 +24,14 @@ class FingerprintSql(base.FingerprintSql):
     }
 
     def prepare(self) -> bool:
-        """Register the digest, and keep the driver from failing on text that is not UTF-8."""
+        """Register the digest, and keep the driver from failing on text that is not UTF-8.
+
+        Where text is stored in UTF-16, casts give other bytes, so that rows are fetched.
+        """
         raw = self.cursor().connection
         raw.text_factory = from_utf8
         raw.create_function("tune_digest", 1, _digest)
-        return True
+        return not is_utf16(raw)
 
     def octets(self, value: str, kind: Kind = Kind.text) -> str:
         """Cast, since length() of text ends at a NUL."""
@@ -36,6 +40,12 @@ class FingerprintSql(base.FingerprintSql):
     def digest(self, value: str, kind: Kind = Kind.text) -> str:
         """Pass bytes to Python, since text that is not UTF-8 would not get there."""
         return f"tune_digest(CAST({value} AS BLOB))"
+
+    def stored(self, value: str, kind: Kind) -> str:
+        """Read text in a column of binary data as bytes."""
+        if kind is Kind.binary:
+            return f"CASE typeof({value}) WHEN 'text' THEN CAST({value} AS BLOB) ELSE {value} END"
+        return value
 
     def joined(self, value: str) -> str:
         """Use group_concat."""

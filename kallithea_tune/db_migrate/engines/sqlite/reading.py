@@ -54,8 +54,8 @@ class Reader(base.Reader):
         self.cursor().connection.text_factory = values.from_utf8
 
     def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
-        """Yield rows as they are."""
-        names = ", ".join(self.quoted(column.name) for column in table.columns)
+        """Yield rows as they are, but for text in columns of binary data, which becomes bytes."""
+        names = ", ".join(map(self._stored, table.columns))
         cursor = self.cursor()
         cursor.execute(f"SELECT {names} FROM {self._ordered(table, where)}")
         yield from values.batches(cursor, batch_size(table))
@@ -79,6 +79,12 @@ class Reader(base.Reader):
         )
         for batch in values.batches(cursor, batch_size(table)):
             yield len(batch), joined(batch)
+
+    def _stored(self, column: Column) -> str:
+        name = self.quoted(column.name)
+        if kind_of(column) is Kind.binary:
+            return f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) ELSE {name} END"
+        return name
 
     def _argument(self, column: Column) -> str:
         name = self.quoted(column.name)
