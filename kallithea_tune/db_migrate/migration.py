@@ -323,8 +323,6 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            # The application must not be loaded while this process is root.
-            self.cutover.wait_for_source()
             as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
