@@ -191,6 +191,7 @@ class Migration:
         application does not start on an incomplete database.
         """
         with translated(self):
+            self.target.reserve()
             if not self._complete and not self.target.is_file:
                 targets.require_usable(self.target.endpoint)
             if not self._complete:
@@ -266,14 +267,12 @@ class Migration:
     def catch_up(self) -> MigrationResult:
         """Transfer what is new, changed and deleted since the copy, and verify it.
 
-        Raises Refused when the target is not complete or has rows that the source never had.
+        Raises Refused when the target is not complete, or has or may have rows that the source
+        never had.
         """
         with translated(self):
-            if self.target.state is not TargetState.COMPLETE:
-                raise Refused(
-                    f"the target {self.plan.target} was not filled completely by db-migrate from "
-                    "this source, so there is nothing to catch up with"
-                )
+            self.target.reserve()
+            self.target.require_complete()
             self.target.require_columns(self.copies)
             self.renew_snapshot()
             is_strict = self.target.endpoint.writer.strict
@@ -281,7 +280,6 @@ class Migration:
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
-            self.target.reserve()
             self._catch_up()
             self.if_stopped = IfStopped.VERIFIED
         return self.result
@@ -325,8 +323,6 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            # The application must not be loaded while this process is root.
-            self.cutover.wait_for_source()
             as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts

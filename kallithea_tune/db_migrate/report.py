@@ -39,6 +39,7 @@ class PageDocument:
     statuses: tuple[int, int]
     bytes: tuple[int, int]
     unlike: str
+    not_compared: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
         schema=result.schema.counts if result.schema else {},
         changes=result.changes,
         pages=[
-            PageDocument(page.path, page.statuses, page.bytes, page.difference)
+            PageDocument(page.path, page.statuses, page.bytes, page.difference, page.not_compared)
             for page in result.pages
         ],
         differences=result.differences,
@@ -225,12 +226,16 @@ def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
 
 
 def _page_lines(result: MigrationResult) -> Iterator[str]:
-    differing = [page.path for page in result.pages if page.difference]
-    same, seconds = len(result.pages) - len(differing), result.seconds[Step.PAGES]
-    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
     reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
-    for path in differing:
-        yield f"Not compared, because {reason}: {path}"
+    left_out = {
+        page.path: page.not_compared or reason
+        for page in result.pages
+        if page.not_compared or page.difference
+    }
+    same, seconds = len(result.pages) - len(left_out), result.seconds[Step.PAGES]
+    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
+    for path, why in left_out.items():
+        yield from _wrapped(f"Not compared, because {why}: {path}")
 
 
 def verification_lines(result: MigrationResult) -> Iterator[str]:

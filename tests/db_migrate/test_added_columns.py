@@ -55,6 +55,7 @@ def in_source(ini: Path) -> list[tuple[Any, ...]]:
     return users(f"sqlite:///{ini.parent / 'kallithea.db'}")
 
 
+@pytest.mark.once
 def test_added_columns_and_keys_come_along_and_the_application_uses_the_target(
     target: str, instance: Path, migrate: Any
 ) -> None:
@@ -82,6 +83,7 @@ def test_added_columns_and_keys_come_along_and_the_application_uses_the_target(
     assert users(target)[-1][1:] == (None, 3, "it's 5%", True, None)
 
 
+@pytest.mark.once
 def test_added_columns_are_caught_up_with_and_verified(
     target: str, instance: Path, migrate: Any
 ) -> None:
@@ -124,6 +126,7 @@ def test_preflight_finds_rows_that_an_added_column_or_key_does_not_take(
     }
 
 
+@pytest.mark.once
 def test_a_dry_run_begins_with_what_is_not_carried(
     postgresql: Any, instance: Path, migrate: Any
 ) -> None:
@@ -242,6 +245,7 @@ def test_an_option_that_there_is_not_is_wrong_usage(instance: Path, gearbox: Any
     assert "unrecognized arguments: --metadata" in done.stderr
 
 
+@pytest.mark.once
 def test_indexes_of_the_same_name_are_told_apart(
     mariadb: Any, postgresql: Any, instance: Path, with_url: Any
 ) -> None:

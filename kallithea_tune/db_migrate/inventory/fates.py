@@ -8,7 +8,6 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, AbstractSet, Iterable, Mapping, NamedTuple, Sequence
 
-from kallithea_tune.db_migrate.inventory.defaults import is_portable
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
 from kallithea_tune.errors import ConfigError, Refused
 
@@ -22,7 +21,6 @@ EXTRA = "no model has it; --extra-tables copies it"
 # Why nothing of such a kind is carried.
 REASONS: Mapping[ItemKind, str] = {
     ItemKind.GENERATED_COLUMN: "its values are computed in the SQL of its engine",
-    ItemKind.CHECK: "no model has it, and it is in the SQL of its engine",
     ItemKind.EXCLUSION: "other engines have none",
     ItemKind.TRIGGER: "it is in the language of its engine",
     ItemKind.RULE: "other engines have none",
@@ -35,8 +33,6 @@ REASONS: Mapping[ItemKind, str] = {
     ItemKind.EVENT: "it is in the language of its engine",
 }
 _COLUMNS = (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN, ItemKind.DEFAULT)
-_KEYS = (ItemKind.INDEX, ItemKind.UNIQUE, ItemKind.FOREIGN_KEY)
-_CARRIED_OF_EXTRA = (ItemKind.COLUMN, ItemKind.DEFAULT, ItemKind.CHECK, *_KEYS)
 
 
 @dataclass(frozen=True)
@@ -198,13 +194,8 @@ def _of_boolean(check: str) -> str:
 
 def _reason(thing: Found, models: Models) -> str:
     """Return why a thing that no model has is not carried; empty where it is."""
-    of_extra = thing.table not in models.tables
-    if thing.kind is ItemKind.DEFAULT and not of_extra:
-        return "" if is_portable(thing.text) else "it is an expression in the SQL of its engine"
     if thing.special:
         return thing.special
-    if thing.kind in (ItemKind.COLUMN, *_KEYS) or of_extra and thing.kind in _CARRIED_OF_EXTRA:
-        return ""
     if thing.kind is ItemKind.SEQUENCE and thing.table:
         return ""
     return REASONS.get(thing.kind, "")

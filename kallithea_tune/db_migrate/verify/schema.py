@@ -22,12 +22,16 @@ SAMPLES: Mapping[Kind, object] = {
     Kind.integer: 0,
     Kind.boolean: False,
     Kind.number: 0.0,
+    Kind.decimal: 0,
     Kind.moment: datetime.datetime(2000, 1, 1),
+    Kind.instant: datetime.datetime(2000, 1, 1, tzinfo=datetime.timezone.utc),
     Kind.date: datetime.date(2000, 1, 1),
     Kind.time: datetime.time(),
     Kind.binary: b"",
 }
 
+GREATEST = 2**31  # keys beyond are not in every type of integers
+SURELY_NEW = 8  # characters in hexadecimal
 # The primary keys of the rows inserted on trial, by table.
 _Keys = Mapping[str, Mapping[str, object]]
 
@@ -35,19 +39,53 @@ _Keys = Mapping[str, Mapping[str, object]]
 def try_inserts(target: Engine, tables: Sequence[Table], keys: Mapping[str, int]) -> int:
     """Insert one row into each table, referring to those inserted before, and roll all of it back.
 
-    The engine generates the keys, so this proves its sequences as well. Returns the number of
-    tables. Raises TuneError for a table that rejects the row or generates a key that was in use.
+    The engine generates the keys, so this proves its sequences as well. Tables without a model are
+    left out where a row that nobody knows might not meet their checks or unique keys. Returns the
+    number of tables. Raises TuneError for a table that rejects the row or generates a used key.
     """
     inserted: dict[str, Mapping[str, object]] = {}
     trial = target.connection.begin_nested()
     try:
-        for table in tables:
+        for table in filter(_takes_any_row, tables):
             inserted[table.name] = _insert(target, table, inserted, keys.get(table.name, 0))
     finally:
         trial.rollback()
     # A rollback does not reset sequences.
     sequences.set_last_keys(target, tables, keys)
-    return len(tables)
+    return len(inserted)
+
+
+def _takes_any_row(table: Table) -> bool:
+    """Whether a sample row meets the checks and the unique keys of a table for certain."""
+    if any(item.info for item in table.constraints):  # checks that no model has
+        return False
+    referred = {
+        key.column.table
+        for key in table.foreign_keys
+        if not key.parent.nullable and key.column.table is not table
+    }
+    return all(map(_takes_any_row, referred)) and all(map(_is_new, _unique_keys(table)))
+
+
+def _is_new(columns: Sequence[Column]) -> bool:
+    """Whether no row has the unique key of a sample row: NULL, a text, or a new number."""
+    return any(
+        column.nullable
+        and column.server_default is None
+        or bool(column.foreign_keys)
+        or kind_of(column) is Kind.integer
+        or kind_of(column) is Kind.text
+        and (getattr(column.type, "length", None) or SURELY_NEW) >= SURELY_NEW
+        for column in columns
+    )
+
+
+def _unique_keys(table: Table) -> list[list[Column]]:
+    from sqlalchemy import UniqueConstraint
+
+    keys = [key for key in table.constraints if isinstance(key, UniqueConstraint)]
+    every = [table.primary_key, *keys, *(index for index in table.indexes if index.unique)]
+    return [list(key.columns) for key in every if len(key.columns)]
 
 
 def _insert(target: Engine, table: Table, inserted: _Keys, last_key: int) -> Mapping[str, object]:
@@ -86,6 +124,8 @@ def _sample(column: Column, inserted: _Keys) -> object:
         if key.column.name in referred:
             return referred[key.column.name]
     kind = kind_of(column)
+    if kind is Kind.integer and any(column in key for key in map(set, _unique_keys(column.table))):
+        return secrets.randbelow(GREATEST)
     if kind is Kind.text:
         return secrets.token_hex(16)[: getattr(column.type, "length", None) or 32]
     return SAMPLES[kind]

@@ -65,7 +65,12 @@ CONSTRAINTS = f"""
            ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, place)
                  JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.attnum
                  ORDER BY u.place) AS "to",
-           coalesce(r.relname, '') AS referred,
+           coalesce(r.relname, '') AS referred, k.confdeltype::text AS on_delete,
+           k.confupdtype::text AS on_update,
+           CASE WHEN k.condeferrable THEN 'it is deferrable'
+                WHEN k.contype = 'f' AND k.confmatchtype = 'f' THEN 'it matches all columns'
+                WHEN k.contype = 'f' AND r.relnamespace <> c.relnamespace
+                THEN 'it refers to another schema' ELSE '' END AS special,
            coalesce(pg_get_expr(k.conbin, k.conrelid), '') AS text
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
     LEFT JOIN pg_class AS r ON r.oid = k.confrelid
@@ -110,6 +115,8 @@ CONSTRAINT_KINDS = {
     "c": ItemKind.CHECK,
     "x": ItemKind.EXCLUSION,
 }
+
+ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
 class Catalog(base.Catalog):
@@ -164,7 +171,10 @@ class Catalog(base.Catalog):
                 row["kind"] == "u",
                 refers_to=str(row["referred"]),
                 refers_to_columns=_names(row["to"]),
+                on_delete=ACTIONS.get(str(row["on_delete"]), ""),
+                on_update=ACTIONS.get(str(row["on_update"]), ""),
                 text=str(row["text"]),
+                special=str(row["special"]),
             )
 
     def _others(self) -> Iterator[Found]:
