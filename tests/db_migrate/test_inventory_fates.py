@@ -175,6 +175,11 @@ def test_a_thing_is_left_by_either_name_or_a_pattern(pattern: str) -> None:
     require_accepted([item])
 
 
+def test_a_name_with_wildcards_of_its_own_is_left_by_that_name() -> None:
+    check = Found(ItemKind.CHECK, "users", "name <> '[*]'", text="name <> '[*]'")
+    assert fate_of(check, leave=["users.name <> '[*]'"]).accepted
+
+
 @pytest.mark.parametrize("pattern", ["users", "name", "users.name", "AUDIT", "alembic_version", ""])
 def test_a_name_that_fits_nothing_to_leave_is_wrong_usage(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--leave: the source has nothing called") as raised:

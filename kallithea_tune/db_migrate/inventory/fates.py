@@ -233,7 +233,9 @@ def _left(judged: _Judged, leave: Iterable[str]) -> _Judged:
 def _matches(pattern: str, item: Item) -> bool:
     # Columns of several tables have the same name.
     alone = () if item.kind in _COLUMNS else (item.name,)
-    return any(fnmatch.fnmatchcase(name, pattern) for name in (item.full_name, *alone))
+    names = (item.full_name, *alone)
+    # A check may have wildcards in its name.
+    return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
 def _require_matched(leave: Iterable[str], judged: Iterable[_Judged]) -> None:
