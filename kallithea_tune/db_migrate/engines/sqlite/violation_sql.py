@@ -93,7 +93,7 @@ class ViolationSql(base.ViolationSql):
     ) -> Suspects:
         """Look through the rows, the texts of many at once."""
         # As a value, in place of a test, every part of it would be computed.
-        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "0"
+        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "max(0)"
         found = Suspects(conditions=False, texts=False)
         for is_met, is_suspect in self._pieces(table, met, texts, four_byte):
             interruption.check()
@@ -277,8 +277,8 @@ def _is_suspect_or_four_byte(octets: Optional[bytes]) -> bool:
     return _is_suspect(octets) or bool(octets and FOUR_BYTE.search(octets))
 
 
-def _characters(octets: bytes) -> int:
-    return len(values.from_utf8(octets))
+def _characters(octets: Optional[bytes]) -> Optional[int]:
+    return None if octets is None else len(values.from_utf8(octets))
 
 
 def _is_invalid_utf8(octets: bytes) -> bool:
