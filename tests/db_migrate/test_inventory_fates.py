@@ -46,7 +46,9 @@ NOTE = [
 def fate_of(found: Any, obstacles: Any = (), **choices: Any) -> Item:
     """What becomes of the first thing, beside the usual tables."""
     things = [*(found if isinstance(found, list) else [found]), *TABLES]
-    return fates.fates(things, MODELS, Choices(**choices), obstacles)[0]
+    items = fates.fates(things, MODELS, Choices(**choices), obstacles)
+    fates.require_matched(choices.get("leave", ()), items)
+    return items[0]
 
 
 OF_MODELS, CARRIED, LOST, INTERNAL = (
@@ -166,6 +168,14 @@ def test_an_obstacle_is_named_even_where_nothing_has_its_name() -> None:
     unknown = Obstacle(ItemKind.TABLE, "", "wide", "its rows are too long")
     last = fates.fates(TABLES, MODELS, Choices(), [unknown])[-1]
     assert (last.label, last.fate, last.reason) == ("table wide", LOST, "its rows are too long")
+
+
+def test_what_only_an_obstacle_names_can_be_left() -> None:
+    wide = Obstacle(ItemKind.COLLATION, "users", "phone COLLATE x", "it sorts otherwise")
+    choices = Choices(leave=["users.phone COLLATE x"])
+    items = fates.fates(TABLES, MODELS, choices, [wide])
+    fates.require_matched(choices.leave, items)
+    assert items[-1].accepted
 
 
 @pytest.mark.parametrize("pattern", ["users.audit", "audit", "*", "users.*", "aud?t"])

@@ -63,12 +63,15 @@ def survey(
     reflection = Reflection(source, target)
     items = fates.fates(found, models, choices)
     in_the_way = in_source(reflection, _added(found, items, metadata))
-    items = fates.fates(found, models, choices, in_the_way)
+    if in_the_way:
+        items = fates.fates(found, models, choices, in_the_way)
     made = tables_of(reflection, metadata, found, items)
     added = _added(found, items, metadata)
-    in_the_way += [*in_target(source, target, made, added), *_narrowing(target, made, added)]
-    items = fates.fates(found, models, choices, in_the_way)
-    made = tables_of(reflection, metadata, found, items)
+    refused = [*in_target(source, target, made, added), *_narrowing(target, made, added)]
+    if refused:
+        items = fates.fates(found, models, choices, in_the_way + refused)
+        made = tables_of(reflection, metadata, found, items)
+    fates.require_matched(choices.leave, items)
     ordered = schema.ordered(made)
     own = [table for table in ordered if table.name in metadata.tables]
     extra = [table for table in ordered if table.name not in metadata.tables]
@@ -76,12 +79,12 @@ def survey(
 
 
 def _added(found: Sequence[Found], items: Sequence[Item], metadata: MetaData) -> list[Found]:
-    """Return what is carried without being in the models."""
+    """Return what is carried without being in the models; the engine makes sequences itself."""
     return [
         thing
         for thing in carried_things(found, items)
         if thing.kind is not ItemKind.TABLE or thing.name not in metadata.tables
-        if not _is_column_of(metadata, thing)
+        if thing.kind is not ItemKind.SEQUENCE and not _is_column_of(metadata, thing)
     ]
 
 
