@@ -165,6 +165,8 @@ def test_an_obstacle_is_named_even_where_nothing_has_its_name() -> None:
         fate_of(Found(ItemKind.INDEX, "users", "name_idx", ("name",)), [of_models]).fate
         is OF_MODELS
     )
+    of_models = Obstacle(ItemKind.COLUMN, "users", "name", "its key is too long")
+    assert fate_of(Found(ItemKind.COLUMN, "users", "name"), [of_models]).fate is CARRIED
     unknown = Obstacle(ItemKind.TABLE, "", "wide", "its rows are too long")
     last = fates.fates(TABLES, MODELS, Choices(), [unknown])[-1]
     assert (last.label, last.fate, last.reason) == ("table wide", LOST, "its rows are too long")
@@ -195,6 +197,13 @@ def test_a_name_that_fits_nothing_to_leave_is_wrong_usage(pattern: str) -> None:
     with pytest.raises(ConfigError, match="--leave: the source has nothing called") as raised:
         fate_of(Found(ItemKind.TRIGGER, "users", "audit"), leave=[pattern])
     assert raised.value.exit_status == 2
+
+
+def test_a_column_is_left_by_its_full_name_only() -> None:
+    phone = Found(ItemKind.COLUMN, "users", "phone")
+    assert fate_of(phone, leave=["users.phone"]).accepted
+    with pytest.raises(ConfigError):
+        fate_of(phone, leave=["phone"])
 
 
 def test_the_refusal_offers_what_helps() -> None:

@@ -273,8 +273,10 @@ def test_the_remedy_for_a_lost_head_works_when_pasted(planted, tmp_path):
 @pytest.mark.parametrize("form", [(), ("-f", "json")])
 def test_what_a_migration_reports_of_a_database_is_escaped(planted, tmp_path, form):
     target = "sqlite:///%s" % (tmp_path / "new.db")
-    status, out, _ = _run(tmp_path, "db-migrate", "-c", planted, "--to", target, "-n", *form)
-    assert status == 0 and "strange" in out
+    status, out, err = _run(tmp_path, "db-migrate", "-c", planted, "--to", target, "-n", *form)
+    # No model has the table.
+    assert status == 3 and "strange" in out
+    assert r"strange\n\x1b[31m\u202e" in err
     assert json.loads(out) if form else r"strange\n\x1b[31m\u202e" in out
 
 
