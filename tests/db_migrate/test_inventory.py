@@ -75,7 +75,6 @@ NAMED: dict[str, set[str]] = {
         "index user_logs.some_logs",
         "index user_logs.lower_action",
         "generated column users.twice",
-        "check constraint users.small < 50",
     },
     "postgresql": {
         "table note",
@@ -90,7 +89,6 @@ NAMED: dict[str, set[str]] = {
         "index user_logs.lower_action",
         "index user_logs.hashed",
         "generated column users.twice",
-        "check constraint users.small",
     },
     "mariadb": {
         "table note",
@@ -102,7 +100,6 @@ NAMED: dict[str, set[str]] = {
         "index user_logs.start_idx",
         "index user_logs.words_idx",
         "generated column users.twice",
-        "check constraint users.small",
         "table versions",
     },
 }
