@@ -19,7 +19,7 @@ from kallithea_tune.db_migrate.preflight.actions import CONVERT, READ
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.values import Value
 
-SAME = object()
+SAME = "the same"
 READINGS = [
     (Kind.moment, "2024-02-29T12:30:15", "2024-02-29 12:30:15.000000"),
     (Kind.moment, "2024-02-29 12:30", "2024-02-29 12:30:00.000000"),

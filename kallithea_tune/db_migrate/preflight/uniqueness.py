@@ -74,7 +74,7 @@ class Uniqueness:
             violation
             for violation in self._result.blocking
             if violation.table == table.name
-            and set(violation.columns) & set(columns)
+            and set(violation.columns) & {*columns, *key_columns(table)}
             and violation.rule not in (ORPHANS, SEQUENCES, DUPLICATES, COLLISIONS)
         ]
         if unfixed:
