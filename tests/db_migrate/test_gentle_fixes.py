@@ -208,6 +208,7 @@ def test_an_offer_says_which_rows_would_go_with_it(
     (violation,) = run_preflight(source, spoilable["postgresql"]).violations
     (offer,) = violation.offers.values()
     assert offer.at_least and not offer.elsewhere
+    assert violation.remedy.endswith("delete (the rows that refer to them were not counted)")
 
 
 @pytest.mark.once
