@@ -20,7 +20,7 @@ from kallithea_tune.db_migrate.preflight.fix_options import (
     possible_choices,
 )
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
-from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, UTF8
+from kallithea_tune.db_migrate.preflight.rules import DATES, ORPHANS, TOO_BIG, UTF8, WRONG_TYPE
 from kallithea_tune.db_migrate.preflight.scan import Scan
 from kallithea_tune.db_migrate.preflight.uniqueness import Uniqueness
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Violation
@@ -81,7 +81,8 @@ class Preflight:
         for condition, violation in found:
             choices = possible_choices(chosen, condition.rule, condition.actions)
             violation.fix = choices[0] if choices else None
-            if condition.rule is UTF8:
+            # Text in a column of numbers or dates may be invalid, too.
+            if condition.rule in (UTF8, WRONG_TYPE, DATES):
                 self._scope.source.reader.accept_invalid_utf8()
             if condition.rule is ORPHANS:
                 self._plan_reference(table, fixes, condition, chosen)
