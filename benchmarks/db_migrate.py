@@ -180,7 +180,7 @@ def show_ours(name: str, done: dict[str, Any], peer: float = 0, floor: float = 0
 
 def ready_files(source: Path, directory: Path) -> dict[str, Path]:
     """Write every table as text, as it would go over, for the floor."""
-    from kallithea_tune.db_migrate import connect, plan
+    from kallithea_tune.db_migrate import connect, schema
     from kallithea_tune.db_migrate.engines import engine_for
 
     engine = connect.source_engine(f"sqlite:///{source}")
@@ -188,7 +188,7 @@ def ready_files(source: Path, directory: Path) -> dict[str, Path]:
     directory.chmod(0o755)
     with engine.connect() as connection:
         source = engine_for(connection)
-        for table in plan.tables_of(source, metadata(), False)[0]:
+        for table in schema.ordered(metadata()):
             files[table.name] = directory / (table.name + ".txt")
             with open(str(files[table.name]), "wb") as file:
                 for _, text in source.reader.lines(table, True):

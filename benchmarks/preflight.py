@@ -26,7 +26,7 @@ def look(path: str) -> dict[str, float]:
     """
     from kallithea.model import db, meta
 
-    from kallithea_tune.db_migrate import connect, plan, schema
+    from kallithea_tune.db_migrate import connect, schema
     from kallithea_tune.db_migrate.engines import engine_class, engine_for
     from kallithea_tune.db_migrate.preflight.preflight import Preflight
 
@@ -34,7 +34,7 @@ def look(path: str) -> dict[str, float]:
     engine = connect.source_engine("sqlite:///" + path)
     source, target = (engine_for(engine.connect()) for _ in range(2))
     source.reader.begin_snapshot()
-    tables, _ = plan.tables_of(source, meta.Base.metadata, False)
+    tables = schema.ordered(meta.Base.metadata)
     copies = schema.for_target(tables, target.writer, meta.Base.metadata)
     target.column_limits_class = engine_class("postgresql").column_limits_class
     begun = time.perf_counter()

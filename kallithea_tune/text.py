@@ -4,6 +4,7 @@ characters; values that JSON and YAML can hold.
 
 from __future__ import annotations
 
+import enum
 import math
 import os
 import re
@@ -171,6 +172,8 @@ def plain(value: object) -> Any:
     """Return `value` in the types that JSON and YAML can hold; text for anything else."""
     if isinstance(value, Mapping):
         return {plain(str(key)): plain(item) for key, item in value.items()}
+    if isinstance(value, enum.Enum):
+        return plain(value.value)
     if isinstance(value, (list, tuple, set, frozenset)):
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

@@ -95,7 +95,7 @@ def test_an_engine_is_added_as_described(source: Path) -> None:
     room = source / "kallithea_tune" / "db_migrate" / "engines" / "firebird"
     script = (
         "from kallithea_tune.db_migrate.engines import engine_class\n"
-        "print(*engine_class('firebird').settings.session_statements)"
+        "print(*engine_class('firebird').settings.session_statements(True))"
     )
     assert python(source, script) == "\n"
     room.mkdir()

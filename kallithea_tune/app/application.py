@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from kallithea_tune.app.package import package_directory
 from kallithea_tune.config import pastedeploy
@@ -38,11 +38,20 @@ def metadata() -> MetaData:
     return found
 
 
-def schema_heads() -> tuple[str, ...]:
-    """Return the newest revisions of Kallithea's Alembic scripts; () without scripts."""
+class SchemaHistory(NamedTuple):
+    """The revisions of Kallithea's Alembic scripts, and the newest ones of them."""
+
+    heads: tuple[str, ...]
+    revisions: frozenset[str]
+
+
+def schema_history() -> SchemaHistory:
+    """Return the revisions of Kallithea's Alembic scripts; none without scripts."""
     scripts = os.path.join(package_directory(), "alembic")
     if not os.path.isdir(scripts):
-        return ()
+        return SchemaHistory((), frozenset())
     from alembic.script import ScriptDirectory
 
-    return tuple(sorted(ScriptDirectory(scripts).get_heads()))
+    directory = ScriptDirectory(scripts)
+    revisions = frozenset(script.revision for script in directory.walk_revisions())
+    return SchemaHistory(tuple(sorted(directory.get_heads())), revisions)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import TYPE_CHECKING, Mapping
 
-from kallithea_tune.db.engine import forbid_writing, refuse_arguments, url_errors
+from kallithea_tune.db.engine import refuse_arguments, url_errors
 from kallithea_tune.db_migrate.engines import engine_class
 from kallithea_tune.errors import ConfigError
 
@@ -41,15 +41,12 @@ def with_driver(url: str) -> str:
 
 def source_engine(url: str) -> Engine:
     """Make an engine that cannot write. Raises ConfigError for a URL that cannot be used."""
-    engine = _engine(url, "sqlalchemy.url", writable=False)
-    if engine.dialect.name != "sqlite":
-        forbid_writing(engine, engine.dialect.name)
-    return _with_session(engine)
+    return with_session(_engine(url, "sqlalchemy.url", writable=False), writable=False)
 
 
 def target_engine(url: str) -> Engine:
     """Make an engine that writes. Raises ConfigError for a URL that cannot be used."""
-    return _with_session(_engine(url, "--to", writable=True))
+    return with_session(_engine(url, "--to", writable=True), writable=True)
 
 
 def _engine(url: str, option: str, writable: bool) -> Engine:
@@ -65,20 +62,23 @@ def _engine(url: str, option: str, writable: bool) -> Engine:
     return engine
 
 
-def _with_session(engine: Engine) -> Engine:
-    """Prepare each new connection, as by lifting time limits that would end a long copy."""
+def with_session(engine: Engine, writable: bool) -> Engine:
+    """Have the session of each new connection set up as the engine's settings say."""
     import sqlalchemy
 
-    statements = engine_class(engine.dialect.name).settings.session_statements
+    statements = engine_class(engine.dialect.name).settings.session_statements(writable)
 
     def prepare(connection: DBAPIConnection, _record: object) -> None:
         cursor = connection.cursor()
         for statement in statements:
             cursor.execute(statement)
+        cursor.close()
         connection.commit()
 
     if statements:
-        sqlalchemy.event.listen(engine, "connect", prepare)
+        # Before SQLAlchemy 1.4, its own questions to a server come between the two events.
+        for event in ("first_connect", "connect"):
+            sqlalchemy.event.listen(engine, event, prepare, insert=True)
     return engine
 
 

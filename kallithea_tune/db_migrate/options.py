@@ -11,6 +11,7 @@ class Options:
     """The choices; each field has the meaning of the command's option of the same name."""
 
     extra_tables: bool = False
+    leave: Sequence[str] = ()
     replace: bool = False
     fixes: Sequence[str] = ()
     quarantine: str = ""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Container, Sequence
 
-from kallithea_tune.db_migrate import connect, journal, schema
+from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.engines import Engine
-from kallithea_tune.errors import Refused
+from kallithea_tune.db_migrate.inventory.items import Item
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, MetaData, Table
+    from sqlalchemy import Column, Table
+
+    from kallithea_tune.db_migrate.inventory.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,17 @@ class TablePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All tables in the order of copying; `extra` ones and those `left_out` belong to no model."""
+    """All tables in the order of copying, and `items`: everything in the source with its fate.
+
+    `extra` tables are those that belong to no model.
+    """
 
     source: str
     target: str
     revision: tuple[str, ...]
     tables: tuple[TablePlan, ...]
     extra: tuple[str, ...]
-    left_out: tuple[str, ...]
+    items: tuple[Item, ...]
 
     @property
     def rows(self) -> int:
@@ -85,46 +90,17 @@ class Plan:
         """The number of bytes they take in the source."""
         return sum(table.bytes for table in self.tables)
 
-    def require_revision(self, heads: tuple[str, ...]) -> None:
-        """Raise Refused unless the source is at `heads`, the newest revisions if there are any."""
-        if heads and self.revision != heads:
-            revision, required = ", ".join(self.revision) or "none", ", ".join(heads)
-            raise Refused(
-                f"the source is at revision {revision}, but this application requires {required}; "
-                "upgrade the database first"
-            )
 
-
-def tables_of(source: Engine, metadata: MetaData, extra: bool) -> tuple[list[Table], list[str]]:
-    """Return the tables to copy, in order, and the names of the source's tables without a model.
-
-    With `extra` the latter are among the tables to copy.
-    """
-    import sqlalchemy
-
-    names = sqlalchemy.inspect(source.connection).get_table_names()
-    present = {name for name in names if not name.startswith("sqlite_")}  # SQLite's own
-    tables = [table for table in schema.ordered(metadata) if table.name in present]
-    unknown = sorted(present - set(metadata.tables) - {schema.STAMP, journal.NAME})
-    if extra:
-        tables += schema.ordered(schema.reflected(source.connection, unknown))
-    return tables, unknown
-
-
-def make(transfer: Transfer, unknown: Sequence[str]) -> Plan:
-    """Describe the transfer; `unknown` are the names of the source's tables without a model.
-
-    Rows are counted, but not read.
-    """
+def make(transfer: Transfer, surveyed: Survey) -> Plan:
+    """Describe the transfer of what was `surveyed`; rows are counted, but not read."""
     source, target = transfer.source, transfer.target
-    copied = {table.name for table in transfer.tables}
     return Plan(
         connect.label(source.connection.engine.url),
         connect.label(target.connection.engine.url),
-        schema.revisions(source.connection),
+        surveyed.revision,
         tuple(_table_plan(source, target, table, copy) for table, copy in transfer.pairs),
-        tuple(name for name in unknown if name in copied),
-        tuple(name for name in unknown if name not in copied),
+        tuple(table.name for table in surveyed.extra),
+        tuple(surveyed.items),
     )
 
 

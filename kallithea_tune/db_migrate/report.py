@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequence
 
+from kallithea_tune.db_migrate.inventory.items import not_carried
 from kallithea_tune.db_migrate.preflight import report as preflight_report
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.text import WIDTH, printable
@@ -38,6 +39,7 @@ class PageDocument:
     statuses: tuple[int, int]
     bytes: tuple[int, int]
     unlike: str
+    not_compared: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class ResultDocument:
     last_keys: Mapping[str, int]
     inserts_tried: int
     verified: Sequence[TableComparison]
+    schema: Mapping[str, int]
     changes: Optional[Sequence[Change]]
     pages: Sequence[PageDocument]
     differences: Sequence[str]
@@ -85,9 +88,10 @@ def result_document(result: MigrationResult) -> ResultDocument:
         last_keys=result.last_keys,
         inserts_tried=result.inserts_tried,
         verified=result.verified,
+        schema=result.schema.counts if result.schema else {},
         changes=result.changes,
         pages=[
-            PageDocument(page.path, page.statuses, page.bytes, page.difference)
+            PageDocument(page.path, page.statuses, page.bytes, page.difference, page.not_compared)
             for page in result.pages
         ],
         differences=result.differences,
@@ -97,6 +101,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
 def plan_lines(dry_run: DryRun) -> Iterator[str]:
     """Yield the lines that show what would be done."""
     plan = dry_run.plan
+    yield from _not_carried_lines(plan)
     revision = f", revision {', '.join(plan.revision)}" if plan.revision else ""
     yield f"Source:  {plan.source}{revision}"
     yield f"Target:  {plan.target}"
@@ -111,7 +116,6 @@ def plan_lines(dry_run: DryRun) -> Iterator[str]:
     yield from preflight_report.lines(dry_run.preflight.violations, dry_run.preflight.unchecked)
     yield from _type_lines(plan)
     for title, tables in (
-        ("In no model, so not copied without --extra-tables", plan.left_out),
         ("In no model, copied as they are", plan.extra),
         ("Dropped from the target first", dry_run.dropped),
     ):
@@ -124,16 +128,25 @@ def _table_line(name: str, rows: int, size_in_bytes: int) -> str:
     return f"{name:<34} {rows:>12,} rows {size(size_in_bytes):>10}"
 
 
+def _not_carried_lines(plan: Plan) -> Iterator[str]:
+    """Yield what the target will lack, and why."""
+    lost = not_carried(plan.items)
+    for title, accepted in (("Not carried", False), ("Not carried, accepted by --leave", True)):
+        items = [item for item in lost if item.accepted is accepted]
+        if items:
+            yield f"{title}:"
+            for item in items:
+                yield from _wrapped(f"  {item.label}: {item.reason}")
+            yield ""
+
+
 def _type_lines(plan: Plan) -> Iterator[str]:
-    yield from _column_lines(plan, "Types that change", _type_change)
+    columns = [column for table in plan.tables for column in table.columns]
+    changed = sum(column.source_type != column.target_type for column in columns)
+    yield ""
+    yield f"{changed} of {len(columns)} columns get another type."
     title = "What the target would refuse or change (preflight finds such rows)"
     yield from _column_lines(plan, title, lambda column: column.loses)
-
-
-def _type_change(column: ColumnPlan) -> str:
-    if column.source_type == column.target_type:
-        return ""
-    return f"{column.source_type} becomes {column.target_type}"
 
 
 def _column_lines(plan: Plan, title: str, text_of: Callable[[ColumnPlan], str]) -> Iterator[str]:
@@ -213,12 +226,16 @@ def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
 
 
 def _page_lines(result: MigrationResult) -> Iterator[str]:
-    differing = [page.path for page in result.pages if page.difference]
-    same, seconds = len(result.pages) - len(differing), result.seconds[Step.PAGES]
-    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
     reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
-    for path in differing:
-        yield f"Not compared, because {reason}: {path}"
+    left_out = {
+        page.path: page.not_compared or reason
+        for page in result.pages
+        if page.not_compared or page.difference
+    }
+    same, seconds = len(result.pages) - len(left_out), result.seconds[Step.PAGES]
+    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
+    for path, why in left_out.items():
+        yield from _wrapped(f"Not compared, because {why}: {path}")
 
 
 def verification_lines(result: MigrationResult) -> Iterator[str]:
@@ -236,6 +253,17 @@ def verification_lines(result: MigrationResult) -> Iterator[str]:
         f"Verified{time}, {_outcome(result, source == target)}: {rows}, {columns} columns in "
         f"{len(result.verified)} tables."
     )
+    if result.schema:
+        counts = [f"{count} {aspect}" for aspect, count in result.schema.counts.items()]
+        yield from _wrapped(f"Schema compared: {', '.join(counts)}.")
+    yield from _left_lines(result)
+
+
+def _left_lines(result: MigrationResult) -> Iterator[str]:
+    """Yield what the target lacks of the source; nothing where that is nothing."""
+    left = [item.label for item in not_carried(result.plan.items)]
+    if left:
+        yield from _wrapped(f"Not carried: {', '.join(left)}.")
 
 
 def _outcome(result: MigrationResult, same_count: bool) -> str:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence, Unio
 from kallithea_tune.db.kinds import Kind, kind_of
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Constraint, Index, MetaData, Table
+    from sqlalchemy import Constraint, Index, MetaData, Table
     from sqlalchemy.engine import Connection
-    from sqlalchemy.types import TypeEngine
 
     from kallithea_tune.db_migrate.engines import base
 
@@ -29,41 +28,6 @@ def ordered(metadata: MetaData) -> list[Table]:
         return list(metadata.sorted_tables)
 
 
-def reflected(connection: Connection, names: Iterable[str]) -> MetaData:
-    """Describe tables that no model describes, in types that every engine has."""
-    import sqlalchemy
-
-    metadata = sqlalchemy.MetaData()
-    if names:
-        metadata.reflect(connection, only=list(names), resolve_fks=False)
-    for table in metadata.tables.values():
-        for column in table.columns:
-            column.type = _generic_type(column)
-            column.server_default = None
-    return metadata
-
-
-def _generic_type(column: Column) -> TypeEngine:
-    from sqlalchemy import types
-
-    kind = kind_of(column)
-    if kind is Kind.text:
-        length = getattr(column.type, "length", None)
-        return types.Unicode(length) if length else types.UnicodeText()
-    is_decimal = isinstance(column.type, types.Numeric) and not isinstance(column.type, types.Float)
-    if kind is Kind.number and is_decimal:
-        return types.Numeric(column.type.precision, column.type.scale)
-    return {
-        Kind.integer: types.BigInteger,
-        Kind.boolean: types.Boolean,
-        Kind.number: lambda: types.Float(53),
-        Kind.moment: types.DateTime,
-        Kind.date: types.Date,
-        Kind.time: types.Time,
-        Kind.binary: types.LargeBinary,
-    }[kind]()
-
-
 def for_target(tables: Iterable[Table], writer: base.Writer, metadata: MetaData) -> MetaData:
     """Copy the tables, with the types that the target needs to lose nothing.
 
@@ -76,6 +40,11 @@ def for_target(tables: Iterable[Table], writer: base.Writer, metadata: MetaData)
         copy = getattr(table, "to_metadata", None) or table.tometadata
         for column in copy(copies).columns:
             column.type = writer.column_type(column) or column.type
+    for table in copies.tables.values():
+        for key in table.foreign_keys:
+            # MariaDB requires the same size of both.
+            if kind_of(key.parent) is kind_of(key.column) is Kind.integer:
+                key.parent.type = key.column.type
     return copies
 
 

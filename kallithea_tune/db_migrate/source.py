@@ -14,6 +14,7 @@ from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.driver_errors import open_connection
 from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.engines.sqlite import utf16
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
 
@@ -43,12 +44,27 @@ class Source:
 
     def _take_snapshot(self) -> None:
         self._end_snapshot()
+        self._spare: Optional[Connection] = None
         # The marker is read first, so that a write between the two counts as one after the
         # snapshot.
         self._marker = self._read_marker()
         connection = self._copied() or open_connection(self._engine, OPTION)
         self.endpoint = engine_for(connection)
         self.endpoint.reader.begin_snapshot()
+
+    def another_connection(self) -> Optional[Engine]:
+        """Open another connection to the snapshot, for another process; the caller closes it.
+
+        Returns None where nothing proves that it sees the same moment.
+        """
+        with _abandoned_refused():
+            spare, self._spare = self._spare, None
+            other = engine_for(spare or open_connection(self._engine, OPTION))
+            same = other.reader.join_snapshot(self.endpoint.reader)
+            if same or spare is not None or not self.maybe_written():
+                return other
+            other.connection.close()
+            return None
 
     def maybe_written(self) -> bool:
         """Tell whether anything may have been written since the snapshot; False is certain."""
@@ -64,6 +80,8 @@ class Source:
     def _end_snapshot(self) -> None:
         with contextlib.suppress(AttributeError):
             self.endpoint.connection.close()
+            if self._spare is not None:
+                self._spare.close()
 
     def _read_marker(self) -> str:
         marker = engine_for(self._live).reader.change_marker()
@@ -75,41 +93,56 @@ class Source:
         """Copy a SQLite file whose readers block its writers, so that the application can write on.
 
         Returns None for another engine, in WAL mode, where readers block nobody, and where there is
-        no room; then writers wait.
+        no room; then writers wait. A file in UTF-16 is always copied, into one in UTF-8; raises
+        Refused where there is no room.
         """
         path = sqlite_file(self._url)
         if not path:
             return None
-        mode = self._live.connection.cursor().execute("PRAGMA journal_mode").fetchone()[0]
-        if mode == "wal":
+        live: sqlite3.Connection = self._live.connection.cursor().connection
+        mode = live.execute("PRAGMA journal_mode").fetchone()[0]
+        converted = utf16.is_utf16(live)
+        if mode == "wal" and not converted:
             return None
         for directory in (os.path.dirname(path), tempfile.gettempdir()):
             with contextlib.suppress(OSError):
                 if shutil.disk_usage(directory).free > os.path.getsize(path) * SPARE:
-                    return self._copy_in(directory)
+                    return self._copy_in(directory, converted)
+        if converted:
+            raise Refused(
+                f"the source {path} is in UTF-16, and there is no room for a copy in UTF-8, neither"
+                f" beside it nor in {tempfile.gettempdir()}"
+            )
         return None
 
-    def _copy_in(self, directory: str) -> Connection:
-        import sqlalchemy
-        from sqlalchemy.pool import NullPool
-
+    def _copy_in(self, directory: str, converted: bool) -> Connection:
         handle, path = tempfile.mkstemp(prefix=".kallithea-tune-", dir=directory)
         os.close(handle)
-        copy = sqlite3.connect(path, check_same_thread=False)
+        copy, spare = (sqlite3.connect(path, check_same_thread=False) for _ in range(2))
         copy.execute("PRAGMA journal_mode = OFF").fetchall()
         # Unlinked at once, so that nothing is left however this process ends.
         os.unlink(path)
-        live: sqlite3.Connection = self._live.connection
-        # One snapshot for all steps of the copy, between which it can be interrupted.
-        live.execute("BEGIN")
-        live.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
-        live.rollback()
-        copy.execute("PRAGMA query_only = ON")
+        live: sqlite3.Connection = self._live.connection.cursor().connection
+        if converted:
+            utf16.convert(live, copy)
+        else:
+            # One snapshot for all steps of the copy, between which it can be interrupted.
+            live.execute("BEGIN")
+            live.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
+            live.rollback()
+        self._spare = self._connected(spare)
+        return self._connected(copy)
+
+    def _connected(self, opened: sqlite3.Connection) -> Connection:
+        import sqlalchemy
+        from sqlalchemy.pool import NullPool
+
+        opened.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
-            self._engine.url, creator=lambda: copy, poolclass=NullPool
+            self._engine.url, creator=lambda: opened, poolclass=NullPool
         )
-        connection: Connection = engine.connect()
+        connection: Connection = connect.with_session(engine, writable=False).connect()
         return connection
 
 

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 
@@ -40,15 +42,16 @@ def test_the_example_migrates_and_switches(postgresql: Any, instance: Path) -> N
     assert again.returncode == 1 and again.stderr.endswith("(exit status 2)\n")
 
 
-def test_the_page_of_types_is_what_the_dialects_say() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "types_table", str(ROOT / "tools" / "types_table.py")
-    )
+@pytest.mark.parametrize("what", ["types", "settings"])
+def test_a_page_is_what_its_tool_prints(what: str) -> None:
+    tool = f"{what}_table"
+    spec = importlib.util.spec_from_file_location(tool, str(ROOT / "tools" / f"{tool}.py"))
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (DOCS / "db-migrate-types.rst").read_text(encoding="utf-8") == module.page(), (
-        "run tools/types_table.py > docs/db-migrate-types.rst"
+    page = f"db-migrate-{what}.rst"
+    assert (DOCS / page).read_text(encoding="utf-8") == module.page(), (
+        f"run tools/{tool}.py > docs/{page}"
     )
 
 

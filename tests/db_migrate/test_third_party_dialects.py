@@ -65,7 +65,7 @@ class FingerprintSql(fingerprint_sql.FingerprintSql):
 
 class Engine(base.Engine):
     __dialect__ = "toy"
-    settings = base.ConnectionSettings(session_statements=("PRAGMA application_id = 4711",))
+    settings = base.ConnectionSettings(session=(base.Setting("PRAGMA application_id = 4711", ""),))
     reader_class = Reader
     writer_class = Writer
     column_limits_class = ColumnLimits

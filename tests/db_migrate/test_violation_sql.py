@@ -16,10 +16,13 @@ from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.preflight.rules import FOUR_BYTE, rules_of
+from kallithea_tune.db_migrate.preflight.scan import OF_UNUSUAL_VALUES
 from kallithea_tune.db_migrate.values import Value
 
 TIGHT = [
     Limits(Kind.integer, nullable=False, integers=(-(2**31), 2**31 - 1)),
+    Limits(Kind.integer, integers=(-7, 1), generated=True),
+    Limits(Kind.integer, integers=(-(2**63), 2**63 - 1), generated=True),
     Limits(Kind.boolean),
     Limits(Kind.number, infinite=False, not_a_number=False),
     Limits(Kind.text, characters=5, nul=False, four_byte=False),
@@ -94,6 +97,16 @@ def found(engine: Engine, condition: str) -> list[int]:
         "2024-02-29 23:59:59.999999",
         "23:59:59.999999",
         "2024-02-29 12:00:00.5",
+        "2024-02-28 24:00:00.123456",
+        "2024-02-28T12:00:00.123456",
+        "2024-02-28 12:00:00.12345Z",
+        "2024-02-28 12:00:00  +00:00",
+        "2024-00-28 12:00:00.123456",
+        "2024-02-00 12:00:00.123456",
+        "2024-02-28 12:60:00.123456",
+        "2024-02-28 12:00:00.12345 6",
+        "2024-02-28 12:00:00.123456\0",
+        b"2024-02-28 12:00:00.123456",
     ]
 )
 @example(
@@ -122,12 +135,15 @@ def test_sqlite_finds_exactly_those(
             "INSERT INTO t VALUES (%d, %s)"
             % (number, literal("sqlite", value, limits.kind).decode())
         )
+    usual = sql.usual("v", limits)
+    usual_rows = set(found(engine, usual)) if usual else set()
     for rule, _ in rules_of(limits):
         expected = [
             number for number, value in enumerate(given_values) if rule.violated_by(value, limits)
         ]
         condition = rule.condition(sql, "v", limits)
         assert (rule.name, found(engine, condition or "0")) == (rule.name, expected)
+        assert rule not in OF_UNUSUAL_VALUES or not usual_rows & set(expected)
         if rule.in_text and expected:
             screen = sql.screen(["v", "id"], rule is FOUR_BYTE)
             assert set(expected) <= set(found(engine, screen))
@@ -208,6 +224,18 @@ SERVERS = [
         {"2147483648": {"out-of-range"}, "-2147483649": {"out-of-range"}, "2147483647": set()},
     ),
     (
+        "postgresql",
+        "bigint",
+        Limits(Kind.integer, integers=(-(2**31), 2**31 - 1), generated=True),
+        {"2147483647": {"sequences"}, "2147483648": {"out-of-range"}, "2147483646": set()},
+    ),
+    (
+        "postgresql",
+        "bigint",
+        Limits(Kind.integer, integers=(-(2**63), 2**63 - 1), generated=True),
+        {"9223372036854775807": {"sequences"}, "-9223372036854775808": set()},
+    ),
+    (
         "mysql",
         "datetime(6)",
         Limits(Kind.moment, digits=0),
@@ -217,6 +245,8 @@ SERVERS = [
             "'2024-02-00'": {"dates"},
             "'0000-01-01'": {"dates"},
             "'0001-01-01'": set(),
+            "'2024-02-30'": {"dates"},
+            "'2023-02-29 01:00'": {"dates"},
             "'2024-02-29 12:00:00.000001'": {"microseconds"},
             "'2024-02-29 12:00:00'": set(),
         },
@@ -225,7 +255,12 @@ SERVERS = [
         "mysql",
         "date",
         Limits(Kind.date),
-        {"'0000-00-00'": {"dates"}, "'2024-02-29'": set(), "NULL": set()},
+        {
+            "'0000-00-00'": {"dates"},
+            "'2024-02-29'": set(),
+            "'2023-04-31'": {"dates"},
+            "NULL": set(),
+        },
     ),
     (
         "mysql",
@@ -268,6 +303,12 @@ SERVERS = [
         Limits(Kind.integer, integers=(-(2**63), 2**63 - 1)),
         {"18446744073709551615": {"out-of-range"}, "9223372036854775807": set()},
     ),
+    (
+        "mysql",
+        "bigint unsigned",
+        Limits(Kind.integer, integers=(-(2**63), 2**63 - 1), generated=True),
+        {"9223372036854775808": {"out-of-range"}, "9223372036854775807": {"sequences"}},
+    ),
     ("mysql", "blob", Limits(Kind.binary, octets=2), {"x'00ff00'": {"too-long"}, "x'00'": set()}),
 ]
 
@@ -283,7 +324,7 @@ def test_servers_find_exactly_those(
     cases: Mapping[str, set[str]],
 ) -> None:
     if engine == "mysql":
-        databases[engine].run("SET SESSION sql_mode = ''")
+        databases[engine].run("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
     end = column(databases[engine], type_, list(cases))
     try:
         sql = end.violation_sql()

@@ -1,1 +1,1 @@
-"""Tables, columns and indexes without a model: what they are in the target, or why they cannot be."""
+"""Tables, columns and indexes without a model: how the target has them, or why it cannot."""

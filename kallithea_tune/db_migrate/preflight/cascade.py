@@ -6,10 +6,8 @@ from collections import Counter, defaultdict
 from typing import (
     TYPE_CHECKING,
     AbstractSet,
-    Iterable,
     Iterator,
     Mapping,
-    NamedTuple,
     Sequence,
     Tuple,
 )
@@ -17,8 +15,17 @@ from typing import (
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.fixes import TableFixes
 from kallithea_tune.db_migrate.preflight.actions import DELETE, NULL, Action
-from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
-from kallithea_tune.db_migrate.preflight.rule import Rule
+from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope, possible_actions
+from kallithea_tune.db_migrate.preflight.offers import Consequences
+from kallithea_tune.db_migrate.preflight.references import (
+    Lost,
+    Place,
+    References,
+    names_in_text,
+    parts,
+    referring_rows,
+)
+from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
 from kallithea_tune.db_migrate.preflight.rules import ORPHANS, TOO_BIG, violated_rules
 from kallithea_tune.db_migrate.preflight.scan import key_columns, without_secrets
 from kallithea_tune.db_migrate.preflight.violation import MOST_KEYS, PreflightResult, Violation
@@ -27,41 +34,8 @@ from kallithea_tune.db_migrate.values import Key, Row, Value
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
-VALUES_TOGETHER = 500  # in one statement; SQLite before 3.32 takes 999
-
-
-class Place(NamedTuple):
-    """A column of a table."""
-
-    table: str
-    column: str
-
-
-# For columns that others refer to, the values of rows that are left out.
-Lost = Mapping[Place, AbstractSet[Value]]
 # A rule with the columns in which it is violated.
 Broken = Tuple[Rule, Tuple[str, ...]]
-
-
-class References:
-    """Which column refers to which, in the tables that are copied.
-
-    References of several columns are left aside.
-    """
-
-    def __init__(self, tables: Iterable[Table]) -> None:
-        self.to: dict[Place, list[Place]] = defaultdict(list)
-        for table in tables:
-            for constraint in table.foreign_key_constraints:
-                if len(constraint.elements) == 1:
-                    element = constraint.elements[0]
-                    referred, _, column = element.target_fullname.rpartition(".")
-                    place = Place(table.name, element.parent.name)
-                    self.to[Place(referred, column)].append(place)
-
-    def columns(self, table: str) -> list[str]:
-        """Return the columns of a table that others refer to."""
-        return [place.column for place in self.to if place.table == table]
 
 
 class Cascade:
@@ -70,6 +44,7 @@ class Cascade:
     def __init__(self, scope: Scope, result: PreflightResult) -> None:
         self._scope, self._result = scope, result
         self._references = References(scope.tables.values())
+        self.consequences = Consequences(scope, self._references)
         self._lost: dict[Place, set[Value]] = defaultdict(set)
 
     def apply_fixes(
@@ -81,6 +56,7 @@ class Cascade:
         """Count what the fixes leave of the violations of one table, and follow rows left out."""
         fixes = self._result.fixes.tables[table.name]
         packet = self._scope.column_limits.packet
+        watched = {(violation.rule, violation.columns) for _, violation in violations}
         left: Counter[Broken] = Counter()
         lost: dict[Place, set[Value]] = defaultdict(set)
         referred = [
@@ -93,17 +69,26 @@ class Cascade:
                 for place, number in referred:
                     lost[place].add(row[number])
                 continue
-            left.update(_still_broken(fixes, fixed, limits))
+            left.update(_still_broken(fixes, fixed, limits, watched))
             if packet is not None and fixes.size(fixed) > packet:
                 left[TOO_BIG, ()] += 1
         for _, violation in violations:
             violation.left = left.pop((violation.rule, violation.columns), 0)
         for (rule, columns), count in left.items():
             what = "violated after another fix"
+            actions = self._further_actions(rule, table, columns, limits)
             self._result.violations.append(
-                Violation(rule, table.name, columns, what, count, left=count)
+                Violation(rule, table.name, columns, what, count, actions=actions, left=count)
             )
         self.follow(lost)
+
+    def _further_actions(
+        self, rule: Rule, table: Table, columns: Sequence[str], limits: Mapping[str, Limits]
+    ) -> tuple[Action, ...]:
+        if isinstance(rule, ValueRule):
+            (name,) = columns
+            return possible_actions(self._scope, table.columns[name], rule, limits[name])
+        return self._actions(Place(table.name, columns[0])) if columns else rule.actions
 
     def follow(self, lost: Lost) -> None:
         """Follow the references to rows that are left out, and to rows left out because of that."""
@@ -129,54 +114,42 @@ class Cascade:
         keys = key_columns(table)
         count = 0
         shown: list[Key] = []
-        for row in self._referring(place, [place.column, *keys, *further], values):
+        source = self._scope.source
+        selected = names_in_text(source, [place.column, *keys, *further])
+        rows = (
+            row
+            for some in parts(values)
+            for row in referring_rows(source, place.table, selected, {place.column: some})
+        )
+        for row in rows:
             reference.lost.add(row[0])
             count += 1
             key, rest = row[1 : len(keys) + 1], row[len(keys) + 1 :]
             if count <= MOST_KEYS:
                 shown.append(without_secrets(table, key[0] if len(key) == 1 else tuple(key)))
-            if reference.action is DELETE:
+            if reference.action is not NULL:
                 for name, value in zip(further, rest):
                     lost[Place(place.table, name)].add(value)
         if count:
-            self._result.violations.append(
-                Violation(
-                    ORPHANS,
-                    place.table,
-                    (place.column,),
-                    f"referring to rows of {referred} that a fix leaves out",
-                    count,
-                    sorted(shown, key=_sort_key),
-                    self._actions(place),
-                    reference.action,
-                    0 if reference.action else count,
-                )
+            violation = Violation(
+                ORPHANS,
+                place.table,
+                (place.column,),
+                f"referring to rows of {referred} that a fix leaves out",
+                count,
+                sorted(shown, key=_sort_key),
+                self._actions(place),
+                reference.action,
+                0 if reference.action else count,
             )
-        return lost
+            self._result.violations.append(violation)
+            if not reference.action:
+                violation.offers[DELETE] = self.consequences.of_losing(lost)
+        return lost if reference.action else {}
 
     def _actions(self, place: Place) -> tuple[Action, ...]:
         nullable = self._scope.tables[place.table].columns[place.column].nullable
         return (NULL, DELETE) if nullable else (DELETE,)
-
-    def _referring(
-        self, place: Place, names: Sequence[str], values: AbstractSet[Value]
-    ) -> Iterator[Sequence[Value]]:
-        import sqlalchemy
-
-        quoted = self._scope.source.quoted_in_text
-        statement = sqlalchemy.text(
-            "SELECT {} FROM {} WHERE {} IN :values".format(
-                ", ".join(map(quoted, names)), quoted(place.table), quoted(place.column)
-            )
-        )
-        expected = sorted(values, key=repr)
-        for start in range(0, len(expected), VALUES_TOGETHER):
-            bound = statement.bindparams(
-                sqlalchemy.bindparam(
-                    "values", expected[start : start + VALUES_TOGETHER], expanding=True
-                )
-            )
-            yield from self._scope.source.connection.execute(bound)
 
     def _rows(self, table: Table, where: str) -> Iterator[Row]:
         for batch in self._scope.source.reader.rows(table, where):
@@ -191,9 +164,15 @@ def _sort_key(key: Key) -> list[tuple[bool, int, str]]:
     ]
 
 
-def _still_broken(fixes: TableFixes, row: Row, limits: Mapping[str, Limits]) -> Iterator[Broken]:
-    for name, value in zip(fixes.columns, row):
-        yield from ((rule, (name,)) for rule in violated_rules(value, limits[name]))
+def _still_broken(
+    fixes: TableFixes, row: Row, limits: Mapping[str, Limits], watched: AbstractSet[Broken]
+) -> Iterator[Broken]:
+    """Yield what a fixed row violates: what was found before, and anything in changed values."""
+    changed = {step.place for step in fixes.steps if step.action.fixed}
+    for place, (name, value) in enumerate(zip(fixes.columns, row)):
+        for rule in violated_rules(value, limits[name]):
+            if place in changed or (rule, (name,)) in watched:
+                yield rule, (name,)
     for name, reference in fixes.references.items():
         if row[reference.place] in reference.lost:
             yield ORPHANS, (name,)

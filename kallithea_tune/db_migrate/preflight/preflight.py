@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
 
 from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes, with_later_steps
-from kallithea_tune.db_migrate.preflight import next_keys
+from kallithea_tune.db_migrate.preflight import next_keys, offers
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
     Condition,
@@ -64,6 +64,8 @@ class Preflight:
         for table in scope.tables.values():
             uniqueness.check(table, chosen)
         uniqueness.settle()
+        for name, table in scope.tables.items():
+            offers.describe(scope, table, found[name], cascade.consequences)
         return result
 
     def _plan_fixes(self, table: Table, found: Violations, chosen: ChosenFixes) -> TableFixes:

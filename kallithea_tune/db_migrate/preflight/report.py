@@ -8,7 +8,7 @@ from kallithea_tune.db_migrate.preflight.violation import PreflightResult, Viola
 from kallithea_tune.db_migrate.values import Key, Value
 from kallithea_tune.text import wrapped
 
-MOST_LINES = 6  # for one violation
+MOST_LINES = 8  # for one violation
 LABEL_WIDTH = 13  # of the names of rules
 
 
@@ -43,6 +43,15 @@ def as_json(violations: Sequence[Violation]) -> list[dict[str, object]]:
             "count": violation.count,
             "keys": [_json_key(key) for key in violation.keys],
             "actions": [action.name for action in violation.actions],
+            "offers": {
+                action.name: {
+                    "fixed": offer.fixed,
+                    "elsewhere": dict(offer.elsewhere),
+                    "loose": dict(offer.loose),
+                    "at_least": offer.at_least,
+                }
+                for action, offer in violation.offers.items()
+            },
             "fix": violation.fix.name if violation.fix else "",
             "left": violation.left,
             "blocking": bool(violation.left),

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.fixes import Fix
-from kallithea_tune.db_migrate.preflight.cascade import Cascade, Place
+from kallithea_tune.db_migrate.preflight.actions import KEEP_FIRST
+from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
+from kallithea_tune.db_migrate.preflight.references import Place
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS, SEQUENCES
 from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns, without_secrets
@@ -22,7 +24,7 @@ from kallithea_tune.db_migrate.preflight.violation import (
     Violation,
     shown_key,
 )
-from kallithea_tune.db_migrate.values import Key, Row, Value
+from kallithea_tune.db_migrate.values import Key, Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -121,6 +123,8 @@ class Uniqueness:
 
     def _in_source(self, table: Table, columns: Sequence[str]) -> Sequence[Repetition]:
         """Return the rows whose `columns` are byte by byte those of another row."""
+        if self._scope.violation_sql.proves_unique(table, columns):
+            return []
         scan, name = Scan(self._scope, table), self._quoted(table.name)
         exact = [self._exact(table, column) for column in columns]
         filled = " AND ".join(f"{self._quoted(column)} IS NOT NULL" for column in columns)
@@ -175,9 +179,11 @@ class Uniqueness:
             0 if action else len(repetitions),
         )
         self._result.violations.append(violation)
+        place = Place(table.name, keys[0])
+        lost = _values(repetition.later for repetition in repetitions)
+        if actions and not action:
+            violation.offers[KEEP_FIRST] = self._cascade.consequences.of_losing({place: lost})
         if action:
-            place = Place(table.name, keys[0])
-            lost = _values(repetition.later for repetition in repetitions)
             duplicates = self._result.fixes.tables[table.name].duplicates
             duplicates.setdefault(Fix(rule, action), set()).update(lost)
             firsts = _values(repetition.first for repetition in repetitions)
@@ -208,7 +214,7 @@ def _repetitions(rows: Sequence[Row], width: int) -> list[Repetition]:
     firsts: dict[Row, Key] = {}
     repetitions = []
     for row in rows:
-        unique, own = tuple(row[:width]), tuple(row[width:])
+        unique, own = tuple(row[:width]), tuple(map(stored, row[width:]))
         key: Key = own[0] if len(own) == 1 else own
         if unique in firsts:
             repetitions.append(Repetition(key, firsts[unique]))

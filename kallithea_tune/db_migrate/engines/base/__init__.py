@@ -7,8 +7,10 @@ import sys
 from typing import TYPE_CHECKING, ClassVar, Optional
 
 from kallithea_tune.db.interruptible import Canceller
+from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
-from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings
+from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
+from kallithea_tune.db_migrate.engines.base.definitions import Definitions
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
@@ -18,12 +20,15 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 __all__ = [
+    "Catalog",
     "ColumnLimits",
     "Connected",
     "ConnectionSettings",
+    "Definitions",
     "Engine",
     "FingerprintSql",
     "Reader",
+    "Setting",
     "ViolationSql",
     "Writer",
     "engine_class",
@@ -43,8 +48,10 @@ class Engine(Connected):
     known: ClassVar[dict[str, type[Engine]]] = {}
 
     settings: ClassVar[ConnectionSettings] = ConnectionSettings()
+    catalog_class: ClassVar[type[Catalog]] = Catalog
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
+    definitions_class: ClassVar[type[Definitions]] = Definitions
     column_limits_class: ClassVar[type[ColumnLimits]] = ColumnLimits
     violation_sql_class: ClassVar[type[ViolationSql]] = ViolationSql
     fingerprint_sql_class: ClassVar[Optional[type[FingerprintSql]]] = None
@@ -57,8 +64,10 @@ class Engine(Connected):
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.cancel = Canceller(connection)
+        self.catalog = self.catalog_class(connection)
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
+        self.definitions = self.definitions_class(connection)
 
     def column_limits(self) -> ColumnLimits:
         """Return what columns can store, as the server is configured now."""

@@ -8,8 +8,11 @@ from typing import Mapping
 from kallithea_tune.db.engine import open_sqlite
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.connection import Setting
 
-LOCK_SECONDS = 60  # how long the application itself waits for a locked SQLite file
+# Seconds to wait for a lock. A source is read from one moment, before which nothing is copied that
+# waiting could lose; a target is written to as the application itself does.
+SOURCE_LOCK_SECONDS, TARGET_LOCK_SECONDS = 10, 60
 
 
 class ConnectionSettings(base.ConnectionSettings):
@@ -23,4 +26,24 @@ class ConnectionSettings(base.ConnectionSettings):
         if writable and not os.path.exists(path):
             return {}
         file = path
-        return {"creator": lambda: open_sqlite(file, LOCK_SECONDS, writable)}
+        seconds = TARGET_LOCK_SECONDS if writable else SOURCE_LOCK_SECONDS
+        return {"creator": lambda: open_sqlite(file, seconds, writable)}
+
+
+SETTINGS = ConnectionSettings(
+    session=(
+        Setting(
+            "PRAGMA trusted_schema = OFF",
+            "what a stranger put into the schema of the file runs none of our functions",
+        ),
+        Setting("PRAGMA cell_size_check = ON", "a damaged page is an error at once"),
+    ),
+    source_session=(Setting("PRAGMA query_only = ON", "the source is never written to"),),
+    target_session=(
+        Setting(
+            "PRAGMA foreign_keys = OFF",
+            "rows come in any order, whatever SQLite was built with; references are checked at the"
+            " end",
+        ),
+    ),
+)
