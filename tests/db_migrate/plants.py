@@ -282,7 +282,7 @@ class Source(Database):
         super().__init__(url, worn(dialect))
         self.url = url
         schema.stamp_table().create(self.connection)
-        for head in application.schema_heads():
+        for head in application.schema_history().heads:
             self.run("INSERT INTO alembic_version VALUES (:head)", head=head)
 
     def fill(self, dirty: bool = True) -> None:
