@@ -135,13 +135,24 @@ def expected_findings(source: str, target: str) -> dict[Any, Any]:
     expected = {}
     for plant, key, _ in plants.rows(source):
         for rule in plant.broken(target):
-            actions = [action.name for action in RULES[rule].actions if action.name in plant.after]
             columns = plant.columns if rule == plant.rule else (plant.column,)
-            expected[rule, plant.table, columns, key] = actions
+            expected[rule, plant.table, columns, key] = [
+                action.name for action in RULES[rule].actions if helps(action.name, plant, source)
+            ]
     for table, last in REMEMBERED.items():
         if last >= LAST_KEYS[target]:
             expected["sequences", table, (plants.key_name(table),), None] = ["restart"]
     return expected
+
+
+def helps(action: str, plant: Plant, source: str) -> bool:
+    """Whether an action is offered: it can fix a value of the column at least."""
+    return action in plant.after and any(
+        other.after.get(action, NEXT) != NEXT
+        for other in PLANTS
+        if source in other.sources
+        and (other.rule, other.table, other.columns) == (plant.rule, plant.table, plant.columns)
+    )
 
 
 def findings(result: PreflightResult, blocking: bool = False) -> dict[Any, Any]:
