@@ -135,9 +135,9 @@ class Target:
         label = connect.label(self.endpoint.connection.engine.url)
         if self.state is TargetState.FOREIGN:
             raise Refused(
-                f"the target {label} has no journal of db-migrate: it may have rows that the source "
-                "never had, such as after a switch, and --catch-up would delete them; --replace "
-                "starts over"
+                f"the target {label} has no journal of db-migrate: it may have rows that the "
+                "source never had, such as after a switch, and --catch-up would delete them; "
+                "--replace starts over"
             )
         if self.state is not TargetState.COMPLETE:
             raise Refused(

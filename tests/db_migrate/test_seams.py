@@ -33,12 +33,12 @@ def _die_before(number: int, count: Callable[[], int]) -> Callable[[Any, str, An
     """A profile that kills this process before a call that makes system calls."""
 
     def profile(_frame: Any, event: str, called: Any) -> None:
-        if event == "c_call" and (
-            getattr(called, "__module__", "") in MODULES
-            or type(getattr(called, "__self__", None)).__name__ in CLASSES
-        ):
-            if count() == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if event != "c_call":
+            return
+        module, owner = getattr(called, "__module__", ""), getattr(called, "__self__", None)
+        counts = module in MODULES or type(owner).__name__ in CLASSES
+        if counts and count() == number:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     return profile
 
