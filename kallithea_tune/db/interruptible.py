@@ -44,10 +44,11 @@ class Canceller:
             self._socket.shut_down()
         elif self._request is None or not self._request.is_alive():
             # A server that stands still does not answer this either.
-            self._request = threading.Thread(target=self._cancel, daemon=True)
+            self._request = threading.Thread(target=self.request, daemon=True)
             self._request.start()
 
-    def _cancel(self) -> None:
+    def request(self) -> None:
+        """Cancel the statement on a server, and wait until it has received that."""
         with contextlib.suppress(Exception):
             if self._name == "postgresql":
                 self._driver.cancel()

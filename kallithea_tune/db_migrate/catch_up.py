@@ -10,8 +10,9 @@ from array import array
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.db_migrate.copy import Amend, copy_table
+from kallithea_tune.db_migrate.copy import copy_table
 from kallithea_tune.db_migrate.engines import Engine, base
+from kallithea_tune.db_migrate.fixes import Fixes
 from kallithea_tune.db_migrate.plan import Transfer
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify import compare
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.verify.difference import ExpectedRows, TableComparison
 
 BATCH = 500  # rows that one statement fetches or deletes
+
+
+# Called with the name of a table and a row of the source, in storage form, that a fix touches.
+OnFixed = Callable[[str, Row], None]
 
 
 @dataclass
@@ -76,17 +81,36 @@ class _ByKey(base.Reader):
             yield self._fingerprinter.stored_rows(table, keys)
 
 
+class _Observed:
+    """The fixes, with a call for each row that they touch: not all of those are transferred."""
+
+    def __init__(self, fixes: ExpectedRows, on_fixed: OnFixed) -> None:
+        self._fixes, self._on_fixed = fixes, on_fixed
+
+    def touches(self, table: str) -> bool:
+        """Tell whether rows of `table` may be changed."""
+        return self._fixes.touches(table)
+
+    def expected(self, table: str, columns: Sequence[str], row: Row) -> Optional[Row]:
+        """Return what a row becomes."""
+        expected = self._fixes.expected(table, columns, row)
+        if expected != row:
+            self._on_fixed(table, row)
+        return expected
+
+
 def apply_changes(
     transfer: Transfer,
     last_keys: Mapping[str, int],
     progress: Optional[compare.Progress] = None,
-    fixes: Optional[ExpectedRows] = None,
-    amend: Callable[[str], Optional[Amend]] = lambda table: None,
+    fixes: Optional[Fixes] = None,
+    on_fixed: OnFixed = lambda table, row: None,
 ) -> CaughtUp:
-    """Make the target contain what the source does, as `fixes` and `amend` change its rows.
+    """Make the target contain what the source does, as the `fixes` change its rows.
 
-    The caller commits. Raises Refused when the target has rows above `last_keys`, the highest keys
-    that were transferred before, by table: somebody else wrote these.
+    `on_fixed` is called before anything is written, at least once for each new or changed row that
+    is fixed. The caller commits. Raises Refused when the target has rows above `last_keys`, the
+    highest keys that were transferred before, by table: somebody else wrote these.
     """
     keys = {table.name: _DifferingKeys(Change(table.name)) for table in transfer.tables}
 
@@ -102,12 +126,13 @@ def apply_changes(
     # target again.
     source = Fingerprinter(transfer.source, unchanging=True)
     target = transfer.target
-    compared = compare.compare_tables(source, target, transfer.tables, progress, fixes, note)
+    expected = _Observed(fixes, on_fixed) if fixes else None
+    compared = compare.compare_tables(source, target, transfer.tables, progress, expected, note)
     verified = list(compared)
     differing = {item.table for item in verified if item.differences}
     if differing:
         touched = transfer.only(differing)
-        _apply(touched, keys, amend)
+        _apply(touched, keys, fixes or Fixes())
         # Rows that others refer to may have been deleted.
         target.writer.end_changes(_referring(transfer.copies, differing))
         # The other tables were equal a moment ago, in the same two transactions.
@@ -120,7 +145,7 @@ def apply_changes(
 def _apply(
     touched: Transfer,
     keys: Mapping[str, _DifferingKeys],
-    amend: Callable[[str], Optional[Amend]],
+    fixes: Fixes,
 ) -> None:
     source, target = touched.source, touched.target
     target.writer.begin_changes()
@@ -132,8 +157,8 @@ def _apply(
         reader = source.reader
         if integer_key(table) is not None:
             reader = _ByKey(source, keys[table.name].in_source)
-        changes = amend(table.name) or (lambda batch: batch)
-        copy_table(reader, target.writer, table, copy, amend=changes)
+        amend = fixes.amend(table.name) or (lambda batch: batch)
+        copy_table(reader, target.writer, table, copy, amend=amend)
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:

@@ -51,8 +51,8 @@ class InitialCopy:
         self._result.kept = tuple(sorted(kept))
         return kept
 
-    def copy_rows(self, kept: set[str]) -> None:
-        """Create all tables but the kept ones, and copy their rows."""
+    def copy_rows(self, kept: set[str], check: Optional[Callable[[], None]] = None) -> None:
+        """Create all tables but the kept ones, and copy their rows; `check` may end it early."""
         missing = {table.name for table in self._transfer.tables} - kept
         transfer = self._transfer.only(missing)
         planned = [table.rows for table in self._result.plan.tables if table.name in missing]
@@ -61,9 +61,14 @@ class InitialCopy:
         schema.create_tables(self._writer, transfer.copies)
         with self._result.timed(Step.COPY):
             for table, copy in transfer.pairs:
-                self._copy_table(table, copy)
+                self._copy_table(table, copy, check)
 
-    def _copy_table(self, table: Table, copy: Table) -> None:
+    def _copy_table(self, table: Table, copy: Table, check: Optional[Callable[[], None]]) -> None:
+        def count(rows: int) -> None:
+            self._progress.advance(rows, table.name)
+            if check:
+                check()
+
         self._progress.current_step = f"copying {table.name}"
         with self._target.step_transaction():
             rows = self._result.rows[table.name] = copy_table(
@@ -71,7 +76,7 @@ class InitialCopy:
                 self._writer,
                 table,
                 copy,
-                lambda count: self._progress.advance(count, table.name),
+                count,
                 self._amend(table.name),
             )
             journal.note(self._connection, journal.COPIED + table.name, rows)
@@ -110,9 +115,9 @@ class InitialCopy:
             sequences.set_last_keys(target, copies, keys)
             self._writer.analyze(copies)
         with self._result.timed(Step.SCHEMA_CHECK):
-            mismatches = schema_check.mismatches(target, copies)
-            if mismatches:
-                sentences = "; ".join(mismatch.sentence for mismatch in mismatches)
+            self._result.schema = schema_check.compare(target, copies)
+            if self._result.schema.mismatches:
+                sentences = "; ".join(item.sentence for item in self._result.schema.mismatches)
                 raise TuneError(f"the schema of the target is not that of the models: {sentences}")
             self._result.inserts_tried = schema_check.try_inserts(target, copies, keys)
 

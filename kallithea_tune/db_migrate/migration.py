@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING, Iterator, Optional, Union
 
 from kallithea_tune.app import application
 from kallithea_tune.app.owner import owner_of
@@ -27,6 +27,8 @@ from kallithea_tune.db_migrate.inventory.survey import survey
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.db_migrate.options import Options
 from kallithea_tune.db_migrate.plan import Transfer
+from kallithea_tune.db_migrate.preflight import beside
+from kallithea_tune.db_migrate.preflight.beside import Beside, ProblemsFound
 from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
 from kallithea_tune.db_migrate.preflight.preflight import Preflight
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
@@ -36,6 +38,8 @@ from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
+from kallithea_tune.db_migrate.verify import schema as schema_check
+from kallithea_tune.db_migrate.verify.ahead import FingerprintedAhead
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system.account import acting_as, as_invoker
 
@@ -44,7 +48,9 @@ if TYPE_CHECKING:
 
     from kallithea_tune.config.instance import Instance
     from kallithea_tune.db_migrate.copy import Amend
+    from kallithea_tune.db_migrate.engines import Engine
     from kallithea_tune.db_migrate.estimate import Estimate
+    from kallithea_tune.db_migrate.verify.fingerprint import Fingerprinter
 
 
 class Migration:
@@ -188,10 +194,11 @@ class Migration:
             self.target.reserve()
             if not self._complete and not self.target.is_file:
                 targets.require_usable(self.target.endpoint)
-            self.require_no_problems()
             if not self._complete:
-                self._fill()
+                self._preflight_and_fill()
                 return self.result
+            self.target.require_columns(self.copies)
+            self.require_no_problems()
             self.verify_tables()
             if self.result.differences:
                 raise Refused(
@@ -200,7 +207,38 @@ class Migration:
                 )
         return self.result
 
-    def _fill(self) -> None:
+    def _preflight_and_fill(self) -> None:
+        """Fill the target, and run preflight beside that where everything can be undone.
+
+        Fixes need its result first.
+        """
+        undoable = self.target.atomic or self.target.state is TargetState.EMPTY
+        if self._chosen_fixes or not undoable:
+            self.require_no_problems()
+            self._fill(None)
+            return
+        try:
+            with beside.begun(self.source, self.target, self.transfer) as second:
+                if second is None:
+                    self.require_no_problems()
+                    self._fill(None)
+                    return
+                with second.problems_first():
+                    self._fill(second)
+        except ProblemsFound:
+            self._undo()
+            # All of them, for the report.
+            self.require_no_problems()
+            raise
+
+    def _undo(self) -> None:
+        """Drop what was copied; an atomic target was rolled back."""
+        if not self.target.atomic:
+            connection = self.target.endpoint.connection
+            targets.drop_tables(connection, targets.existing_tables(connection))
+        self.if_stopped = IfStopped.UNTOUCHED
+
+    def _fill(self, second: Optional[Beside]) -> None:
         self._open_quarantine()
         self.target.stage()
         atomic = self.target.atomic
@@ -208,13 +246,15 @@ class Migration:
         with self.target.transaction():
             copy = InitialCopy(self.target, self.transfer, self._amend, self.progress, self.result)
             kept = copy.prepare(self.options.replace)
-            copy.copy_rows(kept)
+            copy.copy_rows(kept, second.check if second else None)
             if kept:
                 copy.drop_keys(kept)
                 with self.target.step_transaction():
                     self._apply_changes(self.transfer.only(kept), {})
             copy.add_keys(self.preflight.fixes.restarts)
-            self.verify_tables()
+            if second:
+                self.result.seconds[Step.PREFLIGHT] = second.require_no_problems().seconds
+            self.verify_tables(second)
             self.result.require_no_differences(
                 "was rolled back" if atomic else "was left without a revision"
             )
@@ -233,6 +273,7 @@ class Migration:
         with translated(self):
             self.target.reserve()
             self.target.require_complete()
+            self.target.require_columns(self.copies)
             self.renew_snapshot()
             is_strict = self.target.endpoint.writer.strict
             if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
@@ -282,8 +323,6 @@ class Migration:
         """Open the file for the rows that fixes change or leave out, when there are any."""
         if self.preflight.fixes.needed:
             resume = self._complete or self.target.state is TargetState.PARTLY_FILLED
-            # The application must not be loaded while this process is root.
-            self.cutover.wait_for_source()
             as_invoker()(self.quarantine.prepare)(resume)
             self.result.quarantine = self.quarantine.path
             self.result.fixed = self.quarantine.counts
@@ -294,18 +333,26 @@ class Migration:
     def _apply_changes(self, transfer: Transfer, last_keys: dict[str, int]) -> None:
         self.progress.begin("catching up", self.plan.rows)
         with self.result.timed(Step.CATCH_UP):
+            fixes = self.preflight.fixes
             self.result.changes, self.result.verified = catch_up.apply_changes(
-                transfer, last_keys, self._verified, self.preflight.fixes, self._amend
+                transfer,
+                last_keys,
+                self._verified,
+                fixes,
+                lambda table, row: self.quarantine.keep(fixes, table, row),
             )
         self.result.last_keys = sequences.last_keys(transfer, self.preflight.fixes.restarts)
 
     def _verified(self, table: str, count: int) -> None:
         self.progress.advance(count, table)
 
-    def verify_tables(self) -> None:
-        """Compare every table, into the `result`."""
+    def verify_tables(self, second: Optional[Beside] = None) -> None:
+        """Compare every table, into the `result`; the `second` process has read the source."""
         self.progress.begin("verifying", self.plan.rows)
-        source, target = self.source.endpoint, self.target.endpoint
+        target = self.target.endpoint
+        source: Union[Engine, Fingerprinter] = self.source.endpoint
+        if second:
+            source = FingerprintedAhead(self.source.endpoint, second.fingerprints())
         with self.result.timed(Step.VERIFY):
             self.result.verified = list(
                 compare.compare_tables(
@@ -314,14 +361,15 @@ class Migration:
             )
 
     def verify(self) -> MigrationResult:
-        """Compare rows and checksums of every column; `differences` of the result has what differs.
+        """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
-        lacks a table.
+        lacks a table or a column.
         """
-        self.target.require_tables(self.tables)
+        self.target.require_columns(self.copies)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
+            self.result.schema = schema_check.compare(self.target.endpoint, self.copies)
             self.verify_tables()
         return self.result

@@ -69,16 +69,28 @@ class Quarantine:
 
         def amended(rows: Sequence[Row]) -> Sequence[Row]:
             outcomes = [table_fixes.apply(row) for row in rows]
-            self._append(
-                [
-                    self._line(table, table_fixes, row, outcome)
-                    for row, outcome in zip(rows, outcomes)
-                    if outcome.fixes
-                ]
-            )
+            lines = []
+            for row, outcome in zip(rows, outcomes):
+                if outcome.fixes:
+                    self._count(table, _became(outcome))
+                    lines.append(self._line(table, table_fixes, row, outcome))
+            self._append(lines)
             return [outcome.row for outcome in outcomes if outcome.row is not None]
 
         return amended
+
+    def keep(self, fixes: Fixes, table: str, row: Row) -> None:
+        """Write a row that fixes change or leave out, unless an earlier run wrote it.
+
+        The row is in the order of the table's columns.
+        """
+        table_fixes = fixes.tables[table]
+        outcome = table_fixes.apply(row)
+        line = self._line(table, table_fixes, row, outcome)
+        if _digest(line) not in self._written:
+            self._count(table, _became(outcome))
+            self._append([line])
+            self._written.add(_digest(line))
 
     def prepare(self, resume: bool) -> None:
         """Open the file before anything depends on it.
@@ -126,16 +138,17 @@ class Quarantine:
         if end < os.fstat(self._handle).st_size:
             os.ftruncate(self._handle, end)
 
-    def _line(self, table: str, fixes: TableFixes, row: Row, outcome: Outcome) -> bytes:
-        became = LEFT_OUT if outcome.row is None else CHANGED
+    def _count(self, table: str, became: str) -> None:
         counts = self.counts.setdefault(table, {CHANGED: 0, LEFT_OUT: 0})
         counts[became] += 1
+
+    def _line(self, table: str, fixes: TableFixes, row: Row, outcome: Outcome) -> bytes:
         key = {fixes.columns[place]: _json_value(row[place]) for place in fixes.key_places}
         entry = {
             "table": table,
             "key": key,
             "fixes": [fix.name for fix in outcome.fixes],
-            "became": became,
+            "became": _became(outcome),
             "row": {name: _json_value(value) for name, value in zip(fixes.columns, row)},
         }
         return json.dumps(entry).encode() + b"\n"
@@ -172,6 +185,10 @@ def require_usable(path: str, instance: Instance, target: Target) -> None:
         if database
     }
     written_path.examine(path, OUTPUT, {"the ini file": instance.path, **others})
+
+
+def _became(outcome: Outcome) -> str:
+    return LEFT_OUT if outcome.row is None else CHANGED
 
 
 def _digest(line: bytes) -> bytes:

@@ -44,12 +44,27 @@ class Source:
 
     def _take_snapshot(self) -> None:
         self._end_snapshot()
+        self._spare: Optional[Connection] = None
         # The marker is read first, so that a write between the two counts as one after the
         # snapshot.
         self._marker = self._read_marker()
         connection = self._copied() or open_connection(self._engine, OPTION)
         self.endpoint = engine_for(connection)
         self.endpoint.reader.begin_snapshot()
+
+    def another_connection(self) -> Optional[Engine]:
+        """Open another connection to the snapshot, for another process; the caller closes it.
+
+        Returns None where nothing proves that it sees the same moment.
+        """
+        with _abandoned_refused():
+            spare, self._spare = self._spare, None
+            other = engine_for(spare or open_connection(self._engine, OPTION))
+            same = other.reader.join_snapshot(self.endpoint.reader)
+            if same or spare is not None or not self.maybe_written():
+                return other
+            other.connection.close()
+            return None
 
     def maybe_written(self) -> bool:
         """Tell whether anything may have been written since the snapshot; False is certain."""
@@ -65,6 +80,8 @@ class Source:
     def _end_snapshot(self) -> None:
         with contextlib.suppress(AttributeError):
             self.endpoint.connection.close()
+            if self._spare is not None:
+                self._spare.close()
 
     def _read_marker(self) -> str:
         marker = engine_for(self._live).reader.change_marker()
@@ -99,12 +116,9 @@ class Source:
         return None
 
     def _copy_in(self, directory: str, converted: bool) -> Connection:
-        import sqlalchemy
-        from sqlalchemy.pool import NullPool
-
         handle, path = tempfile.mkstemp(prefix=".kallithea-tune-", dir=directory)
         os.close(handle)
-        copy = sqlite3.connect(path, check_same_thread=False)
+        copy, spare = (sqlite3.connect(path, check_same_thread=False) for _ in range(2))
         copy.execute("PRAGMA journal_mode = OFF").fetchall()
         # Unlinked at once, so that nothing is left however this process ends.
         os.unlink(path)
@@ -117,8 +131,16 @@ class Source:
             live.execute("SELECT count(*) FROM sqlite_master").fetchone()
             live.backup(copy, pages=STEP, progress=lambda *_: interruption.check())
             live.rollback()
+        self._spare = self._connected(spare)
+        return self._connected(copy)
+
+    def _connected(self, opened: sqlite3.Connection) -> Connection:
+        import sqlalchemy
+        from sqlalchemy.pool import NullPool
+
+        opened.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
-            self._engine.url, creator=lambda: copy, poolclass=NullPool
+            self._engine.url, creator=lambda: opened, poolclass=NullPool
         )
         connection: Connection = connect.with_session(engine, writable=False).connect()
         return connection

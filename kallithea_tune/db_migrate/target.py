@@ -11,6 +11,7 @@ from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
 from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.inventory import fates
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.system import atomic, interruption, written_path
@@ -120,14 +121,23 @@ class Target:
             )
         return engine_for(driver_errors.open_connection(engine, OPTION))
 
-    def require_tables(self, tables: Sequence[Table]) -> None:
-        """Raise Refused where one of the `tables` is missing."""
-        missing = sorted({table.name for table in tables} - set(self.tables))
+    def another_connection(self) -> Engine:
+        """Open another connection, for another process; the caller closes it.
+
+        A SQLite file that is being filled has none, so that it is one to an empty database.
+        """
+        return self._opened(":memory:" if self._path else None)
+
+    def require_columns(self, tables: Sequence[Table]) -> None:
+        """Raise Refused where one of the `tables` or of their columns is missing."""
+        catalog = self.endpoint.catalog
+        columns = {table.name: table.columns.keys() for table in tables}
+        missing = fates.lacking(catalog.found(), columns, catalog.folds_case)
         if missing:
             label = connect.label(self.endpoint.connection.engine.url)
             raise Refused(
-                f"the target {label} lacks {len(missing)} of the tables ({shortened(missing)}), "
-                "so there is nothing to verify"
+                f"the target {label} lacks {len(missing)} of the tables or columns "
+                f"({shortened(missing)}), so there is nothing to compare; --replace starts over"
             )
 
     def require_complete(self) -> None:

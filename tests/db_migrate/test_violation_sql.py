@@ -16,6 +16,7 @@ from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.preflight.rules import FOUR_BYTE, rules_of
+from kallithea_tune.db_migrate.preflight.scan import OF_UNUSUAL_VALUES
 from kallithea_tune.db_migrate.values import Value
 
 TIGHT = [
@@ -96,6 +97,16 @@ def found(engine: Engine, condition: str) -> list[int]:
         "2024-02-29 23:59:59.999999",
         "23:59:59.999999",
         "2024-02-29 12:00:00.5",
+        "2024-02-28 24:00:00.123456",
+        "2024-02-28T12:00:00.123456",
+        "2024-02-28 12:00:00.12345Z",
+        "2024-02-28 12:00:00  +00:00",
+        "2024-00-28 12:00:00.123456",
+        "2024-02-00 12:00:00.123456",
+        "2024-02-28 12:60:00.123456",
+        "2024-02-28 12:00:00.12345 6",
+        "2024-02-28 12:00:00.123456\0",
+        b"2024-02-28 12:00:00.123456",
     ]
 )
 @example(
@@ -124,12 +135,15 @@ def test_sqlite_finds_exactly_those(
             "INSERT INTO t VALUES (%d, %s)"
             % (number, literal("sqlite", value, limits.kind).decode())
         )
+    usual = sql.usual("v", limits)
+    usual_rows = set(found(engine, usual)) if usual else set()
     for rule, _ in rules_of(limits):
         expected = [
             number for number, value in enumerate(given_values) if rule.violated_by(value, limits)
         ]
         condition = rule.condition(sql, "v", limits)
         assert (rule.name, found(engine, condition or "0")) == (rule.name, expected)
+        assert rule not in OF_UNUSUAL_VALUES or not usual_rows & set(expected)
         if rule.in_text and expected:
             screen = sql.screen(["v", "id"], rule is FOUR_BYTE)
             assert set(expected) <= set(found(engine, screen))

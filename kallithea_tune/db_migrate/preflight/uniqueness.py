@@ -24,7 +24,7 @@ from kallithea_tune.db_migrate.preflight.violation import (
     Violation,
     shown_key,
 )
-from kallithea_tune.db_migrate.values import Key, Row, Value
+from kallithea_tune.db_migrate.values import Key, Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -74,7 +74,7 @@ class Uniqueness:
             violation
             for violation in self._result.blocking
             if violation.table == table.name
-            and set(violation.columns) & set(columns)
+            and set(violation.columns) & {*columns, *key_columns(table)}
             and violation.rule not in (ORPHANS, SEQUENCES, DUPLICATES, COLLISIONS)
         ]
         if unfixed:
@@ -123,11 +123,10 @@ class Uniqueness:
 
     def _in_source(self, table: Table, columns: Sequence[str]) -> Sequence[Repetition]:
         """Return the rows whose `columns` are byte by byte those of another row."""
+        if self._scope.violation_sql.proves_unique(table, columns):
+            return []
         scan, name = Scan(self._scope, table), self._quoted(table.name)
-        exact = [
-            self._scope.violation_sql.exact(self._quoted(column), kind_of(table.columns[column]))
-            for column in columns
-        ]
+        exact = [self._exact(table, column) for column in columns]
         filled = " AND ".join(f"{self._quoted(column)} IS NOT NULL" for column in columns)
         selected = ", ".join(f"{value} AS u{number}" for number, value in enumerate(exact))
         groups = (
@@ -138,12 +137,19 @@ class Uniqueness:
             return []
         keys = ", ".join(f"t.{self._quoted(key)}" for key in key_columns(table))
         unique = ", ".join(f"g.u{number}" for number in range(len(columns)))
-        matches = " AND ".join(f"g.u{number} = t.{value}" for number, value in enumerate(exact))
+        matches = " AND ".join(
+            f"g.u{number} = {self._exact(table, column, 't.')}"
+            for number, column in enumerate(columns)
+        )
         rows = scan.query(
             f"SELECT {unique}, {keys} FROM {name} AS t JOIN ({groups}) AS g ON {matches}"
             f" ORDER BY {keys}"
         )
         return _repetitions(rows, len(columns))
+
+    def _exact(self, table: Table, column: str, prefix: str = "") -> str:
+        name = prefix + self._quoted(column)
+        return self._scope.violation_sql.exact(name, kind_of(table.columns[column]))
 
     def _quoted(self, name: str) -> str:
         return self._scope.source.quoted(name)
@@ -208,7 +214,7 @@ def _repetitions(rows: Sequence[Row], width: int) -> list[Repetition]:
     firsts: dict[Row, Key] = {}
     repetitions = []
     for row in rows:
-        unique, own = tuple(row[:width]), tuple(row[width:])
+        unique, own = tuple(row[:width]), tuple(map(stored, row[width:]))
         key: Key = own[0] if len(own) == 1 else own
         if unique in firsts:
             repetitions.append(Repetition(key, firsts[unique]))

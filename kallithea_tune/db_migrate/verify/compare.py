@@ -35,6 +35,7 @@ from kallithea_tune.db_migrate.verify.fingerprint import (
     KeyRange,
     RangeFingerprint,
     integer_key,
+    ranges,
 )
 from kallithea_tune.db_migrate.verify.pieces import RowPieces, written_row
 
@@ -127,7 +128,7 @@ class _RangeComparison:
         """Compare range after range."""
         pending: deque[tuple[KeyRange, list[Future[RangeFingerprint]]]] = deque()
         try:
-            for keys in self._ranges():
+            for keys in ranges(self._sides[self._here], self._table):
                 pending.append((keys, self._begin(keys)))
                 if len(pending) > RANGES_AHEAD:
                     self._settle(*pending.popleft())
@@ -142,16 +143,6 @@ class _RangeComparison:
         }
         rows = self._rows[SOURCE], self._rows[TARGET]
         return TableComparison(self._table.name, rows, checksums, self._differences.sorted())
-
-    def _ranges(self) -> Iterator[KeyRange]:
-        """Divide the keys into ranges of `ROWS` rows on the side here, open at both ends."""
-        low = None
-        while True:
-            high = self._sides[self._here].next_key(self._table, low, ROWS)
-            yield KeyRange(low, high)
-            if high is None:
-                return
-            low = high
 
     def _begin(self, keys: KeyRange) -> list[Future[RangeFingerprint]]:
         """Request the fingerprints of both sides, the worker's first, so that both work at once."""

@@ -26,6 +26,14 @@ class Reader(Connected):
         """Begin a transaction in which every statement sees the same moment."""
         self.connection.execution_options(isolation_level="SERIALIZABLE")
 
+    def join_snapshot(self, other: Reader) -> bool:
+        """Begin such a transaction, of the moment of `other` where the result is True.
+
+        Otherwise it may be a later one.
+        """
+        self.begin_snapshot()
+        return False
+
     def change_marker(self) -> str:
         """Return a text that stays the same only while nobody writes; empty if there is none."""
         return ""

@@ -1,16 +1,37 @@
-"""How a source finds values that violate a rule of preflight. Every method takes and returns SQL.
+"""How a source finds values that violate a rule of preflight.
 
-`name` is a quoted column, and the SQL is for a cursor without arguments. A method returns None
-where the engine's types exclude such a value.
+The methods take and return SQL for a cursor without arguments, unless they say otherwise; `name` is
+a quoted column. A method returns None where the engine's types exclude such a value.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Optional, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
 from kallithea_tune.db_migrate.engines.base.connection import Connected
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
+    from sqlalchemy.engine import Connection
+
+TOGETHER = 100  # conditions on one level
+
+
+class Text(NamedTuple):
+    """A quoted column of text: the SQL that is true for usual values, and for wrong ones."""
+
+    name: str
+    usual: str
+    wrong: str
+
+
+class Suspects(NamedTuple):
+    """Whether a row meets one of the conditions, and whether one has a suspect text."""
+
+    conditions: bool
+    texts: bool
 
 
 class ViolationSql(Connected):
@@ -25,9 +46,32 @@ class ViolationSql(Connected):
     def prepare(self) -> None:
         """Set up the session."""
 
-    def screen(self, names: Sequence[str], four_byte: bool) -> str:
-        """Find rows whose texts may be invalid UTF-8, or contain NUL or four-byte characters."""
-        raise NotImplementedError
+    def usual(self, name: str, limits: Limits) -> Optional[str]:
+        """Find most values that violate no rule; quicker than one condition after the other.
+
+        None where it is not. It is only NULL for NULL.
+        """
+        return None
+
+    def suspects(
+        self, table: Table, conditions: Sequence[str], texts: Sequence[Text], four_byte: bool
+    ) -> Suspects:
+        """Look through a table once, which is all that most tables need.
+
+        Only with `screens_text` there are `texts`: those may be wrong or invalid UTF-8, or contain
+        NUL or `four_byte` characters.
+        """
+        if not conditions:
+            return Suspects(conditions=False, texts=False)
+        cursor = self.cursor()
+        cursor.execute(
+            f"SELECT 1 FROM {self.quoted(table.name)} WHERE {any_of(conditions)} LIMIT 1"
+        )
+        return Suspects(conditions=bool(cursor.fetchall()), texts=False)
+
+    def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
+        """Tell whether the engine cannot store two rows of `table` with the same `columns`."""
+        return False
 
     def wrong_type(self, name: str, limits: Limits) -> Optional[str]:
         """Find values of another type than the column's."""
@@ -94,3 +138,32 @@ class ViolationSql(Connected):
         No collation does so with hexadecimal digits in lower case.
         """
         return f"{name} IS NOT NULL"
+
+
+def is_key_of_integers(connection: Connection, table: Table, columns: Sequence[str]) -> bool:
+    """Tell whether `columns` have the primary key in them, and it integers only.
+
+    An index of texts can have become wrong with another version of the system's collations, and
+    unique keys of InnoDB are not checked in sessions that turn this off.
+    """
+    import sqlalchemy
+
+    inspector = sqlalchemy.inspect(connection)
+    key = set(inspector.get_pk_constraint(table.name)["constrained_columns"])
+    types = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
+    return (
+        bool(key)
+        and key <= set(columns)
+        and all(isinstance(types[name], sqlalchemy.Integer) for name in key)
+    )
+
+
+def any_of(conditions: Sequence[str]) -> str:
+    """Return the condition that one of several is met, none of them very deep in it.
+
+    SQLite takes a depth of 1,000.
+    """
+    if len(conditions) <= TOGETHER:
+        return " OR ".join(f"({condition})" for condition in conditions)
+    half = len(conditions) // 2
+    return f"({any_of(conditions[:half])}) OR ({any_of(conditions[half:])})"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
+from kallithea_tune.db_migrate.engines.base.violation_sql import is_key_of_integers
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 
 class ViolationSql(base.ViolationSql):
@@ -17,13 +21,17 @@ class ViolationSql(base.ViolationSql):
         """Compare: booleans are small integers."""
         return f"{name} NOT IN (0, 1)"
 
+    def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
+        """Trust a primary key of integers."""
+        return is_key_of_integers(self.connection, table, columns)
+
     def not_a_date(self, name: str, limits: Limits) -> Optional[str]:
         """Find zeros, days that a month does not have, and times beyond the day."""
         if limits.kind is Kind.time:
             return f"({name} < '00:00:00' OR {name} >= '24:00:00')"
         return (
             f"(YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
-            f" OR LAST_DAY({name}) IS NULL)"
+            f" OR DAYOFMONTH({name}) > DAYOFMONTH(LAST_DAY({name})))"
         )
 
     def lost_fraction(self, name: str, limits: Limits) -> Optional[str]:

@@ -22,6 +22,10 @@ STORED: Mapping[Kind, str] = {
     # Infinity and years that Python does not have come as they are, and are found to be invalid.
     Kind.moment: "CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01'"
     " THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
+    Kind.instant: "CASE WHEN {0} >= '0001-01-01 00:00:00Z' AND {0} < '10000-01-01 00:00:00Z'"
+    " THEN to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00') ELSE {0}::text END",
+    # Singles are written with fewer digits than it takes to be the same double.
+    Kind.number: "{0}::float8",
     Kind.date: "{0}::text",
     Kind.time: "to_char({0}::interval, 'HH24:MI:SS.US')",
     Kind.text: "{0}::text",
@@ -36,6 +40,14 @@ class Reader(base.Reader):
         cursor = self.cursor()
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SELECT 1")
+
+    def join_snapshot(self, other: base.Reader) -> bool:
+        """Import the snapshot that `other` exports."""
+        exporting, cursor = other.cursor(), self.cursor()
+        exporting.execute("SELECT pg_export_snapshot()")
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SET TRANSACTION SNAPSHOT %s", exporting.fetchone())
+        return True
 
     def change_marker(self) -> str:
         """Return which transactions have ended; the same text means that none wrote meanwhile."""

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
+from kallithea_tune.db_migrate.engines.base.violation_sql import is_key_of_integers
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS
+
+if TYPE_CHECKING:
+    from sqlalchemy import Table
 
 
 class ViolationSql(base.ViolationSql):
     """The SQL of PostgreSQL."""
+
+    def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
+        """Trust a primary key of integers."""
+        return is_key_of_integers(self.connection, table, columns)
 
     def not_a_date(self, name: str, limits: Limits) -> Optional[str]:
         """Find infinity, years before 1 and after 9999, and the hour 24."""

@@ -20,8 +20,14 @@ class ColumnLimits(base.ColumnLimits):
         limits = super().of(column)
         return replace(
             limits,
-            typed=False,
+            # An INTEGER PRIMARY KEY is the number of the row itself.
+            typed=limits.generated or _is_checked(column),
             characters=None,
             integers=limits.integers and WIDEST,
             not_a_number=False,
         )
+
+
+def _is_checked(column: Column) -> bool:
+    """Tell whether a constraint allows 0 and 1 only, as SQLAlchemy makes it for booleans."""
+    return bool(getattr(column.type, "create_constraint", False))
