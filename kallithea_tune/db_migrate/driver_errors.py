@@ -26,6 +26,10 @@ _VALUES = (
 )
 
 
+LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MariaDB
+LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
+
+
 class IfStopped(enum.Enum):
     """What is left when a migration stops now: the end of the message about an error or Ctrl-C."""
 
@@ -51,6 +55,9 @@ class Work(Protocol):
     def cancel(self) -> None:
         """Make the statements that the databases are executing fail; for another thread."""
 
+    def lock_holders(self) -> str:
+        """Return which sessions have locked tables for themselves; empty where that is unknown."""
+
 
 @contextlib.contextmanager
 def translated(work: Work) -> Iterator[None]:
@@ -67,7 +74,11 @@ def translated(work: Work) -> Iterator[None]:
     except Exception as error:
         if not of_driver(error):
             raise
-        message = message_of(_first_cause(error))
+        cause = _first_cause(error)
+        message = message_of(cause)
+        if _is_lock_timeout(cause):
+            holders = work.lock_holders() or "another session"
+            message = f"a table stays locked by {holders}, which has to end first ({message})"
         left = work.if_stopped.value
         sentence = f"the migration stopped while {work.current_step}: {message}; {left}"
         # The text of the error and of its causes may contain entire rows; the traceback is enough
@@ -80,6 +91,13 @@ def _first_cause(error: BaseException) -> BaseException:
     while error.__context__ is not None and of_driver(error.__context__):
         error = error.__context__
     return error
+
+
+def _is_lock_timeout(error: BaseException) -> bool:
+    origin: BaseException = getattr(error, "orig", None) or error
+    if type(origin).__module__.partition(".")[0] in ("pymysql", "MySQLdb"):
+        return origin.args[:1] == (LOCK_WAIT_TIMEOUT,)
+    return getattr(origin, "pgcode", None) == LOCK_NOT_AVAILABLE
 
 
 def of_driver(error: BaseException) -> bool:
