@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import re
 from typing import TYPE_CHECKING, Iterator, Protocol
 
-from kallithea_tune.config.redact import MASK
 from kallithea_tune.db_migrate import connect
+from kallithea_tune.db_migrate.engines.base.messages import without_values
 from kallithea_tune.errors import ConfigError, TuneError
 from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
-
-# Where servers put the value of a row into a message: it may be a password hash or an API key.
-_VALUES = (
-    re.compile(r"(?P<head>Duplicate entry )'.*'(?= for key)", re.DOTALL),
-    re.compile(
-        r"(?P<head>(?:invalid input syntax|out of range|Incorrect \w+ value)[^:\n]*: )"
-        r"['\"].*?['\"](?=$|\s)",
-        re.M,
-    ),
-)
-
 
 LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MariaDB
 LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
@@ -116,11 +104,9 @@ def message_of(error: BaseException) -> str:
     """Return the first line of the message of a server or driver, without values of rows."""
     origin: BaseException = getattr(error, "orig", None) or error
     texts = [argument for argument in origin.args if isinstance(argument, str)]
-    lines = (texts[-1] if texts else str(origin)).strip().splitlines()
-    text = lines[0].rstrip(".") if lines else type(origin).__name__
-    for pattern in _VALUES:
-        text = pattern.sub(lambda match: match["head"] + MASK, text)
-    return text
+    message = without_values(str(texts[-1] if texts else origin))
+    lines = message.strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(origin).__name__
 
 
 def open_connection(engine: Engine, option: str) -> Connection:
