@@ -22,6 +22,9 @@ class Working:
     def cancel(self) -> None:
         pass
 
+    def lock_holders(self) -> str:
+        return "the session 42"
+
 
 @pytest.mark.parametrize(
     "error, message",
@@ -39,6 +42,21 @@ class Working:
                 1366, "Incorrect integer value: 'hush' for column 'admin' at row 3"
             ),
             "Incorrect integer value: *** for column 'admin' at row 3",
+        ),
+        (
+            pymysql.err.DataError(
+                1366, "Incorrect integer value: 'hush 'it'\n' hush' for column `a`.`b` at row 3"
+            ),
+            "Incorrect integer value: *** for column `a`.`b` at row 3",
+        ),
+        (
+            psycopg2.DataError('value "hush" is out of range for type integer'),
+            "value *** is out of range for type integer",
+        ),
+        (
+            pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"),
+            "a table stays locked by the session 42, which has to end first "
+            "(Lock wait timeout exceeded)",
         ),
         (
             psycopg2.errors.UniqueViolation(
