@@ -234,7 +234,10 @@ class Fingerprinter:
 
     def _fetched(self, column: Column) -> list[str]:
         """Return the SQL of a column's pieces, or of the value from which they are made here."""
-        return self._pieces(column) if self.computes(column) else [self._name(column.name)]
+        if self.computes(column):
+            return self._pieces(column)
+        name = self._name(column.name)
+        return [self._sql.stored(name, kind_of(column)) if self._sql else name]
 
     def _read(
         self, columns: Sequence[Column], sizes: Sequence[int], row: Sequence[object]

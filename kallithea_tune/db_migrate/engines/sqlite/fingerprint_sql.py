@@ -22,6 +22,8 @@ class FingerprintSql(base.FingerprintSql):
         Kind.date: "%s",
         # Without a fraction where it was written by hand.
         Kind.moment: "substr(%s || '.000000', 1, 26)",
+        Kind.instant: "substr(replace(%s, '+00:00', '') || '.000000', 1, 26) || '+00:00'",
+        Kind.time: "substr(%s || '.000000', 1, 15)",
     }
 
     def prepare(self) -> bool:
