@@ -11,6 +11,7 @@ from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.base.identity import Identity
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.base.writing import Writer
@@ -25,6 +26,7 @@ __all__ = [
     "ConnectionSettings",
     "Engine",
     "FingerprintSql",
+    "Identity",
     "Reader",
     "Setting",
     "ViolationSql",
@@ -47,6 +49,7 @@ class Engine(Connected):
 
     settings: ClassVar[ConnectionSettings] = ConnectionSettings()
     catalog_class: ClassVar[type[Catalog]] = Catalog
+    identity_class: ClassVar[type[Identity]] = Identity
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
     column_limits_class: ClassVar[type[ColumnLimits]] = ColumnLimits

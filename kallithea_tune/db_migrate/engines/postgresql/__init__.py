@@ -7,6 +7,7 @@ from kallithea_tune.db_migrate.engines.postgresql.catalog import Catalog
 from kallithea_tune.db_migrate.engines.postgresql.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.postgresql.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.postgresql.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.postgresql.identity import Identity
 from kallithea_tune.db_migrate.engines.postgresql.reading import Reader
 from kallithea_tune.db_migrate.engines.postgresql.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.postgresql.writing import Writer
@@ -18,6 +19,7 @@ class Engine(base.Engine):
     __dialect__ = "postgresql"
     settings = SETTINGS
     catalog_class = Catalog
+    identity_class = Identity
     reader_class = Reader
     writer_class = Writer
     column_limits_class = ColumnLimits

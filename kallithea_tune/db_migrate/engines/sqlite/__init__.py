@@ -7,6 +7,7 @@ from kallithea_tune.db_migrate.engines.sqlite.catalog import Catalog
 from kallithea_tune.db_migrate.engines.sqlite.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.sqlite.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.sqlite.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.sqlite.identity import Identity
 from kallithea_tune.db_migrate.engines.sqlite.reading import Reader
 from kallithea_tune.db_migrate.engines.sqlite.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.sqlite.writing import Writer
@@ -18,6 +19,7 @@ class Engine(base.Engine):
     __dialect__ = "sqlite"
     settings = SETTINGS
     catalog_class = Catalog
+    identity_class = Identity
     reader_class = Reader
     writer_class = Writer
     column_limits_class = ColumnLimits
