@@ -39,6 +39,7 @@ class PageDocument:
     statuses: tuple[int, int]
     bytes: tuple[int, int]
     unlike: str
+    not_compared: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ResultDocument:
     last_keys: Mapping[str, int]
     inserts_tried: int
     verified: Sequence[TableComparison]
+    schema: Mapping[str, int]
     changes: Optional[Sequence[Change]]
     pages: Sequence[PageDocument]
     differences: Sequence[str]
@@ -88,9 +90,10 @@ def result_document(result: MigrationResult) -> ResultDocument:
         last_keys=result.last_keys,
         inserts_tried=result.inserts_tried,
         verified=result.verified,
+        schema=result.schema.counts if result.schema else {},
         changes=result.changes,
         pages=[
-            PageDocument(page.path, page.statuses, page.bytes, page.difference)
+            PageDocument(page.path, page.statuses, page.bytes, page.difference, page.not_compared)
             for page in result.pages
         ],
         differences=result.differences,
@@ -192,7 +195,6 @@ def result_lines(result: MigrationResult) -> Iterator[str]:
         yield from verification_lines(result)
     if result.pages:
         yield from _page_lines(result)
-    yield from left_lines(result)
 
 
 def _copied_lines(result: MigrationResult) -> Iterator[str]:
@@ -228,12 +230,16 @@ def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
 
 
 def _page_lines(result: MigrationResult) -> Iterator[str]:
-    differing = [page.path for page in result.pages if page.difference]
-    same, seconds = len(result.pages) - len(differing), result.seconds[Step.PAGES]
-    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
     reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
-    for path in differing:
-        yield f"Not compared, because {reason}: {path}"
+    left_out = {
+        page.path: page.not_compared or reason
+        for page in result.pages
+        if page.not_compared or page.difference
+    }
+    same, seconds = len(result.pages) - len(left_out), result.seconds[Step.PAGES]
+    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
+    for path, why in left_out.items():
+        yield from _wrapped(f"Not compared, because {why}: {path}")
 
 
 def verification_lines(result: MigrationResult) -> Iterator[str]:
@@ -251,9 +257,13 @@ def verification_lines(result: MigrationResult) -> Iterator[str]:
         f"Verified{time}, {_outcome(result, source == target)}: {rows}, {columns} columns in "
         f"{len(result.verified)} tables."
     )
+    if result.schema:
+        counts = [f"{count} {aspect}" for aspect, count in result.schema.counts.items()]
+        yield from _wrapped(f"Schema compared: {', '.join(counts)}.")
+    yield from _left_lines(result)
 
 
-def left_lines(result: MigrationResult) -> Iterator[str]:
+def _left_lines(result: MigrationResult) -> Iterator[str]:
     """Yield what the target lacks of the source; nothing where that is nothing."""
     left = [item.label for item in not_carried(result.plan.items)]
     if left:

@@ -10,6 +10,7 @@ from kallithea_tune.db.interruptible import Canceller
 from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
+from kallithea_tune.db_migrate.engines.base.definitions import Definitions
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.base.identity import Identity
 from kallithea_tune.db_migrate.engines.base.reading import Reader
@@ -24,6 +25,7 @@ __all__ = [
     "ColumnLimits",
     "Connected",
     "ConnectionSettings",
+    "Definitions",
     "Engine",
     "FingerprintSql",
     "Identity",
@@ -52,6 +54,7 @@ class Engine(Connected):
     identity_class: ClassVar[type[Identity]] = Identity
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
+    definitions_class: ClassVar[type[Definitions]] = Definitions
     column_limits_class: ClassVar[type[ColumnLimits]] = ColumnLimits
     violation_sql_class: ClassVar[type[ViolationSql]] = ViolationSql
     fingerprint_sql_class: ClassVar[Optional[type[FingerprintSql]]] = None
@@ -67,6 +70,7 @@ class Engine(Connected):
         self.catalog = self.catalog_class(connection)
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
+        self.definitions = self.definitions_class(connection)
 
     def column_limits(self) -> ColumnLimits:
         """Return what columns can store, as the server is configured now."""

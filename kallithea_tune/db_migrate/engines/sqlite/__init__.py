@@ -6,6 +6,7 @@ from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.sqlite.catalog import Catalog
 from kallithea_tune.db_migrate.engines.sqlite.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.sqlite.connection import SETTINGS
+from kallithea_tune.db_migrate.engines.sqlite.definitions import Definitions
 from kallithea_tune.db_migrate.engines.sqlite.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.sqlite.identity import Identity
 from kallithea_tune.db_migrate.engines.sqlite.reading import Reader
@@ -22,6 +23,7 @@ class Engine(base.Engine):
     identity_class = Identity
     reader_class = Reader
     writer_class = Writer
+    definitions_class = Definitions
     column_limits_class = ColumnLimits
     violation_sql_class = ViolationSql
     fingerprint_sql_class = FingerprintSql
