@@ -37,6 +37,7 @@ def look(path: str) -> dict[str, Any]:
 
     from kallithea_tune.db_migrate import connect, schema
     from kallithea_tune.db_migrate.engines import engine_class, engine_for
+    from kallithea_tune.db_migrate.engines.base.violation_sql import Tests
     from kallithea_tune.db_migrate.preflight.conditions import Scope, conditions
     from kallithea_tune.db_migrate.preflight.preflight import Preflight
     from kallithea_tune.db_migrate.preflight.scan import Scan
@@ -64,7 +65,7 @@ def look(path: str) -> dict[str, Any]:
             of_rule = [item for item in every if item.rule.name == name]
             rules[name] = rules.get(name, 0) + taken(lambda: scan.violations(of_rule))  # noqa: B023
         rules["(none)"] = rules.get("(none)", 0) + taken(
-            lambda: scope.violation_sql.suspects(table, ["0"], [], False)  # noqa: B023
+            lambda: scope.violation_sql.suspects(table, Tests(["0"]))  # noqa: B023
         )
     names = [table.name for table in tables]
     return {
