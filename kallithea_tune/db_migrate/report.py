@@ -51,6 +51,7 @@ class ResultDocument:
     rows: Mapping[str, int]
     findings: Sequence[Mapping[str, object]]
     unseen: Sequence[str]
+    preflight: str
     mended: Mapping[str, Mapping[str, int]]
     quarantine: str
     kept: Sequence[str]
@@ -82,6 +83,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
         rows=result.rows,
         findings=preflight_report.as_json(result.violations),
         unseen=result.unchecked,
+        preflight=result.preflight,
         mended=result.fixed,
         quarantine=result.quarantine,
         kept=result.kept,
@@ -179,6 +181,8 @@ def result_lines(result: MigrationResult) -> Iterator[str]:
     """Yield the lines that show what was done, as far as it came."""
     if result.violations:
         yield from preflight_report.lines(result.violations, result.unchecked)
+    if result.preflight:
+        yield from _wrapped(result.preflight)
     if Step.SCHEMA_CHECK in result.seconds:
         yield from _copied_lines(result)
     if result.fixed:
