@@ -24,7 +24,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 USER = 54321
 PASSWORD = "a1b2c3d4e5f6"
 BLOCK = re.compile(r"(?m)^((?:[^\n]+\n)*[^\n]*)::\n\n((?:(?: +[^\n]*)?\n)+)")
-WHO = re.compile(r"[Aa]s \*(root|postgres|kallithea)\*")
+WHO = re.compile(r"[Aa]s\s+\*(root|postgres|kallithea)\*")
 
 
 class Step(NamedTuple):
