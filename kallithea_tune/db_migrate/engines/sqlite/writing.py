@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, Sequence
+from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.values import Row
@@ -60,6 +60,10 @@ class Writer(base.Writer):
             orphan = self.cursor().execute(query).fetchone()
             if orphan:
                 raise TuneError(f"{table.name} refers to a row that is not in {orphan[2]}")
+
+    def rows_written(self) -> Optional[int]:
+        """Return the count of this connection."""
+        return int(self.cursor().connection.total_changes)
 
     def analyze(self, tables: Sequence[Table]) -> None:
         """Run ANALYZE."""
