@@ -137,14 +137,16 @@ def apply_changes(
         # Rows that others refer to may have been deleted.
         writer.end_changes(_referring(transfer.copies, differing))
         after = writer.rows_written()
+        again = touched.tables
         if before is None or after is None or after - before != changed:
-            # Perhaps a trigger has written, too.
+            # Others may have been written, too, by a trigger.
+            again = transfer.tables
             target.forget_all()
         for name in differing:
             target.forget(name, [*keys[name].in_source, *keys[name].in_target])
-        # The other tables were equal a moment ago, in the same two transactions.
-        again = compare.compare_tables(source, target, touched.tables, fixes=fixes)
-        later = {item.table: item for item in again}
+        # The rest was equal a moment ago, in the same two transactions.
+        compared = compare.compare_tables(source, target, again, fixes=fixes)
+        later = {item.table: item for item in compared}
         verified = [later.get(item.table, item) for item in verified]
     return CaughtUp([keys[table].change for table in keys if table in differing], verified)
 
