@@ -16,8 +16,12 @@ class Kind(enum.Enum):
     integer = "integer"
     boolean = "boolean"
     number = "number"
+    """Floats; exact ones are `decimal`."""
+    decimal = "decimal"
     text = "text"
     moment = "moment"
+    instant = "instant"
+    """A moment with its zone, the same everywhere."""
     date = "date"
     time = "time"
     binary = "binary"
@@ -31,11 +35,14 @@ def kind_of(column: Column) -> Kind:
 def kind_of_type(type_: TypeEngine) -> Kind:
     """Return the kind of a SQLAlchemy type; text for types that no other kind covers."""
     from sqlalchemy import types
+    from sqlalchemy.dialects import mysql
 
     families = (
         (types.Boolean, Kind.boolean),
         (types.Integer, Kind.integer),
-        (types.Numeric, Kind.number),
+        (types.Float, Kind.number),
+        (types.Numeric, Kind.decimal),
+        (mysql.TIMESTAMP, Kind.instant),
         (types.DateTime, Kind.moment),
         (types.Date, Kind.date),
         (types.Time, Kind.time),
@@ -43,4 +50,6 @@ def kind_of_type(type_: TypeEngine) -> Kind:
     )
     while isinstance(type_, types.TypeDecorator):
         type_ = type_.impl
+    if isinstance(type_, types.DateTime) and type_.timezone:
+        return Kind.instant
     return next((kind for family, kind in families if isinstance(type_, family)), Kind.text)

@@ -92,7 +92,7 @@ def reported(inspector: Inspector, name: str) -> Described:
 
 
 def _shape(name: str, type_: TypeEngine, nullable: bool) -> Shape:
-    kind = kind_of_type(type_)
+    kind = getattr(type_, "reported_kind", None) or kind_of_type(type_)
     length = getattr(type_, "length", None) if kind is Kind.text else None
     return Shape(name, _EQUIVALENT.get(kind, kind).value, length, bool(nullable))
 

@@ -117,8 +117,8 @@ def apply_changes(
     def note(table: str, key: object, in_source: bool, in_target: bool) -> None:
         if not in_source and isinstance(key, int) and key > last_keys.get(table, key):
             raise Refused(
-                f"the target was written to since it was filled ({table} has the key {key}), and "
-                "catching up would undo that; --replace starts over"
+                f"the target has rows that the source never had ({table} has the key {key}), and "
+                "--catch-up would delete them; --replace starts over"
             )
         keys[table].note(key, in_source, in_target)
 

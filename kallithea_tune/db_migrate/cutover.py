@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Optional
 
 from kallithea_tune.db.interruptible import transaction
@@ -12,6 +13,7 @@ from kallithea_tune.db_migrate.result import MigrationResult, Step
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
 from kallithea_tune.system.account import as_invoker
+from kallithea_tune.system.lock_file import locked
 
 if TYPE_CHECKING:
     from kallithea_tune.config.inifile import Edit
@@ -25,16 +27,18 @@ class Cutover:
     def __init__(self, migration: Migration) -> None:
         self._migration = migration
         self._applications: Optional[Applications] = None
+        self._ini = contextlib.ExitStack()  # open and locked
 
     def end(self) -> None:
-        """End the processes in which the application is visited."""
+        """End the processes in which the application is visited, and unlock the ini file."""
+        self._ini.close()
+        self.forget_source()
+
+    def forget_source(self) -> None:
+        """Forget the answers of the source, such as when it was written to since."""
         if self._applications:
             self._applications.close()
             self._applications = None
-
-    def forget_source(self) -> None:
-        """Forget the answers of the source, which was written to since."""
-        self.end()
 
     def visit_source_early(self) -> None:
         """Start requesting the source's pages for `compare_pages`, to go on during `catch_up`."""
@@ -64,7 +68,7 @@ class Cutover:
         with translated(migration), migration.result.timed(Step.PAGES):
             applications = self._applications or self._load(application.JOURNAL_SECONDS)
             migration.result.pages = applications.compare()
-            self.end()
+            self.forget_source()
         rows_fixed = migration.preflight.fixes.needed
         written = not rows_fixed and migration.source.maybe_written()
         application.require_alike(migration.result.pages, rows_fixed, written)
@@ -84,6 +88,22 @@ class Cutover:
                         f"({migration.result.first_difference}); stop the application, and run the "
                         "command again with --catch-up"
                     )
+
+    def reserve(self) -> None:
+        """Keep other switches from the ini file until `end`.
+
+        What a killed one left beside it is removed. Raises Refused where another one is on its way,
+        and what `plan_switch` raises.
+        """
+        edit = self.plan_switch()
+        if not as_invoker()(self._lock)(edit.path):
+            raise Refused(f"another db-migrate is about to change {edit.path}")
+        as_invoker()(switch.remove_leftovers)(self._migration.instance)
+
+    def _lock(self, path: str) -> bool:
+        handle = os.open(path, os.O_RDONLY)
+        self._ini.callback(os.close, handle)
+        return locked(handle)
 
     def plan_switch(self) -> Edit:
         """Return the edit that makes the ini file point at the target.

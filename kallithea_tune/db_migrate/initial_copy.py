@@ -115,9 +115,9 @@ class InitialCopy:
             sequences.set_last_keys(target, copies, keys)
             self._writer.analyze(copies)
         with self._result.timed(Step.SCHEMA_CHECK):
-            mismatches = schema_check.mismatches(target, copies)
-            if mismatches:
-                sentences = "; ".join(mismatch.sentence for mismatch in mismatches)
+            self._result.schema = schema_check.compare(target, copies)
+            if self._result.schema.mismatches:
+                sentences = "; ".join(item.sentence for item in self._result.schema.mismatches)
                 raise TuneError(f"the schema of the target is not that of the models: {sentences}")
             self._result.inserts_tried = schema_check.try_inserts(target, copies, keys)
 

@@ -38,6 +38,7 @@ from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
 from kallithea_tune.db_migrate.source import Source
 from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.db_migrate.verify import compare
+from kallithea_tune.db_migrate.verify import schema as schema_check
 from kallithea_tune.db_migrate.verify.ahead import FingerprintedAhead
 from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.system.account import acting_as, as_invoker
@@ -190,11 +191,13 @@ class Migration:
         application does not start on an incomplete database.
         """
         with translated(self):
+            self.target.reserve()
             if not self._complete and not self.target.is_file:
                 targets.require_usable(self.target.endpoint)
             if not self._complete:
                 self._preflight_and_fill()
                 return self.result
+            self.target.require_columns(self.copies)
             self.require_no_problems()
             self.verify_tables()
             if self.result.differences:
@@ -264,21 +267,19 @@ class Migration:
     def catch_up(self) -> MigrationResult:
         """Transfer what is new, changed and deleted since the copy, and verify it.
 
-        Raises Refused when the target is not complete or has rows that the source never had.
+        Raises Refused when the target is not complete, or has or may have rows that the source
+        never had.
         """
         with translated(self):
-            if self.target.state is not TargetState.COMPLETE:
-                raise Refused(
-                    f"the target {self.plan.target} was not filled completely by db-migrate from "
-                    "this source, so there is nothing to catch up with"
-                )
+            self.target.reserve()
+            self.target.require_complete()
+            self.target.require_columns(self.copies)
             self.renew_snapshot()
             is_strict = self.target.endpoint.writer.strict
             if self._chosen_fixes or not is_strict or sequences.any_exhausted(self.transfer):
                 self.require_no_problems()
             self._open_quarantine()
             self.if_stopped = IfStopped.AS_BEFORE_CATCHING_UP
-            self.target.reserve()
             self._catch_up()
             self.if_stopped = IfStopped.VERIFIED
         return self.result
@@ -360,14 +361,15 @@ class Migration:
             )
 
     def verify(self) -> MigrationResult:
-        """Compare rows and checksums of every column; `differences` of the result has what differs.
+        """Compare schema, rows and checksums; `differences` of the result has what differs.
 
         What the chosen fixes change does not count as a difference. Raises Refused when the target
-        lacks a table.
+        lacks a table or a column.
         """
-        self.target.require_tables(self.tables)
+        self.target.require_columns(self.copies)
         if self._chosen_fixes:
             self.run_preflight()
         with translated(self):
+            self.result.schema = schema_check.compare(self.target.endpoint, self.copies)
             self.verify_tables()
         return self.result

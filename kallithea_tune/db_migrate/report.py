@@ -57,6 +57,7 @@ class ResultDocument:
     last_keys: Mapping[str, int]
     inserts_tried: int
     verified: Sequence[TableComparison]
+    schema: Mapping[str, int]
     changes: Optional[Sequence[Change]]
     pages: Sequence[PageDocument]
     differences: Sequence[str]
@@ -87,6 +88,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
         last_keys=result.last_keys,
         inserts_tried=result.inserts_tried,
         verified=result.verified,
+        schema=result.schema.counts if result.schema else {},
         changes=result.changes,
         pages=[
             PageDocument(page.path, page.statuses, page.bytes, page.difference, page.not_compared)
@@ -189,7 +191,6 @@ def result_lines(result: MigrationResult) -> Iterator[str]:
         yield from verification_lines(result)
     if result.pages:
         yield from _page_lines(result)
-    yield from left_lines(result)
 
 
 def _copied_lines(result: MigrationResult) -> Iterator[str]:
@@ -253,9 +254,13 @@ def verification_lines(result: MigrationResult) -> Iterator[str]:
         f"Verified{time}, {_outcome(result, source == target)}: {rows}, {columns} columns in "
         f"{len(result.verified)} tables."
     )
+    if result.schema:
+        counts = [f"{count} {aspect}" for aspect, count in result.schema.counts.items()]
+        yield from _wrapped(f"Schema compared: {', '.join(counts)}.")
+    yield from _left_lines(result)
 
 
-def left_lines(result: MigrationResult) -> Iterator[str]:
+def _left_lines(result: MigrationResult) -> Iterator[str]:
     """Yield what the target lacks of the source; nothing where that is nothing."""
     left = [item.label for item in not_carried(result.plan.items)]
     if left:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.plan import Plan
     from kallithea_tune.db_migrate.verify.application import PageComparison
     from kallithea_tune.db_migrate.verify.difference import TableComparison
+    from kallithea_tune.db_migrate.verify.schema import SchemaComparison
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MigrationResult:
     were complete already. `fixed` counts the rows that a fix changed or left out, by table and
     effect; all of them are kept in the file `quarantine`. `last_keys` are the highest keys
     transferred, `inserts_tried` the tables that accepted a new row, `changes` what catching up
-    transferred, `pages` how the application answered.
+    transferred, `pages` how the application answered. `schema` is None where it was not compared.
     """
 
     plan: Plan
@@ -66,13 +67,17 @@ class MigrationResult:
     last_keys: dict[str, int] = field(default_factory=dict)
     inserts_tried: int = 0
     verified: list[TableComparison] = field(default_factory=list)
+    schema: Optional[SchemaComparison] = None
     changes: Optional[list[Change]] = None
     pages: list[PageComparison] = field(default_factory=list)
 
     @property
     def differences(self) -> list[str]:
         """The differences that verification found, a sentence for each column or kind of rows."""
-        return [item.sentence for checked in self.verified for item in checked.differences]
+        lacking = [item.sentence for item in self.schema.mismatches] if self.schema else []
+        return lacking + [
+            item.sentence for checked in self.verified for item in checked.differences
+        ]
 
     @property
     def first_difference(self) -> str:

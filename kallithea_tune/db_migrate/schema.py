@@ -8,6 +8,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Sequence, Union
 
+from kallithea_tune.db.kinds import Kind, kind_of
+
 if TYPE_CHECKING:
     from sqlalchemy import Constraint, Index, MetaData, Table
     from sqlalchemy.engine import Connection
@@ -38,6 +40,11 @@ def for_target(tables: Iterable[Table], writer: base.Writer, metadata: MetaData)
         copy = getattr(table, "to_metadata", None) or table.tometadata
         for column in copy(copies).columns:
             column.type = writer.column_type(column) or column.type
+    for table in copies.tables.values():
+        for key in table.foreign_keys:
+            # MariaDB requires the same size of both.
+            if kind_of(key.parent) is kind_of(key.column) is Kind.integer:
+                key.parent.type = key.column.type
     return copies
 
 

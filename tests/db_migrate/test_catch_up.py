@@ -286,13 +286,14 @@ def test_rows_that_others_wrote_are_not_undone(target: str, instance: Path, read
 def test_only_a_target_of_ours_is_caught_up_with(
     postgresql: Any, instance: Path, created_on: Any, read: Any
 ) -> None:
-    for name, fill in (("nothing", lambda url: None), ("another", created_on)):
+    for name, fill, reason in (
+        ("nothing", lambda url: None, "nothing to catch up with"),
+        ("another", created_on, "may have rows that the source never had"),
+    ):
         url = postgresql.url(name)
         fill(url)
         before = catalog(postgresql, name)
-        with migration(instance, url) as moving, pytest.raises(
-            Refused, match="nothing to catch up with"
-        ):
+        with migration(instance, url) as moving, pytest.raises(Refused, match=reason):
             moving.catch_up()
         assert catalog(postgresql, name) == before
 

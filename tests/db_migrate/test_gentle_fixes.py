@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+import sqlalchemy
 from dirt import a_row, put, run_preflight
 from kallithea_tables import Database
 
@@ -15,7 +19,7 @@ from kallithea_tune.db_migrate.preflight.actions import CONVERT, READ
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.values import Value
 
-SAME = object()
+SAME = "the same"
 READINGS = [
     (Kind.moment, "2024-02-29T12:30:15", "2024-02-29 12:30:15.000000"),
     (Kind.moment, "2024-02-29 12:30", "2024-02-29 12:30:00.000000"),
@@ -204,3 +208,47 @@ def test_an_offer_says_which_rows_would_go_with_it(
     (violation,) = run_preflight(source, spoilable["postgresql"]).violations
     (offer,) = violation.offers.values()
     assert offer.at_least and not offer.elsewhere
+
+
+@pytest.mark.once
+def test_what_is_read_and_converted_arrives_and_verifies(
+    instance: Path, target: str, migrate: Any
+) -> None:
+    gentle = ["--fix", "dates=read", "--fix", "wrong-type=convert"]
+    with contextlib.closing(sqlite3.connect(str(instance.parent / "kallithea.db"))) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        for key, moment in ((5, "2024-02-29T12:30"), (6, "2024-02-29T12:30:15.5")):
+            database.execute(
+                "UPDATE user_logs SET action_date = ? WHERE user_log_id = ?", [moment, key]
+            )
+        database.execute("UPDATE user_logs SET action = CAST('é' AS BLOB) WHERE user_log_id = 7")
+        database.execute("UPDATE users SET active = 'yes', admin = 'f' WHERE user_id = 5")
+        database.commit()
+        done = migrate(instance, target, *gentle)
+        assert done.returncode == 0, done.stdout + done.stderr
+        database.execute("UPDATE user_logs SET action_date = '2024-03-01' WHERE user_log_id = 8")
+        database.commit()
+        for option in ("--catch-up", "--verify"):
+            done = migrate(instance, target, *gentle, option)
+            assert done.returncode == 0, done.stdout + done.stderr
+    engine = sqlalchemy.create_engine(target)
+    found = [
+        tuple(map(str, row))
+        for query in (
+            "SELECT action_date FROM user_logs WHERE user_log_id IN (5, 6, 8) ORDER BY 1",
+            "SELECT action FROM user_logs WHERE user_log_id = 7",
+            "SELECT active, admin FROM users WHERE user_id = 5",
+        )
+        for row in engine.execute(query)
+    ]
+    engine.dispose()
+    assert [" ".join(row)[:22].replace("True", "1").replace("False", "0") for row in found] == [
+        *found_dates(target),
+        "é" if not target.startswith("sqlite") else str("é".encode()),
+        "1 0",
+    ]
+
+
+def found_dates(target: str) -> list[str]:
+    whole = ".00" if target.startswith("sqlite") else ""
+    return [f"2024-02-29 12:30:00{whole}", "2024-02-29 12:30:15.50", f"2024-03-01 00:00:00{whole}"]

@@ -6,9 +6,8 @@ import dataclasses
 import fnmatch
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence
+from typing import TYPE_CHECKING, AbstractSet, Iterable, Mapping, NamedTuple, Sequence
 
-from kallithea_tune.db_migrate.inventory.defaults import is_portable
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
 from kallithea_tune.errors import ConfigError, Refused
 
@@ -22,7 +21,6 @@ EXTRA = "no model has it; --extra-tables copies it"
 # Why nothing of such a kind is carried.
 REASONS: Mapping[ItemKind, str] = {
     ItemKind.GENERATED_COLUMN: "its values are computed in the SQL of its engine",
-    ItemKind.CHECK: "no model has it, and it is in the SQL of its engine",
     ItemKind.EXCLUSION: "other engines have none",
     ItemKind.TRIGGER: "it is in the language of its engine",
     ItemKind.RULE: "other engines have none",
@@ -35,8 +33,6 @@ REASONS: Mapping[ItemKind, str] = {
     ItemKind.EVENT: "it is in the language of its engine",
 }
 _COLUMNS = (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN, ItemKind.DEFAULT)
-_KEYS = (ItemKind.INDEX, ItemKind.UNIQUE, ItemKind.FOREIGN_KEY)
-_CARRIED_OF_EXTRA = (ItemKind.COLUMN, ItemKind.DEFAULT, ItemKind.CHECK, *_KEYS)
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,6 @@ def has_any_table(found: Iterable[Found], models: Models) -> bool:
 
 def require_present(found: Sequence[Found], models: Models, folds_case: bool) -> None:
     """Raise Refused where a table or a column of the models is not in the source."""
-    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
     for thing in found:
         if thing.name in models.tables and not thing.table:
             odd = "it is a view" if thing.kind is ItemKind.VIEW else thing.special
@@ -86,23 +81,30 @@ def require_present(found: Sequence[Found], models: Models, folds_case: bool) ->
                     f"{thing.name} in the source cannot be migrated, because {odd}, and Kallithea "
                     "has an ordinary table there; restore that table first"
                 )
-    lacking = sorted(set(models.tables) - tables)
-    if not lacking:
-        columns = {
-            (thing.table, _folded(thing.name, folds_case))
-            for thing in found
-            if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
-        }
-        lacking = [
-            f"{table}.{name}"
-            for table, names in sorted(models.columns.items())
-            for name in sorted(names)
-            if (table, _folded(name, folds_case)) not in columns
-        ]
-    if lacking:
+    lacked = lacking(found, models.columns, folds_case)
+    if lacked:
         raise Refused(
-            f"the source lacks what Kallithea's models have: {', '.join(lacking)}; restore it first"
+            f"the source lacks what Kallithea's models have: {', '.join(lacked)}; restore it first"
         )
+
+
+def lacking(
+    found: Iterable[Found], columns: Mapping[str, Iterable[str]], folds_case: bool
+) -> list[str]:
+    """Return the tables that were not found; where all were, the columns that were not."""
+    found = list(found)
+    tables = {thing.name for thing in found if thing.kind is ItemKind.TABLE and not thing.table}
+    present = {
+        (thing.table, _folded(thing.name, folds_case))
+        for thing in found
+        if thing.kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN)
+    }
+    return sorted(set(columns) - tables) or sorted(
+        f"{table}.{name}"
+        for table, names in columns.items()
+        for name in names
+        if (table, _folded(name, folds_case)) not in present
+    )
 
 
 def _folded(name: str, folds_case: bool) -> str:
@@ -119,7 +121,9 @@ def fates(
 
     Raises ConfigError for a name to leave that nothing has which could be left.
     """
-    first = [_judged(thing, models, choices) for thing in found]
+    internal = {thing.name for thing in found if thing.kind is ItemKind.TABLE and thing.internal}
+    internal.update(models.internal)
+    first = [_judged(thing, models, choices, internal) for thing in found]
     first += [_obstructed(obstacle) for obstacle in _unlisted(found, obstacles)]
     reasons = {(item.kind, item.table, item.name): item.reason for item in obstacles}
     judged = [_left(_hindered(one, reasons), choices.leave) for one in first]
@@ -127,10 +131,10 @@ def fates(
     return _dependent(found, [item for item, _ in judged])
 
 
-def _judged(thing: Found, models: Models, choices: Choices) -> _Judged:
+def _judged(thing: Found, models: Models, choices: Choices, internal: AbstractSet[str]) -> _Judged:
     item = Item(thing.kind, thing.table, thing.name, Fate.CARRIED)
     name = thing.name if thing.kind is ItemKind.TABLE else thing.table
-    if thing.internal or name in models.internal or thing.table in models.internal:
+    if thing.internal or name in internal:
         return _Judged(dataclasses.replace(item, fate=Fate.INTERNAL), False)
     if thing.kind is ItemKind.TABLE:
         return _table(thing, item, models, choices)
@@ -190,13 +194,8 @@ def _of_boolean(check: str) -> str:
 
 def _reason(thing: Found, models: Models) -> str:
     """Return why a thing that no model has is not carried; empty where it is."""
-    of_extra = thing.table not in models.tables
-    if thing.kind is ItemKind.DEFAULT and not of_extra:
-        return "" if is_portable(thing.text) else "it is an expression in the SQL of its engine"
     if thing.special:
         return thing.special
-    if thing.kind in (ItemKind.COLUMN, *_KEYS) or of_extra and thing.kind in _CARRIED_OF_EXTRA:
-        return ""
     if thing.kind is ItemKind.SEQUENCE and thing.table:
         return ""
     return REASONS.get(thing.kind, "")

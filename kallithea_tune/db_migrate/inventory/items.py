@@ -23,6 +23,7 @@ class ItemKind(enum.Enum):
     EXCLUSION = "exclusion constraint"
     FOREIGN_KEY = "foreign key"
     DEFAULT = "default"
+    COLLATION = "collation"
     TRIGGER = "trigger"
     RULE = "rule"
     POLICY = "policy"
@@ -60,8 +61,10 @@ class Item:
 
     @property
     def full_name(self) -> str:
-        """The name by which ``--leave`` accepts it: ``table.name``, or the name alone."""
-        return f"{self.table}.{self.name}" if self.table else self.name
+        """The name by which ``--leave`` accepts it, such as ``table.name``."""
+        name = f"{self.table}.{self.name}" if self.table else self.name
+        # The default of a column can be left without the column.
+        return f"{name} DEFAULT" if self.kind is ItemKind.DEFAULT else name
 
     @property
     def label(self) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.db.tables import modelled
 from kallithea_tune.db_migrate import connect, journal, schema
-from kallithea_tune.db_migrate.extra.obstacles import Obstacle, obstacles
+from kallithea_tune.db_migrate.extra.obstacles import in_source, in_target
+from kallithea_tune.db_migrate.extra.reflection import Reflection
 from kallithea_tune.db_migrate.inventory import fates, revision
 from kallithea_tune.db_migrate.inventory.fates import Choices, Models
 from kallithea_tune.db_migrate.inventory.items import Item, ItemKind
-from kallithea_tune.db_migrate.inventory.tables import tables_of
+from kallithea_tune.db_migrate.inventory.tables import carried_things, tables_of
 from kallithea_tune.errors import Refused
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from kallithea_tune.app.application import SchemaHistory
     from kallithea_tune.db_migrate.engines import Engine
+    from kallithea_tune.db_migrate.engines.base.catalog import Found
 
 
 @dataclass(frozen=True)
@@ -58,28 +60,32 @@ def survey(
     stamped = schema.revisions(source.connection)
     revision.require_newest(stamped, history)
     fates.require_present(found, models, source.catalog.folds_case)
+    reflection = Reflection(source, target)
     items = fates.fates(found, models, choices)
-    made = tables_of(source, metadata, found, items)
-    in_the_way = _obstacles(source, target, made, items)
-    if in_the_way:
-        items = fates.fates(found, models, choices, in_the_way)
-        made = tables_of(source, metadata, found, items)
+    in_the_way = in_source(reflection, _added(found, items, metadata))
+    items = fates.fates(found, models, choices, in_the_way)
+    made = tables_of(reflection, metadata, found, items)
+    in_the_way += in_target(source, target, made, _added(found, items, metadata))
+    items = fates.fates(found, models, choices, in_the_way)
+    made = tables_of(reflection, metadata, found, items)
     ordered = schema.ordered(made)
     own = [table for table in ordered if table.name in metadata.tables]
     extra = [table for table in ordered if table.name not in metadata.tables]
     return Survey(items, own, extra, stamped)
 
 
-def _obstacles(
-    source: Engine, target: Engine, made: MetaData, items: Sequence[Item]
-) -> list[Obstacle]:
-    """Return what the target cannot have of extra tables, and of what was added to others."""
-    found = [item for table in made.tables.values() for item in obstacles(source, target, table)]
-    longest = target.connection.dialect.max_identifier_length
-    found += [
-        Obstacle(item.kind, item.table, item.name, f"its name has over {longest} characters")
-        for item in items
-        if item.kind in (ItemKind.TABLE, ItemKind.COLUMN, ItemKind.INDEX)
-        and len(item.name.encode()) > longest
+def _added(found: Sequence[Found], items: Sequence[Item], metadata: MetaData) -> list[Found]:
+    """Return what is carried without being in the models."""
+    return [
+        thing
+        for thing in carried_things(found, items)
+        if thing.kind is not ItemKind.TABLE or thing.name not in metadata.tables
+        if not _is_column_of(metadata, thing)
     ]
-    return found
+
+
+def _is_column_of(metadata: MetaData, thing: Found) -> bool:
+    table = metadata.tables.get(thing.table)
+    if table is None or thing.kind is not ItemKind.COLUMN:
+        return False
+    return thing.name.casefold() in {column.name.casefold() for column in table.columns}

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterable, Sequence
 
-from kallithea_tune.db.kinds import kind_of
-from kallithea_tune.db_migrate.extra.reflection import reflected
-from kallithea_tune.db_migrate.inventory import defaults
+from kallithea_tune.db_migrate.extra.reflection import Reflection
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
 
 if TYPE_CHECKING:
-    from sqlalchemy import Column, Constraint, MetaData, Table
+    from sqlalchemy import MetaData, Table
 
-    from kallithea_tune.db_migrate.engines import Engine
     from kallithea_tune.db_migrate.engines.base.catalog import Found
 
 
 def tables_of(
-    source: Engine, metadata: MetaData, found: Sequence[Found], items: Iterable[Item]
+    reflection: Reflection, metadata: MetaData, found: Sequence[Found], items: Iterable[Item]
 ) -> MetaData:
     """Describe the tables to copy as the source has them, but for what is not carried.
 
@@ -25,30 +22,39 @@ def tables_of(
     """
     import sqlalchemy
 
-    fates = {(item.kind, item.table, item.name): item.fate for item in items}
-    carried = [
-        thing for thing in found if fates[thing.kind, thing.table, thing.name] is Fate.CARRIED
-    ]
-    extra = [
-        thing.name
-        for thing in carried
-        if thing.kind is ItemKind.TABLE and thing.name not in metadata.tables
-    ]
     made = sqlalchemy.MetaData(naming_convention=metadata.naming_convention)
     for table in metadata.tables.values():
         _copied(table, made)
-    added = [thing for thing in carried if thing.table in metadata.tables]
-    _add_columns(source, made, [thing for thing in added if thing.kind is ItemKind.COLUMN])
-    _add_defaults(made, [thing for thing in added if thing.kind is ItemKind.DEFAULT])
-    _add_keys(made, added)
-    if extra:
-        for table in reflected(source.connection, extra).tables.values():
-            _remove(_copied(table, made), [key for key, fate in fates.items() if _lost(fate)])
+    carried = carried_things(found, items)
+    columns: dict[str, list[str]] = {}
+    for thing in carried:
+        if thing.kind is ItemKind.COLUMN:
+            columns.setdefault(thing.table, []).append(thing.name)
+    for name, own in columns.items():
+        if name in metadata.tables:
+            _add_columns(reflection, made.tables[name], own)
+        else:
+            reflection.add_table(name, own, made)
+    for thing in carried:
+        if thing.kind is ItemKind.DEFAULT:
+            _add_default(reflection, thing, made.tables[thing.table])
+        elif thing.kind is ItemKind.CHECK:
+            reflection.add_check(thing, made.tables[thing.table])
+    _add_keys(made, [thing for thing in carried if thing.table in made.tables])
     return made
 
 
-def _lost(fate: Fate) -> bool:
-    return fate is Fate.NOT_CARRIED
+def carried_things(found: Sequence[Found], items: Iterable[Item]) -> list[Found]:
+    """Return what is carried of the source, in the order in which it was found."""
+    carried = {(item.kind, item.table, item.name) for item in items if item.fate is Fate.CARRIED}
+    tables = {name for kind, _, name in carried if kind is ItemKind.TABLE}
+    return [
+        thing
+        for thing in found
+        if (thing.kind, thing.table, thing.name) in carried
+        # Others belong to tables that engines made for themselves.
+        and (thing.table in tables or not thing.table)
+    ]
 
 
 def _copied(table: Table, metadata: MetaData) -> Table:
@@ -56,38 +62,17 @@ def _copied(table: Table, metadata: MetaData) -> Table:
     return copy
 
 
-def _add_columns(source: Engine, made: MetaData, added: Sequence[Found]) -> None:
-    new = [thing for thing in added if thing.name not in made.tables[thing.table].columns]
-    names = sorted({thing.table for thing in new if not _same_but_case(thing, made)})
-    if not names:
-        return
-    described = reflected(source.connection, names)
-    for thing in new:
-        if not _same_but_case(thing, made):
-            column = described.tables[thing.table].columns[thing.name]
-            made.tables[thing.table].append_column(_copy_of(column))
+def _add_columns(reflection: Reflection, table: Table, names: Sequence[str]) -> None:
+    known = {column.name.casefold() for column in table.columns}
+    for name in names:
+        if name.casefold() not in known:
+            table.append_column(reflection.column(table.name, name))
 
 
-def _same_but_case(thing: Found, made: MetaData) -> bool:
-    names = made.tables[thing.table].columns.keys()
-    return thing.name.casefold() in {name.casefold() for name in names}
-
-
-def _copy_of(column: Column) -> Column:
-    # SQLAlchemy 1.4 renamed it.
-    copy: Column = (getattr(column, "_copy", None) or column.copy)()
-    return copy
-
-
-def _add_defaults(made: MetaData, added: Sequence[Found]) -> None:
-    import sqlalchemy
-
-    for thing in added:
-        column = made.tables[thing.table].columns[thing.name]
-        if column.server_default is None and defaults.is_portable(thing.text):
-            value = defaults.portable(thing.text, kind_of(column))
-            column.server_default = sqlalchemy.DefaultClause(value)
-            column.server_default._set_parent(column)
+def _add_default(reflection: Reflection, thing: Found, table: Table) -> None:
+    column = table.columns[thing.name]
+    if column.server_default is None:
+        reflection.add_default(thing, column)
 
 
 def _add_keys(made: MetaData, added: Sequence[Found]) -> None:
@@ -109,30 +94,11 @@ def _add_keys(made: MetaData, added: Sequence[Found]) -> None:
             table.append_constraint(UniqueConstraint(*columns))
         elif thing.kind is ItemKind.FOREIGN_KEY:
             referred = [f"{thing.refers_to}.{name}" for name in thing.refers_to_columns]
-            table.append_constraint(ForeignKeyConstraint(columns, referred))
-
-
-def _remove(table: Table, lost: Iterable[tuple[ItemKind, str, str]]) -> None:
-    """Take what is not carried out of the description of a table."""
-    for kind, of_table, name in lost:
-        if of_table != table.name:
-            continue
-        if kind in (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN) and name in table.columns:
-            column = table.columns[name]
-            table.constraints = {key for key in table.constraints if column not in key.columns}
-            table._columns.remove(column)
-        elif kind is ItemKind.DEFAULT and name in table.columns:
-            table.columns[name].server_default = None
-        table.indexes = {index for index in table.indexes if index.name != name}
-        table.constraints = {key for key in table.constraints if not _is_called(key, kind, name)}
-
-
-def _is_called(key: Constraint, kind: ItemKind, name: str) -> bool:
-    from sqlalchemy import CheckConstraint, ForeignKeyConstraint, UniqueConstraint
-
-    if isinstance(key, CheckConstraint):
-        return kind is ItemKind.CHECK and name in (key.name, str(key.sqltext))
-    classes = {ItemKind.UNIQUE: UniqueConstraint, ItemKind.FOREIGN_KEY: ForeignKeyConstraint}
-    if not isinstance(key, classes.get(kind, ())):
-        return False
-    return name in (key.name, ", ".join(column.name for column in key.columns))
+            table.append_constraint(
+                ForeignKeyConstraint(
+                    columns,
+                    referred,
+                    ondelete=thing.on_delete or None,
+                    onupdate=thing.on_update or None,
+                )
+            )

@@ -18,10 +18,12 @@ EPOCH_VALUES: Mapping[Kind, Value] = {
 }
 EMPTY_VALUES: Mapping[Kind, Value] = {
     **EPOCH_VALUES,
+    Kind.instant: "1970-01-01 00:00:01.000000+00:00",  # MariaDB's first
     Kind.time: "00:00:00.000000",
     Kind.integer: 0,
     Kind.boolean: 0,
     Kind.number: 0.0,
+    Kind.decimal: 0,
     Kind.text: "",
     Kind.binary: b"",
 }

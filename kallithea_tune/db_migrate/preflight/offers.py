@@ -42,9 +42,11 @@ def describe(
         for action in violation.actions if not violation.fix else ():
             if action.partial:
                 fixed = _fixed(scope, table, condition, action)
-                violation.offers[action] = Offer(fixed, at_least=violation.count > MOST_VALUES)
                 if fixed == 0:
                     violation.actions = tuple(it for it in violation.actions if it is not action)
+                elif fixed:
+                    is_part = violation.count > MOST_VALUES
+                    violation.offers[action] = Offer(fixed, at_least=is_part)
             elif action is DELETE:
                 violation.offers[action] = consequences.of_leaving_out(table, condition.sql)
 
@@ -93,9 +95,10 @@ class Consequences:
         while trail.waiting and not trail.at_least:
             place, values = trail.waiting.popitem()
             for referring in self._references.to.get(place, ()):
-                if time.monotonic() > self._end:
-                    trail.at_least = True
-                elif self._scope.tables[referring.table].columns[referring.column].nullable:
+                trail.at_least |= time.monotonic() > self._end
+                if trail.at_least:
+                    break
+                if self._scope.tables[referring.table].columns[referring.column].nullable:
                     counts = referring_rows(self._scope.source, referring, "count(*)", values)
                     trail.loose[referring.table] += sum(int(str(count)) for (count,) in counts)
                 else:

@@ -30,11 +30,13 @@ TIME = r"(?P<time>\d\d:\d\d(:\d\d)?)([.,](?P<fraction>\d{1,12}))?"
 ISO: Mapping[Kind, re.Pattern[str]] = {
     Kind.moment: re.compile(f"{DATE}([Tt ]{TIME})?", re.ASCII),
     Kind.date: re.compile(f"{DATE}([Tt ]{TIME})?", re.ASCII),
+    Kind.instant: re.compile(f"{DATE}[Tt ]{TIME}([Zz]|[+-]\\d\\d:\\d\\d)", re.ASCII),
     Kind.time: re.compile(f"(?P<date>){TIME}", re.ASCII),
 }
 MIDNIGHT = "00:00:00"
 PARSERS: Mapping[Kind, Callable[[str], object]] = {
     Kind.moment: datetime.datetime.fromisoformat,
+    Kind.instant: datetime.datetime.fromisoformat,
     Kind.date: datetime.date.fromisoformat,
     Kind.time: datetime.time.fromisoformat,
 }
@@ -96,15 +98,22 @@ def read_moment(value: Value, kind: Kind) -> Value:
     """Return a date, a time or both in storage form, where `value` is one in a form of ISO 8601.
 
     Seconds may be missing, and so may the time of a day, which is then midnight, as it is to every
-    engine. A time zone is not read.
+    engine. A time zone is read only of a moment that has one, which is then in UTC.
     """
     match = ISO[kind].fullmatch(value) if isinstance(value, str) else None
     text = _moment(match.groupdict(), kind) if match else None
     try:
         PARSERS[kind](text or "")
-    except ValueError:
+        if kind is Kind.instant and text and match:
+            text = _in_utc(text, match.group(match.lastindex or 0))
+    except (ValueError, OverflowError):
         return value
     return text
+
+
+def _in_utc(text: str, zone: str) -> str:
+    moment = datetime.datetime.fromisoformat(text + zone.upper().replace("Z", "+00:00"))
+    return moment.astimezone(datetime.timezone.utc).isoformat(" ", "microseconds")
 
 
 def _moment(found: Mapping[str, Optional[str]], kind: Kind) -> Optional[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, AbstractSet, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.values import Value
+from kallithea_tune.db_migrate.values import Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -49,7 +49,7 @@ class References:
 def referring_rows(
     source: base.Engine, place: Place, selected: str, values: AbstractSet[Value], most: int = 0
 ) -> Iterator[Sequence[Value]]:
-    """Select, in SQL, from the rows whose column `place` has one of `values`.
+    """Select, in SQL, from the rows whose column `place` has one of `values`, in storage form.
 
     These are divided among several statements, each of which returns `most` rows at most; 0 is no
     limit.
@@ -68,7 +68,8 @@ def referring_rows(
                 "values", expected[start : start + VALUES_TOGETHER], expanding=True
             )
         )
-        yield from source.connection.execute(bound)
+        for row in source.connection.execute(bound):
+            yield tuple(map(stored, row))
 
 
 def names_in_text(source: base.Engine, names: Sequence[str]) -> str:

@@ -27,11 +27,13 @@ __all__ = ["RULES", "rules_of", "violated_rules"]
 # them.
 FORMS: Mapping[Kind, Pattern[str]] = {
     Kind.moment: re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{6})?", re.ASCII),
+    Kind.instant: re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(\.\d{6})?\+00:00", re.ASCII),
     Kind.date: re.compile(r"(\d{4}-\d\d-\d\d)", re.ASCII),
     Kind.time: re.compile(r"(\d\d:\d\d:\d\d)(\.\d{6})?", re.ASCII),
 }
 DESCRIPTIONS: Mapping[Kind, str] = {
     Kind.moment: "date and time (YYYY-MM-DD HH:MM:SS)",
+    Kind.instant: "date and time in UTC (YYYY-MM-DD HH:MM:SS.ffffff+00:00)",
     Kind.date: "date (YYYY-MM-DD)",
     Kind.time: "time (HH:MM:SS)",
 }
@@ -39,6 +41,7 @@ PYTHON_TYPES: Mapping[Kind, tuple[type, ...]] = {
     Kind.integer: (int,),
     Kind.boolean: (int,),
     Kind.number: (int, float),
+    Kind.decimal: (int, float, str),
     Kind.text: (str,),
     Kind.binary: (bytes, str),
 }
@@ -170,7 +173,8 @@ NOT_FINITE = register(
         (NULL, DELETE),
         complaint=lambda limits: (
             "not a finite number"
-            if limits.kind is Kind.number and not (limits.infinite and limits.not_a_number)
+            if limits.kind in (Kind.number, Kind.decimal)
+            and not (limits.infinite and limits.not_a_number)
             else ""
         ),
         test=_is_not_finite,

@@ -21,7 +21,7 @@ from kallithea_tune.db_migrate.preflight.rules import (
     WRONG_TYPE,
 )
 from kallithea_tune.db_migrate.preflight.violation import MOST_KEYS, Violation
-from kallithea_tune.db_migrate.values import Key, Row, Value
+from kallithea_tune.db_migrate.values import Key, Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -102,11 +102,10 @@ class Scan:
         return [row[0] if len(row) == 1 else tuple(row) for row in rows]
 
     def values(self, column: str, condition: str) -> set[Value]:
-        """Return the different values of a column in the rows that meet the condition."""
+        """Return the different values of a column, in storage form, of rows that meet it."""
         name, table = self._quoted(column), self._quoted(self._table.name)
-        return {
-            row[0] for row in self.query(f"SELECT DISTINCT {name} FROM {table} WHERE {condition}")
-        }
+        rows = self.query(f"SELECT DISTINCT {name} FROM {table} WHERE {condition}")
+        return {stored(value) for (value,) in rows}
 
     def query(self, statement: str) -> list[Row]:
         """Return the rows of a statement."""

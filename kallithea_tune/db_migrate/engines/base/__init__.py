@@ -10,6 +10,7 @@ from kallithea_tune.db.interruptible import Canceller
 from kallithea_tune.db_migrate.engines.base.catalog import Catalog
 from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
+from kallithea_tune.db_migrate.engines.base.definitions import Definitions
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
@@ -23,6 +24,7 @@ __all__ = [
     "ColumnLimits",
     "Connected",
     "ConnectionSettings",
+    "Definitions",
     "Engine",
     "FingerprintSql",
     "Reader",
@@ -49,6 +51,7 @@ class Engine(Connected):
     catalog_class: ClassVar[type[Catalog]] = Catalog
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
+    definitions_class: ClassVar[type[Definitions]] = Definitions
     column_limits_class: ClassVar[type[ColumnLimits]] = ColumnLimits
     violation_sql_class: ClassVar[type[ViolationSql]] = ViolationSql
     fingerprint_sql_class: ClassVar[Optional[type[FingerprintSql]]] = None
@@ -64,6 +67,7 @@ class Engine(Connected):
         self.catalog = self.catalog_class(connection)
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
+        self.definitions = self.definitions_class(connection)
 
     def column_limits(self) -> ColumnLimits:
         """Return what columns can store, as the server is configured now."""

@@ -18,9 +18,9 @@ class Found:
     """A thing in a database; `table` is empty where it belongs to none.
 
     `columns` are those of an index or key, some of them `descending`; a foreign key `refers_to` a
-    table and its `refers_to_columns`. `text` is the expression of a default or check. `special`
-    says what other engines may not have of it, and `internal` that the engine, or one of its
-    extensions, made it for itself.
+    table and its `refers_to_columns`, with actions as in SQL. `text` is the expression of a default
+    or check. `special` says what other engines may not have of it, and `internal` that the engine,
+    or one of its extensions, made it for itself.
     """
 
     kind: ItemKind
@@ -31,6 +31,8 @@ class Found:
     descending: tuple[str, ...] = ()
     refers_to: str = ""
     refers_to_columns: tuple[str, ...] = ()
+    on_delete: str = ""
+    on_update: str = ""
     text: str = ""
     special: str = ""
     internal: bool = False
@@ -78,6 +80,8 @@ class Catalog(Connected):
                 columns,
                 refers_to=referred,
                 refers_to_columns=tuple(reference["referred_columns"]),
+                on_delete=reference.get("options", {}).get("ondelete", ""),
+                on_update=reference.get("options", {}).get("onupdate", ""),
             )
         try:
             checks = inspector.get_check_constraints(table)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import decimal
 from typing import TYPE_CHECKING, ClassVar, Iterator, Optional, Sequence, Union
 
 from kallithea_tune.db.kinds import Kind, kind_of
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Constraint, Index, Table
     from sqlalchemy.types import TypeEngine
 
-PythonValue = Union[Value, datetime.datetime, datetime.date, datetime.time]
+PythonValue = Union[Value, datetime.datetime, datetime.date, datetime.time, decimal.Decimal]
 
 
 class Writer(Connected):
@@ -35,6 +36,24 @@ class Writer(Connected):
     strict: ClassVar[bool] = False
     """Whether a row that preflight would find is refused, or arrives visibly changed."""
 
+    character_count: ClassVar[str] = "char_length"
+    """The function that counts the characters of a text."""
+
+    current_moment: ClassVar[str] = "CURRENT_TIMESTAMP"
+    """The default of a moment that is the one at which the row is inserted."""
+
+    current_day: ClassVar[str] = "CURRENT_DATE"
+    """The same of a date."""
+
+    enforces_digits: ClassVar[bool] = True
+    """Whether a decimal column rounds values that have more digits, or refuses them."""
+
+    loses_negative_zero: ClassVar[bool] = False
+    """Whether a float of -0.0 becomes 0.0."""
+
+    instants: ClassVar[Optional[tuple[str, str]]] = None
+    """The first and the last moment in UTC that the type for moments with a zone has."""
+
     keys_together: ClassVar[bool] = False
     """Whether one statement adds all keys of a table, even references to keys still missing."""
 
@@ -44,6 +63,15 @@ class Writer(Connected):
 
     def why_unsuitable(self) -> str:
         """Return why this server or database cannot take the rows; empty when it can."""
+        return ""
+
+    def why_not_called(self, name: str) -> str:
+        """Return why nothing can have this name; empty where it can."""
+        longest = self.connection.dialect.max_identifier_length
+        return f"its name has over {longest} characters" if len(name) > longest else ""
+
+    def why_no_table_called(self, name: str) -> str:
+        """Return why a table in particular cannot; empty where it can."""
         return ""
 
     def column_type(self, column: Column) -> Optional[TypeEngine]:
@@ -122,8 +150,10 @@ def python_value(value: Value, kind: Kind) -> PythonValue:
         return None
     if kind is Kind.boolean:
         return bool(value)
-    if kind is Kind.moment:
+    if kind in (Kind.moment, Kind.instant):
         return datetime.datetime.fromisoformat(str(value))
+    if kind is Kind.decimal:
+        return decimal.Decimal(str(value))
     if kind is Kind.date:
         return datetime.date.fromisoformat(str(value))
     if kind is Kind.time:

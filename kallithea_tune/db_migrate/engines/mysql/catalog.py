@@ -26,11 +26,14 @@ INDEXES = f"""
     ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX
 """
 REFERENCES = f"""
-    SELECT TABLE_NAME AS `table`, CONSTRAINT_NAME AS name, COLUMN_NAME AS `column`,
-           REFERENCED_TABLE_NAME AS referred, REFERENCED_COLUMN_NAME AS `to`
-    FROM {SCHEMA}.KEY_COLUMN_USAGE
-    WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL
-    ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION
+    SELECT k.TABLE_NAME AS `table`, k.CONSTRAINT_NAME AS name, k.COLUMN_NAME AS `column`,
+           k.REFERENCED_TABLE_NAME AS referred, k.REFERENCED_COLUMN_NAME AS `to`,
+           r.DELETE_RULE AS on_delete, r.UPDATE_RULE AS on_update
+    FROM {SCHEMA}.KEY_COLUMN_USAGE AS k JOIN {SCHEMA}.REFERENTIAL_CONSTRAINTS AS r
+        ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME
+            AND r.TABLE_NAME = k.TABLE_NAME
+    WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL
+    ORDER BY k.TABLE_NAME, k.CONSTRAINT_NAME, k.ORDINAL_POSITION
 """
 HAS_CHECKS = f"""
     SELECT COLUMN_NAME AS name FROM {SCHEMA}.COLUMNS
@@ -60,6 +63,8 @@ KINDS = {
     "SEQUENCE": (ItemKind.SEQUENCE, ""),
     "VIEW": (ItemKind.VIEW, ""),
 }
+# RESTRICT is what the others do without an action, too.
+ACTIONS = {"CASCADE": "CASCADE", "SET NULL": "SET NULL"}
 STRINGS = ("char", "varchar", "text", "tinytext", "mediumtext", "longtext")
 
 
@@ -95,6 +100,8 @@ class Catalog(base.Catalog):
             if default is None or default == "NULL" or generated:
                 continue
             text = str(default)
+            if "ON UPDATE" in extra:
+                text += " ON UPDATE"
             if not is_mariadb and row["type"] in STRINGS and "DEFAULT_GENERATED" not in extra:
                 text = "'{}'".format(text.replace("'", "''"))
             yield Found(ItemKind.DEFAULT, table, name, text=text)
@@ -110,6 +117,8 @@ class Catalog(base.Catalog):
                 columns,
                 refers_to=str(referred),
                 refers_to_columns=tuple(str(row["to"]) for row in rows),
+                on_delete=ACTIONS.get(str(rows[0]["on_delete"]), ""),
+                on_update=ACTIONS.get(str(rows[0]["on_update"]), ""),
             )
         # By the name of the key, or of its first column where the key was given none.
         implicit = {(table, name) for table, name, _ in references}

@@ -48,7 +48,7 @@ class ColumnLimits(base.ColumnLimits):
             octets = SIZES.get(type_name)
             if limits.kind is Kind.binary and octets is None:
                 octets = getattr(column.type, "length", None)
-        if limits.kind in (Kind.moment, Kind.time):
+        if limits.kind in (Kind.moment, Kind.instant, Kind.time):
             digits = getattr(column.type, "fsp", None) or 0
         return replace(
             limits,

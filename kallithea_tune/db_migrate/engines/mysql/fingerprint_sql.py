@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR, RowSelection
 
 MOMENT = "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
+DATES = (Kind.moment, Kind.instant, Kind.date, Kind.time)
 
 
 class FingerprintSql(base.FingerprintSql):
@@ -16,6 +17,8 @@ class FingerprintSql(base.FingerprintSql):
         Kind.integer: "CAST(%s AS char)",
         Kind.boolean: "CAST(%s AS char)",
         Kind.moment: MOMENT,
+        Kind.instant: "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f+00:00')",
+        Kind.time: "time_format(%s, '%%H:%%i:%%s.%%f')",
         Kind.date: "CAST(%s AS char)",
     }
 
@@ -43,7 +46,10 @@ class FingerprintSql(base.FingerprintSql):
 
     def stored(self, value: str, kind: Kind) -> str:
         """Read dates as text, since Python has no zero dates."""
-        return self.written[kind] % value if kind in (Kind.moment, Kind.date) else value
+        if kind is Kind.number:
+            # Of a FLOAT only six digits would be sent.
+            return f"CAST({value} AS double)"
+        return self.written[kind] % value if kind in DATES else value
 
     def concatenated(self, *texts: str) -> str:
         """Use concat, since || may mean OR."""
@@ -51,7 +57,7 @@ class FingerprintSql(base.FingerprintSql):
 
     def joined(self, value: str) -> str:
         """Use group_concat."""
-        return f"group_concat({value} SEPARATOR ',')"
+        return f"group_concat({value} SEPARATOR '{SEPARATOR}')"
 
     def from_rows(self, rows: RowSelection) -> str:
         """Read along the primary key, without the temporary table that a subquery would need.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
+MOMENT = "2024-01-31 12:00:00.000000"
 DUPLICATE = 1062  # ER_DUP_ENTRY
 LOST_CONNECTION = 2013  # CR_SERVER_LOST
 
@@ -74,6 +75,10 @@ class LoadData(Connected):
             if kind_of(column) is Kind.binary:
                 fields.append(f"@v{number}")
                 decoded.append(f"{name} = UNHEX(SUBSTRING(@v{number}, 3))")
+            elif kind_of(column) is Kind.instant:
+                # Without its zone, which is that of the session.
+                fields.append(f"@v{number}")
+                decoded.append(f"{name} = LEFT(@v{number}, {len(MOMENT)})")
             else:
                 fields.append(name)
         return ", ".join(fields), ", ".join(decoded)

@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 # How a column is read in storage form; the others need nothing. A % is doubled for the drivers.
 STORED: Mapping[Kind, str] = {
     Kind.moment: "DATE_FORMAT({}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')",
+    # Sessions are in UTC.
+    Kind.instant: "DATE_FORMAT({}, '%%Y-%%m-%%d %%H:%%i:%%s.%%f+00:00')",
     Kind.date: "CAST({} AS CHAR)",
     Kind.time: "TIME_FORMAT({}, '%%H:%%i:%%s.%%f')",
+    # Of a FLOAT only six digits would be written.
+    Kind.number: "CAST({} AS DOUBLE)",
 }
+NUMBERS = (Kind.number, Kind.decimal)
 # A line may take this part of max_allowed_packet; CONCAT gives NULL for what takes more.
 PACKET_SHARE = 4
 
@@ -73,7 +78,7 @@ class Reader(Connected, base.Reader):
 
     def rows(self, table: Table, where: str = "") -> Iterator[Sequence[Row]]:
         """Yield rows as the server sends them."""
-        has_numbers = any(kind_of(column) is Kind.number for column in table.columns)
+        has_numbers = any(kind_of(column) in NUMBERS for column in table.columns)
         columns = ", ".join(map(self._stored, table.columns))
         for batch in self._streamed(table, columns, where):
             yield [tuple(map(values.stored, row)) for row in batch] if has_numbers else batch

@@ -10,7 +10,7 @@ from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.engines.mysql import keys
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
-from kallithea_tune.db_migrate.engines.mysql.load_data import LoadData
+from kallithea_tune.db_migrate.engines.mysql.load_data import MOMENT, LoadData
 from kallithea_tune.db_migrate.engines.mysql.reading import Reader, is_unbounded
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import TuneError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # In characters; 3,072 bytes are allowed for all columns of a key.
 KEY_LENGTH = 255
+# Digits, and those after the point, where none are declared: the most that all versions have.
+DECIMAL = (65, 30)
 # The first with keys of 3,072 bytes by default.
 OLDEST = {"MariaDB": (10, 2), "MySQL": (5, 7)}
 
@@ -31,6 +33,11 @@ class Writer(Connected, base.Writer):
     strict = True
     # Each statement that alters a table takes 30 to 70 ms, however small the table is.
     keys_together = True
+    # With the digits of the column; other functions need parentheses.
+    current_moment = "CURRENT_TIMESTAMP(6)"
+    current_day = "(CURRENT_DATE)"
+    # https://mariadb.com/kb/en/timestamp/; later versions have a later end.
+    instants = ("1970-01-01 00:00:01", "2038-01-19 03:14:07")
 
     def lock(self, name: str) -> bool:
         """Take a lock, which belongs to the entire server."""
@@ -47,7 +54,21 @@ class Writer(Connected, base.Writer):
             return mysql.VARBINARY(KEY_LENGTH) if kind is Kind.binary else mysql.VARCHAR(KEY_LENGTH)
         if unbounded:
             return mysql.LONGBLOB() if kind is Kind.binary else mysql.LONGTEXT()
-        return {Kind.moment: mysql.DATETIME(fsp=6), Kind.time: mysql.TIME(fsp=6)}.get(kind)
+        if kind is Kind.decimal and column.type.precision is None:
+            return mysql.DECIMAL(*DECIMAL)
+        return {
+            Kind.moment: mysql.DATETIME(fsp=6),
+            Kind.instant: mysql.TIMESTAMP(fsp=6),
+            Kind.time: mysql.TIME(fsp=6),
+        }.get(kind)
+
+    def why_no_table_called(self, name: str) -> str:
+        """Return what servers that keep names in lower case would make of it."""
+        cursor = self.cursor()
+        cursor.execute("SELECT @@lower_case_table_names")
+        if int(cursor.fetchone()[0]) and name != name.lower():
+            return "the target does not tell upper case from lower case in names of tables"
+        return ""
 
     def why_unsuitable(self) -> str:
         """Require versions with large keys, and Unicode; utf8mb3 is left to preflight."""
@@ -124,7 +145,11 @@ class Writer(Connected, base.Writer):
         """Write rows by INSERT; both drivers put many into one statement."""
         name = self.quoted_with_arguments
         names = ", ".join(name(column.name) for column in table.columns)
-        marks = ", ".join("%s" for _ in table.columns)
+        marks = ", ".join(
+            # Without its zone, which is that of the session.
+            f"LEFT(%s, {len(MOMENT)})" if kind_of(column) is Kind.instant else "%s"
+            for column in table.columns
+        )
         statement = f"INSERT INTO {name(table.name)} ({names}) VALUES ({marks})"
         cursor = self.cursor()
         for batch in rows:

@@ -32,9 +32,10 @@ COLUMNS = f"""
 """
 INDEXES = f"""
     SELECT c.relname AS "table", n.relname AS name, i.indisunique AS "unique",
-           ARRAY(SELECT coalesce(a.attname::text, '') FROM unnest(i.indkey) WITH ORDINALITY AS k
-                 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.unnest
-                 ORDER BY k.ordinality) AS columns,
+           ARRAY(SELECT coalesce(a.attname::text, '')
+                 FROM unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+                 LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+                 ORDER BY k.place) AS columns,
            ARRAY(SELECT a.attname::text FROM unnest(i.indkey, i.indoption) AS k (attnum, option)
                  JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
                  WHERE k.option = 3) AS descending,
@@ -58,13 +59,18 @@ INDEXES = f"""
 """
 CONSTRAINTS = f"""
     SELECT c.relname AS "table", k.conname AS name, k.contype::text AS kind,
-           ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u
-                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.unnest
-                 ORDER BY u.ordinality) AS columns,
-           ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u
-                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.unnest
-                 ORDER BY u.ordinality) AS "to",
-           coalesce(r.relname, '') AS referred,
+           ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, place)
+                 JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = u.attnum
+                 ORDER BY u.place) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(k.confkey) WITH ORDINALITY AS u (attnum, place)
+                 JOIN pg_attribute AS a ON a.attrelid = r.oid AND a.attnum = u.attnum
+                 ORDER BY u.place) AS "to",
+           coalesce(r.relname, '') AS referred, k.confdeltype::text AS on_delete,
+           k.confupdtype::text AS on_update,
+           CASE WHEN k.condeferrable THEN 'it is deferrable'
+                WHEN k.contype = 'f' AND k.confmatchtype = 'f' THEN 'it matches all columns'
+                WHEN k.contype = 'f' AND r.relnamespace <> c.relnamespace
+                THEN 'it refers to another schema' ELSE '' END AS special,
            coalesce(pg_get_expr(k.conbin, k.conrelid), '') AS text
     FROM pg_constraint AS k JOIN pg_class AS c ON c.oid = k.conrelid
     LEFT JOIN pg_class AS r ON r.oid = k.confrelid
@@ -109,6 +115,8 @@ CONSTRAINT_KINDS = {
     "c": ItemKind.CHECK,
     "x": ItemKind.EXCLUSION,
 }
+
+ACTIONS = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
 
 class Catalog(base.Catalog):
@@ -163,7 +171,10 @@ class Catalog(base.Catalog):
                 row["kind"] == "u",
                 refers_to=str(row["referred"]),
                 refers_to_columns=_names(row["to"]),
+                on_delete=ACTIONS.get(str(row["on_delete"]), ""),
+                on_update=ACTIONS.get(str(row["on_update"]), ""),
                 text=str(row["text"]),
+                special=str(row["special"]),
             )
 
     def _others(self) -> Iterator[Found]:

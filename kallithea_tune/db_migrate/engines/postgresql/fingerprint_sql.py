@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR
 
 # A colon before a word is a parameter in SQLAlchemy's text(), unless escaped.
 MOMENT = r"to_char(%s, 'YYYY-MM-DD HH24\:MI\:SS.US')"
+INSTANT = r"to_char(timezone('UTC', %s), 'YYYY-MM-DD HH24\:MI\:SS.US+00\:00')"
 OLDEST = (11,)
 
 
@@ -17,6 +19,8 @@ class FingerprintSql(base.FingerprintSql):
         Kind.integer: "CAST(%s AS text)",
         Kind.boolean: "CAST(CAST(%s AS integer) AS text)",
         Kind.moment: MOMENT,
+        Kind.instant: INSTANT,
+        Kind.time: r"to_char(CAST(%s AS interval), 'HH24\:MI\:SS.US')",
         Kind.date: "to_char(%s, 'YYYY-MM-DD')",
     }
 
@@ -40,16 +44,21 @@ class FingerprintSql(base.FingerprintSql):
 
     def stored(self, value: str, kind: Kind) -> str:
         """Read dates as text: Python has no infinity, and only the years from 1 to 9999."""
-        if kind is Kind.moment:
+        if kind in (Kind.moment, Kind.instant):
             return (
                 rf"CASE WHEN {value} >= '0001-01-01' AND {value} < '10000-01-01'"
-                rf" THEN {MOMENT % value} ELSE CAST({value} AS text) END"
+                rf" THEN {self.written[kind] % value} ELSE CAST({value} AS text) END"
             )
+        if kind is Kind.number:
+            # Singles are sent with fewer digits than it takes to be the same double.
+            return f"CAST({value} AS double precision)"
+        if kind is Kind.time:
+            return self.written[kind] % value
         return f"CAST({value} AS text)" if kind is Kind.date else value
 
     def joined(self, value: str) -> str:
         """Use string_agg, which keeps the order of a sorted subquery when there are no groups."""
-        return f"string_agg({value}, ',')"
+        return f"string_agg({value}, '{SEPARATOR}')"
 
 
 def _in_utf8(text: str) -> str:

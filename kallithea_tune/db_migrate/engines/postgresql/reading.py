@@ -22,6 +22,10 @@ STORED: Mapping[Kind, str] = {
     # Infinity and years that Python does not have come as they are, and are found to be invalid.
     Kind.moment: "CASE WHEN {0} >= '0001-01-01' AND {0} < '10000-01-01'"
     " THEN to_char({0}, 'YYYY-MM-DD HH24:MI:SS.US') ELSE {0}::text END",
+    Kind.instant: "CASE WHEN {0} >= '0001-01-01 00:00:00Z' AND {0} < '10000-01-01 00:00:00Z'"
+    " THEN to_char({0} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00') ELSE {0}::text END",
+    # Singles are written with fewer digits than it takes to be the same double.
+    Kind.number: "{0}::float8",
     Kind.date: "{0}::text",
     Kind.time: "to_char({0}::interval, 'HH24:MI:SS.US')",
     Kind.text: "{0}::text",

@@ -13,6 +13,7 @@ from kallithea_tune.db_migrate.engines.postgresql.reading import COPY_FORMAT
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
+LONGEST_NAME = 63  # bytes
 OLDEST = 100000  # server_version_num
 
 
@@ -31,6 +32,11 @@ class Writer(base.Writer):
         cursor = self.cursor()
         cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
         return bool(cursor.fetchone()[0])
+
+    def why_not_called(self, name: str) -> str:
+        """Compare bytes, after which the server cuts a name."""
+        too_long = len(name.encode()) > LONGEST_NAME
+        return f"its name has over {LONGEST_NAME} bytes" if too_long else ""
 
     def risk(self, column: Column) -> str:
         """Return the risks of all engines, and that PostgreSQL's text has no NUL."""

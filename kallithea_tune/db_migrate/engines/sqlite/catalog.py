@@ -28,7 +28,7 @@ INDEXES = f"""
 """
 REFERENCES = f"""
     SELECT t.name AS "table", f.id, f."table" AS referred, f."from" AS "column",
-           f."to" AS "to"
+           f."to" AS "to", f.on_delete, f.on_update
     FROM ({ORDINARY}) AS t, pragma_foreign_key_list(t.name) AS f ORDER BY t.name, f.id, f.seq
 """
 COLUMNS = f"""
@@ -91,6 +91,8 @@ class Catalog(base.Catalog):
                 continue
             special = "it is of an expression" if not all(columns) else ""
             special = "it has a condition" if partial else special
+            if any(row["coll"] != "BINARY" for row in rows) and not special:
+                special = "it has a collation"
             descending = tuple(str(row["column"]) for row in rows if row["desc"])
             yield Found(
                 ItemKind.INDEX,
@@ -118,6 +120,8 @@ class Catalog(base.Catalog):
                 columns,
                 refers_to=str(referred),
                 refers_to_columns=to,
+                on_delete=_action(rows[0]["on_delete"]),
+                on_update=_action(rows[0]["on_update"]),
             )
 
     def _primary_key(self, table: str) -> tuple[str, ...]:
@@ -128,6 +132,10 @@ class Catalog(base.Catalog):
         for row in self._rows(ORDINARY):
             for name, text in checks_of(str(row["sql"])):
                 yield Found(ItemKind.CHECK, str(row["name"]), name or text, text=text)
+
+
+def _action(action: object) -> str:
+    return "" if action == "NO ACTION" else str(action)
 
 
 def _is_shadow(name: str, virtual: str) -> bool:

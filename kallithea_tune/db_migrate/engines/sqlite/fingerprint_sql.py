@@ -7,6 +7,7 @@ from typing import Optional
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR
 from kallithea_tune.db_migrate.engines.sqlite.utf16 import is_utf16
 from kallithea_tune.db_migrate.values import from_utf8
 
@@ -21,6 +22,8 @@ class FingerprintSql(base.FingerprintSql):
         Kind.date: "%s",
         # Without a fraction where it was written by hand.
         Kind.moment: "substr(%s || '.000000', 1, 26)",
+        Kind.instant: "substr(replace(%s, '+00:00', '') || '.000000', 1, 26) || '+00:00'",
+        Kind.time: "substr(%s || '.000000', 1, 15)",
     }
 
     def prepare(self) -> bool:
@@ -49,7 +52,7 @@ class FingerprintSql(base.FingerprintSql):
 
     def joined(self, value: str) -> str:
         """Use group_concat."""
-        return f"group_concat({value}, ',')"
+        return f"group_concat({value}, '{SEPARATOR}')"
 
 
 def _digest(value: Optional[bytes]) -> Optional[str]:

@@ -45,7 +45,7 @@ class Reader(base.Reader):
         exists = "SELECT 1 FROM sqlite_master WHERE name = 'sqlite_sequence'"
         if not cursor.execute(exists).fetchone():
             return 0
-        query = "SELECT seq FROM sqlite_sequence WHERE name = ?"
+        query = "SELECT max(CAST(seq AS INTEGER)) FROM sqlite_sequence WHERE name = ?"
         row = cursor.execute(query, [table.name]).fetchone()
         return int(row[0] or 0) if row else 0
 

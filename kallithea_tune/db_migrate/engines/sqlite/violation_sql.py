@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Sequence
+from typing import TYPE_CHECKING, Iterator, Mapping, Optional, Sequence, Union
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
@@ -27,10 +27,12 @@ SUSPECT = ("tune_suspect", "tune_suspect_four_byte")
 LAST_TEXT = "CAST(x'FF' AS TEXT)"  # greater than any valid one
 
 FRACTION = "." + "[0-9]" * FRACTION_DIGITS
+DECIMAL = re.compile(r"-?\d+(\.\d+)?|-?Infinity|NaN", re.ASCII)
 FOUR_BYTE = re.compile(rb"[\xf0-\xf4]")  # the first byte of a character that takes four
 # For each kind the function of SQLite that reads it, and the length without a fraction.
 FORMS: Mapping[Kind, tuple[str, int]] = {
     Kind.moment: ("datetime", 19),
+    Kind.instant: ("datetime", 19),
     Kind.date: ("date", 10),
     Kind.time: ("time", 8),
 }
@@ -44,6 +46,7 @@ WRONG_TYPE: Mapping[Kind, str] = {
     Kind.integer: "typeof({}) <> 'integer'",
     Kind.boolean: "typeof({}) <> 'integer'",
     Kind.number: "typeof({}) NOT IN ('integer', 'real')",
+    Kind.decimal: "typeof({0}) NOT IN ('integer', 'real') AND NOT tune_decimal({0})",
     Kind.binary: "typeof({}) IN ('integer', 'real')",
 }
 
@@ -63,6 +66,7 @@ class ViolationSql(base.ViolationSql):
             ("tune_characters", _characters),
             ("tune_invalid_utf8", _is_invalid_utf8),
             ("tune_four_byte", _is_four_byte),
+            ("tune_decimal", _is_decimal),
         ):
             connection.create_function(name, 1, function)
 
@@ -188,6 +192,9 @@ class ViolationSql(base.ViolationSql):
         size = self.octets(name, Kind.text)
         if kind is Kind.date:
             tests.append(f"{size} = {length}")
+        elif kind is Kind.instant:
+            fraction = f"substr({name}, {length + 1}) GLOB '{FRACTION}+00:00'"
+            tests.append(f"({fraction} OR substr({name}, {length + 1}) = '+00:00')")
         else:
             fraction = f"substr({name}, {length + 1}) GLOB '{FRACTION}'"
             longer = length + len(".") + FRACTION_DIGITS
@@ -276,6 +283,10 @@ def _characters(octets: bytes) -> int:
 
 def _is_invalid_utf8(octets: bytes) -> bool:
     return not values.is_utf8(values.from_utf8(octets))
+
+
+def _is_decimal(value: Union[None, int, float, str, bytes]) -> bool:
+    return isinstance(value, str) and DECIMAL.fullmatch(value) is not None
 
 
 def _is_four_byte(octets: bytes) -> bool:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
+from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import TuneError
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, Table
+    from sqlalchemy.types import TypeEngine
+
+
+FLOAT_DIGITS = 15  # https://www.sqlite.org/floatingpoint.html
 
 
 class Writer(base.Writer):
@@ -17,6 +22,24 @@ class Writer(base.Writer):
 
     constraints_later = False
     transactional_ddl = True
+    character_count = "length"
+    enforces_digits = False
+    loses_negative_zero = True
+
+    def column_type(self, column: Column) -> Optional[TypeEngine]:
+        """Have the rowid as the key, all digits of decimals, and the zones of moments."""
+        from sqlalchemy import types
+
+        from kallithea_tune.db_migrate.engines.sqlite.exact_types import DecimalText, Instant
+
+        kind = kind_of(column)
+        if isinstance(column.type, types.BigInteger) and column.primary_key:
+            return types.Integer()
+        if kind is Kind.instant:
+            return Instant(timezone=True)
+        if kind is Kind.decimal and (column.type.precision or FLOAT_DIGITS + 1) > FLOAT_DIGITS:
+            return DecimalText(column.type.precision, column.type.scale)
+        return None
 
     def risk(self, column: Column) -> str:
         """Return nothing: SQLite accepts any value."""
