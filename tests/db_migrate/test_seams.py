@@ -35,11 +35,9 @@ def _die_before(number: int, count: Callable[[], int]) -> Callable[[Any, str, An
     def profile(_frame: Any, event: str, called: Any) -> None:
         if event != "c_call":
             return
-        is_ours = (
-            getattr(called, "__module__", "") in MODULES
-            or type(getattr(called, "__self__", None)).__name__ in CLASSES
-        )
-        if is_ours and count() == number:
+        module, owner = getattr(called, "__module__", ""), getattr(called, "__self__", None)
+        counts = module in MODULES or type(owner).__name__ in CLASSES
+        if counts and count() == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return profile

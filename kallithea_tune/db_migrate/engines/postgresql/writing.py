@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
@@ -67,7 +68,18 @@ class Writer(base.Writer):
         """Write rows by COPY."""
         names = ", ".join(self.quoted(column.name) for column in table.columns)
         statement = f"COPY {self.quoted(table.name)} ({names}) FROM STDIN ({COPY_FORMAT})"
-        self.cursor().copy_expert(statement, PiecesFile(lines))
+        # Where the server goes away, psycopg2 stumbles over a second error, and has Python print
+        # the first one.
+        hook, sys.excepthook = sys.excepthook, lambda *_error: None
+        try:
+            self.cursor().copy_expert(statement, PiecesFile(lines))
+            return
+        except Exception:
+            if not self.connection.connection.closed:
+                raise
+        finally:
+            sys.excepthook = hook
+        raise self.connection.dialect.dbapi.OperationalError("the server closed the connection")
 
     def set_last_key(self, table: Table, column: Column, key: int) -> None:
         """Set the sequence of the key."""
