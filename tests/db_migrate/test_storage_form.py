@@ -131,6 +131,7 @@ def test_verification_takes_that_form_for_what_is_there(dirty: Engine, kind: Kin
                 assert computed[int(str(key))] == written(table.columns.v, value)
 
 
+@pytest.mark.once
 def test_text_in_a_binary_column_arrives_as_its_bytes_on_all_ways(
     instance: Path, target: str, migrate: Any
 ) -> None:
