@@ -75,6 +75,8 @@ class Consequences:
         referred = self._references.columns(table.name)
         if not referred:
             return Offer()
+        if self._is_over():
+            return Offer(at_least=True)
         quoted, keys = self._scope.source.quoted, key_columns(table)
         names = ", ".join(map(quoted, [*keys, *referred]))
         rows = Scan(self._scope, table).query(
@@ -91,8 +93,12 @@ class Consequences:
         """Describe what would go with rows that others refer to by these values."""
         return self._followed(_Trail(lost))
 
-    def _followed(self, trail: _Trail) -> Offer:
+    def _is_over(self) -> bool:
+        """Tell whether the time is over, which begins with the first call."""
         self._end = self._end or time.monotonic() + SECONDS
+        return time.monotonic() > self._end
+
+    def _followed(self, trail: _Trail) -> Offer:
         while trail.waiting and trail.has_room:
             place, values = trail.waiting.popitem()
             for referring in self._references.to.get(place, ()):
@@ -136,9 +142,8 @@ class Consequences:
         self, trail: _Trail, wanted: Mapping[str, set[Value]]
     ) -> Iterator[Mapping[str, set[Value]]]:
         """Divide the values of columns among statements, until there is no time left."""
-        assert self._end
         for some in parts(set().union(*wanted.values())):
-            if time.monotonic() > self._end:
+            if self._is_over():
                 trail.at_least = True
                 return
             yield {name: values & some for name, values in wanted.items()}
