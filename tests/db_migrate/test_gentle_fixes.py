@@ -45,6 +45,11 @@ READINGS = [
     (Kind.time, "12:30", "12:30:00.000000"),
     (Kind.time, "12:30:15.5", "12:30:15.500000"),
     (Kind.time, "25:00", SAME),
+    # Where a column has zones, a value needs one.
+    (Kind.instant, "2024-02-29T12:30+02:00", "2024-02-29 10:30:00.000000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15.5Z", "2024-02-29 12:30:15.500000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15", SAME),
+    (Kind.instant, "0001-01-01T00:00+02:00", SAME),
 ]
 CONVERSIONS = [
     (Kind.integer, "12", 12),

@@ -10,6 +10,8 @@ from typing import Any, Iterator
 import pytest
 import sqlalchemy
 
+pytestmark = pytest.mark.once
+
 LAST = {"sqlite": 2**63 - 1, "postgresql": 2**31 - 1, "mysql+pymysql": 2**31 - 1}
 ROW = (
     "INSERT INTO user_logs (user_log_id, username, action, action_date, repository_name, user_ip)"

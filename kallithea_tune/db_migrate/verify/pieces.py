@@ -51,7 +51,7 @@ def written(column: Column, value: Value) -> Pieces:
         return ((str(value) + ".000000")[:TIME_LENGTH],)
     if kind in (Kind.number, Kind.decimal):
         return (_number(kind, value),)
-    return (str(int(value) if kind in (Kind.integer, Kind.boolean) else value),)
+    return (str(value),)
 
 
 def _octets(value: Value) -> bytes:
