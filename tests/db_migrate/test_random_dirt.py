@@ -63,6 +63,7 @@ def direction_of(seed: int) -> tuple[str, str]:
     return DIRECTIONS[seed % len(DIRECTIONS)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("seed", seeds())
 def test_dirt_is_carried_or_named(
     pristine: Path,
@@ -90,12 +91,14 @@ def test_dirt_is_carried_or_named(
             assert migration.target.tables == [] and not kept.exists()
             # Every problem has a fix, or is one that another fix has made.
             assert blocked <= unfixable(migration.preflight), blocked
+            print(f"refused: {sorted(blocked)}")
             return
         migration.check()
         migration.run()
     with Migration(described, url, options) as migration:
         assert migration.verify().differences == []
     assert plainly.same(plainly.contents(source.url), before)
+    print("fixed" if options.fixes else "nothing to fix")
     quarantined = {(entry["table"], entry["key"]): entry for entry in plainly.quarantined(kept)}
     assert set(quarantined) <= named | more_named
     require_expected(before, plainly.contents(url), quarantined)
