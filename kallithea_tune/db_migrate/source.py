@@ -14,7 +14,8 @@ from kallithea_tune.db.sqlite_reader import looks_abandoned
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.driver_errors import open_connection
-from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.engines import Engine, engine_class, engine_for
+from kallithea_tune.db_migrate.engines.base.identity import Parts
 from kallithea_tune.db_migrate.engines.sqlite import utf16
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
@@ -28,12 +29,17 @@ OPTION = "sqlalchemy.url"
 
 
 class Source:
-    """The database that is migrated: `endpoint` is a snapshot of it. It is never written to."""
+    """The database that is migrated: `endpoint` is a snapshot of it. It is never written to.
+
+    `identity` is equal for two snapshots only where nobody wrote between them; it may be empty.
+    """
 
     endpoint: Engine
+    identity: Parts
 
     def __init__(self, url: str) -> None:
         self._url, self._engine = url, connect.source_engine(url)
+        self._identity = engine_class(self._engine.dialect.name).identity_class(url)
         # A second connection, outside the snapshot, sees later writes.
         self._live = open_connection(self._engine, OPTION)
         self.take_snapshot()
@@ -49,9 +55,11 @@ class Source:
         # The marker is read first, so that a write between the two counts as one after the
         # snapshot.
         self._marker = self._read_marker()
+        before = self._identity.read(self._live)
         connection = self._copied() or open_connection(self._engine, OPTION)
         self.endpoint = engine_for(connection)
         self.endpoint.reader.begin_snapshot()
+        self.identity = before if before == self._identity.read(self._live) else {}
 
     def another_connection(self) -> Optional[Engine]:
         """Open another connection to the snapshot, for another process; the caller closes it.
@@ -100,6 +108,7 @@ class Source:
         """Close all connections."""
         self._end_snapshot()
         self._live.close()
+        self._identity.close()
 
     def _end_snapshot(self) -> None:
         with contextlib.suppress(AttributeError):

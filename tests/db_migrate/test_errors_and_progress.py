@@ -135,6 +135,8 @@ shown.begin("copying", 1100)
 for table, number in (("users", 100), ("user_logs", 400), ("user_logs", 600)):
     time.sleep(0.15)
     shown.advance(number, table)
+shown.begin("comparing pages")
+time.sleep(0.15)
 shown.end()
 """
 
@@ -142,8 +144,8 @@ shown.end()
 @pytest.mark.parametrize(
     "kind, seen",
     [
-        ("plain", ["copying  users", "user_logs  45 %", "/s", "left"]),
-        ("bars", ["copying", "  user_logs", "1.10k"]),
+        ("plain", ["copying  users", "user_logs  45 %", "/s", "left", "comparing pages"]),
+        ("bars", ["copying", "  user_logs", "1.10k", "comparing pages ..."]),
     ],
 )
 def test_a_terminal_gets_bars_with_rates_and_time_left(kind: str, seen: list[str]) -> None:
@@ -151,5 +153,7 @@ def test_a_terminal_gets_bars_with_rates_and_time_left(kind: str, seen: list[str
     status, text, printed = on_terminal([sys.executable, "-c", DRAWING, kind], env=environment)
     assert status == 0 and printed == b""
     assert [part for part in seen if part not in text] == [], repr(text)
+    # No rate of what is not counted.
+    assert "?" not in text, repr(text)
     # Nothing stays.
     assert text.endswith(("\r\033[K", "\r", "\033[A")), repr(text[-80:])

@@ -12,6 +12,7 @@ from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
 from kallithea_tune.db_migrate.engines.base.definitions import Definitions
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.base.identity import Identity
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.base.writing import Writer
@@ -27,6 +28,7 @@ __all__ = [
     "Definitions",
     "Engine",
     "FingerprintSql",
+    "Identity",
     "Reader",
     "Setting",
     "ViolationSql",
@@ -49,6 +51,7 @@ class Engine(Connected):
 
     settings: ClassVar[ConnectionSettings] = ConnectionSettings()
     catalog_class: ClassVar[type[Catalog]] = Catalog
+    identity_class: ClassVar[type[Identity]] = Identity
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
     definitions_class: ClassVar[type[Definitions]] = Definitions

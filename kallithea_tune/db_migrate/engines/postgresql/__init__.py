@@ -8,6 +8,7 @@ from kallithea_tune.db_migrate.engines.postgresql.column_limits import ColumnLim
 from kallithea_tune.db_migrate.engines.postgresql.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.postgresql.definitions import Definitions
 from kallithea_tune.db_migrate.engines.postgresql.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.postgresql.identity import Identity
 from kallithea_tune.db_migrate.engines.postgresql.reading import Reader
 from kallithea_tune.db_migrate.engines.postgresql.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.postgresql.writing import Writer
@@ -26,6 +27,7 @@ class Engine(base.Engine):
     __dialect__ = "postgresql"
     settings = SETTINGS
     catalog_class = Catalog
+    identity_class = Identity
     reader_class = Reader
     writer_class = Writer
     definitions_class = Definitions

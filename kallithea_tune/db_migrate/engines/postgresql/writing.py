@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import base
@@ -106,6 +106,14 @@ class Writer(base.Writer):
         )
         for table, name in cursor.fetchall():
             cursor.execute(f"ALTER TABLE {table} ALTER CONSTRAINT {name} {timing}")
+
+    def rows_written(self) -> Optional[int]:
+        """Return the count of this transaction, which stays 0 where ``track_counts`` is off."""
+        cursor = self.cursor()
+        cursor.execute(
+            "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
+        )
+        return int(cursor.fetchone()[0] or 0)
 
     def analyze(self, tables: Sequence[Table]) -> None:
         """Run ANALYZE, which is possible inside a transaction."""
