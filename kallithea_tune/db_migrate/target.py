@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import time
 from typing import TYPE_CHECKING, ContextManager, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.db.interruptible import transaction
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 PART = ".kallithea-tune-part"
 LOCK_FILE = ".kallithea-tune-lock"
 LOCK = "kallithea_tune"
+LOCK_SECONDS = 3.0
 TRIAL = "kallithea_tune_trial"
 OPTION = "--to"
 _HEADER = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html, section 1.3
@@ -165,19 +167,29 @@ class Target:
             return
         label = connect.label(self.endpoint.connection.engine.url)
         try:
-            mine = self._lock.take() if self._lock else self.endpoint.writer.lock(LOCK)
+            mine = self._lock.take() if self._lock else self._locked_on_server()
         except OSError as error:
             raise ConfigError(
                 f"{OPTION}: {self._path}{LOCK_FILE} cannot be created: {error.strerror}"
             ) from None
         if not mine:
-            raise Refused(f"another db-migrate is writing to the target {label}")
+            killed = "" if self._lock else ", or the server is still ending one that was killed"
+            raise Refused(f"another db-migrate is writing to the target {label}{killed}")
         if self._look() != self._found:
             raise Refused(
                 f"the target {label} was changed since this command began, such as by another "
                 "db-migrate; run the command again"
             )
         self._is_reserved = True
+
+    def _locked_on_server(self) -> bool:
+        """Take the lock; wait for a moment, since a server does not notice a kill at once."""
+        end = time.monotonic() + LOCK_SECONDS
+        while not self.endpoint.writer.lock(LOCK):
+            if time.monotonic() > end:
+                return False
+            interruption.sleep(0.1)
+        return True
 
     def stage(self) -> None:
         """Reserve the target; for SQLite, create the file that will take the place of the old one.

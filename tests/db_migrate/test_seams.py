@@ -20,6 +20,7 @@ from faults import At, moved, source, target_state
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db_migrate import Migration, connect, journal
+from kallithea_tune.db_migrate import target as targets
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import atomic
@@ -157,8 +158,13 @@ def test_an_incomplete_target_does_not_count_as_switched(
 
 @pytest.mark.once
 def test_a_second_run_says_so_before_it_looks_at_rows(
-    target: str, instance: Path, migrate: Any, tmp_path: Path
+    target: str,
+    instance: Path,
+    migrate: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(targets, "LOCK_SECONDS", 0)
     said = []
 
     def others() -> None:
@@ -236,6 +242,7 @@ LOCKING = {
 }
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", LOCKING)
 def test_a_locked_source_says_so(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import socket
 from pathlib import Path
 from typing import Any, Iterator
 
@@ -11,6 +13,7 @@ import sqlalchemy
 from faults import moved, source
 
 from kallithea_tune.db_migrate import connect
+from kallithea_tune.errors import TuneError
 
 # For each engine what may be set, to a value that would change, hide or end something.
 POSTGRESQL = {
@@ -134,3 +137,36 @@ def test_a_statement_may_take_as_long_as_it_needs(server: Any, target: str, engi
     with set_otherwise(server, target), engine_of(target).connect() as connection:
         (row,) = connection.execute(sqlalchemy.text(f"SELECT {pause}"))
         assert not row[0]
+
+
+def test_rows_that_a_policy_hides_are_an_error(
+    postgresql: Any, instance: Path, with_url: Any, tmp_path: Path
+) -> None:
+    url = postgresql.url("hidden")
+    assert moved(instance, url).differences == []
+    with contextlib.closing(postgresql.connect("hidden")) as connection:
+        cursor = connection.cursor()
+        cursor.execute("CREATE ROLE reader LOGIN PASSWORD 'secret-word'")
+        cursor.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        cursor.execute("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO reader")
+        cursor.execute("ALTER TABLE user_logs ENABLE ROW LEVEL SECURITY")
+        try:
+            as_reader = url.replace("kallithea:" + postgresql.password, "reader:secret-word")
+            with pytest.raises(TuneError, match="row-level security"):
+                moved(with_url(instance, as_reader), f"sqlite:///{tmp_path / 'moved.db'}")
+        finally:
+            cursor.execute("DROP OWNED BY reader")
+            cursor.execute("DROP ROLE reader")
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "pymysql", "mysqldb"])
+def test_a_connection_notices_that_the_other_machine_is_gone(driver: str, request: Any) -> None:
+    server = request.getfixturevalue("postgresql" if driver == "psycopg2" else "mariadb")
+    url = server.url("alive").replace("pymysql", driver)
+    with connect.source_engine(url).connect() as connection:
+        raw = connection.connection.connection
+        descriptor = os.dup((getattr(raw, "_sock", None) or raw).fileno())
+        with socket.socket(fileno=descriptor) as same:
+            assert same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
+            assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60000

@@ -37,6 +37,11 @@ SETTINGS = ConnectionSettings(
             "the same, where the version has them",
         ),
         Setting(
+            "SELECT set_config(name, '1s', false) FROM pg_settings"
+            " WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'",
+            "a statement of a run that was killed ends, and with it the lock on the target",
+        ),
+        Setting(
             "SET default_transaction_isolation = 'read committed'",
             "a serializable transaction that writes all rows would keep a lock for each page",
         ),
