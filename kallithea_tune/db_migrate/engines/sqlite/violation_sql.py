@@ -36,7 +36,7 @@ FORMS: Mapping[Kind, tuple[str, int]] = {
     Kind.date: ("date", 10),
     Kind.time: ("time", 8),
 }
-# Nearly all moments, which take half as long with these forms: of what has one and the length of it,
+# Nearly all moments, which take half as long with these forms: of what has one and its length,
 # SQLite's reader refuses all that is no moment, but not every 29th to 31st of a month and hour 24.
 MOMENT_FORM = "[12]???-??-?? ??:??:??.?????[0-9]"
 USUAL_FORM = "[12]???-??-[012][0-8] [01]?:??:??.?????[0-9]"
