@@ -118,6 +118,15 @@ class Migration:
             with contextlib.suppress(Exception):
                 database.endpoint.cancel()
 
+    def lock_holders(self) -> str:
+        """Return which sessions have locked tables for themselves; empty where that is unknown."""
+        for database in (self.source, self.target):
+            with contextlib.suppress(Exception):
+                holders = database.endpoint.lock_holders()
+                if holders:
+                    return holders
+        return ""
+
     @property
     def current_step(self) -> str:
         """What is being done, as in "copying users"."""

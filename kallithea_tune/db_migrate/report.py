@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.plan import ColumnPlan, Plan
     from kallithea_tune.db_migrate.verify.difference import TableComparison
 
-LISTED = 12  # columns of one kind that are listed in a plan
+LISTED = 3  # columns of one kind that are listed in a plan
 
 
 @dataclass(frozen=True)
@@ -226,20 +226,21 @@ def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
     for change in changes:
         counts = f"{change.new} new, {change.changed} changed, {change.deleted} deleted"
         yield f"{change.table}: {counts}"
-    yield f"Caught up {len(changes)} tables in {seconds:.1f} s."
+    tables = f"{len(changes)} {'table' if len(changes) == 1 else 'tables'}"
+    yield f"Caught up {tables} in {seconds:.1f} s."
 
 
 def _page_lines(result: MigrationResult) -> Iterator[str]:
     reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
-    left_out = {
-        page.path: page.not_compared or reason
-        for page in result.pages
-        if page.not_compared or page.difference
-    }
-    same, seconds = len(result.pages) - len(left_out), result.seconds[Step.PAGES]
+    left_out: dict[str, list[str]] = {}
+    for page in result.pages:
+        if page.not_compared or page.difference:
+            left_out.setdefault(page.not_compared or reason, []).append(page.path)
+    same = len(result.pages) - sum(map(len, left_out.values()))
+    seconds = result.seconds[Step.PAGES]
     yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
-    for path, why in left_out.items():
-        yield from _wrapped(f"Not compared, because {why}: {path}")
+    for why, paths in left_out.items():
+        yield from _wrapped(f"Not compared, because {why}: {', '.join(paths)}")
 
 
 def verification_lines(result: MigrationResult) -> Iterator[str]:

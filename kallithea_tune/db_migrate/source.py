@@ -9,6 +9,7 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Iterator, Optional
 
+from kallithea_tune.db import sqlite_locks
 from kallithea_tune.db.sqlite_reader import looks_abandoned
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
@@ -44,8 +45,8 @@ class Source:
         self.take_snapshot()
 
     def take_snapshot(self) -> None:
-        """Take a snapshot in place of the old one; raises Refused as `_abandoned_refused` does."""
-        with _abandoned_refused():
+        """Take a snapshot in place of the old one; raises Refused as `_refused` does."""
+        with self._refused():
             self._take_snapshot()
 
     def _take_snapshot(self) -> None:
@@ -65,7 +66,7 @@ class Source:
 
         Returns None where nothing proves that it sees the same moment.
         """
-        with _abandoned_refused():
+        with self._refused():
             spare, self._spare = self._spare, None
             other = engine_for(spare or open_connection(self._engine, OPTION))
             same = other.reader.join_snapshot(self.endpoint.reader)
@@ -76,9 +77,32 @@ class Source:
 
     def maybe_written(self) -> bool:
         """Tell whether anything may have been written since the snapshot; False is certain."""
-        with _abandoned_refused():
+        with self._refused():
             marker = self._read_marker()
         return not marker or marker != self._marker
+
+    @contextlib.contextmanager
+    def _refused(self) -> Iterator[None]:
+        """Raise Refused for a SQLite file that stays locked, or that a process left half-written.
+
+        Only a writer can roll the latter back.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if looks_abandoned(error):
+                reason = (
+                    "a process died while writing to the source; start the application once, so "
+                    "that SQLite rolls back what it left"
+                )
+            elif "locked" in str(error):
+                reason = (
+                    f"the source stays locked by {_lockers(sqlite_file(self._url) or '')}; wait "
+                    "until that has finished, or end it, and run the command again"
+                )
+            else:
+                raise
+            raise Refused(reason) from None
 
     def close(self) -> None:
         """Close all connections."""
@@ -147,7 +171,6 @@ class Source:
         import sqlalchemy
         from sqlalchemy.pool import NullPool
 
-        opened.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: opened, poolclass=NullPool
         )
@@ -155,15 +178,7 @@ class Source:
         return connection
 
 
-@contextlib.contextmanager
-def _abandoned_refused() -> Iterator[None]:
-    """Raise Refused where a process died while writing, which only a writer can roll back."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if not looks_abandoned(error):
-            raise
-        raise Refused(
-            "a process died while writing to the source; start the application once, so that "
-            "SQLite rolls back what it left"
-        ) from None
+def _lockers(path: str) -> str:
+    """Return which processes have the write lock of a SQLite file."""
+    writers = [f"{item.process} ({item.program})" for item in sqlite_locks.watch(path, 0).writers]
+    return f"the process {', '.join(writers)}" if writers else "another process"

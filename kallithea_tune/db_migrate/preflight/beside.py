@@ -71,7 +71,12 @@ class Beside:
         try:
             yield
         except Exception:
-            self.require_no_problems()
+            try:
+                self.require_no_problems()
+            except Exception as first:
+                # What was raised inside is not its cause.
+                first.__context__ = None
+                raise
             raise
 
     def fingerprints(self) -> Iterator[Fingerprinted]:

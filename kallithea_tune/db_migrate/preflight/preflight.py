@@ -101,6 +101,7 @@ class Preflight:
         for condition, violation in found:
             choices = possible_choices(chosen, condition.rule, condition.actions)
             violation.fix = choices[0] if choices else None
+            # Text in a column of numbers or dates may be invalid, too.
             if condition.rule in (UTF8, WRONG_TYPE, DATES):
                 self._scope.source.reader.accept_invalid_utf8()
             if condition.rule is ORPHANS:

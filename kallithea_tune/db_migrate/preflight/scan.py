@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.config.redact import MASK
 from kallithea_tune.config.secret_names import is_secret_column
+from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db.tables import key_column
 from kallithea_tune.db_migrate.engines.base.violation_sql import Tests, Text, any_of
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
@@ -94,9 +95,13 @@ class Scan:
 
     def keys(self, condition: str) -> list[Key]:
         """Return the primary keys of the first rows that meet it."""
-        names = ", ".join(map(self._quoted, key_columns(self._table)))
+        columns = [self._table.columns[name] for name in key_columns(self._table)]
+        names = ", ".join(self._quoted(column.name) for column in columns)
+        shown = ", ".join(
+            self._sql.shown(self._quoted(column.name), kind_of(column)) for column in columns
+        )
         rows = self.query(
-            f"SELECT {names} FROM {self._quoted(self._table.name)} WHERE {condition}"
+            f"SELECT {shown} FROM {self._quoted(self._table.name)} WHERE {condition}"
             f" ORDER BY {names} LIMIT {MOST_KEYS}"
         )
         return [row[0] if len(row) == 1 else tuple(row) for row in rows]

@@ -72,6 +72,13 @@ class Engine(Connected):
         self.writer = self.writer_class(connection)
         self.definitions = self.definitions_class(connection)
 
+    def lock_holders(self) -> str:
+        """Return which sessions have locked a table for themselves; empty where that is unknown.
+
+        On a connection of its own, as the other one may be in the middle of something.
+        """
+        return ""
+
     def column_limits(self) -> ColumnLimits:
         """Return what columns can store, as the server is configured now."""
         limits = self.column_limits_class(self.connection)

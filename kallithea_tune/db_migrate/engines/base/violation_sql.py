@@ -84,6 +84,10 @@ class ViolationSql(Connected):
         """Tell whether the engine cannot store two rows of `table` with the same `columns`."""
         return False
 
+    def shown(self, name: str, kind: Kind) -> str:
+        """Return a key as drivers can read it: they fail on dates that Python does not have."""
+        return name
+
     def wrong_type(self, name: str, limits: Limits) -> Optional[str]:
         """Find values of another type than the column's."""
         return None

@@ -36,7 +36,7 @@ FORMS: Mapping[Kind, tuple[str, int]] = {
     Kind.date: ("date", 10),
     Kind.time: ("time", 8),
 }
-# Nearly all moments, which take half as long with these forms: of what has one and its length,
+# Nearly all moments, which take half as long with these: of what has this form and its length,
 # SQLite's reader refuses all that is no moment, but not every 29th to 31st of a month and hour 24.
 MOMENT_FORM = "[12]???-??-?? ??:??:??.?????[0-9]"
 USUAL_FORM = "[12]???-??-[012][0-8] [01]?:??:??.?????[0-9]"
@@ -104,7 +104,7 @@ class ViolationSql(base.ViolationSql):
         """Yield for some rows after the other if a condition is met, and if a text is suspect."""
         conditions, _, texts, four_byte = tests
         # As a value, in place of a test, every part of it would be computed.
-        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "0"
+        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "max(0)"
         cursor, name = self.cursor(), self.quoted(table.name)
         rowid = self._rowid(table)
         if rowid is None:
@@ -278,8 +278,8 @@ def _is_suspect_or_four_byte(octets: Optional[bytes]) -> bool:
     return _is_suspect(octets) or bool(octets and FOUR_BYTE.search(octets))
 
 
-def _characters(octets: bytes) -> int:
-    return len(values.from_utf8(octets))
+def _characters(octets: Optional[bytes]) -> Optional[int]:
+    return None if octets is None else len(values.from_utf8(octets))
 
 
 def _is_invalid_utf8(octets: bytes) -> bool:
