@@ -33,15 +33,15 @@ class Moved(NamedTuple):
         return {f"{item.table}.{item.name}".strip("."): item.reason for item in self.obstacles}
 
 
-def executed(url: str, statements: str) -> None:
-    """Run statements that go to the driver as they are."""
+def executed(url: str, statements: str, enforced: bool = False) -> None:
+    """Run statements that go to the driver as they are; SQLite enforces references on demand."""
     engine = sqlalchemy.create_engine(url)
     with contextlib.closing(engine.raw_connection()) as connection:
         cursor = connection.cursor()
         if engine.dialect.name == "mysql":
             cursor.execute("SET SESSION sql_mode = 'ANSI_QUOTES,ALLOW_INVALID_DATES'")
             cursor.execute("SET SESSION time_zone = '+00:00'")
-        if engine.dialect.name == "sqlite":
+        if enforced and engine.dialect.name == "sqlite":
             cursor.execute("PRAGMA foreign_keys = ON")
         for statement in filter(str.strip, re.split(r";\s*\n", statements)):
             cursor.execute(statement)

@@ -198,7 +198,7 @@ def test_everything_that_all_engines_have_arrives(
         "INSERT INTO plug_note (user_id) VALUES (77)",
     ):
         with pytest.raises(Exception, match="(?i)constraint|duplicate|cannot be null"):
-            executed(into, wrong)
+            executed(into, wrong, enforced=True)
 
 
 ADDED = """
