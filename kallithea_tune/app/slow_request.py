@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import os
 import sys
@@ -10,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass
 from types import FrameType
-from typing import Iterator, Mapping, Optional
+from typing import Callable, Iterator, Mapping, Optional
 
 # A request is observed from its first second on: until then, looking would cost what is measured.
 QUIET_S, SAMPLE_S = 1.0, 0.05
@@ -63,10 +64,12 @@ class Observed:
     """Work in a thread that goes from request to request, each of which may never end.
 
     The thread sets `current` to the number of its request and the monotonic time of its start.
-    `unanswered` are the requests that were given up.
+    `unanswered` are the requests that were given up, after which `cancel` is called: what the
+    thread waits for in a call of C is to end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cancel: Callable[[], object] = lambda: None) -> None:
+        self._cancel = cancel
         self.current: Optional[tuple[int, float]] = None
         self.unanswered: list[Unanswered] = []
         self._seen: dict[tuple[int, float], collections.Counter[str]] = {}
@@ -102,6 +105,8 @@ class Observed:
         self.unanswered.append(late)
         identity = ctypes.c_ulong(thread.ident or 0)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(Interrupted))
+        with contextlib.suppress(Exception):
+            self._cancel()
 
     def shares(self, request: tuple[int, float]) -> Mapping[str, float]:
         """Return the parts of the time of `request` so far by what was done, the largest first.

@@ -39,7 +39,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         """Run the command and return its exit status."""
         from kallithea_tune.db.url import given_url
         from kallithea_tune.db_migrate import Migration, Options, progress, switch
-        from kallithea_tune.errors import EXIT_OK, ConfigError
+        from kallithea_tune.errors import ConfigError
 
         if not args.config or not args.to:
             raise ConfigError(
@@ -50,8 +50,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         loaded = self.load(args.config, {"--to": url})
         self.warn_of_password("--to", [args.to], "use env:NAME or file:PATH")
         if switch.same_database(loaded.database_url, url):
-            self._print_note("the ini file already points at this database; nothing to do")
-            return EXIT_OK
+            return self._finish_switch(args, loaded, url)
         options = Options(
             extra_tables=args.extra_tables,
             leave=args.leave,
@@ -68,6 +67,25 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
             if args.verify:
                 return self._verify(args, migration)
             return self._migrate(args, migration, loaded)
+
+    def _finish_switch(self, args: argparse.Namespace, instance: Instance, url: str) -> int:
+        from kallithea_tune.db_migrate import switch
+        from kallithea_tune.db_migrate.switch import Finish
+        from kallithea_tune.errors import EXIT_OK
+
+        change = args.switch and not args.dry_run
+        finish = switch.finish(instance, url, change)
+        if change:
+            switch.remove_leftovers(instance)
+        said = {
+            Finish.NOTHING: "; nothing to do",
+            Finish.JOURNAL_LEFT: ", but the journal of an interrupted switch is still in it; "
+            "--switch drops it",
+            Finish.JOURNAL_DROPPED: "; the journal that an interrupted switch had left in it was "
+            "dropped. Restart Kallithea",
+        }
+        self._print_note(f"the ini file already points at this database{said[finish]}")
+        return EXIT_OK
 
     def _show_plan(self, args: argparse.Namespace, migration: Migration) -> int:
         from kallithea_tune.db_migrate import report
@@ -101,7 +119,8 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         # What makes a switch impossible is reported before hours of copying.
         switch.application_url(migration.url)
         if args.switch:
-            migration.cutover.plan_switch()
+            migration.cutover.reserve()
+        migration.target.reserve()
         migration.check()
         self._confirm_drops(args, migration)
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import os
 from typing import TYPE_CHECKING, Optional
 
 from kallithea_tune.db.interruptible import transaction
@@ -13,11 +13,12 @@ from kallithea_tune.db_migrate.result import MigrationResult, Step
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
 from kallithea_tune.system.account import as_invoker
+from kallithea_tune.system.lock_file import locked
 
 if TYPE_CHECKING:
     from kallithea_tune.config.inifile import Edit
     from kallithea_tune.db_migrate.migration import Migration
-    from kallithea_tune.db_migrate.verify.application import SourcePages
+    from kallithea_tune.db_migrate.verify.application import Applications
 
 
 class Cutover:
@@ -25,31 +26,35 @@ class Cutover:
 
     def __init__(self, migration: Migration) -> None:
         self._migration = migration
-        self._source_pages: Optional[Future[SourcePages]] = None
+        self._applications: Optional[Applications] = None
+        self._ini = contextlib.ExitStack()  # open and locked
 
     def end(self) -> None:
-        """Wait for what an interruption is killing."""
-        if self._source_pages and interruption.requested():
-            self._source_pages.exception()
+        """End the processes in which the application is visited, and unlock the ini file."""
+        self._ini.close()
+        self.forget_source()
 
     def forget_source(self) -> None:
-        """Forget the answers of the source, which was written to since."""
-        self._source_pages = None
-
-    def wait_for_source(self) -> None:
-        """Wait until the source has answered what `visit_source_early` requested."""
-        wait([self._source_pages] if self._source_pages else [])
+        """Forget the answers of the source, such as when it was written to since."""
+        if self._applications:
+            self._applications.close()
+            self._applications = None
 
     def visit_source_early(self) -> None:
         """Start requesting the source's pages for `compare_pages`, to go on during `catch_up`."""
         from kallithea_tune.db_migrate.verify import application
 
-        migration = self._migration
-        with translated(migration):
-            migration.renew_snapshot()
-        worker = ThreadPoolExecutor(1)
-        self._source_pages = worker.submit(application.visit_source, migration.instance)
-        worker.shutdown(wait=False)
+        with translated(self._migration):
+            self._migration.renew_snapshot()
+            self._load(application.STOPPED_SECONDS).visit_source()
+
+    def _load(self, journal_seconds: float) -> Applications:
+        from kallithea_tune.db_migrate.verify.application import Applications
+
+        instance = self._migration.instance
+        on_target = switch.on_target(instance, self._migration.url)
+        self._applications = Applications(instance, on_target, journal_seconds)
+        return self._applications
 
     def compare_pages(self) -> MigrationResult:
         """Have the application answer pages on both databases; raise TuneError where they differ.
@@ -61,12 +66,9 @@ class Cutover:
         migration = self._migration
         migration.progress.begin("comparing pages")
         with translated(migration), migration.result.timed(Step.PAGES):
-            pages = self._source_pages
-            before = interruption.result_of(pages) if pages else None
-            on_target = switch.on_target(migration.instance, migration.url)
-            migration.result.pages = application.compare_pages(
-                migration.instance, on_target, before
-            )
+            applications = self._applications or self._load(application.JOURNAL_SECONDS)
+            migration.result.pages = applications.compare()
+            self.forget_source()
         rows_fixed = migration.preflight.fixes.needed
         written = not rows_fixed and migration.source.maybe_written()
         application.require_alike(migration.result.pages, rows_fixed, written)
@@ -86,6 +88,22 @@ class Cutover:
                         f"({migration.result.first_difference}); stop the application, and run the "
                         "command again with --catch-up"
                     )
+
+    def reserve(self) -> None:
+        """Keep other switches from the ini file until `end`.
+
+        What a killed one left beside it is removed. Raises Refused where another one is on its way,
+        and what `plan_switch` raises.
+        """
+        edit = self.plan_switch()
+        if not as_invoker()(self._lock)(edit.path):
+            raise Refused(f"another db-migrate is about to change {edit.path}")
+        as_invoker()(switch.remove_leftovers)(self._migration.instance)
+
+    def _lock(self, path: str) -> bool:
+        handle = os.open(path, os.O_RDONLY)
+        self._ini.callback(os.close, handle)
+        return locked(handle)
 
     def plan_switch(self) -> Edit:
         """Return the edit that makes the ini file point at the target.

@@ -98,11 +98,14 @@ class TableFixes:
         fixed: list[Value] = list(row)
         applied: list[Fix] = []
         for step in self.steps:
-            if step.rule.violated_by(fixed[step.place], step.limits):
-                applied.append(step.fix)
+            value = fixed[step.place]
+            if step.rule.violated_by(value, step.limits):
                 if step.action.fixed is None:
-                    return Outcome(None, tuple(applied))
-                fixed[step.place] = step.action.fixed(fixed[step.place], step.limits)
+                    return Outcome(None, (*applied, step.fix))
+                fixed[step.place] = step.action.fixed(value, step.limits)
+                # A partial action returns what it cannot fix.
+                if fixed[step.place] is not value:
+                    applied.append(step.fix)
         for reference in self.references.values():
             if reference.action and fixed[reference.place] in reference.lost:
                 applied.append(Fix(ORPHANS, reference.action))

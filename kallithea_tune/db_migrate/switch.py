@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import os
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Callable, NamedTuple, Optional
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config import inifile, locate
 from kallithea_tune.config.instance import load
+from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db.url import sqlite_file
-from kallithea_tune.db_migrate import connect
+from kallithea_tune.db_migrate import connect, journal
+from kallithea_tune.db_migrate.driver_errors import IfStopped, translated
+from kallithea_tune.db_migrate.journal import TargetState
+from kallithea_tune.db_migrate.target import Target
 from kallithea_tune.errors import ConfigError, Refused, TuneError
+from kallithea_tune.system import atomic
+from kallithea_tune.system.account import acting_as
 
 if TYPE_CHECKING:
     from kallithea_tune.config.instance import Instance
@@ -113,3 +122,56 @@ def apply(edit: inifile.Edit, instance: Instance, url: str) -> str:
             "it by hand"
         )
     return backups[0]
+
+
+class Finish(enum.Enum):
+    """What remained of a switch that was killed after it had changed the ini file."""
+
+    NOTHING = "nothing"
+    JOURNAL_LEFT = "the journal is still in the target"
+    JOURNAL_DROPPED = "the journal was dropped"
+
+
+class _Finishing(NamedTuple):
+    """The work of `finish`, for messages about errors and Ctrl-C."""
+
+    cancel: Callable[[], None]
+    lock_holders: Callable[[], str]
+    current_step: str = "completing the switch"
+    if_stopped: IfStopped = IfStopped.SWITCHED
+
+
+def finish(instance: Instance, url: str, change: bool) -> Finish:
+    """Complete a switch to `url`, to which the ini file points: drop the journal if `change`.
+
+    Raises Refused where db-migrate did not fill the target completely.
+    """
+    with contextlib.ExitStack() as opened:
+        opened.enter_context(acting_as(owner_of(instance, url).account))
+        target = Target(url)
+        opened.callback(target.close)
+        opened.enter_context(
+            translated(_Finishing(target.endpoint.cancel, target.endpoint.lock_holders))
+        )
+        if target.entries is None:
+            return Finish.NOTHING
+        if target.state is not TargetState.COMPLETE:
+            raise Refused(
+                f"the ini file points at {connect.label(target.endpoint.connection.engine.url)}, "
+                "which db-migrate has not filled completely; restore the old ini file, and run the "
+                "command again"
+            )
+        if not change:
+            return Finish.JOURNAL_LEFT
+        target.reserve()
+        with transaction(target.endpoint.connection):
+            journal.drop(target.endpoint.connection)
+    return Finish.JOURNAL_DROPPED
+
+
+def remove_leftovers(instance: Instance) -> None:
+    """Remove what a killed run left beside the ini file: a file with the new password, perhaps."""
+    location = locate.find(instance, OPTION)
+    directory = os.path.dirname(os.path.realpath(location.path if location else instance.path))
+    with contextlib.suppress(OSError):
+        atomic.remove_leftovers(directory)

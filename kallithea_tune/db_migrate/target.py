@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
-from typing import TYPE_CHECKING, ContextManager, Optional, Sequence
+from typing import TYPE_CHECKING, ContextManager, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.db.interruptible import transaction
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect, driver_errors, journal, schema
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.inventory import fates
+from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.system import atomic, interruption, written_path
+from kallithea_tune.system.lock_file import LockFile
 from kallithea_tune.system.written_path import Output
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 PART = ".kallithea-tune-part"
+LOCK_FILE = ".kallithea-tune-lock"
 LOCK = "kallithea_tune"
 TRIAL = "kallithea_tune_trial"
 OPTION = "--to"
@@ -36,6 +38,14 @@ PART_OUTPUT = Output(
 )
 
 
+class _Found(NamedTuple):
+    """What is in the target: its tables, the entries of the journal, and the inode of a file."""
+
+    tables: list[str]
+    entries: Optional[Mapping[str, str]]
+    file: Optional[int]
+
+
 class Target:
     """The database that is filled; `endpoint` is the connection to write to.
 
@@ -47,17 +57,29 @@ class Target:
         written_path.refuse_control_characters(url, OPTION)
         self._url = url
         self._path = sqlite_file(url)
-        self._locked: Optional[int] = None
+        self._part: Optional[int] = None
+        self._lock: Optional[LockFile] = None
+        self._is_reserved = False
         exists = True
         if self._path:
             # Nothing is created before the migration begins, not even an empty file.
             place = written_path.examine(self._path, OUTPUT)
             self._path, exists = place.path, bool(place.file)
             written_path.examine(self._path + PART, PART_OUTPUT)
+            self._lock = LockFile(self._path + LOCK_FILE, OPTION)
         self.endpoint = self._opened(None if exists else ":memory:")
-        self.tables = existing_tables(self.endpoint.connection)
-        self.entries = journal.read(self.endpoint.connection) if self.tables else None
+        self._found = self._look()
+        self.tables, self.entries = self._found.tables, self._found.entries
         self.state = journal.state(self.entries, len(self.tables))
+
+    def _look(self) -> _Found:
+        connection, file = self.endpoint.connection, None
+        # A transaction of MariaDB keeps seeing the same moment.
+        connection.connection.rollback()
+        with contextlib.suppress(FileNotFoundError):
+            file = os.stat(self._path).st_ino if self._path else None
+        tables = existing_tables(connection)
+        return _Found(tables, journal.read(connection) if tables else None, file)
 
     @property
     def is_file(self) -> bool:
@@ -118,16 +140,49 @@ class Target:
                 f"({shortened(missing)}), so there is nothing to compare; --replace starts over"
             )
 
+    def require_complete(self) -> None:
+        """Raise Refused unless db-migrate filled it, and the application has not had it since."""
+        label = connect.label(self.endpoint.connection.engine.url)
+        if self.state is TargetState.FOREIGN:
+            raise Refused(
+                f"the target {label} has no journal of db-migrate: it may have rows that the "
+                "source never had, such as after a switch, and --catch-up would delete them; "
+                "--replace starts over"
+            )
+        if self.state is not TargetState.COMPLETE:
+            raise Refused(
+                f"the target {label} was not filled completely by db-migrate from this source, so "
+                "there is nothing to catch up with"
+            )
+
     def reserve(self) -> None:
-        """Raise Refused where another migration is writing to the target."""
-        if not self.endpoint.writer.lock(LOCK):
-            label = connect.label(self.endpoint.connection.engine.url)
+        """Keep other migrations from writing to the target, as long as it is open.
+
+        Raises Refused where another one does, or has since this one began, and ConfigError where
+        that cannot be found out.
+        """
+        if self._is_reserved:
+            return
+        label = connect.label(self.endpoint.connection.engine.url)
+        try:
+            mine = self._lock.take() if self._lock else self.endpoint.writer.lock(LOCK)
+        except OSError as error:
+            raise ConfigError(
+                f"{OPTION}: {self._path}{LOCK_FILE} cannot be created: {error.strerror}"
+            ) from None
+        if not mine:
             raise Refused(f"another db-migrate is writing to the target {label}")
+        if self._look() != self._found:
+            raise Refused(
+                f"the target {label} was changed since this command began, such as by another "
+                "db-migrate; run the command again"
+            )
+        self._is_reserved = True
 
     def stage(self) -> None:
         """Reserve the target; for SQLite, create the file that will take the place of the old one.
 
-        Raises Refused when another migration is creating it, ConfigError when that is impossible.
+        Raises what `reserve` raises, and ConfigError when the file cannot be created.
         """
         self.reserve()
         if not self._path:
@@ -135,24 +190,17 @@ class Target:
         part = self._path + PART
         try:
             handle = written_path.open_file(written_path.examine(part, PART_OUTPUT))
-        except FileExistsError:
-            raise Refused(f"another db-migrate is creating {self._path}") from None
         except OSError as error:
             raise ConfigError(f"{OPTION}: {part} cannot be created: {error.strerror}") from None
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
-            raise Refused(f"another db-migrate is creating {self._path}") from None
         # Left by a run that was killed.
         os.ftruncate(handle, 0)
-        self._locked = handle
+        self._part = handle
         self.endpoint.connection.close()
         self.endpoint = self._opened(part)
 
     def publish(self) -> None:
         """Give a staged file its name, once it is on the disk."""
-        if self._locked is None or not self._path:
+        if self._part is None or not self._path:
             return
         self.endpoint.connection.close()
         written_path.examine(self._path, OUTPUT)
@@ -161,9 +209,9 @@ class Target:
             if os.geteuid() == 0:
                 # Kallithea, which does not run as root, has to write to a new file, too.
                 owner = os.fstat(directory)
-                os.fchown(self._locked, owner.st_uid, owner.st_gid)
-            atomic.copy_access(directory, name, self._locked)
-            os.fsync(self._locked)
+                os.fchown(self._part, owner.st_uid, owner.st_gid)
+            atomic.copy_access(directory, name, self._part)
+            os.fsync(self._part)
             interruption.check()
             with interruption.deferred():
                 os.replace(name + PART, name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -172,16 +220,18 @@ class Target:
                 self.endpoint = self._opened(None)
 
     def _release(self) -> None:
-        if self._locked is not None:
-            os.close(self._locked)
-            self._locked = None
+        if self._part is not None:
+            os.close(self._part)
+            self._part = None
 
     def close(self) -> None:
         """Close the connection, and remove a file that is not complete."""
         self.endpoint.connection.close()
-        if self._locked is not None and self._path:
+        if self._part is not None and self._path:
             os.unlink(self._path + PART)
         self._release()
+        if self._lock:
+            self._lock.release()
 
 
 def existing_tables(connection: Connection) -> list[str]:

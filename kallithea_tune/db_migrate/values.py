@@ -11,6 +11,7 @@ read, and SQLite's ``printf('%Q')`` and PostgreSQL's COPY both write, in C:
 from __future__ import annotations
 
 import datetime
+import decimal
 from typing import TYPE_CHECKING, Iterable, Iterator, Sequence, Tuple, Union
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def stored(value: object) -> Value:
         return value.isoformat("microseconds")
     if isinstance(value, (memoryview, bytearray)):
         return bytes(value)
+    if isinstance(value, decimal.Decimal) and not value.is_finite():
+        return float(value)
     return str(value)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -54,25 +55,59 @@ def replace(
 def backup(path: str) -> str:
     """Copy the file to an unused name beside it, with the same access; return that name.
 
-    Raises OSError, and Refused where all names are in use.
+    The copy gets its name when it is complete. One that a killed run left, and is the same, serves
+    again. Raises OSError, and Refused where all names are in use.
     """
     parent, name = os.path.split(path)
     stamp = time.strftime("%Y%m%d-%H%M%S")
-    with opened_directory(parent) as place:
+    with opened_directory(parent) as place, _private_directory(place) as scratch:
+        handle = os.open(_NAME, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=scratch)
+        old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
+        with open(handle, "w+b") as copy, open(old, "rb") as source:
+            shutil.copyfileobj(source, copy)
+            copy.flush()
+            copy_access(place, name, copy.fileno())
+            os.fsync(copy.fileno())
+            same = _same_backup(place, name, copy.fileno())
+        if same:
+            return os.path.join(parent, same)
         for number in range(1000):
-            copy = f"{name}.{stamp}" + (f"-{number}" if number else "")
-            try:
-                handle = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=place)
-            except FileExistsError:
-                continue
-            old = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=place)
-            with open(handle, "wb") as target, open(old, "rb") as source:
-                shutil.copyfileobj(source, target)
-                target.flush()
-                copy_access(place, name, target.fileno())
-                os.fsync(target.fileno())
-            return os.path.join(parent, copy)
+            chosen = f"{name}.{stamp}" + (f"-{number}" if number else "")
+            with contextlib.suppress(FileExistsError):
+                _give_name(scratch, place, chosen)
+                return os.path.join(parent, chosen)
     raise Refused(f"{path} has a thousand backups of this second; run the command again")
+
+
+def _same_backup(place: int, name: str, handle: int) -> str:
+    """Return the newest backup of the file `name`, if it is as the one that is open."""
+    form = re.compile(re.escape(name) + r"\.\d{8}-\d{6}(-\d+)?")
+    for found in sorted(filter(form.fullmatch, os.listdir(place)), reverse=True)[:1]:
+        with contextlib.suppress(OSError):
+            other = os.open(found, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+            with open(other, "rb") as there, open(handle, "rb", closefd=False) as here:
+                here.seek(0)
+                alike = _access(other) == _access(handle) and there.read() == here.read()
+            return found if alike else ""
+    return ""
+
+
+def _access(handle: int) -> tuple[int, int, int]:
+    status = os.fstat(handle)
+    return status.st_mode, status.st_uid, status.st_gid
+
+
+def _give_name(scratch: int, place: int, name: str) -> None:
+    """Give the file in `scratch` a name in `place`. Raises FileExistsError where that is in use."""
+    try:
+        os.link(_NAME, name, src_dir_fd=scratch, dst_dir_fd=place, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links.
+        if name in os.listdir(place):
+            raise FileExistsError(errno.EEXIST, "it exists", name) from None
+        os.rename(_NAME, name, src_dir_fd=scratch, dst_dir_fd=place)
 
 
 def copy_access(directory: int, name: str, handle: int) -> None:
@@ -147,6 +182,12 @@ def _private_directory(parent: int) -> Iterator[int]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.rmdir(name, dir_fd=parent)
+
+
+def remove_leftovers(directory: str) -> None:
+    """Remove what killed runs left in a directory, an absolute path. Raises OSError."""
+    with opened_directory(directory) as parent:
+        _remove_leftovers(parent)
 
 
 def _remove_leftovers(parent: int) -> None:

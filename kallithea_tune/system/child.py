@@ -72,13 +72,71 @@ def call(function: Callable[..., T], seconds: float, **arguments: object) -> T:
     """
     if left() <= 0:
         raise OutOfTime("there is no time left")
-    request = json.dumps(typed_json.dump({"function": function, "arguments": arguments})).encode()
-    with programs.interpreter(request) as running:
-        _wait(running, 1, START_SECONDS, f"did not start within {START_SECONDS:g} s")
-        _wait(running, 2, seconds, f"did not answer within {seconds:.3g} s")
+    with programs.interpreter(_request(function, arguments)) as running:
+        return _result_of(running, function, seconds)
+
+
+class Conversation:
+    """A child that answers one call after another, in the state in which the last one left it.
+
+    `begin` does not wait. `call` is as the function `call`, and after it has raised Ended or
+    OutOfTime there is no further one. Calls may come from any thread, one at a time.
+    """
+
+    def __init__(self, running: programs.Running) -> None:
+        self._running = running
+        self._begun: list[Callable[..., object]] = []
+
+    def begin(self, function: Callable[..., object], **arguments: object) -> None:
+        """Start a call whose result does not matter; the next `call` waits until it has ended."""
+        self._send(_request(function, arguments))
+        self._begun.append(function)
+
+    def call(self, function: Callable[..., T], seconds: float, **arguments: object) -> T:
+        """Call `function`; its `seconds` do not begin before those of what was begun earlier."""
+        self._send(_request(function, arguments))
+        for begun in self._begun:
+            with contextlib.suppress(NotMeasured):
+                _result_of(self._running, begun, START_SECONDS)
+        self._begun.clear()
+        return _result_of(self._running, function, seconds)
+
+    def kill(self) -> None:
+        """End the child now; a call in another thread raises Ended."""
+        self._running.kill()
+
+    def _send(self, request: bytes) -> None:
+        stdin = self._running.process.stdin
+        assert stdin
+        # Where it has ended, reading says why.
+        with contextlib.suppress(BrokenPipeError):
+            stdin.write(request)
+            stdin.flush()
+
+
+@contextlib.contextmanager
+def conversation() -> Iterator[Conversation]:
+    """Start a child for several calls; it is killed with all that it started at the end."""
+    with programs.interpreter() as running:
+        yield Conversation(running)
+
+
+def _request(function: Callable[..., object], arguments: dict[str, object]) -> bytes:
+    called = typed_json.dump({"function": function, "arguments": arguments})
+    return json.dumps(called).encode() + b"\n"
+
+
+def _result_of(running: programs.Running, function: Callable[..., T], seconds: float) -> T:
+    """Wait for the next result that the child writes, which is that of `function`."""
+    _wait(running, 1, START_SECONDS, f"did not start within {START_SECONDS:g} s")
+    _wait(running, 2, seconds, f"did not answer within {seconds:.3g} s")
     if not _complete(running, 2):
+        running.end()
+        interruption.check()
         raise Ended(_end(running))
-    result = json.loads(running.output)
+    _, answer, rest = bytes(running.output).split(b"\n", 2)
+    running.output[:] = rest
+    result = json.loads(answer)
     if "value" not in result:
         raise NotMeasured(result["not_measured"])
     value: T = typed_json.load(typed_json.hints(function)["return"], result["value"])
@@ -116,10 +174,18 @@ def _end(running: programs.Running) -> str:
 
 
 def answer() -> None:
-    """Answer the one request on standard input; whatever is printed goes to standard error."""
+    """Answer the requests on standard input; whatever is printed goes to standard error."""
     answers = os.dup(1)
     os.dup2(2, 1)
-    request = json.load(sys.stdin)
+    for line in sys.stdin:
+        _answer(json.loads(line), answers)
+    # The parent ends this process, with the threads and the processes that the application left
+    # running.
+    while True:
+        signal.pause()
+
+
+def _answer(request: dict[str, Any], answers: int) -> None:
     try:
         result = _result(request["function"], request["arguments"], answers)
     except NotMeasured as error:
@@ -127,13 +193,8 @@ def answer() -> None:
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         result = {"not_measured": shortened(f"{type(error).__name__}: {lines[0]}")}
-    with open(answers, "w", encoding="utf-8") as file:
+    with open(answers, "w", encoding="utf-8", closefd=False) as file:
         file.write(json.dumps(result) + "\n")
-        file.flush()
-        # The parent ends this process, with the threads and the processes that the application
-        # left running.
-        while True:
-            signal.pause()
 
 
 def _result(name: str, arguments: dict[str, Any], answers: int) -> dict[str, Any]:

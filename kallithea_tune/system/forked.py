@@ -40,6 +40,7 @@ class Forked(Generic[T]):
             _work(work, sending, parent)
         sending.close()
         self._arrived: queue.SimpleQueue[_Message[T]] = queue.SimpleQueue()
+        self._ended = False
         self._receiver = threading.Thread(target=self._receive, args=(receiving,), daemon=True)
         self._receiver.start()
 
@@ -49,6 +50,7 @@ class Forked(Generic[T]):
                 message: _Message[T] = receiving.recv()
                 self._arrived.put(message)
                 if not isinstance(message, tuple):
+                    self._ended = True
                     return
         self._arrived.put(TuneError("the second process of this command was killed"))
 
@@ -75,13 +77,11 @@ class Forked(Generic[T]):
         return not self._arrived.empty()
 
     def kill(self) -> bool:
-        """End the copy, and wait until it is gone; False where it had ended by itself."""
-        ended = bool(os.waitpid(self._process, os.WNOHANG)[0])
-        if not ended:
-            os.kill(self._process, signal.SIGKILL)
-            os.waitpid(self._process, 0)
+        """End the copy, and wait until it is gone; False where it had come to its end."""
+        os.kill(self._process, signal.SIGKILL)
+        os.waitpid(self._process, 0)
         self._receiver.join()
-        return not ended
+        return not self._ended
 
 
 def _work(work: Callable[[], Iterator[T]], sending: Connection, parent: int) -> NoReturn:

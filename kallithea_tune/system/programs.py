@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Callable, Iterator, Mapping, Optional, Sequence
+from typing import IO, Callable, Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.system import interruption
@@ -172,8 +172,18 @@ class Running:
                 if ended and not ready:
                     return
 
+    def end(self) -> None:
+        """Kill it, and wait until it has ended, so that it has a status."""
+        self.kill()
+        # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+
     def kill(self) -> None:
         """Kill the process, its group, and its descendants in other groups."""
+        if self.process.returncode is not None:
+            # Its number may be another's by now.
+            return
         for pid in [*_descendants(self.process.pid), self.process.pid]:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -187,17 +197,15 @@ def started(
     command: Sequence[str],
     directory: str = "/",
     variables: Optional[Mapping[str, str]] = None,
-    request: bytes = b"",
+    request: Optional[bytes] = b"",
 ) -> Iterator[Running]:
     """Start a process in a group of its own, with `request` to read; it is killed at the end.
 
-    Also when the end of the command is requested: raises KeyboardInterrupt then.
+    With None it reads what is written to its standard input. Also killed when the end of the
+    command is requested: raises KeyboardInterrupt then.
     """
-    # In memory, so that writing it blocks on nobody, and no secret reaches a disk.
-    with open(os.memfd_create("request"), "w+b") as stdin:
-        stdin.write(request)
-        stdin.seek(0)
-        variables = {**environment(), **(variables or {})}
+    variables = {**environment(), **(variables or {})}
+    with contextlib.nullcontext(subprocess.PIPE) if request is None else _held(request) as stdin:
         began = time.perf_counter()
         process = subprocess.Popen(
             command,
@@ -213,15 +221,24 @@ def started(
         with interruption.waking(running.kill):
             yield running
     finally:
-        running.kill()
-        # A process that hangs in the kernel, on a dead network file system, cannot even be killed.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(1)
-        for stream in filter(None, (process.stdout, process.stderr)):
-            stream.close()
+        running.end()
+        for stream in filter(None, (process.stdin, process.stdout, process.stderr)):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
 
 
-def interpreter(request: bytes) -> contextlib.AbstractContextManager[Running]:
+@contextlib.contextmanager
+def _held(request: bytes) -> Iterator[IO[bytes]]:
+    """Hold `request` in memory, so that writing it blocks on nobody, and no secret is on a disk."""
+    with open(os.memfd_create("request"), "w+b") as stdin:
+        stdin.write(request)
+        stdin.seek(0)
+        yield stdin
+
+
+def interpreter(
+    request: Optional[bytes] = None,
+) -> contextlib.AbstractContextManager[Running]:
     """Start an interpreter that answers `request`, see `bootstrap`; as `started`."""
     return started(_interpreter(), request=request)
 

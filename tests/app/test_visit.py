@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Callable
 
+import psutil
 import pytest
 
 from kallithea_tune.app import visit
@@ -57,7 +58,8 @@ def test_pages_that_want_a_login_are_read_as_the_first_admin(instance: Path) -> 
 
 
 TOY = """
-import logging, sys
+import logging, os, sys
+from sqlalchemy import create_engine, text
 
 def make(global_conf, start="", **settings):
     if start == "exit":
@@ -68,11 +70,19 @@ def make(global_conf, start="", **settings):
     return application
 
 def application(environ, start_response):
+    if environ["PATH_INFO"] == "/endless":
+        with create_engine("sqlite://").connect() as connection:
+            connection.execute(text(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+                "SELECT count(*) FROM n"
+            )).fetchone()
     if environ["PATH_INFO"] == "/raises":
         raise RuntimeError("broken on purpose\\nand more")
     body = environ["wsgi.input"].read()
     method = environ["REQUEST_METHOD"]
-    start_response("200 OK", [("Content-Type", "text/html"), ("X-Method", method)])
+    start_response("200 OK", [
+        ("Content-Type", "text/html"), ("X-Method", method), ("X-Pid", str(os.getpid())),
+    ])
     return [b"", environ.get("CONTENT_TYPE", "").encode() + body]
 """
 
@@ -132,9 +142,37 @@ def test_an_exception_is_an_answer_of_500_with_its_message(toy: Callable[[str], 
 def test_a_failure_to_load_comes_with_its_reason(
     toy: Callable[[str], Path], start: str, kind: str, message: str
 ) -> None:
-    with pytest.raises(DoesNotLoad) as raised:
-        visit.visit(load(str(toy(start))), [visit.Request("/")], 60)
-    assert (raised.value.kind, raised.value.message) == (kind, message)
+    instance = load(str(toy(start)))
+    with visit.visitor(instance, {}) as visitor:
+        for failing in (
+            lambda: visit.visit(instance, [visit.Request("/")], 60),
+            lambda: visitor.visit([visit.Request("/")], 60),
+        ):
+            with pytest.raises(DoesNotLoad) as raised:
+                failing()
+            assert (raised.value.kind, raised.value.message) == (kind, message)
+
+
+def test_one_process_is_visited_again_after_a_statement_that_never_ends(
+    toy: Callable[[str], Path],
+) -> None:
+    with visit.visitor(load(str(toy(""))), {}) as visitor:
+        first = visitor.visit([visit.Request("/"), visit.Request("/endless")], 1)
+        assert [answer.status for answer in first.answers] == [200, 0]
+        assert [late.number for late in first.unanswered] == [1]
+        # The statement was cancelled, and not left running.
+        pid = int(first.answers[0].headers["x-pid"])
+        assert psutil.Process(pid).num_threads() == 1
+        (second,) = visitor.visit([visit.Request("/")], 30).answers
+    assert second.status == 200 and int(second.headers["x-pid"]) == pid
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_visitor_that_is_killed_has_no_more_answers(toy: Callable[[str], Path]) -> None:
+    with visit.visitor(load(str(toy(""))), {}) as visitor:
+        visitor.kill()
+        with pytest.raises(NotMeasured, match="SIGKILL"):
+            visitor.visit([visit.Request("/")], 30)
 
 
 def test_a_walk_has_the_browser_to_itself(toy: Callable[[str], Path]) -> None:

@@ -210,7 +210,7 @@ def test_quiet_is_quiet_and_the_json_report_complete(
         == dict((item["name"], item["rows"]) for item in report["plan"]["tables"])["user_logs"]
     )
     assert (
-        report["differences"] == [] and report["inserts_tried"] == 29 and len(report["pages"]) == 5
+        report["differences"] == [] and report["inserts_tried"] == 29 and len(report["pages"]) == 6
     )
 
 

@@ -7,11 +7,13 @@ from __future__ import annotations
 from typing import Iterator, Mapping, NamedTuple, Sequence
 
 import sqlalchemy
-from dirt import a_row
-from kallithea_tables import loose, models, roomy
+from dirt import a_row, put
+from kallithea_tables import Database, loose, models, roomy
 from sqlalchemy.dialects import mysql
 
+from kallithea_tune.app import application
 from kallithea_tune.db.kinds import Kind, kind_of
+from kallithea_tune.db_migrate import schema
 from kallithea_tune.db_migrate.preflight.rules import RULES
 from kallithea_tune.db_migrate.values import Value
 
@@ -20,6 +22,7 @@ DIRECTIONS = [(source, target) for source in ENGINES for target in ENGINES]
 SERVERS = ("postgresql", "mysql")
 FIRST_KEY = 10
 GONE = "the row is left out"
+NEXT = "the next action is applied, since this one can do nothing"
 EPOCH = "1970-01-01 00:00:00.000000"
 PACKET = 1 << 16  # bytes that the MariaDB to migrate to takes at once
 
@@ -29,9 +32,10 @@ Row = Mapping[str, Value]
 class Plant(NamedTuple):
     """A row of `table` whose `column` breaks `rule` for the `targets`; the others take it as it is.
 
-    `sources` can store it. `after` has for each action that is offered what the column becomes, or
-    GONE. `also` are rules that every target has broken by the same value. `key` has all columns of
-    a key, and `given` what else is in the row.
+    `sources` can store it. `after` has for each action that is offered what the column becomes,
+    GONE or NEXT. `also` are rules that every target has broken by the same value, `elsewhere` is
+    the one of the other targets. `key` has all columns of a key, and `given` what else is in the
+    row.
     """
 
     rule: str
@@ -42,6 +46,7 @@ class Plant(NamedTuple):
     sources: Sequence[str] = ENGINES
     targets: Sequence[str] = ENGINES
     also: Sequence[str] = ()
+    elsewhere: str = ""
     key: Sequence[str] = ()
     given: Mapping[str, Value] = {}
 
@@ -52,8 +57,8 @@ class Plant(NamedTuple):
 
     def broken(self, target: str) -> list[str]:
         """The rules that this breaks, in the order in which they are fixed."""
-        rules = [*([self.rule] if target in self.targets else []), *self.also]
-        return sorted(rules, key=list(RULES).index)
+        rules = [self.rule if target in self.targets else self.elsewhere, *self.also]
+        return sorted(filter(None, rules), key=list(RULES).index)
 
 
 def deleted(**after: Value) -> dict[str, Value]:
@@ -62,6 +67,9 @@ def deleted(**after: Value) -> dict[str, Value]:
 
 SQLITE = ("sqlite",)
 FOREVER = {"null": None, "delete": GONE}
+INEXACT = {"convert": NEXT, "delete": GONE}
+# The last keys of rows that were deleted since.
+REMEMBERED = {"groups": 2**31 - 1, "users_groups": 2**63 - 1}
 PLANTS = [
     Plant("nulls", "users", "firstname", None, deleted(empty="")),
     Plant("nulls", "changeset_statuses", "version", None, deleted(empty=0)),
@@ -69,13 +77,30 @@ PLANTS = [
     Plant("nulls", "gists", "gist_expires", None, deleted(empty=0.0)),
     Plant("nulls", "user_logs", "action_date", None, deleted(empty=EPOCH)),
     Plant("nulls", "statistics", "languages", None, deleted(empty=b""), given={"repository_id": 2}),
-    Plant("wrong-type", "users", "active", "maybe", deleted(), SQLITE),
-    Plant("wrong-type", "changeset_statuses", "version", "many", deleted(), SQLITE, SERVERS),
-    Plant("wrong-type", "changeset_statuses", "version", 1.5, deleted(), SQLITE, SERVERS),
-    Plant("wrong-type", "gists", "gist_expires", "never", deleted(), SQLITE, SERVERS),
-    Plant("wrong-type", "user_logs", "action", b"blob\xff", deleted(), SQLITE, SERVERS),
-    Plant("wrong-type", "user_logs", "user_ip", b"blob\xff", FOREVER, SQLITE, SERVERS),
-    Plant("wrong-type", "users", "user_data", 5, FOREVER, SQLITE, SERVERS),
+    Plant("wrong-type", "users", "active", "maybe", deleted(convert=NEXT), SQLITE),
+    Plant("wrong-type", "user_ip_map", "active", "\udcff", deleted(convert=NEXT), SQLITE),
+    Plant("wrong-type", "users", "admin", "yes", deleted(convert=1), SQLITE),
+    Plant("wrong-type", "changeset_statuses", "version", 1.5, INEXACT, SQLITE, SERVERS),
+    Plant("wrong-type", "gists", "gist_expires", "never", INEXACT, SQLITE, SERVERS),
+    Plant("wrong-type", "user_logs", "action", b"\xff", INEXACT, SQLITE, SERVERS),
+    Plant(
+        "wrong-type",
+        "user_logs",
+        "user_ip",
+        b"blob",
+        deleted(convert="blob", null=None),
+        SQLITE,
+        SERVERS,
+    ),
+    Plant(
+        "wrong-type",
+        "users",
+        "user_data",
+        5,
+        deleted(convert=b"5", null=None),
+        SQLITE,
+        SERVERS,
+    ),
     Plant("booleans", "users", "admin", 7, deleted(true=1), ("sqlite", "mysql")),
     Plant("out-of-range", "changeset_statuses", "version", 2**31, deleted(), targets=SERVERS),
     Plant(
@@ -86,6 +111,27 @@ PLANTS = [
         FOREVER,
         targets=SERVERS,
         also=["orphans"],
+    ),
+    # Such columns are BIGINT UNSIGNED there.
+    Plant("out-of-range", "changeset_statuses", "version", 2**64 - 1, deleted(), ["mysql"]),
+    Plant("out-of-range", "user_logs", "user_id", 2**64 - 1, FOREVER, ["mysql"], also=["orphans"]),
+    Plant("out-of-range", "user_logs", "user_log_id", 2**40, deleted(), targets=SERVERS),
+    Plant(
+        "sequences",
+        "repositories_fields",
+        "repo_field_id",
+        2**31 - 1,
+        deleted(),
+        targets=SERVERS,
+    ),
+    Plant(
+        "sequences",
+        "user_ssh_keys",
+        "user_ssh_key_id",
+        2**63 - 1,
+        deleted(),
+        targets=SQLITE,
+        elsewhere="out-of-range",
     ),
     Plant(
         "not-finite",
@@ -105,13 +151,23 @@ PLANTS = [
         ("postgresql",),
         ("mysql", "sqlite"),
     ),
-    Plant("dates", "user_logs", "action_date", "yesterday", deleted(epoch=EPOCH), SQLITE),
+    Plant(
+        "dates", "user_logs", "action_date", "yesterday", deleted(read=NEXT, epoch=EPOCH), SQLITE
+    ),
+    Plant(
+        "dates",
+        "user_logs",
+        "action_date",
+        "2024-02-29T12:00",
+        deleted(read="2024-02-29 12:00:00.000000", epoch=EPOCH),
+        SQLITE,
+    ),
     Plant(
         "dates",
         "users",
         "last_login",
         "2024-02-30 12:00:00.000000",
-        deleted(null=None, epoch=EPOCH),
+        deleted(read=NEXT, null=None, epoch=EPOCH),
         SQLITE,
     ),
     Plant("dates", "user_logs", "action_date", "infinity", deleted(epoch=EPOCH), ("postgresql",)),
@@ -214,10 +270,53 @@ def rows(source: str, dirty: bool = True) -> Iterator[tuple[Plant, int, dict[str
                 assert isinstance(plant.value, int)
                 key = plant.value
             value = {plant.column: plant.value} if dirty else {}
-            row = a_row(plant.table, key, **plant.given)
-            if plant.rule == "duplicates" and len(plant.key) > 1 and not dirty:
-                continue
-            yield plant, key, {**row, **value}
+            row = {**a_row(plant.table, key, **plant.given), **value}
+            if dirty or row[plant.column] != plant.value:
+                yield plant, key, row
+
+
+class Source(Database):
+    """A database without any constraint; `fill` puts in the plants, or clean rows instead."""
+
+    def __init__(self, url: str, dialect: str) -> None:
+        super().__init__(url, worn(dialect))
+        self.url = url
+        schema.stamp_table().create(self.connection)
+        for head in application.schema_history().heads:
+            self.run("INSERT INTO alembic_version VALUES (:head)", head=head)
+
+    def fill(self, dirty: bool = True) -> None:
+        for table in self.tables:
+            self.run(f"DELETE FROM {self.quoted(table.name)}")
+        for name in WITH_GREAT_KEYS:
+            self.set_last_key(name, 1)
+        for name, row in self.base():
+            put(self, name, row)
+        for plant, _, row in rows(self.dialect, dirty):
+            put(self, plant.table, row)
+        for name, key in REMEMBERED.items() if dirty else ():
+            self.set_last_key(name, key)
+
+    def base(self) -> Iterator[tuple[str, dict[str, Value]]]:
+        yield from ((table.name, a_row(table.name, 1)) for table in self.tables)
+        yield "repositories", a_row("repositories", 2)
+
+    def set_last_key(self, name: str, key: int) -> None:
+        """Have the engine remember this key as the last one that it generated."""
+        table, column = self.quoted(name), key_name(name)
+        self.run(
+            {
+                "sqlite": f"UPDATE sqlite_sequence SET seq = {key} WHERE name = '{name}'",
+                "postgresql": f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), {key})",
+                "mysql": f"ALTER TABLE {table} AUTO_INCREMENT = {key + 1}",
+            }[self.dialect]
+        )
+
+
+WITH_GREAT_KEYS = {
+    *REMEMBERED,
+    *(plant.table for plant in PLANTS if plant.column == key_name(plant.table)),
+}
 
 
 def worn(dialect: str) -> sqlalchemy.MetaData:
@@ -228,6 +327,8 @@ def worn(dialect: str) -> sqlalchemy.MetaData:
         for column in table.columns:
             if isinstance(column.type, sqlalchemy.Integer):
                 column.type = sqlalchemy.BigInteger()
+                if dialect == "mysql" and column.name in ("version", "user_id"):
+                    column.type = mysql.BIGINT(unsigned=True)
             elif kind_of(column) is Kind.text:
                 column.type = mysql.LONGTEXT() if dialect == "mysql" else sqlalchemy.UnicodeText()
     return metadata

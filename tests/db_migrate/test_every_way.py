@@ -7,25 +7,22 @@ and each of them ends in a target that verifies.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping, Optional
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import plainly
 import plants
 import pytest
-from dirt import a_row, put
-from kallithea_tables import Database, models
-from plants import DIRECTIONS, GONE, PLANTS, Plant
+from kallithea_tables import models
+from plants import DIRECTIONS, GONE, NEXT, PLANTS, REMEMBERED, Plant, Source
 from servers.mariadb import MariaDB
 
-from kallithea_tune.app import application
 from kallithea_tune.config import instance as instances
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.db_migrate import Migration, schema
+from kallithea_tune.db_migrate import Migration
 from kallithea_tune.db_migrate.options import Options
 from kallithea_tune.db_migrate.preflight.conditions import Scope, conditions
 from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, RULES
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
-from kallithea_tune.db_migrate.values import Value
 from kallithea_tune.errors import Refused
 
 ROUNDS = range(max(len(rule.actions) for rule in RULES.values()))
@@ -33,7 +30,7 @@ ROUNDS = range(max(len(rule.actions) for rule in RULES.values()))
 CAUGHT_UP = [("sqlite", "postgresql"), ("sqlite", "mysql"), ("mysql", "sqlite")]
 NAMES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MariaDB"}
 
-Found = Mapping[tuple, tuple]  # table, columns, rule and key, with the actions
+LAST_KEYS = {"sqlite": 2**63 - 1, "postgresql": 2**31 - 1, "mysql": 2**31 - 1}
 
 
 class Small(MariaDB):
@@ -52,30 +49,6 @@ class Small(MariaDB):
         )
         connection.close()
         return url
-
-
-class Source(Database):
-    """A database without any constraint; `fill` puts in the plants, or clean rows instead."""
-
-    def __init__(self, url: str, dialect: str) -> None:
-        super().__init__(url, plants.worn(dialect))
-        self.url, self.clean = url, False
-        schema.stamp_table().create(self.connection)
-        for head in application.schema_heads():
-            self.run("INSERT INTO alembic_version VALUES (:head)", head=head)
-
-    def fill(self, dirty: bool = True) -> None:
-        for table in self.tables:
-            self.run(f"DELETE FROM {self.quoted(table.name)}")
-        for name, row in self.base():
-            put(self, name, row)
-        for plant, _, row in plants.rows(self.dialect, dirty):
-            put(self, plant.table, row)
-        self.clean = not dirty
-
-    def base(self) -> Iterator[tuple[str, dict[str, Value]]]:
-        yield from ((table.name, a_row(table.name, 1)) for table in self.tables)
-        yield "repositories", a_row("repositories", 2)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +126,7 @@ def fix_of(plant: Plant, target: str, number: int) -> Optional[tuple[str, str]]:
     broken = plant.broken(target)
     for option in with_others(number) if broken else ():
         rule, _, action = option.partition("=")
-        if rule == broken[0] and action in plant.after:
+        if rule == broken[0] and plant.after.get(action, NEXT) != NEXT:
             return rule, action
     return None
 
@@ -162,10 +135,24 @@ def expected_findings(source: str, target: str) -> dict[Any, Any]:
     expected = {}
     for plant, key, _ in plants.rows(source):
         for rule in plant.broken(target):
-            actions = [action.name for action in RULES[rule].actions if action.name in plant.after]
             columns = plant.columns if rule == plant.rule else (plant.column,)
-            expected[rule, plant.table, columns, key] = actions
+            expected[rule, plant.table, columns, key] = [
+                action.name for action in RULES[rule].actions if helps(action.name, plant, source)
+            ]
+    for table, last in REMEMBERED.items():
+        if last >= LAST_KEYS[target]:
+            expected["sequences", table, (plants.key_name(table),), None] = ["restart"]
     return expected
+
+
+def helps(action: str, plant: Plant, source: str) -> bool:
+    """Whether an action is offered: it can fix a value of the column at least."""
+    return action in plant.after and any(
+        other.after.get(action, NEXT) != NEXT
+        for other in PLANTS
+        if source in other.sources
+        and (other.rule, other.table, other.columns) == (plant.rule, plant.table, plant.columns)
+    )
 
 
 def findings(result: PreflightResult, blocking: bool = False) -> dict[Any, Any]:
@@ -173,8 +160,17 @@ def findings(result: PreflightResult, blocking: bool = False) -> dict[Any, Any]:
     return {
         (item.rule.name, item.table, item.columns, key): [action.name for action in item.actions]
         for item in found
-        for key in item.keys
+        for key in item.keys or [None]
     }
+
+
+def is_next(found: Any, action: str) -> bool:
+    """Whether a plant needs another action."""
+    return any(
+        plant.after.get(action) == NEXT
+        for plant in PLANTS
+        if (plant.rule, plant.table, plant.columns) == found[:3]
+    )
 
 
 def expected_contents(source: Source, target: str, number: int) -> plainly.Contents:
@@ -220,6 +216,10 @@ def require_complete(source: Source, url: str, target: str, number: int, kept: P
                 for key, row in sorted(expected[name].items())
             ]
         ), name
+    for name in plants.WITH_GREAT_KEYS:
+        remembered = REMEMBERED.get(name, 0)
+        keys = [*expected[name], *([remembered] if remembered < LAST_KEYS[target] else [])]
+        assert plainly.next_key(url, name) == max(map(int, keys)) + 1, name
     assert repr(in_quarantine(kept)) == repr(expected_quarantine(source.dialect, target, number))
 
 
@@ -235,6 +235,7 @@ def test_every_violation_is_reported_with_its_fixes(
         assert findings(migration.dry_run().preflight) == expected_findings(source, target)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids="-".join)
 def test_every_fix_ends_in_a_target_that_verifies(
@@ -256,6 +257,7 @@ def test_every_fix_ends_in_a_target_that_verifies(
         assert migration.verify().differences == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids="-".join)
 def test_what_is_not_offered_is_refused_before_anything_is_written(
@@ -272,7 +274,7 @@ def test_what_is_not_offered_is_refused_before_anything_is_written(
     impossible = {
         found: offered
         for found, offered in expected_findings(source, target).items()
-        if actions[found[0]] not in offered
+        if actions[found[0]] not in offered or is_next(found, actions[found[0]])
     }
     options = Options(fixes=chosen(number), quarantine=str(kept))
     with Migration(described[source], url, options) as migration:
@@ -286,6 +288,7 @@ def test_what_is_not_offered_is_refused_before_anything_is_written(
     assert not kept.exists()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", CAUGHT_UP, ids="-".join)
 def test_changes_that_arrive_later_are_fixed_alike(
@@ -353,20 +356,37 @@ def test_every_rule_is_planted_or_known_to_be_impossible() -> None:
     assert {plant.table for plant in PLANTS} <= set(models().tables)
 
 
+def tested(source: str, target: str) -> set[tuple[str, str]]:
+    beyond = any(last >= LAST_KEYS[target] for last in REMEMBERED.values())
+    return offered_by_plants(source, target) | ({("sequences", "restart")} if beyond else set())
+
+
 def matrix() -> str:
-    """Write which fix there is in which direction, as a table of reStructuredText."""
-    headings = ["fix", *(f"{NAMES[one]} to {NAMES[two]}" for one, two in DIRECTIONS)]
-    lines = [headings]
+    """Write to which targets each fix is possible from each source, as the documentation has it."""
+    lines = [["fix", *(f"from {name}" for name in NAMES.values())]]
     for rule in RULES.values():
         for action in rule.actions:
-            cells = [
-                "tested" if (rule.name, action.name) in offered_by_plants(*direction) else "--"
-                for direction in DIRECTIONS
-            ]
-            lines.append([f"{rule.name}={action.name}", *cells])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+            offered = {
+                source: [
+                    target for target in NAMES if (rule.name, action.name) in tested(source, target)
+                ]
+                for source in NAMES
+            }
+            lines.append([f"{rule.name}={action.name}", *map(listed, offered.values())])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     edge = " ".join("=" * width for width in widths)
     rows = [
         " ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
     ]
     return "\n".join([edge, rows[0], edge, *rows[1:], edge])
+
+
+def listed(targets: Sequence[str]) -> str:
+    if len(targets) == len(NAMES):
+        return "to all"
+    return "to " + ", ".join(NAMES[target] for target in targets) if targets else "--"
+
+
+def test_the_documentation_has_this_matrix() -> None:
+    page = Path(__file__).parents[2] / "docs" / "db-migrate-preflight.rst"
+    assert f"\n\n{matrix()}\n\n" in page.read_text()

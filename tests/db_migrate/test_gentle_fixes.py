@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
+import sqlalchemy
 from dirt import a_row, put, run_preflight
 from kallithea_tables import Database
 
@@ -15,7 +19,7 @@ from kallithea_tune.db_migrate.preflight.actions import CONVERT, READ
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.values import Value
 
-SAME = object()
+SAME = "the same"
 READINGS = [
     (Kind.moment, "2024-02-29T12:30:15", "2024-02-29 12:30:15.000000"),
     (Kind.moment, "2024-02-29 12:30", "2024-02-29 12:30:00.000000"),
@@ -41,6 +45,11 @@ READINGS = [
     (Kind.time, "12:30", "12:30:00.000000"),
     (Kind.time, "12:30:15.5", "12:30:15.500000"),
     (Kind.time, "25:00", SAME),
+    # Where a column has zones, a value needs one.
+    (Kind.instant, "2024-02-29T12:30+02:00", "2024-02-29 10:30:00.000000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15.5Z", "2024-02-29 12:30:15.500000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15", SAME),
+    (Kind.instant, "0001-01-01T00:00+02:00", SAME),
 ]
 CONVERSIONS = [
     (Kind.integer, "12", 12),
@@ -155,13 +164,13 @@ def test_what_reads_nothing_is_not_offered(
     source: Database, spoilable: dict[str, Database]
 ) -> None:
     put(source, "users", a_row("users", 2, last_login="\udce9", admin="perhaps"))
-    put(source, "changeset_comments", a_row("changeset_comments", 2, user_id="x"))
+    put(source, "changeset_comments", a_row("changeset_comments", 2, user_id=None))
     result = found(run_preflight(source, spoilable["postgresql"]))
     names = {rule: [action.name for action in item.actions] for rule, item in result.items()}
     assert names["dates", "last_login"] == ["null", "epoch", "delete"]
     assert names["wrong-type", "admin"] == ["delete"]
-    # A reference to another row would be another one.
-    assert names["wrong-type", "user_id"] == ["delete"]
+    # There is no row with the key 0.
+    assert names["nulls", "user_id"] == ["delete"]
 
 
 def test_a_value_may_need_the_fix_of_another_rule_after_it_was_converted(
@@ -204,3 +213,48 @@ def test_an_offer_says_which_rows_would_go_with_it(
     (violation,) = run_preflight(source, spoilable["postgresql"]).violations
     (offer,) = violation.offers.values()
     assert offer.at_least and not offer.elsewhere
+    assert violation.remedy.endswith("delete (the rows that refer to them were not counted)")
+
+
+@pytest.mark.once
+def test_what_is_read_and_converted_arrives_and_verifies(
+    instance: Path, target: str, migrate: Any
+) -> None:
+    gentle = ["--fix", "dates=read", "--fix", "wrong-type=convert"]
+    with contextlib.closing(sqlite3.connect(str(instance.parent / "kallithea.db"))) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        for key, moment in ((5, "2024-02-29T12:30"), (6, "2024-02-29T12:30:15.5")):
+            database.execute(
+                "UPDATE user_logs SET action_date = ? WHERE user_log_id = ?", [moment, key]
+            )
+        database.execute("UPDATE user_logs SET action = CAST('é' AS BLOB) WHERE user_log_id = 7")
+        database.execute("UPDATE users SET active = 'yes', admin = 'f' WHERE user_id = 5")
+        database.commit()
+        done = migrate(instance, target, *gentle)
+        assert done.returncode == 0, done.stdout + done.stderr
+        database.execute("UPDATE user_logs SET action_date = '2024-03-01' WHERE user_log_id = 8")
+        database.commit()
+        for option in ("--catch-up", "--verify"):
+            done = migrate(instance, target, *gentle, option)
+            assert done.returncode == 0, done.stdout + done.stderr
+    engine = sqlalchemy.create_engine(target)
+    found = [
+        tuple(map(str, row))
+        for query in (
+            "SELECT action_date FROM user_logs WHERE user_log_id IN (5, 6, 8) ORDER BY 1",
+            "SELECT action FROM user_logs WHERE user_log_id = 7",
+            "SELECT active, admin FROM users WHERE user_id = 5",
+        )
+        for row in engine.execute(query)
+    ]
+    engine.dispose()
+    assert [" ".join(row)[:22].replace("True", "1").replace("False", "0") for row in found] == [
+        *found_dates(target),
+        "é" if not target.startswith("sqlite") else str("é".encode()),
+        "1 0",
+    ]
+
+
+def found_dates(target: str) -> list[str]:
+    whole = ".00" if target.startswith("sqlite") else ""
+    return [f"2024-02-29 12:30:00{whole}", "2024-02-29 12:30:15.50", f"2024-03-01 00:00:00{whole}"]

@@ -8,7 +8,7 @@ import pytest
 from dirt import a_row, empty, put, run_preflight
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kallithea_tables import Database, models
+from kallithea_tables import UNBOUND, Database, models
 
 from kallithea_tune.db_migrate import schema
 from kallithea_tune.db_migrate.copy import copy_table
@@ -29,6 +29,10 @@ TABLES = [
     "user_to_perm",
 ]
 EVERYTHING = [
+    "dates=read",
+    "wrong-type=convert",
+    "sequences=restart",
+    "sequences=delete",
     "orphans=null",
     "orphans=delete",
     "nul=strip",
@@ -52,9 +56,10 @@ EVERYTHING = [
 ]
 DIRT = {
     "users": {
-        "admin": [7, "yes", None],
+        "admin": [7, "yes", "perhaps", None],
         "username": ["a\0", "a", "b" * 300, "b" * 299, "caf\udce9", None],
-        "last_login": ["yesterday", "2024-02-30 00:00:00"],
+        "last_login": ["yesterday", "2024-02-30 00:00:00", "2024-02-29T12:30", "2024-02-30T01:00"],
+        "user_data": ["é", 5, 1.5],
         "created_on": ["0000-00-00 00:00:00", None],
     },
     "gists": {"gist_expires": [float("inf"), "never"], "user_id": [99, "x"]},
@@ -67,7 +72,7 @@ DIRT = {
         "repo_name": ["x\0", "x", "X", "y" * 256],
     },
     "user_logs": {
-        "action": ["a\0b", b"blob", "\udcff😀"],
+        "action": ["a\0b", b"blob", b"a\0\xff", b"\0", 7, "\udcff😀"],
         "repository_id": [2, 3, 98],
         "user_id": [2, 97, 2**40],
     },
@@ -113,11 +118,14 @@ def clear(source: Database) -> None:
 
 
 @pytest.fixture(scope="module")
-def filled(postgresql: Any, mariadb: Any) -> Iterator[dict[str, Database]]:
+def filled(
+    postgresql: Any, mariadb: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Database]]:
     """Databases to fill anew with each example."""
     made = {
         "postgresql": Database(postgresql.url("filled_anew")),
         "mysql": Database(mariadb.url("filled_anew") + "&local_infile=1"),
+        "sqlite": Database("sqlite:///{}".format(tmp_path_factory.mktemp("filled") / "anew.db")),
     }
     yield made
     for database in made.values():
@@ -179,10 +187,30 @@ SERVER_DIRT = {
     ("mysql", "postgresql"): [
         ("dates", "user_logs", "action_date", "0000-00-00 00:00:00"),
         ("dates", "users", "last_login", "2024-02-00"),
+        ("dates", "user_logs", "action_date", "2023-02-29 12:00"),
         ("nul", "user_logs", "action", "a\0b"),
         ("booleans", "users", "admin", 7),
         ("orphans", "user_logs", "user_id", 99),
     ],
+    ("postgresql", "sqlite"): [
+        ("not-finite", "gists", "gist_expires", "NaN"),
+        ("dates", "user_logs", "action_date", "infinity"),
+        ("dates", "user_logs", "action_date", "0044-03-15 00:00 BC"),
+        ("dates", "users", "last_login", "12024-01-01 00:00"),
+        ("orphans", "repositories", "fork_id", 98),
+    ],
+    ("mysql", "sqlite"): [
+        ("dates", "user_logs", "action_date", "0000-00-00 00:00:00"),
+        ("dates", "users", "last_login", "2024-02-00"),
+        ("dates", "user_logs", "action_date", "2023-02-29 12:00"),
+        ("booleans", "users", "admin", 2),
+        ("orphans", "user_logs", "user_id", 99),
+    ],
+}
+# What SQLite takes as it is.
+SERVER_ODDITIES = {
+    "postgresql": [("gists", "gist_expires", "-Infinity"), ("users", "username", "TEXT 😀")],
+    "mysql": [("user_logs", "action", "a\0b"), ("users", "username", "Ünï😀")],
 }
 
 
@@ -193,11 +221,16 @@ def test_values_of_servers_are_fixed_as_well(
     here, there = databases[source], filled[target]
     if source == "mysql":
         here.run("SET SESSION check_constraint_checks = 0")
+        here.run("SET SESSION sql_mode = 'ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'")
     empty(here)
     expected = []
     for key, (rule, table, column, value) in enumerate(SERVER_DIRT[source, target], 2):
         put(here, table, a_row(table, key, **{column: value}))
         expected.append((rule, table, column, key))
+    for key, (table, column, value) in enumerate(SERVER_ODDITIES[source], 100):
+        if target == "sqlite":
+            put(here, table, a_row(table, key, **{column: value}))
+    here.run(UNBOUND[source])
     result = run_preflight(here, there, *EVERYTHING)
     assert sorted(
         (item.rule.name, item.table, item.columns[0], key)
@@ -225,6 +258,16 @@ def test_what_refers_to_rows_that_are_left_out_needs_an_action_too(
     put(spoiled, "changeset_statuses", a_row("changeset_statuses", 2, changeset_comment_id=2))
     target = spoilable["postgresql"]
     twice = ("duplicates", "users", "username", 1, 0)
+    (offered,) = run_preflight(spoiled, target).violations
+    assert offered.remedy == (
+        "fix it in the source, or use --fix duplicates=keep-first (1 row of changeset_comments,"
+        " 1 of changeset_statuses, 1 of repositories would go with it)"
+    )
+    orphan = run_preflight(spoiled, target, "duplicates=keep-first").blocking[0]
+    assert orphan.remedy == (
+        "fix it in the source, or use --fix orphans=delete (1 row of changeset_comments, 1 of"
+        " changeset_statuses would go with it)"
+    )
     assert violations(run_preflight(spoiled, target, "duplicates=keep-first")) == [
         twice,
         ("orphans", "repositories", "user_id", 1, 1),

@@ -11,6 +11,8 @@ from typing import Any, Iterator
 
 import pytest
 import sqlalchemy
+from dirt import run_preflight
+from kallithea_tables import Database
 from sqlalchemy import types
 
 from kallithea_tune.db.kinds import Kind, kind_of
@@ -26,8 +28,10 @@ TYPES = {
     Kind.integer: types.Integer(),
     Kind.boolean: types.Boolean(),
     Kind.number: types.Float(),
+    Kind.decimal: types.Numeric(10, 2),
     Kind.text: types.UnicodeText(),
     Kind.moment: types.DateTime(),
+    Kind.instant: types.DateTime(timezone=True),
     Kind.date: types.Date(),
     Kind.time: types.Time(),
     Kind.binary: types.LargeBinary(),
@@ -52,6 +56,7 @@ LITERALS = [
     "'12'",
     "'2024-02-29 12:00:00'",
     "'2024-02-29 12:00:00.123456'",
+    "'2024-02-29 12:00:00.123456+00:00'",
     "'2024-02-29'",
     "'12:00:00.000000'",
     "x''",
@@ -148,3 +153,55 @@ def test_text_in_a_binary_column_arrives_as_its_bytes_on_all_ways(
     found = [bytes(row[0]) for row in engine.execute(query)]
     engine.dispose()
     assert found == ['{"a": "é"}'.encode(), "é".encode()]
+
+
+def own_tables() -> sqlalchemy.MetaData:
+    """A table that refers to another one by a number with decimals, and one by a date."""
+    metadata = sqlalchemy.MetaData()
+    for name, type_ in (("sum", types.Numeric(10, 2)), ("day", types.Date())):
+        column = sqlalchemy.Column("id", type_, primary_key=True)
+        sqlalchemy.Table(f"{name}s", metadata, column, sqlalchemy.Column("n", types.Numeric(10, 2)))
+        sqlalchemy.Table(
+            f"of_{name}s",
+            metadata,
+            sqlalchemy.Column("id", types.Integer(), primary_key=True, autoincrement=False),
+            sqlalchemy.Column(name, type_, sqlalchemy.ForeignKey(f"{name}s.id")),
+        )
+    return metadata
+
+
+@pytest.mark.parametrize("source, target", [("postgresql", "mysql"), ("mysql", "postgresql")])
+def test_references_by_other_types_are_found_again_in_rows(
+    postgresql: Any, mariadb: Any, source: str, target: str
+) -> None:
+    """A row is compared with what preflight found, which drivers return in types of their own."""
+    urls = {
+        "postgresql": postgresql.url("own_tables"),
+        "mysql": mariadb.url("own_tables") + "&local_infile=1",
+    }
+    ends = {name: Database(urls[name], own_tables()) for name in (source, target)}
+    here, tables = ends[source], ends[source].tables
+    here.run("INSERT INTO sums VALUES (1.50, 1), (3.00, 1)")
+    here.run("INSERT INTO days VALUES ('2024-02-29', 1)")
+    here.run("INSERT INTO of_sums VALUES (1, 1.50), (2, 2.50), (3, 3.00), (4, NULL)")
+    here.run("INSERT INTO of_days VALUES (1, '2024-02-29'), (2, '2024-03-01')")
+    if source == "postgresql":
+        here.run("UPDATE sums SET n = 'NaN' WHERE id = 3.00")
+    else:
+        here.run("DELETE FROM sums WHERE id = 3.00")
+    fixes = ["orphans=null", "not-finite=delete"]
+    result = run_preflight(here, ends[target], *fixes, tables=tables)
+    assert result.blocking == [] and len(result.violations) == (4 if source == "postgresql" else 2)
+    kept = {
+        table.name: [
+            str(outcome.row[1])
+            for batch in here.engine.reader.rows(table)
+            for outcome in map(result.fixes.tables[table.name].apply, batch)
+            if outcome.row
+        ]
+        for table in tables
+    }
+    for end in ends.values():
+        end.close()
+    assert kept["of_sums"] == ["1.50", "None", "None", "None"]
+    assert kept["of_days"] == ["2024-02-29", "None"] and len(kept["sums"]) == 1

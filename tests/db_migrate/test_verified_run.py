@@ -48,8 +48,8 @@ def test_an_incomplete_copy_is_rolled_back(
 
     add_keys = InitialCopy.add_keys
 
-    def spoiled(copy: InitialCopy) -> None:
-        add_keys(copy)
+    def spoiled(copy: InitialCopy, restarts: Any) -> None:
+        add_keys(copy, restarts)
         copy._connection.execute(sqlalchemy.text(spoil))
 
     monkeypatch.setattr(InitialCopy, "add_keys", spoiled)

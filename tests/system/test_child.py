@@ -22,6 +22,11 @@ def refuse() -> None: raise NotMeasured("no permission")
 def fail() -> None: raise ValueError("no luck")
 def leave() -> None: sys.exit("gone")
 def die() -> None: os.kill(os.getpid(), 9)
+counted = 0
+def count() -> int:
+    global counted
+    counted += 1
+    return counted
 def talk() -> int:
     print("to stdout"); os.write(1, b"below it"); subprocess.run(["echo", "from a grandchild"])
     return 7
@@ -101,3 +106,19 @@ def test_a_child_that_does_not_even_start_is_given_up(tmp_path, monkeypatch):
     (tmp_path / "slow_probe.py").write_text("import time\ntime.sleep(600)\n")
     with pytest.raises(NotMeasured, match="it did not start within 0.5 s"):
         child.call(importlib.import_module("slow_probe").quick, 3)
+
+
+def test_a_conversation_is_with_one_process_that_remembers():
+    toy = importlib.import_module("toy_probe")
+    with child.conversation() as conversation:
+        # What is begun is not waited for, and may fail.
+        conversation.begin(toy.fail)
+        conversation.begin(toy.count)
+        assert [conversation.call(toy.count, 30) for _ in range(2)] == [2, 3]
+        with pytest.raises(NotMeasured, match="^no permission$"):
+            conversation.call(toy.refuse, 30)
+        assert conversation.call(toy.count, 30) == 4
+        with pytest.raises(child.Ended, match="status 1: gone"):
+            conversation.call(toy.leave, 30)
+        with pytest.raises(child.Ended):
+            conversation.call(toy.count, 30)

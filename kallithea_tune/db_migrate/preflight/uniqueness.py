@@ -24,7 +24,7 @@ from kallithea_tune.db_migrate.preflight.violation import (
     Violation,
     shown_key,
 )
-from kallithea_tune.db_migrate.values import Key, Row, Value
+from kallithea_tune.db_migrate.values import Key, Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -74,7 +74,7 @@ class Uniqueness:
             violation
             for violation in self._result.blocking
             if violation.table == table.name
-            and set(violation.columns) & set(columns)
+            and set(violation.columns) & {*columns, *key_columns(table)}
             and violation.rule not in (ORPHANS, SEQUENCES, DUPLICATES, COLLISIONS)
         ]
         if unfixed:
@@ -214,7 +214,7 @@ def _repetitions(rows: Sequence[Row], width: int) -> list[Repetition]:
     firsts: dict[Row, Key] = {}
     repetitions = []
     for row in rows:
-        unique, own = tuple(row[:width]), tuple(row[width:])
+        unique, own = tuple(row[:width]), tuple(map(stored, row[width:]))
         key: Key = own[0] if len(own) == 1 else own
         if unique in firsts:
             repetitions.append(Repetition(key, firsts[unique]))

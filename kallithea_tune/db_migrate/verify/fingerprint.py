@@ -1,16 +1,22 @@
 """Fingerprints of rows, computed where the rows are, so that only digests travel.
 
-The fingerprint of a column over a range of keys is the SHA-256 of its `pieces`, by key, joined by
-commas.
+The fingerprint of a column over a range of keys is the SHA-256 of its values as text, by key, with
+a separator between them that none of them contains; see `pieces.joinable`.
 """
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING, Iterable, Iterator, NamedTuple, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
-from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import (
+    LONG,
+    NOTHING,
+    SEPARATOR,
+    RowSelection,
+)
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify.pieces import (
     NULL,
@@ -18,6 +24,7 @@ from kallithea_tune.db_migrate.verify.pieces import (
     Pieces,
     RowPieces,
     is_long,
+    joinable,
     sha256,
     written,
 )
@@ -74,15 +81,13 @@ def ranges(used: Fingerprinter, table: Table) -> Iterator[KeyRange]:
 class Fingerprinter:
     """Computes the fingerprints of one of the two databases.
 
-    With `unchanging` the database stays as it is, so that no range is read twice: fingerprints are
-    kept, about a kilobyte for 2,000 rows.
+    With `keeping` no range is read twice, unless `forget` was called for a key in it: fingerprints
+    are kept, about a kilobyte for 2,000 rows.
     """
 
-    def __init__(self, engine: Engine, unchanging: bool = False) -> None:
+    def __init__(self, engine: Engine, keeping: bool = False) -> None:
         self.engine = engine
-        self._kept: Optional[dict[tuple[str, KeyRange], RangeFingerprint]] = (
-            {} if unchanging else None
-        )
+        self._kept: Optional[dict[tuple[str, KeyRange], RangeFingerprint]] = {} if keeping else None
         self._sql = engine.fingerprint_sql()
 
     def computes(self, column: Column) -> bool:
@@ -111,6 +116,20 @@ class Fingerprinter:
             self._kept[table.name, keys] = self._fingerprint(table, keys)
         return self._kept[table.name, keys]
 
+    def forget(self, table: str, keys: Sequence[int]) -> None:
+        """Forget the kept fingerprints of ranges of `table` that contain one of `keys`."""
+        ordered = sorted(keys)
+        for kept in list(self._kept or {}):
+            name, (low, high) = kept
+            first = 0 if low is None else bisect.bisect_left(ordered, low)
+            last = len(ordered) if high is None else bisect.bisect_left(ordered, high)
+            if self._kept and name == table and first < last:
+                del self._kept[kept]
+
+    def forget_all(self) -> None:
+        """Forget all kept fingerprints."""
+        (self._kept or {}).clear()
+
     def _fingerprint(self, table: Table, keys: KeyRange) -> RangeFingerprint:
         computed = [column for column in table.columns if self.computes(column)]
         rest = [column for column in table.columns if not self.computes(column)]
@@ -129,8 +148,7 @@ class Fingerprinter:
         """Return the number of rows, and by column the digests that the engine computes."""
         sql = self._sql
         assert sql
-        pieces = [self._pieces(column) for column in columns]
-        digests = [sql.digest(sql.joined(piece)) for items in pieces for piece in items]
+        digests = [sql.digest(sql.joined(self._joinable(column))) for column in columns]
         selection = RowSelection(
             self._name(table.name),
             ", ".join(self._name(column.name) for column in columns),
@@ -140,11 +158,7 @@ class Fingerprinter:
         )
         selected = ", ".join(["count(*)", *digests])
         row = self._query(f"SELECT {selected} {sql.from_rows(selection)}", keys)[0]
-        found, start = {}, 1
-        for column, items in zip(columns, pieces):
-            found[column.name] = "".join(map(str, row[start : start + len(items)]))
-            start += len(items)
-        return int(row[0]), found
+        return int(row[0]), {column.name: str(item) for column, item in zip(columns, row[1:])}
 
     def rows(
         self, table: Table, columns: Sequence[Column], keys: KeyRange, most: int = ROWS
@@ -207,15 +221,25 @@ class Fingerprinter:
             return [f"CASE WHEN {name} IS NULL THEN '{NULL}' ELSE {piece} END"]
         return [f"coalesce({sql.written[kind] % name}, '{NULL}')"]
 
-    def _short(self, column: Column) -> str:
+    def _joinable(self, column: Column) -> str:
+        """Return the SQL of `pieces.joinable`."""
+        sql, name, kind = self._sql, self._name(column.name), kind_of(column)
+        assert sql
+        if kind is Kind.text:
+            value = self._short(column, f"'{LONG}'")
+        elif kind is Kind.binary:
+            value = sql.digest(name, kind)
+        else:
+            value = sql.written[kind] % name
+        return f"coalesce({value}, '{NOTHING}')"
+
+    def _short(self, column: Column, before: str = "") -> str:
         sql, name = self._sql, self._name(column.name)
         assert sql
         if not is_long(column):
             return sql.text(name)
-        return (
-            f"CASE WHEN {sql.octets(name)} > {SHORT} THEN {sql.digest(name)}"
-            f" ELSE {sql.text(name)} END"
-        )
+        digest = sql.concatenated(*filter(None, (before, sql.digest(name))))
+        return f"CASE WHEN {sql.octets(name)} > {SHORT} THEN {digest} ELSE {sql.text(name)} END"
 
     def _as_text(self, number: str) -> str:
         assert self._sql
@@ -265,8 +289,8 @@ class Fingerprinter:
 def _digests(columns: Sequence[Column], rows: Sequence[RowPieces]) -> Iterable[tuple[str, str]]:
     """Yield by column the digests of rows that were fetched."""
     for number, column in enumerate(columns):
-        joined = [",".join(texts) for texts in zip(*[row[number] for row in rows])]
-        yield column.name, "".join(sha256(values.utf8(text)) for text in joined)
+        joined = SEPARATOR.join(joinable(column, row[number]) for row in rows)
+        yield column.name, sha256(values.utf8(joined))
 
 
 def _text(value: object) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Sequence, Tuple
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate import values
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import LONG, NOTHING
 from kallithea_tune.db_migrate.values import Value
 
 if TYPE_CHECKING:
@@ -77,6 +78,17 @@ def _number(kind: Kind, value: Value) -> str:
 def written_row(columns: Sequence[Column], row: Sequence[Value]) -> RowPieces:
     """Write a row in storage form."""
     return tuple(written(column, value) for column, value in zip(columns, row))
+
+
+def joinable(column: Column, pieces: Pieces) -> str:
+    """Return the text of a value that is joined with those of other rows for a fingerprint."""
+    kind, text = kind_of(column), pieces[-1]
+    if pieces[0] == NULL:
+        return NOTHING
+    if kind is Kind.binary:
+        return text.rpartition(":")[2]
+    is_digest = kind is Kind.text and is_long(column) and int(pieces[0]) > SHORT
+    return LONG + text if is_digest else text
 
 
 def is_long(column: Column) -> bool:

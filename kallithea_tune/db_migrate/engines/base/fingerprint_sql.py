@@ -5,11 +5,16 @@ It serves to check what was copied, so nothing here is shared with `reading` and
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import ClassVar, Mapping
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.connection import Connected
+
+# Between two values, in place of NULL, and before the digest of a long text. They are new in every
+# run, so that no value contains one, which saves the length of each value.
+SEPARATOR, NOTHING, LONG = (secrets.token_hex(6) for _ in range(3))
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class FingerprintSql(Connected):
         return "({})".format(" || ".join(texts))
 
     def joined(self, value: str) -> str:
-        """Join the texts of all rows with commas, in the order of the rows."""
+        """Join the texts of all rows by `SEPARATOR`, in the order of the rows."""
         raise NotImplementedError
 
     def from_rows(self, rows: RowSelection) -> str:

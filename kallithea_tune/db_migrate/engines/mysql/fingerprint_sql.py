@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.fingerprint_sql import RowSelection
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR, RowSelection
 
 MOMENT = "date_format(%s, '%%Y-%%m-%%d %%H:%%i:%%s.%%f')"
 DATES = (Kind.moment, Kind.instant, Kind.date, Kind.time)
@@ -57,7 +57,7 @@ class FingerprintSql(base.FingerprintSql):
 
     def joined(self, value: str) -> str:
         """Use group_concat."""
-        return f"group_concat({value} SEPARATOR ',')"
+        return f"group_concat({value} SEPARATOR '{SEPARATOR}')"
 
     def from_rows(self, rows: RowSelection) -> str:
         """Read along the primary key, without the temporary table that a subquery would need.

@@ -37,7 +37,7 @@ class ViolationSql(base.ViolationSql):
             return f"({name} < '00:00:00' OR {name} >= '24:00:00')"
         return (
             f"(YEAR({name}) = 0 OR MONTH({name}) = 0 OR DAYOFMONTH({name}) = 0"
-            f" OR LAST_DAY({name}) IS NULL)"
+            f" OR DAYOFMONTH({name}) > DAYOFMONTH(LAST_DAY({name})))"
         )
 
     def lost_fraction(self, name: str, limits: Limits) -> Optional[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR
 
 # A colon before a word is a parameter in SQLAlchemy's text(), unless escaped.
 MOMENT = r"to_char(%s, 'YYYY-MM-DD HH24\:MI\:SS.US')"
@@ -57,7 +58,7 @@ class FingerprintSql(base.FingerprintSql):
 
     def joined(self, value: str) -> str:
         """Use string_agg, which keeps the order of a sorted subquery when there are no groups."""
-        return f"string_agg({value}, ',')"
+        return f"string_agg({value}, '{SEPARATOR}')"
 
 
 def _in_utf8(text: str) -> str:

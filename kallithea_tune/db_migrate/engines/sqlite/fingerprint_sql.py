@@ -7,6 +7,7 @@ from typing import Optional
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import base
+from kallithea_tune.db_migrate.engines.base.fingerprint_sql import SEPARATOR
 from kallithea_tune.db_migrate.engines.sqlite.utf16 import is_utf16
 from kallithea_tune.db_migrate.values import from_utf8
 
@@ -51,7 +52,7 @@ class FingerprintSql(base.FingerprintSql):
 
     def joined(self, value: str) -> str:
         """Use group_concat."""
-        return f"group_concat({value}, ',')"
+        return f"group_concat({value}, '{SEPARATOR}')"
 
 
 def _digest(value: Optional[bytes]) -> Optional[str]:
