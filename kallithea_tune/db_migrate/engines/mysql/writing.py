@@ -33,6 +33,7 @@ class Writer(Connected, base.Writer):
     strict = True
     # Each statement that alters a table takes 30 to 70 ms, however small the table is.
     keys_together = True
+    loses_negative_zero = True
     # With the digits of the column; other functions need parentheses.
     current_moment = "CURRENT_TIMESTAMP(6)"
     current_day = "(CURRENT_DATE)"
