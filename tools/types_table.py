@@ -85,9 +85,9 @@ is the one that its database declares:
 
 A column of SQLite whose type says nothing has that of its values, where they are all of one.
 Keys, unique and ordinary indexes, foreign keys with their actions, defaults and checks come along.
-Defaults are constants, ``CURRENT_TIMESTAMP`` and ``CURRENT_DATE``; checks are comparisons of columns
-with constants and each other, ``IN``, ``BETWEEN``, ``IS NULL`` and the length of a text, joined by
-``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order depends on
+Defaults are constants, ``CURRENT_TIMESTAMP`` and ``CURRENT_DATE``; checks are comparisons of
+columns with constants and each other, ``IN``, ``BETWEEN``, ``IS NULL`` and the length of a text,
+joined by ``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order depends on
 collations.
 
 Everything else is an obstacle, which ``--dry-run`` lists with its reason, and which only
@@ -104,8 +104,8 @@ Everything else is an obstacle, which ``--dry-run`` lists with its reason, and w
 - what the target itself refuses: each table is tried out there as a temporary one, so that names,
   keys and rows that are too long are known before anything is written.
 
-A default is left by ``--leave "TABLE.COLUMN DEFAULT"``, and a collation by ``--leave "TABLE.COLUMN
-COLLATE NAME"``.
+A default is left by ``--leave "TABLE.COLUMN DEFAULT"``, a collation by ``--leave "TABLE.COLUMN
+COLLATE NAME"``, and a key of SQLite, which has no name, by ``--leave "TABLE.UNIQUE (COLUMNS)"``.
 """
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+import sqlalchemy
 from extra_tables import executed, move
+from sqlalchemy.dialects import postgresql
+
+from kallithea_tune.db_migrate.engines import engine_class
+from kallithea_tune.db_migrate.engines.base.definitions import NotPortable
+from kallithea_tune.db_migrate.extra import expressions
 
 URL = Callable[[str, str], str]
 
@@ -84,14 +90,84 @@ MARIADB = """
         flag TINYINT(1), shape GEOMETRY, id2 UUID, net INET6, filled INT ZEROFILL,
         changed TIMESTAMP NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
         twice INT AS (year_ * 2) STORED, folded VARCHAR(20) COLLATE utf8mb4_german2_ci, words TEXT,
-        sized VARCHAR(9), CHECK (LENGTH(sized) < 5), KEY start (words(10)), FULLTEXT found (words));
-    INSERT INTO one (year_, flag) VALUES (0, 7)
+        sized VARCHAR(9), CHECK (LENGTH(sized) < 5), cased VARCHAR(9),
+        CONSTRAINT anycase CHECK (cased IN ('new', 'done')), KEY start (words(10)),
+        FULLTEXT found (words));
+    INSERT INTO one (year_, flag, cased) VALUES (0, 7, 'New')
 """
 IN_MARIADB = {
     *(f"one.{name}" for name in ("set_", "enum_", "bits", "year_", "json", "huge", "shape")),
     *("one.id2", "one.net", "one.filled", "one.changed", "one.twice"),
-    *("one.folded COLLATE utf8mb4_german2_ci", "one.CONSTRAINT_1", "one.start", "one.found"),
+    *(
+        "one.folded COLLATE utf8mb4_german2_ci",
+        "one.CONSTRAINT_1",
+        "one.anycase",
+        "one.start",
+        "one.found",
+    ),
 }
+
+
+TABLE = sqlalchemy.Table(
+    "plug",
+    sqlalchemy.MetaData(),
+    sqlalchemy.Column("n", sqlalchemy.Integer),
+    sqlalchemy.Column("t", sqlalchemy.Text),
+    sqlalchemy.Column("flag", sqlalchemy.Boolean),
+    sqlalchemy.Column("day", sqlalchemy.Date),
+)
+
+
+@pytest.mark.parametrize(
+    "dialect, condition, expected",
+    [
+        ("sqlite", "length(t)<50 and n is not null", "char_length(t) < 50 AND n IS NOT NULL"),
+        ("sqlite", "flag IN (0, 1)", "flag IN (false, true)"),
+        ("sqlite", "day >= '2000-01-01'", "day >= '2000-01-01'"),
+        (
+            "postgresql",
+            "((t)::text = ANY ((ARRAY['a'::text, 'b'::text])::text[]))",
+            "t IN ('a', 'b')",
+        ),
+        ("postgresql", "(n >= '-1'::integer)", "n >= -1"),
+        (
+            "mysql",
+            "`t` <> 'it\\'s' or not `n` between 1 and 5",
+            "t != 'it''s' OR n NOT BETWEEN 1 AND 5",
+        ),
+    ],
+)
+def test_a_condition_that_means_the_same_everywhere_is_written_for_the_target(
+    dialect: str, condition: str, expected: str
+) -> None:
+    writer = engine_class("postgresql").writer_class(None)  # type: ignore[arg-type]
+    clause = expressions.condition(condition, dict(TABLE.columns), dialect, writer)
+    written = clause.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+    assert str(written).replace("plug.", "") == expected
+
+
+@pytest.mark.parametrize(
+    "dialect, condition",
+    [
+        ("mysql", "length(t) < 5"),  # counts bytes there
+        ("sqlite", "t < 'm'"),  # depends on the collation
+        ("sqlite", "t > 5"),
+        ("sqlite", "n = '5'"),
+        ("sqlite", "n % 2 = 0"),
+        ("sqlite", "t GLOB 'a*'"),
+        ("sqlite", "missing = 5"),
+        ("sqlite", "day = 'today'"),
+        ("mysql", "t = 'a\\n'"),
+        ("postgresql", "t ~ 'x'::text"),
+        ("postgresql", "(n)::text = '5'::text"),
+        ("sqlite", "n IN (SELECT 1)"),
+        ("sqlite", "n = 5 n"),
+    ],
+)
+def test_any_other_condition_is_refused(dialect: str, condition: str) -> None:
+    writer = engine_class("postgresql").writer_class(None)  # type: ignore[arg-type]
+    with pytest.raises(NotPortable):
+        expressions.condition(condition, dict(TABLE.columns), dialect, writer)
 
 
 @pytest.mark.parametrize(
