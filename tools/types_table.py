@@ -87,8 +87,8 @@ A column of SQLite whose type says nothing has that of its values, where they ar
 Keys, unique and ordinary indexes, foreign keys with their actions, defaults and checks come along.
 Defaults are constants, ``CURRENT_TIMESTAMP`` and ``CURRENT_DATE``; checks are comparisons of
 columns with constants and each other, ``IN``, ``BETWEEN``, ``IS NULL`` and the length of a text,
-joined by ``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order depends on
-collations.
+joined by ``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order
+depends on collations.
 
 Everything else is an obstacle, which ``--dry-run`` lists with its reason, and which only
 ``--leave`` accepts. The rest of the table is carried without it:
