@@ -42,7 +42,7 @@ TABLES = """
     INSERT INTO plug_note (id, "Upper") VALUES (7, 0);
     INSERT INTO "Plug Two" VALUES
         (1, 'x', 1, '2024-02-29 23:59:59.123456', '2024-01-31', '23:59:59.500000',
-         '2024-07-01 12:00:00{utc}', {true}), (1, 'y%', NULL, NULL, NULL, NULL, NULL, {true});
+         '2024-07-01 12:00:00{utc}', {true}), (1, 'y%', NULL, NULL, NULL, '12:00:00', NULL, {true});
     INSERT INTO plug_text (name, exact, ratio, raw) VALUES
         ('one', {quote}1234567890123456789012345678.000000000001{quote}, 0.1e0, {raw}),
         ('two', {quote}-0.5{quote}, 1.7976931348623157e308, NULL), ('', NULL, 5e-324, NULL);
@@ -105,7 +105,7 @@ TWO = [
         *(datetime.date(2024, 1, 31), datetime.time(23, 59, 59, 500000)),
         *(datetime.datetime(2024, 7, 1, 12), 1),
     ),
-    (1, "y%", None, None, None, None, None, 1),
+    (1, "y%", None, None, None, datetime.time(12), None, 1),
 ]
 TEXTS = [
     ("", "1.5", None, 5e-324, None),
@@ -133,7 +133,7 @@ def plain(value: Any) -> Any:
         date = len(value) == len("2024-01-31")
         of_text = datetime.date.fromisoformat if date else datetime.datetime.fromisoformat
         return of_text(value)
-    if isinstance(value, str) and value[:3] == "23:":
+    if isinstance(value, str) and value[2:3] == ":":
         return datetime.time.fromisoformat(value)
     if isinstance(value, datetime.timedelta):
         return (datetime.datetime.min + value).time()
