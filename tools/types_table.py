@@ -35,6 +35,79 @@ Kallithea 0.7.0 has these {count} columns:
 
 """
 
+FOOT = """\
+Tables without a model
+======================
+
+With ``--extra-tables``, and for columns that were added to Kallithea's tables, the type of a column
+is the one that its database declares:
+
+.. list-table::
+   :header-rows: 1
+   :widths: 30 20 20 30
+
+   * - Values
+     - SQLite
+     - PostgreSQL
+     - MariaDB
+   * - integers, up to 64 bits
+     - INTEGER as a key, BIGINT
+     - BIGINT, BIGSERIAL as a generated key
+     - BIGINT, with AUTO_INCREMENT as a generated key
+   * - yes or no; in MariaDB TINYINT(1) with nothing but 0 and 1
+     - BOOLEAN
+     - BOOLEAN
+     - BOOL
+   * - floats, single ones as the double of the same value
+     - FLOAT
+     - FLOAT(53)
+     - FLOAT(53)
+   * - decimals; those of more than 15 digits are text in SQLite
+     - NUMERIC(p, s) or DECIMAL_TEXT(p, s)
+     - NUMERIC(p, s)
+     - NUMERIC(p, s), DECIMAL(65, 30) where no digits are declared
+   * - texts
+     - VARCHAR(n) or TEXT
+     - VARCHAR(n) or TEXT
+     - VARCHAR(n) or LONGTEXT, VARCHAR(255) in a key
+   * - dates and times without a zone
+     - DATETIME, DATE, TIME
+     - TIMESTAMP, DATE, TIME WITHOUT TIME ZONE
+     - DATETIME(6), DATE, TIME(6)
+   * - moments with a zone, written in UTC whatever the zone of the session or of the database
+     - TIMESTAMP WITH TIME ZONE, a text such as ``2024-07-01 12:00:00.000000+00:00``
+     - TIMESTAMP WITH TIME ZONE
+     - TIMESTAMP(6), from 1970 to 2038
+   * - bytes
+     - BLOB
+     - BYTEA
+     - LONGBLOB
+
+A column of SQLite whose type says nothing has that of its values, where they are all of one.
+Keys, unique and ordinary indexes, foreign keys with their actions, defaults and checks come along.
+Defaults are constants, ``CURRENT_TIMESTAMP`` and ``CURRENT_DATE``; checks are comparisons of
+columns with constants and each other, ``IN``, ``BETWEEN``, ``IS NULL`` and the length of a text,
+joined by ``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order
+depends on collations.
+
+Everything else is an obstacle, which ``--dry-run`` lists with its reason, and which only
+``--leave`` accepts. The rest of the table is carried without it:
+
+- columns of other types (own types, domains, enums, SET, arrays, JSON of PostgreSQL, UUID, network
+  addresses, intervals, BIT, BIGINT UNSIGNED, spatial types, padded CHAR of PostgreSQL), and
+  columns that are generated from others;
+- partial, functional, full-text and spatial indexes, those of prefixes, with an operator class or a
+  collation of their own, and deferrable keys;
+- collations that are not the usual ones: the column is carried without;
+- values that the target would change: decimals with more digits than declared, a negative zero
+  to SQLite and MariaDB, moments beyond those of MariaDB's TIMESTAMP;
+- what the target itself refuses: each table is tried out there as a temporary one, so that names,
+  keys and rows that are too long are known before anything is written.
+
+A default is left by ``--leave "TABLE.COLUMN DEFAULT"``, a collation by ``--leave "TABLE.COLUMN
+COLLATE NAME"``, and a key of SQLite, which has no name, by ``--leave "TABLE.UNIQUE (COLUMNS)"``.
+"""
+
 
 def columns() -> Iterator[tuple[Any, ...]]:
     """Yield for each column of the models the name, the kind, and for each engine its type and what
@@ -77,7 +150,7 @@ def page() -> str:
         lines += [
             "   {} {}".format("  -" if number else "* -", text) for number, text in enumerate(row)
         ]
-    return HEAD.format(count=count) + "\n".join(lines) + "\n"
+    return HEAD.format(count=count) + "\n".join(lines) + "\n\n" + FOOT
 
 
 def _row(group: tuple[Any, list[str]]) -> tuple[str, ...]:

@@ -83,7 +83,11 @@ def _examine_check(reflection: Reflection, thing: Found, things: Sequence[Found]
     columns = [column.name for column in reflection.definition(thing.table).columns]
     described = [_column(reflection, thing.table, name) for name in columns]
     known = [column for column in described if column is not None]
-    reflection.add_check(thing, Table(thing.table, MetaData(), *known))
+    table = Table(thing.table, MetaData(), *known)
+    reflection.add_check(thing, table)
+    texts = [column.name for column in known if kind_of(column) is Kind.text]
+    if reflection.source.definitions.breaks(thing.table, columns, texts, thing.text):
+        raise NotPortable("not all rows meet it where texts are compared byte by byte")
 
 
 def _column(reflection: Reflection, table: str, name: str) -> Optional[Column]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, AbstractSet, Iterable, Sequence
 
+from kallithea_tune.db_migrate.engines.base.catalog import unnamed
 from kallithea_tune.db_migrate.extra.reflection import Reflection
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
 
@@ -110,7 +111,7 @@ def _free_name(thing: Found, taken: AbstractSet[str]) -> str:
     In MariaDB, tables may have indexes of the same name; in SQLite, keys may have none.
     """
     name = thing.name
-    if thing.kind is not ItemKind.INDEX and name == ", ".join(thing.columns):
+    if name in (unnamed("UNIQUE", thing.columns), unnamed("FOREIGN KEY", thing.columns)):
         name = "_".join((PREFIXES[thing.kind], thing.table, *thing.columns))[:LONGEST]
     elif name in taken:
         name = f"{thing.table}_{name}"[:LONGEST]

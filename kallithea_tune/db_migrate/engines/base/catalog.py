@@ -72,10 +72,15 @@ class Catalog(Connected):
             yield Found(ItemKind.INDEX, table, index["name"], columns, unique, special=special)
         for key in inspector.get_unique_constraints(table):
             columns = tuple(key["column_names"])
-            yield Found(ItemKind.UNIQUE, table, key["name"] or ", ".join(columns), columns, True)
+            yield Found(
+                ItemKind.UNIQUE, table, key["name"] or unnamed("UNIQUE", columns), columns, True
+            )
         for reference in inspector.get_foreign_keys(table):
             columns = tuple(reference["constrained_columns"])
-            name, referred = reference["name"] or ", ".join(columns), reference["referred_table"]
+            name, referred = (
+                reference["name"] or unnamed("FOREIGN KEY", columns),
+                reference["referred_table"],
+            )
             yield Found(
                 ItemKind.FOREIGN_KEY,
                 table,
@@ -110,6 +115,11 @@ def grouped(
     for row in rows:
         groups.setdefault(tuple(row[name] for name in by), []).append(row)
     return groups
+
+
+def unnamed(kind: str, columns: Sequence[str]) -> str:
+    """Return a name for a key without one, other than that of its column."""
+    return f"{kind} ({', '.join(columns)})"
 
 
 def checks_of(statement: str) -> list[tuple[str, str]]:

@@ -90,6 +90,19 @@ class Definitions(Connected):
         condition = f"{name} = 0 AND CAST({name} AS CHAR(2)) LIKE '-%'"
         return self.holds(f"SELECT EXISTS(SELECT 1 FROM {table} WHERE {condition})")
 
+    def breaks(self, table: str, columns: Iterable[str], texts: Sequence[str], check: str) -> bool:
+        """Whether rows do not meet a check where the `texts` are compared byte by byte."""
+        exact = ", ".join(
+            f"{self.exact(name) if name in texts else self.quoted(name)} AS {self.quoted(name)}"
+            for name in columns
+        )
+        rows = f"(SELECT {exact} FROM {self.quoted(table)}) AS some_rows"
+        return self.holds(f"SELECT EXISTS(SELECT 1 FROM {rows} WHERE NOT ({check}))")
+
+    def exact(self, name: str) -> str:
+        """Have texts in a column compared byte by byte."""
+        return self.quoted(name)
+
     def holds(self, query: str) -> bool:
         """Return what a query for one yes or no finds."""
         cursor = self.cursor()

@@ -60,6 +60,7 @@ KINDS: Mapping[str, Kind] = {
     "mediumblob": Kind.binary,
     "longblob": Kind.binary,
 }
+EXACT = "utf8mb4_nopad_bin"  # of MariaDB, which unlike MySQL's _bin heeds blanks at the end
 _TYPE = re.compile(r"(\w+)(?:\((\d+)(?:,(\d+))?\))?(.*)", re.DOTALL)
 
 
@@ -86,6 +87,10 @@ class Definitions(base.Definitions):
         if name == "year" and self._has(table, column, "= 0"):
             raise NotPortable("its type is year, and it contains the year 0000")
         return of_kind(kind, int(size) if kind is Kind.text and size else None)
+
+    def exact(self, name: str) -> str:
+        """Set a collation; most ignore case."""
+        return f"CONVERT({self.quoted(name)} USING utf8mb4) COLLATE {EXACT}"
 
     def _has(self, table: TableDefinition, column: ColumnDefinition, test: str) -> bool:
         name = self.quoted(column.name)

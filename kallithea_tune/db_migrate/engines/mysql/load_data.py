@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
     from sqlalchemy.engine import Connection
 
-MOMENT = "2024-01-31 12:00:00.000000"
+UTC = "+00:00"
 DUPLICATE = 1062  # ER_DUP_ENTRY
 LOST_CONNECTION = 2013  # CR_SERVER_LOST
 
@@ -79,7 +79,7 @@ class LoadData(Connected):
             elif kind_of(column) is Kind.instant:
                 # Without its zone, which is that of the session.
                 fields.append(f"@v{number}")
-                decoded.append(f"{name} = LEFT(@v{number}, {len(MOMENT)})")
+                decoded.append(f"{name} = REPLACE(@v{number}, '{UTC}', '')")
             else:
                 fields.append(name)
         return ", ".join(fields), ", ".join(decoded)

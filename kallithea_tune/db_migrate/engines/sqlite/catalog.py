@@ -7,7 +7,7 @@ import sqlite3
 from typing import Iterator
 
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.engines.base.catalog import Found, checks_of, grouped
+from kallithea_tune.db_migrate.engines.base.catalog import Found, checks_of, grouped, unnamed
 from kallithea_tune.db_migrate.inventory.items import ItemKind
 
 VIRTUAL = re.compile(r"CREATE\s+VIRTUAL\s+TABLE", re.IGNORECASE)
@@ -87,7 +87,7 @@ class Catalog(base.Catalog):
         ).items():
             columns = tuple(str(row["column"] or "") for row in rows)
             if origin == "u":
-                yield Found(ItemKind.UNIQUE, str(table), ", ".join(columns), columns, True)
+                yield Found(ItemKind.UNIQUE, str(table), unnamed("UNIQUE", columns), columns, True)
                 continue
             special = "it is of an expression" if not all(columns) else ""
             special = "it has a condition" if partial else special
@@ -109,7 +109,7 @@ class Catalog(base.Catalog):
             self._rows(REFERENCES), ("table", "id", "referred")
         ).items():
             columns = tuple(str(row["column"]) for row in rows)
-            name = ", ".join(columns)
+            name = unnamed("FOREIGN KEY", columns)
             to = tuple(str(row["to"]) for row in rows if row["to"])
             if not to:
                 to = self._primary_key(str(referred))
