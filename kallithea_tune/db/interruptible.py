@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator, Optional
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Optional
 
 from kallithea_tune.system import interruption
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
 UNANSWERED = 2.0  # seconds until a server that does not react is taken for gone; our judgement
+# A connection whose other end is silent for this long is tried, so often, and breaks off after a
+# minute; Linux by itself waits two hours, and a quarter of one for what it has sent.
+LOSS: Mapping[str, int] = {
+    "TCP_KEEPIDLE": 30,  # seconds
+    "TCP_KEEPINTVL": 10,  # seconds
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60000,  # milliseconds
+}
 
 
 class Canceller:
@@ -78,6 +86,17 @@ class _Socket:
             status = os.fstat(same.fileno())
             if (status.st_dev, status.st_ino) == (self.device, self.inode):
                 same.shutdown(socket.SHUT_RDWR)
+
+
+def notice_loss(driver: Any) -> None:
+    """Have the connection of a driver fail within a minute after the other machine vanished."""
+    # Neither a file nor a local socket has these options.
+    with contextlib.suppress(AttributeError, OSError), socket.socket(
+        fileno=os.dup(_Socket.of(driver).descriptor)
+    ) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in LOSS.items():
+            same.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 @contextlib.contextmanager

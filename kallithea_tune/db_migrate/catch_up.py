@@ -122,22 +122,31 @@ def apply_changes(
             )
         keys[table].note(key, in_source, in_target)
 
-    # The snapshot does not change between the two comparisons, so the second one reads only the
-    # target again.
-    source = Fingerprinter(transfer.source, unchanging=True)
-    target = transfer.target
+    # The second comparison reads only what was written between the two.
+    source = Fingerprinter(transfer.source, keeping=True)
+    target = Fingerprinter(transfer.target, keeping=True)
     expected = _Observed(fixes, on_fixed) if fixes else None
     compared = compare.compare_tables(source, target, transfer.tables, progress, expected, note)
     verified = list(compared)
     differing = {item.table for item in verified if item.differences}
     if differing:
         touched = transfer.only(differing)
-        _apply(touched, keys, fixes or Fixes())
+        writer = transfer.target.writer
+        before = writer.rows_written()
+        changed = _apply(touched, keys, fixes or Fixes())
         # Rows that others refer to may have been deleted.
-        target.writer.end_changes(_referring(transfer.copies, differing))
-        # The other tables were equal a moment ago, in the same two transactions.
-        again = compare.compare_tables(source, target, touched.tables, fixes=fixes)
-        later = {item.table: item for item in again}
+        writer.end_changes(_referring(transfer.copies, differing))
+        after = writer.rows_written()
+        again = touched.tables
+        if before is None or after is None or after - before != changed:
+            # Others may have been written, too, by a trigger.
+            again = transfer.tables
+            target.forget_all()
+        for name in differing:
+            target.forget(name, [*keys[name].in_source, *keys[name].in_target])
+        # The rest was equal a moment ago, in the same two transactions.
+        compared = compare.compare_tables(source, target, again, fixes=fixes)
+        later = {item.table: item for item in compared}
         verified = [later.get(item.table, item) for item in verified]
     return CaughtUp([keys[table].change for table in keys if table in differing], verified)
 
@@ -146,19 +155,21 @@ def _apply(
     touched: Transfer,
     keys: Mapping[str, _DifferingKeys],
     fixes: Fixes,
-) -> None:
-    source, target = touched.source, touched.target
+) -> int:
+    """Return how many rows were deleted and inserted."""
+    source, target, changed = touched.source, touched.target, 0
     target.writer.begin_changes()
     # Changed rows are deleted and inserted again, so that two of them can swap unique values;
     # foreign keys are checked at the end.
     for copy in reversed(touched.copies):
-        _delete(target, copy, keys[copy.name].in_target)
+        changed += _delete(target, copy, keys[copy.name].in_target)
     for table, copy in touched.pairs:
         reader = source.reader
         if integer_key(table) is not None:
             reader = _ByKey(source, keys[table.name].in_source)
         amend = fixes.amend(table.name) or (lambda batch: batch)
-        copy_table(reader, target.writer, table, copy, amend=amend)
+        changed += copy_table(reader, target.writer, table, copy, amend=amend)
+    return changed
 
 
 def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
@@ -171,16 +182,17 @@ def _referring(copies: Sequence[Table], touched: set[str]) -> list[Table]:
     ]
 
 
-def _delete(target: Engine, table: Table, keys: Sequence[int]) -> None:
+def _delete(target: Engine, table: Table, keys: Sequence[int]) -> int:
+    """Delete the rows with `keys`, all of a table without an integer key; return how many."""
     import sqlalchemy
 
     name, key = target.quoted_in_text(table.name), integer_key(table)
     if key is None:
-        target.connection.execute(sqlalchemy.text(f"DELETE FROM {name}"))
-        return
+        return int(target.connection.execute(sqlalchemy.text(f"DELETE FROM {name}")).rowcount)
     column = target.quoted_in_text(key.name)
     for start in range(0, len(keys), BATCH):
         batch = ", ".join(map(str, keys[start : start + BATCH]))
         target.connection.execute(
             sqlalchemy.text(f"DELETE FROM {name} WHERE {column} IN ({batch})")
         )
+    return len(keys)

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Mapping
 
 from kallithea_tune.db.engine import refuse_arguments, url_errors
+from kallithea_tune.db.interruptible import notice_loss
 from kallithea_tune.db_migrate.engines import engine_class
 from kallithea_tune.errors import ConfigError
 
@@ -57,7 +58,10 @@ def _engine(url: str, option: str, writable: bool) -> Engine:
         url = with_driver(url)
         dialect = url.partition(":")[0].partition("+")[0]
         arguments = engine_class(dialect).settings.engine_arguments(url, writable)
-        engine: Engine = sqlalchemy.create_engine(url, poolclass=NullPool, **arguments)
+        # Closing ends a transaction as well, and does not log that a server is gone.
+        engine: Engine = sqlalchemy.create_engine(
+            url, poolclass=NullPool, pool_reset_on_return=None, **arguments
+        )
         refuse_arguments(engine, option)
     return engine
 
@@ -69,6 +73,7 @@ def with_session(engine: Engine, writable: bool) -> Engine:
     statements = engine_class(engine.dialect.name).settings.session_statements(writable)
 
     def prepare(connection: DBAPIConnection, _record: object) -> None:
+        notice_loss(connection)
         cursor = connection.cursor()
         for statement in statements:
             cursor.execute(statement)

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import re
 from typing import TYPE_CHECKING, Iterator, Protocol
 
-from kallithea_tune.config.redact import MASK
 from kallithea_tune.db_migrate import connect
+from kallithea_tune.db_migrate.engines.base.messages import without_values
 from kallithea_tune.errors import ConfigError, TuneError
 from kallithea_tune.system import interruption
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
 
-# Where servers put the value of a row into a message: it may be a password hash or an API key.
-_VALUES = (
-    re.compile(r"(?P<head>Duplicate entry )'.*'(?= for key)", re.DOTALL),
-    re.compile(
-        r"(?P<head>(?:invalid input syntax|out of range|Incorrect \w+ value)[^:\n]*: )"
-        r"['\"].*?['\"](?=$|\s)",
-        re.M,
-    ),
-)
+LOCK_WAIT_TIMEOUT = 1205  # ER_LOCK_WAIT_TIMEOUT of MariaDB
+LOCK_NOT_AVAILABLE = "55P03"  # of PostgreSQL
 
 
 class IfStopped(enum.Enum):
@@ -51,6 +43,9 @@ class Work(Protocol):
     def cancel(self) -> None:
         """Make the statements that the databases are executing fail; for another thread."""
 
+    def lock_holders(self) -> str:
+        """Return which sessions have locked tables for themselves; empty where that is unknown."""
+
 
 @contextlib.contextmanager
 def translated(work: Work) -> Iterator[None]:
@@ -67,7 +62,11 @@ def translated(work: Work) -> Iterator[None]:
     except Exception as error:
         if not of_driver(error):
             raise
-        message = message_of(_first_cause(error))
+        cause = _first_cause(error)
+        message = message_of(cause)
+        if _is_lock_timeout(cause):
+            holders = work.lock_holders() or "another session"
+            message = f"a table stays locked by {holders}, which has to end first ({message})"
         left = work.if_stopped.value
         sentence = f"the migration stopped while {work.current_step}: {message}; {left}"
         # The text of the error and of its causes may contain entire rows; the traceback is enough
@@ -80,6 +79,13 @@ def _first_cause(error: BaseException) -> BaseException:
     while error.__context__ is not None and of_driver(error.__context__):
         error = error.__context__
     return error
+
+
+def _is_lock_timeout(error: BaseException) -> bool:
+    origin: BaseException = getattr(error, "orig", None) or error
+    if type(origin).__module__.partition(".")[0] in ("pymysql", "MySQLdb"):
+        return origin.args[:1] == (LOCK_WAIT_TIMEOUT,)
+    return getattr(origin, "pgcode", None) == LOCK_NOT_AVAILABLE
 
 
 def of_driver(error: BaseException) -> bool:
@@ -98,11 +104,9 @@ def message_of(error: BaseException) -> str:
     """Return the first line of the message of a server or driver, without values of rows."""
     origin: BaseException = getattr(error, "orig", None) or error
     texts = [argument for argument in origin.args if isinstance(argument, str)]
-    lines = (texts[-1] if texts else str(origin)).strip().splitlines()
-    text = lines[0].rstrip(".") if lines else type(origin).__name__
-    for pattern in _VALUES:
-        text = pattern.sub(lambda match: match["head"] + MASK, text)
-    return text
+    message = without_values(str(texts[-1] if texts else origin))
+    lines = message.strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(origin).__name__
 
 
 def open_connection(engine: Engine, option: str) -> Connection:

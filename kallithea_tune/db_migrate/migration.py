@@ -31,6 +31,7 @@ from kallithea_tune.db_migrate.preflight import beside
 from kallithea_tune.db_migrate.preflight.beside import Beside, ProblemsFound
 from kallithea_tune.db_migrate.preflight.fix_options import parse_fixes
 from kallithea_tune.db_migrate.preflight.preflight import Preflight
+from kallithea_tune.db_migrate.preflight.record import Circumstances, RecordFile
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.progress import Progress, ProgressTracker
 from kallithea_tune.db_migrate.quarantine import Quarantine
@@ -91,6 +92,7 @@ class Migration:
         if self.options.quarantine or self._chosen_fixes:
             as_invoker()(quarantine.require_usable)(path, instance, self.target)
         self.quarantine = Quarantine(path)
+        self._record = RecordFile(instance.path, quarantine.named_after(self.target.endpoint))
         self._opened.callback(as_invoker()(self.quarantine.close))
 
     def _choose_tables(self, metadata: MetaData) -> None:
@@ -115,6 +117,15 @@ class Migration:
         for database in (self.source, self.target):
             with contextlib.suppress(Exception):
                 database.endpoint.cancel()
+
+    def lock_holders(self) -> str:
+        """Return which sessions have locked tables for themselves; empty where that is unknown."""
+        for database in (self.source, self.target):
+            with contextlib.suppress(Exception):
+                holders = database.endpoint.lock_holders()
+                if holders:
+                    return holders
+        return ""
 
     @property
     def current_step(self) -> str:
@@ -146,18 +157,34 @@ class Migration:
         """Find every row that the target would refuse or change; nothing is written."""
         self.progress.begin("running preflight", self.plan.rows)
         rows = {table.name: table.rows for table in self.plan.tables}
-        transfer = self.transfer
         with translated(self), self.result.timed(Step.PREFLIGHT):
-            self.preflight = Preflight(
-                transfer.source, transfer.target, transfer.tables, transfer.copies
-            ).run(self._chosen_fixes, lambda table: self.progress.advance(rows[table], table))
+            self.preflight = Preflight.of(self.transfer).run(
+                self._chosen_fixes, lambda table: self.progress.advance(rows[table], table)
+            )
         self.result.violations = self.preflight.violations
         self.result.unchecked = self.preflight.unchecked
         return self.preflight
 
+    def _is_proven(self) -> bool:
+        """Tell whether a dry run found nothing, and nothing has changed since."""
+        if self._chosen_fixes:
+            return False
+        with translated(self), self.result.timed(Step.PREFLIGHT):
+            proven, self.result.preflight = self._record.proves(self._circumstances)
+            if proven:
+                self.preflight = Preflight.of(self.transfer).found_nothing()
+        return proven
+
+    def _circumstances(self) -> Circumstances:
+        return Preflight.of(self.transfer).circumstances(self.source.identity)
+
     def require_no_problems(self) -> None:
-        """Run preflight; raise Refused when it finds problems that no chosen fix covers."""
-        self.run_preflight()
+        """Run preflight; raise Refused when it finds problems that no chosen fix covers.
+
+        It is not run where an earlier dry run has proven that there are none.
+        """
+        if not self._is_proven():
+            self.run_preflight()
         self._refuse_problems()
 
     def _refuse_problems(self) -> None:
@@ -169,8 +196,14 @@ class Migration:
             )
 
     def dry_run(self) -> DryRun:
-        """Plan, run preflight and estimate the time, after which no other step is possible."""
-        self.run_preflight()
+        """Plan, run preflight and estimate the time, after which no other step is possible.
+
+        Where preflight finds nothing, the next run knows it by a record beside the ini file.
+        """
+        found = self.run_preflight()
+        if not (self._chosen_fixes or found.violations or found.unchecked):
+            with translated(self):
+                self._record.write(self._circumstances())
         return DryRun(self.plan, self.preflight, self.estimate(), self.tables_to_drop)
 
     def estimate(self) -> Optional[Estimate]:
@@ -218,9 +251,11 @@ class Migration:
             self._fill(None)
             return
         try:
-            with beside.begun(self.source, self.target, self.transfer) as second:
+            proven = self._is_proven()
+            with beside.begun(self.source, self.target, self.transfer, proven) as second:
                 if second is None:
-                    self.require_no_problems()
+                    if not proven:
+                        self.require_no_problems()
                     self._fill(None)
                     return
                 with second.problems_first():

@@ -148,6 +148,7 @@ class ProgressBars:
         return self._tqdm(
             total=total or None,
             desc=printable(title)[:STEP_WIDTH].ljust(STEP_WIDTH),
+            bar_format=None if total else f"{printable(title)} ...",
             file=self._stream,
             position=position,
             leave=False,

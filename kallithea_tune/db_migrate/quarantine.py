@@ -167,9 +167,14 @@ class Quarantine:
 
 def usual_path(ini: str, target: Engine) -> str:
     """Return the path of the file beside the ini file, where the admin gave none."""
+    return f"{ini}.quarantine-{named_after(target)}.jsonl"
+
+
+def named_after(target: Engine) -> str:
+    """Return what tells files for one target from those for another one."""
     url = target.connection.engine.url
     name = re.sub(r"[^\w.]+", "-", os.path.basename(str(url.database or "")))
-    return f"{ini}.quarantine-{url.get_backend_name()}-{name}.jsonl"
+    return f"{url.get_backend_name()}-{name}"
 
 
 def require_usable(path: str, instance: Instance, target: Target) -> None:

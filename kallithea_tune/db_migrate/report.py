@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.plan import ColumnPlan, Plan
     from kallithea_tune.db_migrate.verify.difference import TableComparison
 
-LISTED = 12  # columns of one kind that are listed in a plan
+LISTED = 3  # columns of one kind that are listed in a plan
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class ResultDocument:
     rows: Mapping[str, int]
     findings: Sequence[Mapping[str, object]]
     unseen: Sequence[str]
+    preflight: str
     mended: Mapping[str, Mapping[str, int]]
     quarantine: str
     kept: Sequence[str]
@@ -82,6 +83,7 @@ def result_document(result: MigrationResult) -> ResultDocument:
         rows=result.rows,
         findings=preflight_report.as_json(result.violations),
         unseen=result.unchecked,
+        preflight=result.preflight,
         mended=result.fixed,
         quarantine=result.quarantine,
         kept=result.kept,
@@ -179,6 +181,8 @@ def result_lines(result: MigrationResult) -> Iterator[str]:
     """Yield the lines that show what was done, as far as it came."""
     if result.violations:
         yield from preflight_report.lines(result.violations, result.unchecked)
+    if result.preflight:
+        yield from _wrapped(result.preflight)
     if Step.SCHEMA_CHECK in result.seconds:
         yield from _copied_lines(result)
     if result.fixed:
@@ -222,20 +226,21 @@ def _change_lines(changes: Sequence[Change], seconds: float) -> Iterator[str]:
     for change in changes:
         counts = f"{change.new} new, {change.changed} changed, {change.deleted} deleted"
         yield f"{change.table}: {counts}"
-    yield f"Caught up {len(changes)} tables in {seconds:.1f} s."
+    tables = f"{len(changes)} {'table' if len(changes) == 1 else 'tables'}"
+    yield f"Caught up {tables} in {seconds:.1f} s."
 
 
 def _page_lines(result: MigrationResult) -> Iterator[str]:
     reason = "rows were fixed" if result.quarantine else "the source was written to meanwhile"
-    left_out = {
-        page.path: page.not_compared or reason
-        for page in result.pages
-        if page.not_compared or page.difference
-    }
-    same, seconds = len(result.pages) - len(left_out), result.seconds[Step.PAGES]
+    left_out: dict[str, list[str]] = {}
+    for page in result.pages:
+        if page.not_compared or page.difference:
+            left_out.setdefault(page.not_compared or reason, []).append(page.path)
+    same = len(result.pages) - sum(map(len, left_out.values()))
+    seconds = result.seconds[Step.PAGES]
     yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
-    for path, why in left_out.items():
-        yield from _wrapped(f"Not compared, because {why}: {path}")
+    for why, paths in left_out.items():
+        yield from _wrapped(f"Not compared, because {why}: {', '.join(paths)}")
 
 
 def verification_lines(result: MigrationResult) -> Iterator[str]:

@@ -49,7 +49,8 @@ class Step(enum.Enum):
 class MigrationResult:
     """What was done and measured so far: seconds by step, rows copied by table, what was verified.
 
-    `violations` are those of preflight, and `unchecked` says what it could not check. `kept` tables
+    `violations` are those of preflight, and `unchecked` says what it could not check;
+    the sentence `preflight` what an earlier dry run proved, or why it did not. `kept` tables
     were complete already. `fixed` counts the rows that a fix changed or left out, by table and
     effect; all of them are kept in the file `quarantine`. `last_keys` are the highest keys
     transferred, `inserts_tried` the tables that accepted a new row, `changes` what catching up
@@ -61,6 +62,7 @@ class MigrationResult:
     rows: dict[str, int] = field(default_factory=dict)
     violations: list[Violation] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    preflight: str = ""
     fixed: dict[str, dict[str, int]] = field(default_factory=dict)
     quarantine: str = ""
     kept: tuple[str, ...] = ()

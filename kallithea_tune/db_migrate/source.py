@@ -9,11 +9,13 @@ import sqlite3
 import tempfile
 from typing import TYPE_CHECKING, Iterator, Optional
 
+from kallithea_tune.db import sqlite_locks
 from kallithea_tune.db.sqlite_reader import looks_abandoned
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.driver_errors import open_connection
-from kallithea_tune.db_migrate.engines import Engine, engine_for
+from kallithea_tune.db_migrate.engines import Engine, engine_class, engine_for
+from kallithea_tune.db_migrate.engines.base.identity import Parts
 from kallithea_tune.db_migrate.engines.sqlite import utf16
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import interruption
@@ -27,19 +29,24 @@ OPTION = "sqlalchemy.url"
 
 
 class Source:
-    """The database that is migrated: `endpoint` is a snapshot of it. It is never written to."""
+    """The database that is migrated: `endpoint` is a snapshot of it. It is never written to.
+
+    `identity` is equal for two snapshots only where nobody wrote between them; it may be empty.
+    """
 
     endpoint: Engine
+    identity: Parts
 
     def __init__(self, url: str) -> None:
         self._url, self._engine = url, connect.source_engine(url)
+        self._identity = engine_class(self._engine.dialect.name).identity_class(url)
         # A second connection, outside the snapshot, sees later writes.
         self._live = open_connection(self._engine, OPTION)
         self.take_snapshot()
 
     def take_snapshot(self) -> None:
-        """Take a snapshot in place of the old one; raises Refused as `_abandoned_refused` does."""
-        with _abandoned_refused():
+        """Take a snapshot in place of the old one; raises Refused as `_refused` does."""
+        with self._refused():
             self._take_snapshot()
 
     def _take_snapshot(self) -> None:
@@ -48,16 +55,18 @@ class Source:
         # The marker is read first, so that a write between the two counts as one after the
         # snapshot.
         self._marker = self._read_marker()
+        before = self._identity.read(self._live)
         connection = self._copied() or open_connection(self._engine, OPTION)
         self.endpoint = engine_for(connection)
         self.endpoint.reader.begin_snapshot()
+        self.identity = before if before == self._identity.read(self._live) else {}
 
     def another_connection(self) -> Optional[Engine]:
         """Open another connection to the snapshot, for another process; the caller closes it.
 
         Returns None where nothing proves that it sees the same moment.
         """
-        with _abandoned_refused():
+        with self._refused():
             spare, self._spare = self._spare, None
             other = engine_for(spare or open_connection(self._engine, OPTION))
             same = other.reader.join_snapshot(self.endpoint.reader)
@@ -68,14 +77,38 @@ class Source:
 
     def maybe_written(self) -> bool:
         """Tell whether anything may have been written since the snapshot; False is certain."""
-        with _abandoned_refused():
+        with self._refused():
             marker = self._read_marker()
         return not marker or marker != self._marker
+
+    @contextlib.contextmanager
+    def _refused(self) -> Iterator[None]:
+        """Raise Refused for a SQLite file that stays locked, or that a process left half-written.
+
+        Only a writer can roll the latter back.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if looks_abandoned(error):
+                reason = (
+                    "a process died while writing to the source; start the application once, so "
+                    "that SQLite rolls back what it left"
+                )
+            elif "locked" in str(error):
+                reason = (
+                    f"the source stays locked by {_lockers(sqlite_file(self._url) or '')}; wait "
+                    "until that has finished, or end it, and run the command again"
+                )
+            else:
+                raise
+            raise Refused(reason) from None
 
     def close(self) -> None:
         """Close all connections."""
         self._end_snapshot()
         self._live.close()
+        self._identity.close()
 
     def _end_snapshot(self) -> None:
         with contextlib.suppress(AttributeError):
@@ -138,7 +171,6 @@ class Source:
         import sqlalchemy
         from sqlalchemy.pool import NullPool
 
-        opened.execute("PRAGMA query_only = ON")
         engine = sqlalchemy.create_engine(
             self._engine.url, creator=lambda: opened, poolclass=NullPool
         )
@@ -146,15 +178,7 @@ class Source:
         return connection
 
 
-@contextlib.contextmanager
-def _abandoned_refused() -> Iterator[None]:
-    """Raise Refused where a process died while writing, which only a writer can roll back."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if not looks_abandoned(error):
-            raise
-        raise Refused(
-            "a process died while writing to the source; start the application once, so that "
-            "SQLite rolls back what it left"
-        ) from None
+def _lockers(path: str) -> str:
+    """Return which processes have the write lock of a SQLite file."""
+    writers = [f"{item.process} ({item.program})" for item in sqlite_locks.watch(path, 0).writers]
+    return f"the process {', '.join(writers)}" if writers else "another process"

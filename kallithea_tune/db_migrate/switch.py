@@ -136,6 +136,7 @@ class _Finishing(NamedTuple):
     """The work of `finish`, for messages about errors and Ctrl-C."""
 
     cancel: Callable[[], None]
+    lock_holders: Callable[[], str]
     current_step: str = "completing the switch"
     if_stopped: IfStopped = IfStopped.SWITCHED
 
@@ -149,7 +150,9 @@ def finish(instance: Instance, url: str, change: bool) -> Finish:
         opened.enter_context(acting_as(owner_of(instance, url).account))
         target = Target(url)
         opened.callback(target.close)
-        opened.enter_context(translated(_Finishing(target.endpoint.cancel)))
+        opened.enter_context(
+            translated(_Finishing(target.endpoint.cancel, target.endpoint.lock_holders))
+        )
         if target.entries is None:
             return Finish.NOTHING
         if target.state is not TargetState.COMPLETE:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Mapping
 import sqlalchemy
 from kallithea_tables import models
 
+from kallithea_tune.db.kinds import Kind, kind_of_type
 from kallithea_tune.db_migrate.values import Value
 
 # Table, key, row.
@@ -28,10 +29,16 @@ def contents(url: str) -> Contents:
     quote = engine.dialect.identifier_preparer.quote
     found: Contents = {}
     for table in models().sorted_tables:
-        names = [column.name for column in table.columns]
         (key,) = (column.name for column in table.primary_key.columns)
         cursor = raw.cursor()
-        cursor.execute("SELECT {} FROM {}".format(", ".join(map(quote, names)), quote(table.name)))
+        selected = ", ".join(
+            # The driver fails on infinity and on what Python has no dates for.
+            f"CAST({quote(column.name)} AS text)"
+            if engine.dialect.name == "postgresql" and isinstance(column.type, sqlalchemy.DateTime)
+            else quote(column.name)
+            for column in table.columns
+        )
+        cursor.execute(f"SELECT {selected} FROM {quote(table.name)}")
         rows = [
             {column.name: plain(value, column.type) for column, value in zip(table.columns, row)}
             for row in cursor.fetchall()
@@ -72,11 +79,24 @@ def plain(value: Any, type_: Any) -> Value:
         return int(value)
     if isinstance(value, memoryview):
         return bytes(value)
-    is_moment = isinstance(type_, sqlalchemy.DateTime)
-    if is_moment and isinstance(value, str) and len(value) == len("2024-02-29 12:00:00"):
-        return value + ".000000"
+    if isinstance(type_, sqlalchemy.DateTime) and isinstance(value, str):
+        seconds, _, fraction = value.partition(".")
+        is_short = len(fraction) < 6 and len(seconds) == len("2024-02-29 12:00:00")
+        return f"{seconds}.{fraction:0<6}" if is_short else value
+    if kind_of_type(type_) is Kind.binary and isinstance(value, str):
+        # The same bytes, whatever SQLite calls them.
+        return value.encode("utf-8", "surrogateescape")
     result: Value = value
     return result
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether values, rows or contents are the same; there is one NaN, and two zeros."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, float) or isinstance(other, float):
+        return isinstance(one, (int, float)) and repr(float(one)) == repr(float(other))
+    return type(one) is type(other) and bool(one == other)
 
 
 def quarantined(path: Path) -> list[dict[str, Any]]:

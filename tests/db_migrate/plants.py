@@ -78,6 +78,7 @@ PLANTS = [
     Plant("nulls", "user_logs", "action_date", None, deleted(empty=EPOCH)),
     Plant("nulls", "statistics", "languages", None, deleted(empty=b""), given={"repository_id": 2}),
     Plant("wrong-type", "users", "active", "maybe", deleted(convert=NEXT), SQLITE),
+    Plant("wrong-type", "user_ip_map", "active", "\udcff", deleted(convert=NEXT), SQLITE),
     Plant("wrong-type", "users", "admin", "yes", deleted(convert=1), SQLITE),
     Plant("wrong-type", "changeset_statuses", "version", 1.5, INEXACT, SQLITE, SERVERS),
     Plant("wrong-type", "gists", "gist_expires", "never", INEXACT, SQLITE, SERVERS),
@@ -281,7 +282,7 @@ class Source(Database):
         super().__init__(url, worn(dialect))
         self.url = url
         schema.stamp_table().create(self.connection)
-        for head in application.schema_heads():
+        for head in application.schema_history().heads:
             self.run("INSERT INTO alembic_version VALUES (:head)", head=head)
 
     def fill(self, dirty: bool = True) -> None:
@@ -302,11 +303,11 @@ class Source(Database):
 
     def set_last_key(self, name: str, key: int) -> None:
         """Have the engine remember this key as the last one that it generated."""
-        table = self.quoted(name)
+        table, column = self.quoted(name), key_name(name)
         self.run(
             {
                 "sqlite": f"UPDATE sqlite_sequence SET seq = {key} WHERE name = '{name}'",
-                "postgresql": f"SELECT setval('{name}_{key_name(name)}_seq', {key})",
+                "postgresql": f"SELECT setval(pg_get_serial_sequence('{name}', '{column}'), {key})",
                 "mysql": f"ALTER TABLE {table} AUTO_INCREMENT = {key + 1}",
             }[self.dialect]
         )

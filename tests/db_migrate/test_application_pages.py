@@ -208,7 +208,10 @@ def test_a_journal_too_long_for_its_time_is_not_compared_and_the_report_says_so(
     assert seen == dict.fromkeys(application.JOURNALS, because)
     lines = list(report.result_lines(result))
     assert any("the same 4 pages as on the source" in line for line in lines)
-    assert f"Not compared, because {because}: /_admin/journal" in lines
+    assert lines[-2:] == [
+        f"Not compared, because {because}: /_admin/journal,",
+        "    /_admin/public_journal",
+    ]
     document = report.result_document(result)
     assert [page.path for page in document.pages if page.not_compared == because] == list(seen)
 

@@ -87,12 +87,12 @@ def test_new_changed_and_deleted_rows_are_transferred(
         assert moving.catch_up().changes == []
 
 
-def test_no_range_of_the_source_is_read_twice(
-    postgresql: Any, instance: Path, monkeypatch: pytest.MonkeyPatch
+def test_only_ranges_that_were_written_to_are_read_twice(
+    postgresql: Any, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgresql.url("once")
-    copied(instance, url)
-    change(instance, CHANGES)
+    copied(large, url)
+    change(large, "UPDATE user_logs SET action = 'pull' WHERE user_log_id IN (7, 9000, 9001)")
     requests: list[tuple[str, str, KeyRange]] = []
     fingerprint = Fingerprinter._fingerprint
 
@@ -101,13 +101,40 @@ def test_no_range_of_the_source_is_read_twice(
         return fingerprint(self, table, keys)
 
     monkeypatch.setattr(Fingerprinter, "_fingerprint", noted)
-    with migration(instance, url) as moving:
+    with migration(large, url) as moving:
         assert moving.catch_up().differences == []
     source = [item for item in requests if item[0] == "sqlite"]
     assert len(set(source)) == len(source) >= 29
-    # What was written is read where it is now.
-    logs = [item[0] for item in requests if item[1] == "user_logs"]
-    assert logs.count("postgresql") == 2 * logs.count("sqlite")
+    target = [item for item in requests if item[0] == "postgresql"]
+    twice = [(table, keys) for _, table, keys in target if target.count((_, table, keys)) == 2]
+    assert {table for table, _ in twice} == {"user_logs"} and len(set(twice)) == 2
+    assert len(target) == len(source) + 2
+    assert all(
+        any((keys.low or 0) <= key < (keys.high or key + 1) for key in (7, 9000))
+        for _, keys in twice
+    )
+
+
+@pytest.mark.once
+def test_what_a_trigger_of_the_target_changes_elsewhere_is_seen(target: str, large: Path) -> None:
+    copied(large, target)
+    written = "UPDATE user_logs SET action = 'x' WHERE user_log_id = 9000"
+    body = f"BEGIN {written}; END"
+    made = [f"CREATE TRIGGER t AFTER DELETE ON users FOR EACH ROW {body}"]
+    if target.startswith("postgresql"):
+        made = [
+            f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {written};"
+            " RETURN NULL; END $$",
+            "CREATE TRIGGER t AFTER DELETE ON users FOR EACH ROW EXECUTE FUNCTION f()",
+        ]
+    engine = sqlalchemy.create_engine(target)
+    with engine.begin() as connection:
+        for statement in made:
+            connection.execute(sqlalchemy.text(statement))
+    engine.dispose()
+    change(large, "UPDATE users SET firstname = 'Anne' WHERE admin")
+    with migration(large, target) as moving, pytest.raises(TuneError, match="user_logs.action"):
+        moving.catch_up()
 
 
 def test_the_next_key_is_beyond_the_last_one_after_catching_up(target: str, instance: Path) -> None:

@@ -22,6 +22,9 @@ class Working:
     def cancel(self) -> None:
         pass
 
+    def lock_holders(self) -> str:
+        return "the session 42"
+
 
 @pytest.mark.parametrize(
     "error, message",
@@ -39,6 +42,21 @@ class Working:
                 1366, "Incorrect integer value: 'hush' for column 'admin' at row 3"
             ),
             "Incorrect integer value: *** for column 'admin' at row 3",
+        ),
+        (
+            pymysql.err.DataError(
+                1366, "Incorrect integer value: 'hush 'it'\n' hush' for column `a`.`b` at row 3"
+            ),
+            "Incorrect integer value: *** for column `a`.`b` at row 3",
+        ),
+        (
+            psycopg2.DataError('value "hush" is out of range for type integer'),
+            "value *** is out of range for type integer",
+        ),
+        (
+            pymysql.err.OperationalError(1205, "Lock wait timeout exceeded"),
+            "a table stays locked by the session 42, which has to end first "
+            "(Lock wait timeout exceeded)",
         ),
         (
             psycopg2.errors.UniqueViolation(
@@ -117,6 +135,8 @@ shown.begin("copying", 1100)
 for table, number in (("users", 100), ("user_logs", 400), ("user_logs", 600)):
     time.sleep(0.15)
     shown.advance(number, table)
+shown.begin("comparing pages")
+time.sleep(0.15)
 shown.end()
 """
 
@@ -124,8 +144,8 @@ shown.end()
 @pytest.mark.parametrize(
     "kind, seen",
     [
-        ("plain", ["copying  users", "user_logs  45 %", "/s", "left"]),
-        ("bars", ["copying", "  user_logs", "1.10k"]),
+        ("plain", ["copying  users", "user_logs  45 %", "/s", "left", "comparing pages"]),
+        ("bars", ["copying", "  user_logs", "1.10k", "comparing pages ..."]),
     ],
 )
 def test_a_terminal_gets_bars_with_rates_and_time_left(kind: str, seen: list[str]) -> None:
@@ -133,5 +153,7 @@ def test_a_terminal_gets_bars_with_rates_and_time_left(kind: str, seen: list[str
     status, text, printed = on_terminal([sys.executable, "-c", DRAWING, kind], env=environment)
     assert status == 0 and printed == b""
     assert [part for part in seen if part not in text] == [], repr(text)
+    # No rate of what is not counted.
+    assert "?" not in text, repr(text)
     # Nothing stays.
     assert text.endswith(("\r\033[K", "\r", "\033[A")), repr(text[-80:])

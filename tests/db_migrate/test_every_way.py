@@ -7,7 +7,7 @@ and each of them ends in a target that verifies.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Callable, Iterator, Optional
+from typing import Any, Callable, Iterator, Optional, Sequence
 
 import plainly
 import plants
@@ -135,13 +135,24 @@ def expected_findings(source: str, target: str) -> dict[Any, Any]:
     expected = {}
     for plant, key, _ in plants.rows(source):
         for rule in plant.broken(target):
-            actions = [action.name for action in RULES[rule].actions if action.name in plant.after]
             columns = plant.columns if rule == plant.rule else (plant.column,)
-            expected[rule, plant.table, columns, key] = actions
+            expected[rule, plant.table, columns, key] = [
+                action.name for action in RULES[rule].actions if helps(action.name, plant, source)
+            ]
     for table, last in REMEMBERED.items():
         if last >= LAST_KEYS[target]:
             expected["sequences", table, (plants.key_name(table),), None] = ["restart"]
     return expected
+
+
+def helps(action: str, plant: Plant, source: str) -> bool:
+    """Whether an action is offered: it can fix a value of the column at least."""
+    return action in plant.after and any(
+        other.after.get(action, NEXT) != NEXT
+        for other in PLANTS
+        if source in other.sources
+        and (other.rule, other.table, other.columns) == (plant.rule, plant.table, plant.columns)
+    )
 
 
 def findings(result: PreflightResult, blocking: bool = False) -> dict[Any, Any]:
@@ -345,20 +356,37 @@ def test_every_rule_is_planted_or_known_to_be_impossible() -> None:
     assert {plant.table for plant in PLANTS} <= set(models().tables)
 
 
+def tested(source: str, target: str) -> set[tuple[str, str]]:
+    beyond = any(last >= LAST_KEYS[target] for last in REMEMBERED.values())
+    return offered_by_plants(source, target) | ({("sequences", "restart")} if beyond else set())
+
+
 def matrix() -> str:
-    """Write which fix there is in which direction, as a table of reStructuredText."""
-    headings = ["fix", *(f"{NAMES[one]} to {NAMES[two]}" for one, two in DIRECTIONS)]
-    lines = [headings]
+    """Write to which targets each fix is possible from each source, as the documentation has it."""
+    lines = [["fix", *(f"from {name}" for name in NAMES.values())]]
     for rule in RULES.values():
         for action in rule.actions:
-            cells = [
-                "tested" if (rule.name, action.name) in offered_by_plants(*direction) else "--"
-                for direction in DIRECTIONS
-            ]
-            lines.append([f"{rule.name}={action.name}", *cells])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(headings))]
+            offered = {
+                source: [
+                    target for target in NAMES if (rule.name, action.name) in tested(source, target)
+                ]
+                for source in NAMES
+            }
+            lines.append([f"{rule.name}={action.name}", *map(listed, offered.values())])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     edge = " ".join("=" * width for width in widths)
     rows = [
         " ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
     ]
     return "\n".join([edge, rows[0], edge, *rows[1:], edge])
+
+
+def listed(targets: Sequence[str]) -> str:
+    if len(targets) == len(NAMES):
+        return "to all"
+    return "to " + ", ".join(NAMES[target] for target in targets) if targets else "--"
+
+
+def test_the_documentation_has_this_matrix() -> None:
+    page = Path(__file__).parents[2] / "docs" / "db-migrate-preflight.rst"
+    assert f"\n\n{matrix()}\n\n" in page.read_text()

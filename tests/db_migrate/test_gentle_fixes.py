@@ -45,6 +45,11 @@ READINGS = [
     (Kind.time, "12:30", "12:30:00.000000"),
     (Kind.time, "12:30:15.5", "12:30:15.500000"),
     (Kind.time, "25:00", SAME),
+    # Where a column has zones, a value needs one.
+    (Kind.instant, "2024-02-29T12:30+02:00", "2024-02-29 10:30:00.000000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15.5Z", "2024-02-29 12:30:15.500000+00:00"),
+    (Kind.instant, "2024-02-29 12:30:15", SAME),
+    (Kind.instant, "0001-01-01T00:00+02:00", SAME),
 ]
 CONVERSIONS = [
     (Kind.integer, "12", 12),
@@ -159,13 +164,13 @@ def test_what_reads_nothing_is_not_offered(
     source: Database, spoilable: dict[str, Database]
 ) -> None:
     put(source, "users", a_row("users", 2, last_login="\udce9", admin="perhaps"))
-    put(source, "changeset_comments", a_row("changeset_comments", 2, user_id="x"))
+    put(source, "changeset_comments", a_row("changeset_comments", 2, user_id=None))
     result = found(run_preflight(source, spoilable["postgresql"]))
     names = {rule: [action.name for action in item.actions] for rule, item in result.items()}
     assert names["dates", "last_login"] == ["null", "epoch", "delete"]
     assert names["wrong-type", "admin"] == ["delete"]
-    # A reference to another row would be another one.
-    assert names["wrong-type", "user_id"] == ["delete"]
+    # There is no row with the key 0.
+    assert names["nulls", "user_id"] == ["delete"]
 
 
 def test_a_value_may_need_the_fix_of_another_rule_after_it_was_converted(
@@ -208,6 +213,7 @@ def test_an_offer_says_which_rows_would_go_with_it(
     (violation,) = run_preflight(source, spoilable["postgresql"]).violations
     (offer,) = violation.offers.values()
     assert offer.at_least and not offer.elsewhere
+    assert violation.remedy.endswith("delete (the rows that refer to them were not counted)")
 
 
 @pytest.mark.once

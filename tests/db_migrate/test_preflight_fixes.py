@@ -29,6 +29,10 @@ TABLES = [
     "user_to_perm",
 ]
 EVERYTHING = [
+    "dates=read",
+    "wrong-type=convert",
+    "sequences=restart",
+    "sequences=delete",
     "orphans=null",
     "orphans=delete",
     "nul=strip",
@@ -52,9 +56,10 @@ EVERYTHING = [
 ]
 DIRT = {
     "users": {
-        "admin": [7, "yes", None],
+        "admin": [7, "yes", "perhaps", None],
         "username": ["a\0", "a", "b" * 300, "b" * 299, "caf\udce9", None],
-        "last_login": ["yesterday", "2024-02-30 00:00:00"],
+        "last_login": ["yesterday", "2024-02-30 00:00:00", "2024-02-29T12:30", "2024-02-30T01:00"],
+        "user_data": ["é", 5, 1.5],
         "created_on": ["0000-00-00 00:00:00", None],
     },
     "gists": {"gist_expires": [float("inf"), "never"], "user_id": [99, "x"]},
@@ -67,7 +72,7 @@ DIRT = {
         "repo_name": ["x\0", "x", "X", "y" * 256],
     },
     "user_logs": {
-        "action": ["a\0b", b"blob", "\udcff😀"],
+        "action": ["a\0b", b"blob", b"a\0\xff", b"\0", 7, "\udcff😀"],
         "repository_id": [2, 3, 98],
         "user_id": [2, 97, 2**40],
     },

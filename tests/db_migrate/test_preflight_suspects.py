@@ -12,7 +12,12 @@ from sqlalchemy import Column, Integer, MetaData, Table, Unicode
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines import Engine, engine_for
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.engines.base.violation_sql import Suspects, Text, ViolationSql
+from kallithea_tune.db_migrate.engines.base.violation_sql import (
+    Suspects,
+    Tests,
+    Text,
+    ViolationSql,
+)
 from kallithea_tune.db_migrate.engines.sqlite.violation_sql import LONG_TEXT, ROWS_TOGETHER
 
 TABLE = Table("t", MetaData(), Column("id", Integer, primary_key=True), Column("v", Unicode))
@@ -37,7 +42,7 @@ def suspects(engine: Engine, four_byte: bool = False, *conditions: str) -> Suspe
     usual = sql.usual("v", LIMITS)
     assert usual
     wrong = f"({sql.wrong_type('v', LIMITS)}) OR ({sql.too_long('v', LIMITS)})"
-    return sql.suspects(TABLE, conditions, [Text("v", usual, wrong)], four_byte)
+    return sql.suspects(TABLE, Tests(conditions, (), [Text("v", usual, wrong)], four_byte))
 
 
 PLACES = [-(2**63), -1, ROWS_TOGETHER - 1, ROWS_TOGETHER, COUNT, 2**40, 2**63 - 1]
@@ -98,12 +103,12 @@ def test_a_table_without_numbers_of_rows_is_looked_through(texts: Engine, defini
     def after(value: object) -> Any:
         row = [1] * (places.count("?") - 1) + [value]
         cursor.execute(f"INSERT INTO t VALUES ({places})", row)
-        found = sql.suspects(table, ["v = 'met'"], text, False)
+        found = sql.suspects(table, Tests(["v = 'met'"], ["v = 'dangling'"], text))
         cursor.execute("DELETE FROM t")
         return tuple(found)
 
     assert after("usual") == after(None) == (False, False)
-    assert after("met") == (True, False)
+    assert after("met") == after("dangling") == (True, False)
     assert after("wrong") == after("a\0b") == after("\0") == (False, True)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import struct
 import sys
 import time
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import pytest
-from faults import At, moved, target_state
+from faults import At, moved, source, target_state
 
 from kallithea_tune.config import instance as instances
 from kallithea_tune.db.interruptible import transaction
@@ -35,11 +37,9 @@ def _die_before(number: int, count: Callable[[], int]) -> Callable[[Any, str, An
     def profile(_frame: Any, event: str, called: Any) -> None:
         if event != "c_call":
             return
-        is_ours = (
-            getattr(called, "__module__", "") in MODULES
-            or type(getattr(called, "__self__", None)).__name__ in CLASSES
-        )
-        if is_ours and count() == number:
+        module, owner = getattr(called, "__module__", ""), getattr(called, "__self__", None)
+        counts = module in MODULES or type(owner).__name__ in CLASSES
+        if counts and count() == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     return profile
@@ -203,3 +203,62 @@ def test_two_switches_of_one_ini_file_exclude_each_other(
         assert done.returncode == 3 and f"about to change {instance}" in done.stderr
         assert not (tmp_path / "second.db").exists()
     assert migrate(instance, second).returncode == 0
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for locks for two seconds only."""
+    import dataclasses
+
+    from kallithea_tune.db_migrate.engines import engine_class
+    from kallithea_tune.db_migrate.engines.base import Setting
+    from kallithea_tune.db_migrate.engines.sqlite import connection
+
+    monkeypatch.setattr(connection, "SOURCE_LOCK_SECONDS", 2)
+    for name in ("postgresql", "mysql"):
+        engine = engine_class(name)
+        session = tuple(
+            Setting(item.statement.replace("10", "2"), "")
+            for item in engine.settings.source_session
+        )
+        settings = dataclasses.replace(engine.settings, source_session=session)
+        monkeypatch.setattr(engine, "settings", settings)
+
+
+LOCKING = {
+    "sqlite": ["BEGIN EXCLUSIVE"],
+    "postgresql": [
+        "SET application_name = 'repairing'",
+        "BEGIN",
+        "LOCK TABLE users IN ACCESS EXCLUSIVE MODE",
+    ],
+    "mariadb": ["LOCK TABLES users WRITE"],
+}
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("name", LOCKING)
+def test_a_locked_source_says_so(
+    name: str, request: Any, instance: Path, migrate: Any, with_url: Any, tmp_path: Path
+) -> None:
+    ini = instance
+    if name != "sqlite":
+        server = request.getfixturevalue(name)
+        url = server.url("locked")
+        assert moved(instance, url).differences == []
+        ini, holder = with_url(instance, url), server.connect("locked")
+    else:
+        holder = sqlite3.connect(str(source(instance)), isolation_level=None)
+    with contextlib.closing(holder):
+        cursor = holder.cursor()
+        for statement in LOCKING[name]:
+            cursor.execute(statement)
+        who = {
+            "sqlite": lambda: f"the process {os.getpid()} (",
+            "postgresql": lambda: f"the session {holder.info.backend_pid} kallithea repairing",
+            "mariadb": lambda: "another session",
+        }[name]()
+        done = migrate(ini, f"sqlite:///{tmp_path / 'moved.db'}")
+    (message,) = [line for line in done.stderr.splitlines() if "stays locked by" in line]
+    assert done.returncode == (3 if name == "sqlite" else 4), done.stderr
+    assert who in message and list(tmp_path.glob("moved*")) == []

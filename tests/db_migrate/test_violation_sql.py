@@ -99,6 +99,10 @@ def found(engine: Engine, condition: str) -> list[int]:
         "2024-02-29 12:00:00.5",
         "2024-02-28 24:00:00.123456",
         "2024-02-28T12:00:00.123456",
+        "2024-02-30 12:00:00.123456",
+        "2024-02-28 22:00:00.123456",
+        "2024-02-28 25:00:00.123456",
+        "2024-13-31 22:00:00.123456",
         "2024-02-28 12:00:00.12345Z",
         "2024-02-28 12:00:00  +00:00",
         "2024-00-28 12:00:00.123456",
@@ -144,6 +148,9 @@ def test_sqlite_finds_exactly_those(
         condition = rule.condition(sql, "v", limits)
         assert (rule.name, found(engine, condition or "0")) == (rule.name, expected)
         assert rule not in OF_UNUSUAL_VALUES or not usual_rows & set(expected)
+        # Where it is NULL, no rule would be tested.
+        neither = f"v IS NOT NULL AND ({usual or '0'}) IS NULL"
+        assert found(engine, neither) == []
         if rule.in_text and expected:
             screen = sql.screen(["v", "id"], rule is FOUR_BYTE)
             assert set(expected) <= set(found(engine, screen))

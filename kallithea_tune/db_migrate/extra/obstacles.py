@@ -11,6 +11,7 @@ from kallithea_tune.db_migrate.engines.base.definitions import NotPortable
 from kallithea_tune.db_migrate.extra import trial
 from kallithea_tune.db_migrate.extra.reflection import THING
 from kallithea_tune.db_migrate.inventory.items import ItemKind
+from kallithea_tune.db_migrate.preflight.uniqueness import unique_keys
 
 if TYPE_CHECKING:
     from sqlalchemy import Column, MetaData, Table
@@ -72,6 +73,8 @@ def _examine(reflection: Reflection, thing: Found, things: Sequence[Found]) -> N
         raise NotPortable("MariaDB has no ON DELETE SET DEFAULT")
     elif thing.kind is ItemKind.FOREIGN_KEY and "." in thing.refers_to:
         raise NotPortable("it refers to a table with a dot in its name")
+    elif thing.kind is ItemKind.FOREIGN_KEY and not reflection.exists(thing.refers_to):
+        raise NotPortable("it refers to a table that is not there")
 
 
 def _examine_check(reflection: Reflection, thing: Found, things: Sequence[Found]) -> None:
@@ -110,14 +113,35 @@ def in_target(
         name = thing.name if thing.kind is ItemKind.TABLE else thing.table
         if name in made.tables:
             by_table.setdefault(name, []).append(thing)
-    copies = schema.for_target(made.tables.values(), target.writer, made) if by_table else made
     found: list[Obstacle] = []
+    for name, things in by_table.items():
+        found += _references(made, made.tables[name], things)
+    copies = schema.for_target(made.tables.values(), target.writer, made) if by_table else made
     for name, things in by_table.items():
         found += _names(target, things)
         found += _values(source, target, (made.tables[name], copies.tables[name]), things)
         for refusal in trial.refusals(target, copies.tables[name]):
             found += _refused(name, things, refusal)
     return found
+
+
+def _references(made: MetaData, table: Table, things: Sequence[Found]) -> Iterator[Obstacle]:
+    """Yield the foreign keys to what is no unique key, and take them out of `table`."""
+    from sqlalchemy import ForeignKeyConstraint
+
+    for thing in things:
+        if thing.kind is not ItemKind.FOREIGN_KEY:
+            continue
+        keys = unique_keys(made.tables[thing.refers_to]) if thing.refers_to in made.tables else []
+        if set(thing.refers_to_columns) not in map(set, keys):
+            reason = f"no key of {thing.refers_to} has the columns that it refers to"
+            yield Obstacle(thing.kind, thing.table, thing.name, reason)
+            table.constraints = {
+                item
+                for item in table.constraints
+                if not isinstance(item, ForeignKeyConstraint)
+                or tuple(item.column_keys) != thing.columns
+            }
 
 
 def _names(target: Engine, things: Iterable[Found]) -> Iterator[Obstacle]:

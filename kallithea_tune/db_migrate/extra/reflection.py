@@ -34,6 +34,10 @@ class Reflection:
         """Return a table as the source defines it."""
         return self.source.definitions.tables()[table]
 
+    def exists(self, table: str) -> bool:
+        """Whether the source has a table."""
+        return table in self.source.definitions.tables()
+
     def column_definition(self, table: str, name: str) -> ColumnDefinition:
         """Return a column as the source defines it."""
         return next(item for item in self.definition(table).columns if item.name == name)

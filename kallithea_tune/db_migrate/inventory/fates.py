@@ -117,17 +117,13 @@ def fates(
     choices: Choices,
     obstacles: Sequence[Obstacle] = (),
 ) -> list[Item]:
-    """Return what becomes of each thing; `obstacles` is what the target cannot have.
-
-    Raises ConfigError for a name to leave that nothing has which could be left.
-    """
+    """Return what becomes of each thing; `obstacles` is what the target cannot have."""
     internal = {thing.name for thing in found if thing.kind is ItemKind.TABLE and thing.internal}
     internal.update(models.internal)
     first = [_judged(thing, models, choices, internal) for thing in found]
     first += [_obstructed(obstacle) for obstacle in _unlisted(found, obstacles)]
     reasons = {(item.kind, item.table, item.name): item.reason for item in obstacles}
     judged = [_left(_hindered(one, reasons), choices.leave) for one in first]
-    _require_matched(choices.leave, judged)
     return _dependent(found, [item for item, _ in judged])
 
 
@@ -233,13 +229,15 @@ def _left(judged: _Judged, leave: Iterable[str]) -> _Judged:
 def _matches(pattern: str, item: Item) -> bool:
     # Columns of several tables have the same name.
     alone = () if item.kind in _COLUMNS else (item.name,)
-    return any(fnmatch.fnmatchcase(name, pattern) for name in (item.full_name, *alone))
+    names = (item.full_name, *alone)
+    # A check may have wildcards in its name.
+    return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names)
 
 
-def _require_matched(leave: Iterable[str], judged: Iterable[_Judged]) -> None:
-    own = [item for item, is_own in judged if is_own]
+def require_matched(leave: Iterable[str], items: Sequence[Item]) -> None:
+    """Raise ConfigError for a name to leave that nothing has which could be left."""
     for pattern in leave:
-        if not any(_matches(pattern, item) for item in own):
+        if not any(item.accepted and _matches(pattern, item) for item in items):
             raise ConfigError(
                 f"--leave: the source has nothing called {pattern} that could be left; --dry-run "
                 "lists what it has"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.db.tables import modelled
 from kallithea_tune.db_migrate import connect, journal, schema
-from kallithea_tune.db_migrate.extra.obstacles import in_source, in_target
+from kallithea_tune.db_migrate.extra.obstacles import Obstacle, in_source, in_target
 from kallithea_tune.db_migrate.extra.reflection import Reflection
 from kallithea_tune.db_migrate.inventory import fates, revision
 from kallithea_tune.db_migrate.inventory.fates import Choices, Models
@@ -63,11 +63,15 @@ def survey(
     reflection = Reflection(source, target)
     items = fates.fates(found, models, choices)
     in_the_way = in_source(reflection, _added(found, items, metadata))
-    items = fates.fates(found, models, choices, in_the_way)
+    if in_the_way:
+        items = fates.fates(found, models, choices, in_the_way)
     made = tables_of(reflection, metadata, found, items)
-    in_the_way += in_target(source, target, made, _added(found, items, metadata))
-    items = fates.fates(found, models, choices, in_the_way)
-    made = tables_of(reflection, metadata, found, items)
+    added = _added(found, items, metadata)
+    refused = [*in_target(source, target, made, added), *_narrowing(target, made, added)]
+    if refused:
+        items = fates.fates(found, models, choices, in_the_way + refused)
+        made = tables_of(reflection, metadata, found, items)
+    fates.require_matched(choices.leave, items)
     ordered = schema.ordered(made)
     own = [table for table in ordered if table.name in metadata.tables]
     extra = [table for table in ordered if table.name not in metadata.tables]
@@ -75,13 +79,36 @@ def survey(
 
 
 def _added(found: Sequence[Found], items: Sequence[Item], metadata: MetaData) -> list[Found]:
-    """Return what is carried without being in the models."""
+    """Return what is carried without being in the models; the engine makes sequences itself."""
     return [
         thing
         for thing in carried_things(found, items)
         if thing.kind is not ItemKind.TABLE or thing.name not in metadata.tables
-        if not _is_column_of(metadata, thing)
+        if thing.kind is not ItemKind.SEQUENCE and not _is_column_of(metadata, thing)
     ]
+
+
+def _narrowing(target: Engine, made: MetaData, added: Sequence[Found]) -> list[Obstacle]:
+    """Return the keys for which the target would have to limit the length of a model's column.
+
+    The application could then no longer write what it writes now.
+    """
+    keys = [thing for thing in added if thing.kind in (ItemKind.INDEX, ItemKind.UNIQUE)]
+    found = []
+    for thing in keys:
+        for name in thing.columns:
+            column = made.tables[thing.table].columns[name]
+            type_ = target.writer.column_type(column)
+            is_model = not any(
+                other.kind is ItemKind.COLUMN and (other.table, other.name) == (thing.table, name)
+                for other in added
+            )
+            limit = getattr(type_, "length", None)
+            if is_model and limit and not getattr(column.type, "length", None):
+                reason = f"it would limit {name} to {limit} characters in the target"
+                found.append(Obstacle(thing.kind, thing.table, thing.name, reason))
+                break
+    return found
 
 
 def _is_column_of(metadata: MetaData, thing: Found) -> bool:

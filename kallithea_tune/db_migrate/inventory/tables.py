@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterable, Sequence
+from typing import TYPE_CHECKING, AbstractSet, Iterable, Sequence
 
 from kallithea_tune.db_migrate.extra.reflection import Reflection
 from kallithea_tune.db_migrate.inventory.items import Fate, Item, ItemKind
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData, Table
 
     from kallithea_tune.db_migrate.engines.base.catalog import Found
+
+PREFIXES = {ItemKind.INDEX: "ix", ItemKind.UNIQUE: "uq", ItemKind.FOREIGN_KEY: "fk"}
+LONGEST = 60  # characters of a name that is made up; PostgreSQL has 63
 
 
 def tables_of(
@@ -78,27 +81,41 @@ def _add_default(reflection: Reflection, thing: Found, table: Table) -> None:
 def _add_keys(made: MetaData, added: Sequence[Found]) -> None:
     from sqlalchemy import ForeignKeyConstraint, Index, UniqueConstraint
 
-    taken = {str(index.name) for table in made.tables.values() for index in table.indexes}
+    # Tables and indexes share their names in PostgreSQL and SQLite.
+    taken = set(made.tables)
+    for table in made.tables.values():
+        taken.update(str(key.name) for key in (*table.indexes, *table.constraints))
     for thing in added:
-        table = made.tables[thing.table]
+        if thing.kind not in PREFIXES:
+            continue
+        table, name = made.tables[thing.table], _free_name(thing, taken)
+        taken.add(name)
         columns = [table.columns[name] for name in thing.columns if name in table.columns]
         if thing.kind is ItemKind.INDEX:
-            # In MariaDB, tables may have indexes of the same name.
-            name = f"{thing.table}_{thing.name}" if thing.name in taken else thing.name
-            taken.add(name)
             ordered = [
                 column.desc() if column.name in thing.descending else column for column in columns
             ]
             Index(name, *ordered, unique=thing.unique)
         elif thing.kind is ItemKind.UNIQUE:
-            table.append_constraint(UniqueConstraint(*columns))
-        elif thing.kind is ItemKind.FOREIGN_KEY:
+            table.append_constraint(UniqueConstraint(*columns, name=name))
+        else:
             referred = [f"{thing.refers_to}.{name}" for name in thing.refers_to_columns]
-            table.append_constraint(
-                ForeignKeyConstraint(
-                    columns,
-                    referred,
-                    ondelete=thing.on_delete or None,
-                    onupdate=thing.on_update or None,
-                )
-            )
+            actions = {"ondelete": thing.on_delete or None, "onupdate": thing.on_update or None}
+            table.append_constraint(ForeignKeyConstraint(columns, referred, name, **actions))
+
+
+def _free_name(thing: Found, taken: AbstractSet[str]) -> str:
+    """Return the name of a key in the target: its own unless it has none, or another has it.
+
+    In MariaDB, tables may have indexes of the same name; in SQLite, keys may have none.
+    """
+    name = thing.name
+    if thing.kind is not ItemKind.INDEX and name == ", ".join(thing.columns):
+        name = "_".join((PREFIXES[thing.kind], thing.table, *thing.columns))[:LONGEST]
+    elif name in taken:
+        name = f"{thing.table}_{name}"[:LONGEST]
+    number = 2
+    free = name
+    while free in taken:
+        free, number = f"{name}_{number}", number + 1
+    return free

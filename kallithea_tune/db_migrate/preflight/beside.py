@@ -37,17 +37,17 @@ class Preflighted(NamedTuple):
 
 
 class Beside:
-    """The second process; `preflighted` is its first result."""
+    """The second process; `preflighted` is its first result, which may be `proven` already."""
 
-    def __init__(self, transfer: Transfer) -> None:
-        self._transfer = transfer
+    def __init__(self, transfer: Transfer, proven: bool) -> None:
+        self._transfer, self._proven = transfer, proven
         self._results: Forked[Union[Preflighted, Fingerprinted]] = Forked(self._work)
         self.preflighted: Optional[Preflighted] = None
 
     def _work(self) -> Iterator[Union[Preflighted, Fingerprinted]]:
         began, used = time.perf_counter(), self._transfer
-        result = Preflight(used.source, used.target, used.tables, used.copies).run({})
-        yield Preflighted(bool(result.violations), time.perf_counter() - began)
+        problems = not self._proven and bool(Preflight.of(used).run({}).violations)
+        yield Preflighted(problems, time.perf_counter() - began)
         yield from ahead.fingerprints(used.source, used.tables)
 
     def check(self) -> None:
@@ -97,8 +97,13 @@ class Beside:
 
 
 @contextlib.contextmanager
-def begun(source: Source, target: Target, transfer: Transfer) -> Iterator[Optional[Beside]]:
-    """Begin the second process, with connections of its own; None where there can be none."""
+def begun(
+    source: Source, target: Target, transfer: Transfer, proven: bool
+) -> Iterator[Optional[Beside]]:
+    """Begin the second process, with connections of its own; None where there can be none.
+
+    Where the result of preflight is `proven`, it only computes fingerprints.
+    """
     with contextlib.ExitStack() as opened:
         engines: list[Engine] = []
         with contextlib.suppress(ConfigError):
@@ -110,7 +115,7 @@ def begun(source: Source, target: Target, transfer: Transfer) -> Iterator[Option
         if len(engines) < 2:
             yield None
             return
-        beside = Beside(replace(transfer, source=engines[0], target=engines[1]))
+        beside = Beside(replace(transfer, source=engines[0], target=engines[1]), proven)
         opened.callback(beside.end)
         yield beside
 

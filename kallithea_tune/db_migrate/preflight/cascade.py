@@ -22,6 +22,7 @@ from kallithea_tune.db_migrate.preflight.references import (
     Place,
     References,
     names_in_text,
+    parts,
     referring_rows,
 )
 from kallithea_tune.db_migrate.preflight.rule import Rule, ValueRule
@@ -115,7 +116,12 @@ class Cascade:
         shown: list[Key] = []
         source = self._scope.source
         selected = names_in_text(source, [place.column, *keys, *further])
-        for row in referring_rows(source, place, selected, values):
+        rows = (
+            row
+            for some in parts(values)
+            for row in referring_rows(source, place.table, selected, {place.column: some})
+        )
+        for row in rows:
             reference.lost.add(row[0])
             count += 1
             key, rest = row[1 : len(keys) + 1], row[len(keys) + 1 :]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Iterable, Iterator, Mapping, Optional
 
 from kallithea_tune.db_migrate.preflight.actions import DELETE, Action
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
@@ -16,12 +16,13 @@ from kallithea_tune.db_migrate.preflight.references import (
     Place,
     References,
     names_in_text,
+    parts,
     referring_rows,
 )
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
 from kallithea_tune.db_migrate.preflight.scan import Scan, key_columns
 from kallithea_tune.db_migrate.preflight.violation import Offer, Violation
-from kallithea_tune.db_migrate.values import Row, Value
+from kallithea_tune.db_migrate.values import Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -83,7 +84,7 @@ class Consequences:
         for row in rows:
             for name, value in zip(referred, row[len(keys) :]):
                 lost[Place(table.name, name)].add(value)
-        own = {tuple(row[: len(keys)]) for row in rows}
+        own = {tuple(map(stored, row[: len(keys)])) for row in rows}
         return self._followed(_Trail(lost, table.name, own, len(rows) == MOST_ROWS))
 
     def of_losing(self, lost: Lost) -> Offer:
@@ -92,54 +93,82 @@ class Consequences:
 
     def _followed(self, trail: _Trail) -> Offer:
         self._end = self._end or time.monotonic() + SECONDS
-        while trail.waiting and not trail.at_least:
+        while trail.waiting and trail.has_room:
             place, values = trail.waiting.popitem()
             for referring in self._references.to.get(place, ()):
-                trail.at_least |= time.monotonic() > self._end
-                if trail.at_least:
-                    break
                 if self._scope.tables[referring.table].columns[referring.column].nullable:
-                    counts = referring_rows(self._scope.source, referring, "count(*)", values)
-                    trail.loose[referring.table] += sum(int(str(count)) for (count,) in counts)
+                    trail.loose[referring.table][referring.column] |= values
                 else:
                     self._add(trail, referring, values)
-        return trail.offer
+        trail.at_least |= not trail.has_room
+        counts = {table: self._count_loose(trail, table) for table in sorted(trail.loose)}
+        loose = {table: count for table, count in counts.items() if count}
+        return Offer(None, trail.elsewhere, loose, trail.at_least)
 
     def _add(self, trail: _Trail, place: Place, values: set[Value]) -> None:
         keys = key_columns(self._scope.tables[place.table])
         further = self._references.columns(place.table)
         selected = names_in_text(self._scope.source, [*keys, *further])
-        rows = referring_rows(self._scope.source, place, selected, values, MOST_ROWS)
-        for row in rows:
-            trail.add(place.table, tuple(row[: len(keys)]), dict(zip(further, row[len(keys) :])))
-            if trail.at_least:
+        for wanted in self._in_time(trail, {place.column: values}):
+            rows = self._rows(place.table, selected, wanted, MOST_ROWS)
+            for row in rows:
+                trail.add(place.table, row[: len(keys)], dict(zip(further, row[len(keys) :])))
+
+    def _count_loose(self, trail: _Trail, table: str) -> int:
+        """Count the rows of a table that would refer to nothing, but for those that would go."""
+        keys = names_in_text(self._scope.source, key_columns(self._scope.tables[table]))
+        count = 0
+        for wanted in self._in_time(trail, trail.loose[table]):
+            if trail.elsewhere[table]:
+                rows = self._rows(table, keys, wanted, MOST_ROWS)
+                count += sum((table, row) not in trail.rows for row in rows)
+            else:
+                ((number,),) = self._rows(table, "count(*)", wanted)
+                count += int(str(number))
+        return count
+
+    def _rows(
+        self, table: str, selected: str, wanted: Mapping[str, set[Value]], most: int = 0
+    ) -> list[Row]:
+        return list(referring_rows(self._scope.source, table, selected, wanted, most))
+
+    def _in_time(
+        self, trail: _Trail, wanted: Mapping[str, set[Value]]
+    ) -> Iterator[Mapping[str, set[Value]]]:
+        """Divide the values of columns among statements, until there is no time left."""
+        assert self._end
+        for some in parts(set().union(*wanted.values())):
+            if time.monotonic() > self._end:
+                trail.at_least = True
                 return
+            yield {name: values & some for name, values in wanted.items()}
 
 
 class _Trail:
-    """The rows that would go, by their keys, and the values of theirs that are still to follow."""
+    """The rows that would go, by their keys, and the values of theirs that are still to follow.
+
+    `loose` has by table and column the values that references to them would lose.
+    """
 
     def __init__(
         self, lost: Lost, table: str = "", own: Iterable[Row] = (), at_least: bool = False
     ) -> None:
         self.waiting = {place: set(values) for place, values in lost.items()}
         self.at_least = at_least
-        self.loose: Counter[str] = Counter()
-        self._own = {(table, key) for key in own}
-        self._rows: set[tuple[str, Row]] = set(self._own)
+        self.loose: dict[str, dict[str, set[Value]]] = defaultdict(lambda: defaultdict(set))
+        self.rows: set[tuple[str, Row]] = {(table, key) for key in own}
+        self.elsewhere: Counter[str] = Counter()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be more rows."""
+        return sum(self.elsewhere.values()) < MOST_ROWS
 
     def add(self, table: str, key: Row, referred: Mapping[str, Value]) -> None:
         """Add a row, with the values by which others refer to it."""
-        if (table, key) in self._rows:
+        if (table, key) in self.rows or not self.has_room:
             return
-        self._rows.add((table, key))
-        self.at_least = len(self._rows) - len(self._own) >= MOST_ROWS
+        self.rows.add((table, key))
+        self.elsewhere[table] += 1
         for name, value in referred.items():
             self.waiting.setdefault(Place(table, name), set()).add(value)
-
-    @property
-    def offer(self) -> Offer:
-        """What was found."""
-        elsewhere = Counter(table for table, _ in self._rows - self._own)
-        loose = {table: count for table, count in self.loose.items() if count}
-        return Offer(None, elsewhere, loose, self.at_least)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Callable, Optional, Sequence, Tuple
+from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Tuple
 
 from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes, with_later_steps
-from kallithea_tune.db_migrate.preflight import next_keys, offers
+from kallithea_tune.db_migrate.preflight import next_keys, offers, record
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
     Condition,
@@ -19,6 +19,7 @@ from kallithea_tune.db_migrate.preflight.fix_options import (
     first_possible,
     possible_choices,
 )
+from kallithea_tune.db_migrate.preflight.record import Circumstances
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
 from kallithea_tune.db_migrate.preflight.rules import DATES, ORPHANS, TOO_BIG, UTF8, WRONG_TYPE
 from kallithea_tune.db_migrate.preflight.scan import Scan
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Table
 
     from kallithea_tune.db_migrate.engines import Engine
+    from kallithea_tune.db_migrate.plan import Transfer
 
 # Receives the name of each table when it has been scanned.
 Progress = Callable[[str], None]
@@ -43,6 +45,22 @@ class Preflight:
         self, source: Engine, target: Engine, tables: Sequence[Table], copies: Sequence[Table]
     ) -> None:
         self._scope = Scope.of(source, target, tables, copies)
+
+    @classmethod
+    def of(cls, transfer: Transfer) -> Preflight:
+        """Prepare to examine the ends of `transfer`."""
+        return cls(transfer.source, transfer.target, transfer.tables, transfer.copies)
+
+    def circumstances(self, source: Mapping[str, str]) -> Circumstances:
+        """Return all that decides what `run` finds, with the identity of the source."""
+        return record.circumstances(self._scope, source)
+
+    def found_nothing(self) -> PreflightResult:
+        """Return the result of `run` where it finds nothing."""
+        result = PreflightResult()
+        for name, table in self._scope.tables.items():
+            result.fixes.tables[name] = self._plan_fixes(table, (), {})
+        return result
 
     def run(self, chosen: ChosenFixes, progress: Optional[Progress] = None) -> PreflightResult:
         """Find all violations, and what becomes of them with the fixes that are `chosen`."""
@@ -83,6 +101,7 @@ class Preflight:
         for condition, violation in found:
             choices = possible_choices(chosen, condition.rule, condition.actions)
             violation.fix = choices[0] if choices else None
+            # Text in a column of numbers or dates may be invalid, too.
             if condition.rule in (UTF8, WRONG_TYPE, DATES):
                 self._scope.source.reader.accept_invalid_utf8()
             if condition.rule is ORPHANS:

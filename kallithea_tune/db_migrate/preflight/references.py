@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, AbstractSet, Iterable, Iterator, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.db_migrate.engines import base
-from kallithea_tune.db_migrate.values import Value, stored
+from kallithea_tune.db_migrate.values import Row, Value, stored
 
 if TYPE_CHECKING:
     from sqlalchemy import Table
@@ -46,30 +46,39 @@ class References:
         return [place.column for place in self.to if place.table == table]
 
 
-def referring_rows(
-    source: base.Engine, place: Place, selected: str, values: AbstractSet[Value], most: int = 0
-) -> Iterator[Sequence[Value]]:
-    """Select, in SQL, from the rows whose column `place` has one of `values`, in storage form.
+def parts(values: AbstractSet[Value]) -> Iterator[set[Value]]:
+    """Divide values among statements, in a certain order."""
+    expected = sorted(values, key=repr)
+    for start in range(0, len(expected), VALUES_TOGETHER):
+        yield set(expected[start : start + VALUES_TOGETHER])
 
-    These are divided among several statements, each of which returns `most` rows at most; 0 is no
-    limit.
+
+def referring_rows(
+    source: base.Engine,
+    table: str,
+    selected: str,
+    wanted: Mapping[str, AbstractSet[Value]],
+    most: int = 0,
+) -> Iterator[Row]:
+    """Select, in SQL, from the rows with one of the `wanted` values in a column, in storage form.
+
+    These are `most` rows at most; 0 is no limit.
     """
     import sqlalchemy
 
     quoted = source.quoted_in_text
-    statement = sqlalchemy.text(
-        f"SELECT {selected} FROM {quoted(place.table)} WHERE {quoted(place.column)} IN :values"
-        + (f" LIMIT {most}" if most else "")
-    )
-    expected = sorted(values, key=repr)
-    for start in range(0, len(expected), VALUES_TOGETHER):
-        bound = statement.bindparams(
-            sqlalchemy.bindparam(
-                "values", expected[start : start + VALUES_TOGETHER], expanding=True
-            )
+    columns = [(name, values) for name, values in wanted.items() if values]
+    tests = " OR ".join(f"{quoted(name)} IN :v{n}" for n, (name, _) in enumerate(columns))
+    limit = f" LIMIT {most}" if most else ""
+    statement = sqlalchemy.text(f"SELECT {selected} FROM {quoted(table)} WHERE {tests}{limit}")
+    bound = statement.bindparams(
+        *(
+            sqlalchemy.bindparam(f"v{n}", list(values), expanding=True)
+            for n, (_, values) in enumerate(columns)
         )
-        for row in source.connection.execute(bound):
-            yield tuple(map(stored, row))
+    )
+    for row in source.connection.execute(bound):
+        yield tuple(map(stored, row))
 
 
 def names_in_text(source: base.Engine, names: Sequence[str]) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.config.redact import MASK
 from kallithea_tune.config.secret_names import is_secret_column
+from kallithea_tune.db.kinds import kind_of
 from kallithea_tune.db.tables import key_column
-from kallithea_tune.db_migrate.engines.base.violation_sql import Text, any_of
+from kallithea_tune.db_migrate.engines.base.violation_sql import Tests, Text, any_of
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
 from kallithea_tune.db_migrate.preflight.rules import (
@@ -16,6 +17,7 @@ from kallithea_tune.db_migrate.preflight.rules import (
     FOUR_BYTE,
     MICROSECONDS,
     NOT_FINITE,
+    ORPHANS,
     OUT_OF_RANGE,
     TOO_LONG,
     WRONG_TYPE,
@@ -43,9 +45,7 @@ class Scan:
         """Count the rows for each condition, where there are any, and list the first of them."""
         screened = [item for item in conditions if self._is_screened(item)]
         plain = [item for item in conditions if not self._is_screened(item)]
-        tests, texts = self._tests(plain, screened)
-        four_byte = any(item.rule is FOUR_BYTE for item in screened)
-        suspects = self._sql.suspects(self._table, tests, texts, four_byte)
+        suspects = self._sql.suspects(self._table, self._tests(plain, screened))
         possible = plain if suspects.conditions or suspects.texts else []
         possible = possible + screened if suspects.texts else possible
         counts = self.counts([item.sql for item in possible])
@@ -56,14 +56,14 @@ class Scan:
         rule = condition.rule
         return self._sql.screens_text and isinstance(rule, ValueRule) and rule.in_text
 
-    def _tests(
-        self, plain: Sequence[Condition], screened: Sequence[Condition]
-    ) -> tuple[list[str], list[Text]]:
-        """Return what to test in each row, and the texts to look through.
+    def _tests(self, plain: Sequence[Condition], screened: Sequence[Condition]) -> Tests:
+        """Return what to test in each row.
 
         Most rules of single values are only tested where the value is not a usual one.
         """
-        tests = [item.sql for item in plain if item.rule not in OF_UNUSUAL_VALUES]
+        references = [item.sql for item in plain if item.rule is ORPHANS]
+        others = (*OF_UNUSUAL_VALUES, ORPHANS)
+        tests = [item.sql for item in plain if item.rule not in others]
         unusual = [item for item in plain if item.rule in OF_UNUSUAL_VALUES]
         in_text = {item.columns for item in screened}
         texts = []
@@ -78,7 +78,8 @@ class Scan:
                 tests += wrong
             else:
                 tests.append(f"NOT ({usual}) AND ({any_of(wrong)})")
-        return tests, texts
+        four_byte = any(item.rule is FOUR_BYTE for item in screened)
+        return Tests(tests, references, texts, four_byte)
 
     def counts(self, conditions: Sequence[str]) -> list[int]:
         """Return how many rows meet each condition."""
@@ -94,9 +95,13 @@ class Scan:
 
     def keys(self, condition: str) -> list[Key]:
         """Return the primary keys of the first rows that meet it."""
-        names = ", ".join(map(self._quoted, key_columns(self._table)))
+        columns = [self._table.columns[name] for name in key_columns(self._table)]
+        names = ", ".join(self._quoted(column.name) for column in columns)
+        shown = ", ".join(
+            self._sql.shown(self._quoted(column.name), kind_of(column)) for column in columns
+        )
         rows = self.query(
-            f"SELECT {names} FROM {self._quoted(self._table.name)} WHERE {condition}"
+            f"SELECT {shown} FROM {self._quoted(self._table.name)} WHERE {condition}"
             f" ORDER BY {names} LIMIT {MOST_KEYS}"
         )
         return [row[0] if len(row) == 1 else tuple(row) for row in rows]

@@ -37,6 +37,8 @@ class Offer:
             notes.append(f"{least}{_by_table(self.elsewhere)} would go with it")
         if self.loose:
             notes.append(f"{least}{_by_table(self.loose)} would refer to nothing")
+        if self.at_least and not notes:
+            notes.append("the rows that refer to them were not counted")
         return f" ({'; '.join(notes)})" if notes else ""
 
 
@@ -110,11 +112,11 @@ def _by_table(rows: Mapping[str, int]) -> str:
     """Write rows by table, those with most of them first: ``12 rows of users, 3 of gists``."""
     counts = sorted(rows.items(), key=lambda item: (-item[1], item[0]))
     (table, count), *others = counts[:MOST_TABLES]
-    words = [f"{count} {'row' if count == 1 else 'rows'} of {table}"]
-    words += [f"{count} of {table}" for table, count in others]
+    words = [f"{count:,} {'row' if count == 1 else 'rows'} of {table}"]
+    words += [f"{count:,} of {table}" for table, count in others]
     rest = counts[MOST_TABLES:]
     if rest:
-        words.append(f"{sum(count for _, count in rest)} of {len(rest)} other tables")
+        words.append(f"{sum(count for _, count in rest):,} of {len(rest)} other tables")
     return ", ".join(words)
 
 

@@ -74,16 +74,17 @@ def differences(
 
 def compare_tables(
     source: Union[Engine, Fingerprinter],
-    target: Engine,
+    target: Union[Engine, Fingerprinter],
     tables: Sequence[Table],
     progress: Optional[Progress] = None,
     fixes: Optional[ExpectedRows] = None,
     on_difference: Optional[OnDifference] = None,
 ) -> Iterator[TableComparison]:
     """Yield the comparison of each table; `on_difference` is called for every row that differs."""
-    if not isinstance(source, Fingerprinter):
-        source = Fingerprinter(source)
-    sides = source, Fingerprinter(target)
+    sides = [
+        side if isinstance(side, Fingerprinter) else Fingerprinter(side)
+        for side in (source, target)
+    ]
     with ThreadPoolExecutor(1) as worker:
         for table in tables:
             applied = fixes if fixes and fixes.touches(table.name) else None

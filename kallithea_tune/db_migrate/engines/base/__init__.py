@@ -12,6 +12,7 @@ from kallithea_tune.db_migrate.engines.base.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.base.connection import Connected, ConnectionSettings, Setting
 from kallithea_tune.db_migrate.engines.base.definitions import Definitions
 from kallithea_tune.db_migrate.engines.base.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.base.identity import Identity
 from kallithea_tune.db_migrate.engines.base.reading import Reader
 from kallithea_tune.db_migrate.engines.base.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.base.writing import Writer
@@ -27,6 +28,7 @@ __all__ = [
     "Definitions",
     "Engine",
     "FingerprintSql",
+    "Identity",
     "Reader",
     "Setting",
     "ViolationSql",
@@ -49,6 +51,7 @@ class Engine(Connected):
 
     settings: ClassVar[ConnectionSettings] = ConnectionSettings()
     catalog_class: ClassVar[type[Catalog]] = Catalog
+    identity_class: ClassVar[type[Identity]] = Identity
     reader_class: ClassVar[type[Reader]] = Reader
     writer_class: ClassVar[type[Writer]] = Writer
     definitions_class: ClassVar[type[Definitions]] = Definitions
@@ -68,6 +71,13 @@ class Engine(Connected):
         self.reader = self.reader_class(connection)
         self.writer = self.writer_class(connection)
         self.definitions = self.definitions_class(connection)
+
+    def lock_holders(self) -> str:
+        """Return which sessions have locked a table for themselves; empty where that is unknown.
+
+        On a connection of its own, as the other one may be in the middle of something.
+        """
+        return ""
 
     def column_limits(self) -> ColumnLimits:
         """Return what columns can store, as the server is configured now."""

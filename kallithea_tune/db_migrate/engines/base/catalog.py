@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine.reflection import Inspector
 
 
+_NAMED = re.compile(r"""\bCONSTRAINT\s+("[^"]+"|`[^`]+`|\[[^\]]+\]|\S+)\s+$""", re.IGNORECASE)
+
+
 @dataclass(frozen=True)
 class Found:
     """A thing in a database; `table` is empty where it belongs to none.
@@ -118,7 +121,7 @@ def checks_of(statement: str) -> list[tuple[str, str]]:
         while depth and end < len(blank):
             depth += {"(": 1, ")": -1}.get(blank[end], 0)
             end += 1
-        named = re.search(r"\bCONSTRAINT\s+(\S+)\s+$", statement[: match.start()], re.IGNORECASE)
+        named = _NAMED.search(statement[: match.start()])
         name = named.group(1).strip("\"`[]'") if named else ""
         found.append((name, statement[match.end() : end - 1].strip()))
     return found

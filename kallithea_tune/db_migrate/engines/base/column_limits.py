@@ -56,6 +56,15 @@ class ColumnLimits(Connected):
     def read_configuration(self) -> None:
         """Read from the server what depends on its configuration."""
 
+    def configuration(self) -> Mapping[str, str]:
+        """Return what decides, beside the limits, which rows the target accepts and what is equal.
+
+        That are its version and its collation, among others.
+        """
+        dialect = self.connection.dialect
+        version = getattr(dialect, "server_version_info", None)
+        return {"engine": dialect.name, "version": str(version)}
+
     def of(self, column: Column) -> Limits:
         """Return the limits of `column`, whose type is that of the target."""
         kind = kind_of(column)

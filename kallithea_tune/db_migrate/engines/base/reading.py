@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Iterator, Sequence, Tuple, cast
 
 from kallithea_tune.db.kinds import Kind, kind_of
@@ -61,7 +62,9 @@ class Reader(Connected):
             for batch in values.batches(result, batch_size(table)):
                 yield [tuple(map(values.stored, row)) for row in batch]
         finally:
-            result.close()
+            # What fails then fails because the statement did, which is known.
+            with contextlib.suppress(Exception):
+                result.close()
 
     def lines(self, table: Table, keep_nul: bool) -> Lines:
         """Yield all rows as text.

@@ -27,6 +27,18 @@ class Text(NamedTuple):
     wrong: str
 
 
+class Tests(NamedTuple):
+    """What rows of one table are tested for: conditions, and those that look into other tables.
+
+    `texts` there are only with `screens_text`; in them `four_byte` characters may be looked for.
+    """
+
+    conditions: Sequence[str] = ()
+    references: Sequence[str] = ()
+    texts: Sequence[Text] = ()
+    four_byte: bool = False
+
+
 class Suspects(NamedTuple):
     """Whether a row meets one of the conditions, and whether one has a suspect text."""
 
@@ -53,25 +65,28 @@ class ViolationSql(Connected):
         """
         return None
 
-    def suspects(
-        self, table: Table, conditions: Sequence[str], texts: Sequence[Text], four_byte: bool
-    ) -> Suspects:
-        """Look through a table once, which is all that most tables need.
+    def suspects(self, table: Table, tests: Tests) -> Suspects:
+        """Look through a table once, which is all that most tables need."""
+        met = self.is_met(table, [*tests.conditions, *tests.references])
+        return Suspects(conditions=met, texts=False)
 
-        Only with `screens_text` there are `texts`: those may be wrong or invalid UTF-8, or contain
-        NUL or `four_byte` characters.
-        """
+    def is_met(self, table: Table, conditions: Sequence[str]) -> bool:
+        """Tell whether a row meets one of the conditions."""
         if not conditions:
-            return Suspects(conditions=False, texts=False)
+            return False
         cursor = self.cursor()
         cursor.execute(
             f"SELECT 1 FROM {self.quoted(table.name)} WHERE {any_of(conditions)} LIMIT 1"
         )
-        return Suspects(conditions=bool(cursor.fetchall()), texts=False)
+        return bool(cursor.fetchall())
 
     def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
         """Tell whether the engine cannot store two rows of `table` with the same `columns`."""
         return False
+
+    def shown(self, name: str, kind: Kind) -> str:
+        """Return a key as drivers can read it: they fail on dates that Python does not have."""
+        return name
 
     def wrong_type(self, name: str, limits: Limits) -> Optional[str]:
         """Find values of another type than the column's."""

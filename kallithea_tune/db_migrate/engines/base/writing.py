@@ -133,6 +133,13 @@ class Writer(Connected):
     def end_changes(self, tables: Sequence[Table]) -> None:
         """Enforce references again, and check those of the rows in `tables` now."""
 
+    def rows_written(self) -> Optional[int]:
+        """Return how many rows were inserted, changed and deleted in this transaction, or before.
+
+        Those by triggers and foreign keys included. None where the engine does not say.
+        """
+        return None
+
     def analyze(self, tables: Sequence[Table]) -> None:
         """Give the engine's query planner statistics of the new rows."""
 

@@ -8,6 +8,7 @@ from kallithea_tune.db_migrate.engines.mysql.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.mysql.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.mysql.definitions import Definitions
 from kallithea_tune.db_migrate.engines.mysql.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.mysql.identity import Identity
 from kallithea_tune.db_migrate.engines.mysql.reading import Reader
 from kallithea_tune.db_migrate.engines.mysql.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.mysql.writing import Writer
@@ -19,6 +20,7 @@ class Engine(base.Engine):
     __dialect__ = "mysql"
     settings = SETTINGS
     catalog_class = Catalog
+    identity_class = Identity
     reader_class = Reader
     writer_class = Writer
     definitions_class = Definitions

@@ -23,6 +23,14 @@ SIZES: Mapping[str, int] = {
     "MEDIUMBLOB": 2**24 - 1,
 }
 
+VARIABLES = (
+    "@@version",
+    "@@character_set_database",
+    "@@collation_database",
+    "@@sql_mode",
+    "@@max_allowed_packet",
+)
+
 
 class ColumnLimits(base.ColumnLimits):
     """The limits of the types, and those of the server's configuration."""
@@ -36,6 +44,12 @@ class ColumnLimits(base.ColumnLimits):
         cursor.execute("SELECT @@character_set_database, @@max_allowed_packet")
         charset, packet = cursor.fetchone()
         self.four_byte, self.packet = charset not in ("utf8", "utf8mb3"), int(packet)
+
+    def configuration(self) -> Mapping[str, str]:
+        """Return the variables of the session."""
+        cursor = self.cursor()
+        cursor.execute("SELECT {}".format(", ".join(VARIABLES)))
+        return dict(zip(VARIABLES, map(str, cursor.fetchone())))
 
     def of(self, column: Column) -> Limits:
         """Return the limits of `column`."""

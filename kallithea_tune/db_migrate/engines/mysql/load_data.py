@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kallithea_tune.db.kinds import Kind, kind_of
+from kallithea_tune.db_migrate.engines.base.messages import without_values
 from kallithea_tune.db_migrate.engines.base.reading import Lines
 from kallithea_tune.db_migrate.engines.base.stream import through_pipe
 from kallithea_tune.db_migrate.engines.mysql.connection import Connected
@@ -52,7 +53,7 @@ class LoadData(Connected):
         warning = cursor.fetchone()
         if warning:
             _, code, message = warning
-            reason = self._reason(int(code), str(message), loaded == sent)
+            reason = self._reason(int(code), without_values(str(message)), loaded == sent)
             raise TuneError(f"{self._table.name}: {reason}")
         if loaded != sent:
             raise TuneError(f"{self._table.name}: the server took {loaded} of {sent} rows")

@@ -13,9 +13,15 @@ from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+DATES = (Kind.moment, Kind.instant, Kind.date, Kind.time)
+
 
 class ViolationSql(base.ViolationSql):
     """The SQL of MariaDB and MySQL."""
+
+    def shown(self, name: str, kind: Kind) -> str:
+        """Cast dates and times."""
+        return f"CAST({name} AS CHAR)" if kind in DATES else name
 
     def not_boolean(self, name: str, limits: Limits) -> Optional[str]:
         """Compare: booleans are small integers."""

@@ -62,6 +62,10 @@ class Writer(Connected, base.Writer):
             Kind.time: mysql.TIME(fsp=6),
         }.get(kind)
 
+    def why_not_called(self, name: str) -> str:
+        """Leave out what SQLAlchemy cannot read back."""
+        return super().why_not_called(name) or ("its name has a backtick" if "`" in name else "")
+
     def why_no_table_called(self, name: str) -> str:
         """Return what servers that keep names in lower case would make of it."""
         cursor = self.cursor()

@@ -13,9 +13,15 @@ from kallithea_tune.db_migrate.values import FRACTION_DIGITS
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+DATES = (Kind.moment, Kind.instant, Kind.date, Kind.time)
+
 
 class ViolationSql(base.ViolationSql):
     """The SQL of PostgreSQL."""
+
+    def shown(self, name: str, kind: Kind) -> str:
+        """Cast dates and times."""
+        return f"CAST({name} AS text)" if kind in DATES else name
 
     def proves_unique(self, table: Table, columns: Sequence[str]) -> bool:
         """Trust a primary key of integers."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+import sys
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
 from kallithea_tune.db_migrate.engines import base
@@ -67,7 +68,18 @@ class Writer(base.Writer):
         """Write rows by COPY."""
         names = ", ".join(self.quoted(column.name) for column in table.columns)
         statement = f"COPY {self.quoted(table.name)} ({names}) FROM STDIN ({COPY_FORMAT})"
-        self.cursor().copy_expert(statement, PiecesFile(lines))
+        # Where the server goes away, psycopg2 stumbles over a second error, and has Python print
+        # the first one.
+        hook, sys.excepthook = sys.excepthook, lambda *_error: None
+        try:
+            self.cursor().copy_expert(statement, PiecesFile(lines))
+            return
+        except Exception:
+            if not self.connection.connection.closed:
+                raise
+        finally:
+            sys.excepthook = hook
+        raise self.connection.dialect.dbapi.OperationalError("the server closed the connection")
 
     def set_last_key(self, table: Table, column: Column, key: int) -> None:
         """Set the sequence of the key."""
@@ -94,6 +106,14 @@ class Writer(base.Writer):
         )
         for table, name in cursor.fetchall():
             cursor.execute(f"ALTER TABLE {table} ALTER CONSTRAINT {name} {timing}")
+
+    def rows_written(self) -> Optional[int]:
+        """Return the count of this transaction, which stays 0 where ``track_counts`` is off."""
+        cursor = self.cursor()
+        cursor.execute(
+            "SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_xact_user_tables"
+        )
+        return int(cursor.fetchone()[0] or 0)
 
     def analyze(self, tables: Sequence[Table]) -> None:
         """Run ANALYZE, which is possible inside a transaction."""

@@ -8,6 +8,7 @@ from kallithea_tune.db_migrate.engines.sqlite.column_limits import ColumnLimits
 from kallithea_tune.db_migrate.engines.sqlite.connection import SETTINGS
 from kallithea_tune.db_migrate.engines.sqlite.definitions import Definitions
 from kallithea_tune.db_migrate.engines.sqlite.fingerprint_sql import FingerprintSql
+from kallithea_tune.db_migrate.engines.sqlite.identity import Identity
 from kallithea_tune.db_migrate.engines.sqlite.reading import Reader
 from kallithea_tune.db_migrate.engines.sqlite.violation_sql import ViolationSql
 from kallithea_tune.db_migrate.engines.sqlite.writing import Writer
@@ -19,6 +20,7 @@ class Engine(base.Engine):
     __dialect__ = "sqlite"
     settings = SETTINGS
     catalog_class = Catalog
+    identity_class = Identity
     reader_class = Reader
     writer_class = Writer
     definitions_class = Definitions

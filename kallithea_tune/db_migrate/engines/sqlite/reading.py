@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Column, Table
 
 MOST_ARGUMENTS = 99  # of an SQL function, SQLITE_MAX_FUNCTION_ARG being 100 in older versions
+MAY_BE_FLOATS = {Kind.number, Kind.decimal}
 
 
 class Reader(base.Reader):
@@ -67,7 +68,7 @@ class Reader(base.Reader):
         """
         kinds = [kind_of(column) for column in table.columns]
         # Its %Q writes 15 digits of a float and stops at a NUL.
-        impossible = Kind.number in kinds or len(kinds) > MOST_ARGUMENTS
+        impossible = MAY_BE_FLOATS & set(kinds) or len(kinds) > MOST_ARGUMENTS
         if impossible or keep_nul and self._has_nul(table):
             yield from super().lines(table, keep_nul)
             return

@@ -11,7 +11,7 @@ from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate import values
 from kallithea_tune.db_migrate.engines import base
 from kallithea_tune.db_migrate.engines.base.column_limits import WIDEST, Limits
-from kallithea_tune.db_migrate.engines.base.violation_sql import Suspects, Text, any_of
+from kallithea_tune.db_migrate.engines.base.violation_sql import Suspects, Tests, Text, any_of
 from kallithea_tune.db_migrate.values import FRACTION_DIGITS, Row
 from kallithea_tune.system import interruption
 
@@ -36,11 +36,10 @@ FORMS: Mapping[Kind, tuple[str, int]] = {
     Kind.date: ("date", 10),
     Kind.time: ("time", 8),
 }
-# Nearly all moments, which take half as long with these: SQLite's reader refuses all else with such
-# a form and length but the 29th to 31st of a month and the hour 24, which need the exact test.
-USUAL_FORMS = tuple(
-    f"[12]???-??-[012][0-8] {hour}:??:??.?????[0-9]" for hour in ("[01]?", "2[0-3]")
-)
+# Nearly all moments, which take half as long with these: of what has this form and its length,
+# SQLite's reader refuses all that is no moment, but not every 29th to 31st of a month and hour 24.
+MOMENT_FORM = "[12]???-??-?? ??:??:??.?????[0-9]"
+USUAL_FORM = "[12]???-??-[012][0-8] [01]?:??:??.?????[0-9]"
 USUAL_LENGTH = 26
 WRONG_TYPE: Mapping[Kind, str] = {
     Kind.integer: "typeof({}) <> 'integer'",
@@ -80,41 +79,43 @@ class ViolationSql(base.ViolationSql):
             size = self.octets(name, Kind.text)
             return f"{name} BETWEEN '' AND {LAST_TEXT} AND {size} <= {most}"
         if limits.kind is Kind.moment and limits.digits == FRACTION_DIGITS:
-            forms = " OR ".join(f"{name} GLOB '{form}'" for form in USUAL_FORMS)
             size = self.octets(name, Kind.text)
             return (
-                f"{name} < ':' AND ({forms}) AND {size} = {USUAL_LENGTH}"
-                f" AND julianday({name}) IS NOT NULL"
+                f"{name} < ':' AND {size} = {USUAL_LENGTH} AND CASE WHEN {name} GLOB '{USUAL_FORM}'"
+                f" THEN julianday({name}) IS NOT NULL ELSE {name} GLOB '{MOMENT_FORM}'"
+                f" AND datetime({name}, '+0 days') IS substr({name}, 1, 19) END"
             )
         return None
 
-    def suspects(
-        self, table: Table, conditions: Sequence[str], texts: Sequence[Text], four_byte: bool
-    ) -> Suspects:
-        """Look through the rows, the texts of many at once."""
-        # As a value, in place of a test, every part of it would be computed.
-        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "0"
-        found = Suspects(conditions=False, texts=False)
-        for is_met, is_suspect in self._pieces(table, met, texts, four_byte):
+    def suspects(self, table: Table, tests: Tests) -> Suspects:
+        """Look through the rows, the texts of many at once.
+
+        For each statement SQLite collects the keys that may be referred to, so that references are
+        tested by one for all rows.
+        """
+        dangling = self.is_met(table, tests.references)
+        found = Suspects(conditions=dangling, texts=False)
+        for is_met, is_suspect in self._pieces(table, tests):
             interruption.check()
             found = Suspects(found.conditions or bool(is_met), found.texts or bool(is_suspect))
         return found
 
-    def _pieces(
-        self, table: Table, met: str, texts: Sequence[Text], four_byte: bool
-    ) -> Iterator[Row]:
-        """Yield for some rows after the other what is `met` and whether a text is suspect."""
+    def _pieces(self, table: Table, tests: Tests) -> Iterator[Row]:
+        """Yield for some rows after the other if a condition is met, and if a text is suspect."""
+        conditions, _, texts, four_byte = tests
+        # As a value, in place of a test, every part of it would be computed.
+        met = f"max(CASE WHEN {any_of(conditions)} THEN 1 END)" if conditions else "max(0)"
         cursor, name = self.cursor(), self.quoted(table.name)
         rowid = self._rowid(table)
         if rowid is None:
-            tests = [self.screen([text.name for text in texts], four_byte)] if texts else []
-            tests += [text.wrong for text in texts]
-            suspect = f"max(CASE WHEN {any_of(tests)} THEN 1 END)" if tests else "0"
+            unusual = [self.screen([text.name for text in texts], four_byte)] if texts else []
+            unusual += [text.wrong for text in texts]
+            suspect = f"max(CASE WHEN {any_of(unusual)} THEN 1 END)" if unusual else "0"
             yield cursor.execute(f"SELECT {met}, {suspect} FROM {name}").fetchone()
             return
         function = SUSPECT[four_byte]
-        tests = [f"{function}({_joined(text, function)})" for text in texts]
-        suspect = f"CASE WHEN {any_of(tests)} THEN 1 END" if tests else "0"
+        joined = [f"{function}({_joined(text, function)})" for text in texts]
+        suspect = f"CASE WHEN {any_of(joined)} THEN 1 END" if joined else "0"
         begin = f"SELECT {rowid} FROM {name} WHERE {rowid} >= ? ORDER BY {rowid} LIMIT 1 OFFSET ?"
         piece = f"SELECT {met}, {suspect} FROM {name} WHERE {rowid} BETWEEN ? AND ?"
         low: Optional[int] = -(2**63)
@@ -277,8 +278,8 @@ def _is_suspect_or_four_byte(octets: Optional[bytes]) -> bool:
     return _is_suspect(octets) or bool(octets and FOUR_BYTE.search(octets))
 
 
-def _characters(octets: bytes) -> int:
-    return len(values.from_utf8(octets))
+def _characters(octets: Optional[bytes]) -> Optional[int]:
+    return None if octets is None else len(values.from_utf8(octets))
 
 
 def _is_invalid_utf8(octets: bytes) -> bool:

@@ -84,6 +84,10 @@ class Writer(base.Writer):
             if orphan:
                 raise TuneError(f"{table.name} refers to a row that is not in {orphan[2]}")
 
+    def rows_written(self) -> Optional[int]:
+        """Return the count of this connection."""
+        return int(self.cursor().connection.total_changes)
+
     def analyze(self, tables: Sequence[Table]) -> None:
         """Run ANALYZE."""
         self.cursor().execute("ANALYZE")
