@@ -1,31 +1,45 @@
-"""Compares db-migrate with its peers, all in one run on the same private servers, and prints times,
-memory and ratios.
+"""Compares db-migrate with its peers on the same private servers, and prints bars of the ratios.
 
 usage: db_migrate.py DIRECTORY PART [ROWS ...]
 
-PART is ``postgresql`` (against pgloader and COPY), ``mysql`` (against sqlite3-to-mysql, if the
-environment variable SQLITE3MYSQL names its program, and LOAD DATA) or ``growth`` (SQLite to both,
-for each number of ROWS). ROWS are log rows; a tenth as many comments come with them. Databases are
-made in DIRECTORY by generate.py and kept there; those over a million rows repeat the first million.
-Run it with the Python of the virtual environment that holds Kallithea.
+PART is ``postgresql`` (against pgloader and COPY), ``mysql`` (against sqlite3-to-mysql and LOAD
+DATA), ``growth`` (SQLite to both, for each number of ROWS: time and memory as it grows) or ``all``
+of them. ROWS are log rows, by default 1,000,000; a tenth as many comments come with them. Databases
+are made in DIRECTORY by generate.py and kept there; those over a million rows repeat the first
+million. ROUNDS in the environment (3) says how often ours and pgloader take turns; the medians are
+shown. Run it with the Python of the virtual environment that holds Kallithea.
+
+The peers: ``apt-get install pgloader``, and ``pip install sqlite3-to-mysql`` into an environment of
+its own, whose program the variable SQLITE3MYSQL names; one that is not there is left out. Since
+sqlite3-to-mysql takes minutes it gets a tenth of the rows, and its time is multiplied by ten, to
+which its start contributes ten times as well.
+
+Memory is what all processes of a program use together, shared pages counted once (Pss).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple, Optional
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 MILLION = 10**6
+SHARE = 10  # of the rows that the slow peer gets one
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
+WIDTH = 30  # characters of the bar of a ratio of 1
+SAMPLE = 0.1  # seconds between two looks at the memory
 # Run in a process of its own, so that its memory can be measured: everything up to the revision.
 OURS = """
 import json, sys
@@ -33,6 +47,9 @@ from kallithea_tune.config import instance
 from kallithea_tune.db_migrate import Migration
 with Migration(instance.load(sys.argv[1]), sys.stdin.read()) as migration:
     migration.check()
+    if sys.argv[2:]:
+        assert not migration.dry_run().preflight.blocking
+        sys.exit()
     report = migration.run()
 assert not report.differences
 seconds = {step.value: seconds for step, seconds in report.seconds.items()}
@@ -41,9 +58,12 @@ print(json.dumps({"seconds": seconds, "rows": sum(report.rows.values())}))
 
 
 class Taken(NamedTuple):
-    """What a program took: seconds on the wall, peak memory in MB; and what it printed."""
+    """What a program took: seconds on the wall and of processors, peak memory in MB; and what it
+    printed.
+    """
 
     seconds: float
+    cpu: float
     megabytes: float
     output: str
 
@@ -60,13 +80,44 @@ def taken(*words: object, given: str = "", **environment: str) -> Taken:
             stdout=output,
             env=dict(os.environ, **environment),
         )
+        memory = Memory(process.pid)
+        memory.start()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
+        memory.join()
         output.seek(0)
         text = output.read().decode("utf-8", "replace")
     if status:
         sys.exit(f"{words[0]} failed: {text}")
-    return Taken(seconds, usage.ru_maxrss / 1024, text)
+    return Taken(seconds, usage.ru_utime + usage.ru_stime, memory.peak, text)
+
+
+class Memory(threading.Thread):
+    """Looks at the memory of a process and its children until it ends; `peak` is in MB."""
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self._process, self.peak = process, 0.0
+
+    def run(self) -> None:
+        """Look again and again."""
+        while True:
+            used = proportional(self._process)
+            if not used:
+                return
+            self.peak = max(self.peak, used)
+            time.sleep(SAMPLE)
+
+
+def proportional(process: int) -> float:
+    """Return the MB of a process and all that it began, 0 when it has ended."""
+    used = 0.0
+    with contextlib.suppress(OSError, ValueError):
+        with open(f"/proc/{process}/smaps_rollup") as file:
+            used = next(int(line.split()[1]) / 1024 for line in file if line.startswith("Pss:"))
+        with open(f"/proc/{process}/task/{process}/children") as file:
+            used += sum(proportional(int(child)) for child in file.read().split())
+    return used
 
 
 def database(directory: Path, rows: int) -> Path:
@@ -110,10 +161,21 @@ def multiply(path: str, times: int) -> None:
     connection.close()
 
 
-def ours(directory: Path, source: Path, url: str) -> dict[str, Any]:
-    """Migrate `source` to `url`; return seconds of each step and in total (``wall``), rows, and
-    peak memory.
-    """
+class Done(NamedTuple):
+    """What one of our runs took, in all and for each step, and how many rows it copied."""
+
+    all: Taken
+    steps: dict[str, float]
+    rows: int
+
+    @property
+    def transfer(self) -> float:
+        """What the peers do as well: rows, keys and indexes."""
+        return self.steps["copy"] + self.steps["keys and indexes"]
+
+
+def ini_file(directory: Path, source: Path) -> Path:
+    """Write an ini file for a source."""
     ini = directory / "benchmark.ini"
     if not ini.exists():
         subprocess.run(
@@ -128,54 +190,42 @@ def ours(directory: Path, source: Path, url: str) -> dict[str, Any]:
             for line in text
         )
     )
+    return ini
+
+
+def ours(directory: Path, source: Path, url: str, after_dry_run: bool = False) -> Done:
+    """Migrate `source` to `url`."""
+    ini = ini_file(directory, source)
+    if after_dry_run:
+        taken(sys.executable, "-c", OURS, ini, "dry", given=url)
     done = taken(sys.executable, "-c", OURS, ini, given=url)
-    return dict(
-        json.loads(done.output.splitlines()[-1]), wall=done.seconds, megabytes=done.megabytes
-    )
+    found = json.loads(done.output.splitlines()[-1])
+    return Done(done, found["seconds"], found["rows"])
 
 
-def show(name: str, seconds: float, megabytes: float, rows: int, note: str = "") -> None:
-    """Print a line of the table."""
-    print(
-        "%-44s %7.1f s %10s rows/s %6.0f MB  %s"
-        % (name, seconds, f"{rows / seconds:,.0f}", megabytes, note),
-        flush=True,
-    )
+def median(runs: list[Done]) -> Done:
+    """Return the run whose time is in the middle."""
+    return sorted(runs, key=lambda run: run.all.seconds)[len(runs) // 2]
 
 
-def show_ours(name: str, done: dict[str, Any], peer: float = 0, floor: float = 0) -> None:
-    """Print our steps; the transfer is what a peer does as well: rows, keys and indexes."""
-    steps, rows = done["seconds"], done["rows"]
-    transfer = steps["copy"] + steps["keys and indexes"]
-    verified = transfer + steps["verify"]
-    show(
-        name + ", transfer",
-        transfer,
-        done["megabytes"],
-        rows,
-        f"{transfer / peer:.2f} of the peer" if peer else "",
-    )
-    show(
-        "    with verification",
-        verified,
-        done["megabytes"],
-        rows,
-        f"{verified / peer:.2f} of the peer" if peer else "",
-    )
-    show(
-        "    everything, preflight and proofs included",
-        done["wall"],
-        done["megabytes"],
-        rows,
-        "{:.2f} of the peer".format(done["wall"] / peer) if peer else "",
-    )
-    print(
-        "    {}{}".format(
-            ", ".join("{} {:.1f} s".format(*item) for item in steps.items()),
-            "; copy is {:.2f} times the floor".format(steps["copy"] / floor) if floor else "",
-        ),
-        flush=True,
-    )
+def show(name: str, seconds: float, peer: float, note: str = "") -> None:
+    """Print a line of the table: seconds, their ratio to the peer's, and a bar of that."""
+    ratio = seconds / peer if peer else 0.0
+    bar = "\u2588" * max(1, round(min(ratio, 2.0) * WIDTH)) if peer else ""
+    print(f"{name:44} {seconds:7.1f} s {ratio:6.2f} {bar:{WIDTH}} {note}", flush=True)
+
+
+def show_ours(name: str, done: Done, peer: float = 0) -> None:
+    """Print one of our runs in three parts."""
+    show(name + ", rows, keys and indexes", done.transfer, peer)
+    show("    with verification", done.transfer + done.steps["verify"], peer)
+    show("    everything", done.all.seconds, peer, cost(done.all))
+    print("        " + ", ".join("{} {:.1f} s".format(*step) for step in done.steps.items()))
+
+
+def cost(run: Taken) -> str:
+    """Describe memory and processor time of a program."""
+    return f"{run.megabytes:.0f} MB, {run.cpu:.1f} s of processor"
 
 
 def ready_files(source: Path, directory: Path) -> dict[str, Path]:
@@ -239,14 +289,20 @@ def statements(engine: Any, copies: Any, files: dict[str, Path], name: str) -> A
                 yield f"COPY {quoted(table)} ({columns}) FROM '{path}' ({COPY_FORMAT});"
 
 
-def against_postgresql(directory: Path, rows: int) -> None:
+def against_postgresql(directory: Path, rows: int = MILLION) -> None:
     """SQLite to PostgreSQL."""
     from servers.postgresql import PostgreSQL
 
     source, server = database(directory, rows), PostgreSQL()
+    plain, proven, peers = [], [], []
     try:
         server.start()
-        peer = taken("pgloader", "--quiet", f"sqlite://{source}", server.url("peer"))
+        for number in range(ROUNDS):
+            if shutil.which("pgloader"):
+                url = server.url(f"peer{number}")
+                peers.append(taken("pgloader", "--quiet", f"sqlite://{source}", url))
+            plain.append(ours(directory, source, server.url(f"ours{number}")))
+            proven.append(ours(directory, source, server.url(f"proven{number}"), True))
         with tempfile.TemporaryDirectory(dir=str(directory)) as scratch:
             files = ready_files(source, Path(scratch))
             url = server.url("floor")
@@ -256,62 +312,84 @@ def against_postgresql(directory: Path, rows: int) -> None:
                 lambda given: taken("psql", "-q", "-v", "ON_ERROR_STOP=1", url, given=given),
                 "postgresql",
             )
-        done = ours(directory, source, server.url("ours"))
     finally:
         server.remove()
-    show("pgloader, SQLite to PostgreSQL", peer.seconds, peer.megabytes, done["rows"])
-    show("COPY of ready files, no keys (floor)", least.seconds, least.megabytes, done["rows"])
-    show_ours("db-migrate", done, peer.seconds, least.seconds)
+    peer = statistics.median(run.seconds for run in peers) if peers else 0.0
+    print(f"SQLite to PostgreSQL, {median(plain).rows:,} rows, {ROUNDS} rounds")
+    if peers:
+        show("pgloader", peer, peer, f"{max(run.megabytes for run in peers):.0f} MB")
+    show("COPY of ready files, no keys (floor)", least.seconds, peer)
+    show_ours("db-migrate", median(plain), peer)
+    show_ours("after --dry-run", median(proven), peer)
 
 
-def against_mysql(directory: Path, rows: int) -> None:
+def slow_peer(directory: Path, rows: int, server: Any) -> Optional[Taken]:
+    """Have sqlite3-to-mysql copy a share of the rows; return what all would take."""
+    program = os.environ.get("SQLITE3MYSQL") or shutil.which("sqlite3mysql")
+    if not program:
+        print("sqlite3-to-mysql is not there: SQLITE3MYSQL has to name its program")
+        return None
+    server.url("peer")
+    login = ["-h", "127.0.0.1", "-P", server.port, "-u", "kallithea"]
+    login += ["--mysql-password", server.password]
+    source = database(directory, rows // SHARE)
+    run = taken(program, "-f", source, "-d", "peer", *login, "-c", "5000", "-q")
+    return run._replace(seconds=run.seconds * SHARE)
+
+
+def against_mysql(directory: Path, rows: int = MILLION) -> None:
     """SQLite to MariaDB."""
     from servers.mariadb import MariaDB
 
-    source, server, peer = database(directory, rows), MariaDB(), None
+    source, server = database(directory, rows), MariaDB()
     login = ["-h", "127.0.0.1", "-P", server.port, "-u", "kallithea"]
     try:
         server.start()
-        if os.environ.get("SQLITE3MYSQL"):
-            server.url("peer")
-            peer = taken(
-                os.environ["SQLITE3MYSQL"],
-                "-f",
-                source,
-                "-d",
-                "peer",
-                *login,
-                "--mysql-password",
-                server.password,
-                "-c",
-                "5000",
-                "-q",
-            )
+        peer = slow_peer(directory, rows, server)
+        plain, proven, python = [], [], []
+        for _ in range(ROUNDS):
+            for runs, driver, dried in (
+                (plain, "mysql", False),
+                (proven, "mysql", True),
+                (python, "mysql+pymysql", False),
+            ):
+                # Two databases, since MariaDB gets slower with the number of its tables; what a
+                # dry run proves is of one of them.
+                url = server.url("proven" if dried else "ours").replace("mysql+pymysql", driver)
+                drop_all(url)
+                runs.append(ours(directory, source, url, dried))
         with tempfile.TemporaryDirectory(dir=str(directory)) as scratch:
             files = ready_files(source, Path(scratch))
+            words = ["mariadb", *login, "--local-infile=1", "--default-character-set=utf8mb4"]
             least = floor(
                 server.url("floor"),
                 files,
-                lambda given: taken(
-                    "mariadb",
-                    *login,
-                    "--local-infile=1",
-                    "--default-character-set=utf8mb4",
-                    "floor",
-                    given=given,
-                    MYSQL_PWD=server.password,
-                ),
+                lambda given: taken(*words, "floor", given=given, MYSQL_PWD=server.password),
                 "mysql",
             )
-        done = ours(directory, source, server.url("ours").replace("+pymysql", ""))
-        python = ours(directory, source, server.url("ours"))
     finally:
         server.remove()
+    seconds = peer.seconds if peer else 0.0
+    print(f"SQLite to MariaDB, {median(plain).rows:,} rows, {ROUNDS} rounds")
     if peer:
-        show("sqlite3-to-mysql", peer.seconds, peer.megabytes, done["rows"])
-    show("LOAD DATA of ready files (floor)", least.seconds, least.megabytes, done["rows"])
-    show_ours("db-migrate with mysqlclient", done, peer.seconds if peer else 0, least.seconds)
-    show_ours("db-migrate with PyMySQL", python, peer.seconds if peer else 0, least.seconds)
+        show(f"sqlite3-to-mysql, {SHARE} x 1/{SHARE} of the rows", seconds, seconds)
+    show("LOAD DATA of ready files (floor)", least.seconds, seconds)
+    for name, runs in (("mysqlclient", plain), ("dry-run", proven), ("PyMySQL", python)):
+        done = median(runs)
+        show_ours(f"{'after --' if runs is proven else 'with '}{name}", done, seconds)
+        if peer:
+            print(f"        sqlite3-to-mysql takes {seconds / done.all.seconds:.0f} times that")
+
+
+def drop_all(url: str) -> None:
+    """Empty a database."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(url)
+    found = sqlalchemy.MetaData()
+    found.reflect(engine)
+    found.drop_all(engine)
+    engine.dispose()
 
 
 def growth(directory: Path, *counts: int) -> None:
@@ -322,16 +400,12 @@ def growth(directory: Path, *counts: int) -> None:
     for server in (PostgreSQL(), MariaDB()):
         try:
             server.start()
-            for rows in counts:
-                print("{}, {} log rows".format(type(server).__name__, f"{rows:,}"))
-                show_ours(
-                    "db-migrate",
-                    ours(
-                        directory,
-                        database(directory, rows),
-                        server.url("ours").replace("+pymysql", ""),
-                    ),
-                )
+            for rows in counts or (MILLION // 10, MILLION, 10 * MILLION):
+                url = server.url("ours").replace("+pymysql", "")
+                drop_all(url)
+                done = ours(directory, database(directory, rows), url)
+                print(f"{type(server).__name__}, {rows:,} log rows: {done.all.megabytes:.0f} MB")
+                show_ours("db-migrate", done)
         finally:
             server.remove()
 
@@ -340,10 +414,13 @@ def main() -> None:
     """Run the part that is asked for."""
     sys.path.insert(0, str(ROOT / "tests"))
     directory, part = Path(sys.argv[1]).resolve(), sys.argv[2]
-    counts = [int(word) for word in sys.argv[3:]] or [MILLION]
-    {"postgresql": against_postgresql, "mysql": against_mysql, "growth": growth}[part](
-        directory, *counts
-    )
+    parts: dict[str, Callable[..., None]] = {
+        "postgresql": against_postgresql,
+        "mysql": against_mysql,
+        "growth": growth,
+    }
+    for name in parts if part == "all" else [part]:
+        parts[name](directory, *map(int, sys.argv[3:]))
 
 
 if __name__ == "__main__":
