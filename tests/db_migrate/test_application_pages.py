@@ -194,7 +194,9 @@ def test_each_side_is_loaded_once_and_the_source_visited_before_and_after(
     assert calls[:3] == [(SOURCE, LOADED), (SOURCE, ANSWERED), (SOURCE, ANSWERED)]
     # Ordinary pages and journals, at the same time.
     both = [(SOURCE, ANSWERED)] * 2 + [(TARGET, ANSWERED)] * 2 + [(TARGET, LOADED)]
-    assert sorted(calls[3:]) == sorted(both)
+    assert sorted(calls[3:8]) == sorted(both)
+    # On a busy machine an age may call for one more look, in another process.
+    assert calls[8:] in ([], calls[:3])
 
 
 @pytest.mark.once
