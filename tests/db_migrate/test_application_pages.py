@@ -88,6 +88,14 @@ def moving(instance: Path, tmp_path: Path) -> Any:
         yield migration
 
 
+@pytest.fixture
+def moved(instance: Path, tmp_path: Path) -> None:
+    """A target that was filled by a run that has ended."""
+    url = f"sqlite:///{tmp_path / 'moved.db'}"
+    with Migration(instances.load(str(instance)), url) as migration:
+        migration.run()
+
+
 def spoil(migration: Any, statement: str) -> None:
     with sqlite3.connect(migration.target.endpoint.connection.engine.url.database) as connection:
         connection.execute(statement)
@@ -180,18 +188,20 @@ def caught_up(instance: Path, tmp_path: Path, meanwhile: str = "") -> Any:
 
 
 def test_each_side_is_loaded_once_and_the_source_visited_before_and_after(
-    moving: Any, instance: Path, tmp_path: Path, calls: Any
+    moved: None, instance: Path, tmp_path: Path, calls: Any
 ) -> None:
     assert not any(page.difference for page in caught_up(instance, tmp_path).pages)
     assert calls[:3] == [(SOURCE, LOADED), (SOURCE, ANSWERED), (SOURCE, ANSWERED)]
     # Ordinary pages and journals, at the same time.
     both = [(SOURCE, ANSWERED)] * 2 + [(TARGET, ANSWERED)] * 2 + [(TARGET, LOADED)]
-    assert sorted(calls[3:]) == sorted(both)
+    assert sorted(calls[3:8]) == sorted(both)
+    # On a busy machine an age may call for one more look, in another process.
+    assert calls[8:] in ([], calls[:3])
 
 
 @pytest.mark.once
 def test_a_source_that_was_written_to_is_loaded_again(
-    moving: Any, instance: Path, tmp_path: Path, calls: Any
+    moved: None, instance: Path, tmp_path: Path, calls: Any
 ) -> None:
     written = "UPDATE user_logs SET action = 'pull' WHERE action LIKE 'push%'"
     assert not any(page.difference for page in caught_up(instance, tmp_path, written).pages)
@@ -199,7 +209,7 @@ def test_a_source_that_was_written_to_is_loaded_again(
 
 
 def test_a_journal_too_long_for_its_time_is_not_compared_and_the_report_says_so(
-    moving: Any, instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    moved: None, instance: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(application, "STOPPED_SECONDS", 0.0)
     result = caught_up(instance, tmp_path)
@@ -266,7 +276,7 @@ def test_pages_that_differ_are_requested_once_more_in_another_process(
 @pytest.mark.once
 @pytest.mark.parametrize("step", ["catching up", "comparing pages"])
 def test_an_interruption_leaves_no_process_and_no_file(
-    moving: Any, large: Path, tmp_path: Path, step: str
+    moved: None, large: Path, tmp_path: Path, step: str
 ) -> None:
     def files() -> set[str]:
         return {str(path) for path in large.parent.rglob("*")}
