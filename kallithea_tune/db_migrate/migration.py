@@ -185,15 +185,7 @@ class Migration:
         """
         if not self._is_proven():
             self.run_preflight()
-        self._refuse_problems()
-
-    def _refuse_problems(self) -> None:
-        count = len(self.preflight.blocking)
-        if count:
-            problems = "problem" if count == 1 else "problems"
-            raise Refused(
-                f"{self.if_stopped.value}: preflight found {count} {problems} that no --fix covers"
-            )
+        self.preflight.require_none(self.if_stopped.value)
 
     def dry_run(self) -> DryRun:
         """Plan, run preflight and estimate the time, after which no other step is possible.
@@ -261,17 +253,11 @@ class Migration:
                 with second.problems_first():
                     self._fill(second)
         except ProblemsFound:
-            self._undo()
+            self.target.undo(self.copies)
+            self.if_stopped = IfStopped.UNTOUCHED
             # All of them, for the report.
             self.require_no_problems()
             raise
-
-    def _undo(self) -> None:
-        """Drop what was copied; an atomic target was rolled back."""
-        if not self.target.atomic:
-            connection = self.target.endpoint.connection
-            targets.drop_tables(connection, targets.existing_tables(connection))
-        self.if_stopped = IfStopped.UNTOUCHED
 
     def _fill(self, second: Optional[Beside]) -> None:
         self._open_quarantine()
@@ -345,7 +331,7 @@ class Migration:
             with contextlib.suppress(TuneError):
                 self.run_preflight()
             self.progress.current_step = step
-            self._refuse_problems()
+            self.preflight.require_none(self.if_stopped.value)
             raise
 
     def renew_snapshot(self) -> None:

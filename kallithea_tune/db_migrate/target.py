@@ -157,6 +157,14 @@ class Target:
                 "there is nothing to catch up with"
             )
 
+    def undo(self, tables: Sequence[Table]) -> None:
+        """Drop `tables`, revision and journal, unless a transaction was rolled back with them."""
+        if not self.atomic:
+            connection = self.endpoint.connection
+            ours = {table.name for table in tables} | {schema.STAMP, journal.NAME}
+            existing = existing_tables(connection)
+            drop_tables(connection, [name for name in existing if name in ours])
+
     def reserve(self) -> None:
         """Keep other migrations from writing to the target, as long as it is open.
 

@@ -174,7 +174,7 @@ def test_a_second_run_says_so_before_it_looks_at_rows(
             assert "preflight" not in done.stderr
         said.append((migrate(instance, target, "-n").returncode, ""))
 
-    at = At("running preflight", others)
+    at = At("copying", others)
     with Migration(instances.load(str(instance)), target, progress=at) as migration:
         assert migration.run().differences == []
     assert [status for status, _ in said] == [3, 3, 3, 0]

@@ -9,6 +9,7 @@ from kallithea_tune.db_migrate.fixes import Fixes
 from kallithea_tune.db_migrate.preflight.actions import Action
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.values import Key
+from kallithea_tune.errors import Refused
 
 MOST_KEYS = 20  # of rows that are listed
 MOST_CHARACTERS = 40  # of a value of a key that are shown
@@ -106,6 +107,13 @@ class PreflightResult:
     def blocking(self) -> list[Violation]:
         """The violations that no chosen fix covers."""
         return [violation for violation in self.violations if violation.left]
+
+    def require_none(self, left: str) -> None:
+        """Raise Refused where one of them is `blocking`; `left` is what is left then."""
+        count = len(self.blocking)
+        if count:
+            problems = "problem" if count == 1 else "problems"
+            raise Refused(f"{left}: preflight found {count} {problems} that no --fix covers")
 
 
 def _by_table(rows: Mapping[str, int]) -> str:
