@@ -113,7 +113,8 @@ def plan_lines(dry_run: DryRun) -> Iterator[str]:
     yield _table_line(f"{len(plan.tables)} tables", plan.rows, plan.bytes)
     yield ""
     estimate = dry_run.estimate
-    yield estimate.sentence if estimate else "Time: measured once preflight finds no more problems."
+    unknown = "Time: measured once preflight finds no more problems."
+    yield from estimate.sentence.splitlines() if estimate else [unknown]
     yield ""
     yield from preflight_report.lines(dry_run.preflight.violations, dry_run.preflight.unchecked)
     yield from _type_lines(plan)

@@ -144,7 +144,7 @@ def test_the_plan_has_the_time_and_what_types_lose(
     assert done.returncode == 0, done.stderr
     for text in (
         "Time: about",
-        "Measured: ",
+        "\nMeasured: ",
         "of 176 columns get another type",
         "text over 255 characters is refused",
         "29 tables",
