@@ -356,7 +356,7 @@ def test_every_rule_is_planted_or_known_to_be_impossible() -> None:
     assert {plant.table for plant in PLANTS} <= set(models().tables)
 
 
-def tested(source: str, target: str) -> set[tuple[str, str]]:
+def tried(source: str, target: str) -> set[tuple[str, str]]:
     beyond = any(last >= LAST_KEYS[target] for last in REMEMBERED.values())
     return offered_by_plants(source, target) | ({("sequences", "restart")} if beyond else set())
 
@@ -368,7 +368,7 @@ def matrix() -> str:
         for action in rule.actions:
             offered = {
                 source: [
-                    target for target in NAMES if (rule.name, action.name) in tested(source, target)
+                    target for target in NAMES if (rule.name, action.name) in tried(source, target)
                 ]
                 for source in NAMES
             }

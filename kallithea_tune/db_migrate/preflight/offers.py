@@ -38,9 +38,9 @@ def describe(
     found: Iterable[tuple[Condition, Violation]],
     consequences: Consequences,
 ) -> None:
-    """Take back actions that fix no row, and describe the others, of violations without a fix."""
+    """Take back actions that fix no row, and describe the others, of violations that are left."""
     for condition, violation in found:
-        for action in violation.actions if not violation.fix else ():
+        for action in violation.actions if violation.left else ():
             if action.partial:
                 fixed = _fixed(scope, table, condition, action)
                 if fixed == 0:
