@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping, Optional, Sequenc
 from kallithea_tune.db_migrate.inventory.items import not_carried
 from kallithea_tune.db_migrate.preflight import report as preflight_report
 from kallithea_tune.db_migrate.result import DryRun, MigrationResult, Step
-from kallithea_tune.text import WIDTH, printable
+from kallithea_tune.text import WIDTH, counted, printable
 
 if TYPE_CHECKING:
     from kallithea_tune.db_migrate.catch_up import Change
@@ -239,7 +239,8 @@ def _page_lines(result: MigrationResult) -> Iterator[str]:
             left_out.setdefault(page.not_compared or reason, []).append(page.path)
     same = len(result.pages) - sum(map(len, left_out.values()))
     seconds = result.seconds[Step.PAGES]
-    yield f"The application returns the same {same} pages as on the source ({seconds:.1f} s)."
+    pages = counted(same, "page")
+    yield f"The application returns the same {pages} as on the source ({seconds:.1f} s)."
     for why, paths in left_out.items():
         yield from _wrapped(f"Not compared, because {why}: {', '.join(paths)}")
 
