@@ -29,16 +29,20 @@ LOSS: Mapping[str, int] = {
 class Canceller:
     """Makes the statement of a connection fail, from another thread, when it is called.
 
-    What mysqlclient says of a connection is read at once: it answers no other thread.
+    Servers are requested to over another connection: mysqlclient answers no other thread, and
+    psycopg2's own ``cancel()`` lets no other thread run until the server has reacted.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._engine, self._name = connection.engine, connection.dialect.name
         # A connection is whatever the driver makes: PEP 249 defines no class for it.
         self._driver: Any = connection.connection.connection
-        self._thread = int(self._driver.thread_id()) if self._name == "mysql" else 0
-        server = self._name in ("postgresql", "mysql")
-        self._socket = _Socket.of(self._driver) if server else None
+        self._statement = ""
+        if self._name == "postgresql":
+            self._statement = f"SELECT pg_cancel_backend({self._driver.get_backend_pid():d})"
+        elif self._name == "mysql":
+            self._statement = f"KILL QUERY {self._driver.thread_id():d}"
+        self._socket = _Socket.of(self._driver) if self._statement else None
         self._since: Optional[float] = None
         self._request: Optional[threading.Thread] = None
 
@@ -57,13 +61,11 @@ class Canceller:
 
     def request(self) -> None:
         """Cancel the statement on a server, and wait until it has received that."""
-        with contextlib.suppress(Exception):
-            if self._name == "postgresql":
-                self._driver.cancel()
-            elif self._name == "mysql":
-                other = self._engine.raw_connection()
-                with contextlib.closing(other):
-                    other.cursor().execute(f"KILL QUERY {self._thread}")
+        if self._statement:
+            with contextlib.suppress(Exception), contextlib.closing(
+                self._engine.raw_connection()
+            ) as other:
+                other.cursor().execute(self._statement)
 
 
 @dataclass(frozen=True)

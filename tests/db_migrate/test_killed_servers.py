@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 from pathlib import Path
 from typing import Any, NoReturn
@@ -97,3 +98,20 @@ def test_a_reader_that_stops_early_does_not_read_on(driver: str, mariadb: Any) -
         assert int(sent[1]) < 60_000_000
         count = sqlalchemy.text("SELECT count(*) FROM many")
         assert connection.execute(count).scalar() == 60000
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_a_request_to_cancel_lets_everything_else_go_on(driver: str, request: Any) -> None:
+    server = request.getfixturevalue(DRIVERS[driver])
+    engine = connect.source_engine(with_driver(server.url("cancelled"), driver))
+    with engine.connect() as connection:
+        cancel = engine_for(connection).cancel
+        waiting = threading.Thread(target=cancel.request, daemon=True)
+        os.kill(server.pid, signal.SIGSTOP)
+        try:
+            waiting.start()
+            waiting.join(0.5)
+            assert waiting.is_alive()
+        finally:
+            os.kill(server.pid, signal.SIGCONT)
+        waiting.join()
