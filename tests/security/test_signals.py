@@ -155,7 +155,7 @@ def test_a_query_is_cancelled(
             urls.append(urls[0].replace("mysql+pymysql", "mysql").replace("mysql+mysqldb", "mysql"))
     if frozen:
         # As if the server did not answer, although it does.
-        monkeypatch.setattr("kallithea_tune.db.interruptible.Canceller._cancel", lambda self: None)
+        monkeypatch.setattr("kallithea_tune.db.interruptible.Canceller.request", lambda self: None)
     for url in urls:
         connection = sqlalchemy.create_engine(url).connect()
         cancel = engine_for(connection).cancel
