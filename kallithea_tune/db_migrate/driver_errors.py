@@ -106,7 +106,11 @@ def message_of(error: BaseException) -> str:
     texts = [argument for argument in origin.args if isinstance(argument, str)]
     message = without_values(str(texts[-1] if texts else origin))
     lines = message.strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(origin).__name__
+    if lines:
+        return lines[0].rstrip(".")
+    # PyMySQL has no words for a connection that was closed in between.
+    name = type(origin).__name__
+    return "Lost connection to the server" if name == "InterfaceError" else name
 
 
 def open_connection(engine: Engine, option: str) -> Connection:

@@ -36,10 +36,15 @@ class LockFile:
 
         Raises OSError where it cannot be created, and what `written_path.examine` raises.
         """
-        for _ in range(_TRIES if self._handle is None else 0):
+        for left in reversed(range(_TRIES if self._handle is None else 0)):
             try:
                 handle = written_path.open_file(written_path.examine(self._path, self._output))
-            except (FileExistsError, FileNotFoundError):
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                # Its last owner has just removed it, or none can be created here.
+                if not left:
+                    raise
                 continue
             if locked(handle) and self._is_there(handle):
                 self._handle = handle
