@@ -232,6 +232,7 @@ AWKWARD = "Marker.p/ss&'\"#"
 
 
 @pytest.mark.parametrize("args", [["--switch"], ["-f", "json", "--debug"]])
+@pytest.mark.once
 def test_no_secret_is_printed_whatever_goes_wrong(
     postgresql: Any, instance: Path, gearbox: Any, tmp_path: Path, args: list[str]
 ) -> None:

@@ -93,6 +93,7 @@ def test_debug_shows_where_it_happened_and_nothing_that_is_secret(perf_check, tm
 @pytest.mark.parametrize(
     "use, said", [("egg:broken#broken", "broken from the start"), ("egg:kallithea#none", "none")]
 )
+@pytest.mark.once
 def test_an_application_that_does_not_load_stops_no_other_check(
     perf_check, instance, edit, install, use, said
 ):

@@ -102,6 +102,7 @@ def nothing_seen(markers, *texts):
             assert [marker for marker in markers if shape(marker) in text] == [], text[:3000]
 
 
+@pytest.mark.once
 def test_no_secret_is_seen_in_any_format(perf_check, planted, tmp_path):
     ini, markers = planted
     kept = tmp_path / "kept.json"

@@ -135,6 +135,7 @@ def test_a_different_answer_is_reported(moving: Any, statement: str, message: st
     assert message in str(raised.value) and "\n" not in str(raised.value)
 
 
+@pytest.mark.once
 def test_of_a_source_being_written_to_only_the_status_is_compared(
     moving: Any, instance: Path
 ) -> None:

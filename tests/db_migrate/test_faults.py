@@ -70,6 +70,7 @@ def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
     return seen
 
 
+@pytest.mark.once
 def test_killed_at_any_instant_it_ends_with_the_same_verified_result(
     target: str, large: Path, read: Any
 ) -> None:

@@ -105,6 +105,7 @@ def everything(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("way", [("postgresql", "mysql"), ("mysql", "postgresql")], ids="-".join)
+@pytest.mark.once
 def test_a_real_database_comes_back_as_it_was_after_all_engines(
     postgresql: Any, mariadb: Any, instance: Path, migrate: Any, with_url: Any, read: Any, way: Any
 ) -> None:

@@ -183,6 +183,7 @@ def test_the_same_database_is_recognised(first: str, second: str, same: bool) ->
     assert switch.same_database(first, second) is same
 
 
+@pytest.mark.once
 def test_the_switch_is_shown_without_secrets_and_says_how_to_go_back(
     postgresql: Any, instance: Path, migrate: Any
 ) -> None:

@@ -186,6 +186,7 @@ def test_nothing_is_seen_in_the_outputs_of_static_export(told, canary, front_end
     require_unseen(canary[1], conf.read_text())
 
 
+@pytest.mark.once
 def test_nothing_is_seen_in_the_outputs_of_db_migrate(told, canary, tmp_path):
     ini, markers, _ = canary
     markers["row"], markers["file"] = "MkRowQz", "MkFileQz"
