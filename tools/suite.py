@@ -16,7 +16,9 @@ import sys
 import time
 from typing import Iterator, Sequence
 
-PARALLEL = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
+# Tests wait for servers and children: with two processors, three at a time take less than two.
+WORKERS = min((os.cpu_count() or 1) + 1, 4)
+PARALLEL = ("-n", str(WORKERS), "--dist", "worksteal")
 # A skipped test is a failure, as is everything else that is not among these.
 ACCEPTED = {"passed", "deselected", "warning", "warnings"}
 
