@@ -15,9 +15,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple, Sequence
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -52,6 +53,13 @@ class Run(NamedTuple):
 
 def gearbox(ini: Path, *words: str) -> Run:
     """Run db-migrate, which must succeed; a step lasts until the next one is on standard error."""
+    # The report is more than a pipe holds.
+    with tempfile.TemporaryFile("w+") as report:
+        return timed(ini, words, report)
+
+
+def timed(ini: Path, words: Sequence[str], report: IO[str]) -> Run:
+    """Run it, and look at its notes while it writes its report."""
     begun = time.perf_counter()
     before = os.times()
     process = subprocess.Popen(
@@ -59,11 +67,11 @@ def gearbox(ini: Path, *words: str) -> Run:
         + list(words),
         cwd=str(ini.parent),
         universal_newlines=True,
-        stdout=subprocess.PIPE,
+        stdout=report,
         stderr=subprocess.PIPE,
         env=dict(os.environ, PYTHONPATH=str(ROOT)),
     )
-    assert process.stdout and process.stderr
+    assert process.stderr
     seen: list[tuple[str, float]] = [("start, snapshot", begun)]
     notes = []
     for line in process.stderr:
@@ -72,16 +80,16 @@ def gearbox(ini: Path, *words: str) -> Run:
             seen.append((line[:-5], time.perf_counter()))
         elif line.startswith("---"):
             seen.append(("switch", time.perf_counter()))
-    output = process.stdout.read()
     if process.wait():
         sys.exit("".join(notes))
+    report.seek(0)
     after = os.times()
     processor = sum(after[2:4]) - sum(before[2:4])
     ends = [moment for _, moment in seen[1:]] + [time.perf_counter()]
     steps: dict[str, float] = {}
     for (name, start), end in zip(seen, ends):
         steps[name] = steps.get(name, 0) + end - start
-    return Run(json.loads(output), steps, processor)
+    return Run(json.load(report), steps, processor)
 
 
 def show(run: Run) -> None:
