@@ -189,3 +189,19 @@ def large(instance: Path) -> Path:
 def server(request: Any, target: str) -> Any:
     name = {"postgresql": "postgresql", "mysql+pymysql": "mariadb"}[target.partition(":")[0]]
     return request.getfixturevalue(name)
+
+
+@pytest.fixture
+def emptied(request: Any, tmp_path: Path) -> Callable[[str, str], str]:
+    """The URL of an empty database of an engine."""
+
+    def url_of(engine: str, name: str) -> str:
+        if engine == "sqlite":
+            path = tmp_path / f"{name}.db"
+            sqlite3.connect(str(path)).close()
+            return f"sqlite:///{path}"
+        fixture = {"postgresql": "postgresql", "mysql": "mariadb"}[engine]
+        url: str = request.getfixturevalue(fixture).url(name)
+        return url
+
+    return url_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import decimal
-import sqlite3
 from pathlib import Path
 from typing import Any, Callable
 
@@ -155,22 +154,6 @@ def digits(number: Any) -> str:
 def as_number(row: tuple[Any, ...]) -> tuple[Any, ...]:
     """A decimal is a text in SQLite, or a float."""
     return (row[0], digits(row[1]), row[2] and digits(row[2]), *row[3:])
-
-
-@pytest.fixture
-def emptied(request: Any, tmp_path: Path) -> Callable[[str, str], str]:
-    """The URL of an empty database of an engine."""
-
-    def url_of(engine: str, name: str) -> str:
-        if engine == "sqlite":
-            path = tmp_path / f"{name}.db"
-            sqlite3.connect(str(path)).close()
-            return f"sqlite:///{path}"
-        fixture = {"postgresql": "postgresql", "mysql": "mariadb"}[engine]
-        url: str = request.getfixturevalue(fixture).url(name)
-        return url
-
-    return url_of
 
 
 @pytest.mark.parametrize("target", ENGINES)

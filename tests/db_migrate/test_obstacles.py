@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-from typing import Any, Callable
+from typing import Callable
 
 import pytest
 import sqlalchemy
@@ -16,22 +14,6 @@ from kallithea_tune.db_migrate.engines.base.definitions import NotPortable
 from kallithea_tune.db_migrate.extra import expressions
 
 URL = Callable[[str, str], str]
-
-
-@pytest.fixture
-def emptied(request: Any, tmp_path: Path) -> URL:
-    """The URL of an empty database of an engine."""
-
-    def url_of(engine: str, name: str) -> str:
-        if engine == "sqlite":
-            path = tmp_path / f"{name}.db"
-            sqlite3.connect(str(path)).close()
-            return f"sqlite:///{path}"
-        fixture = {"postgresql": "postgresql", "mysql": "mariadb"}[engine]
-        url: str = request.getfixturevalue(fixture).url(name)
-        return url
-
-    return url_of
 
 
 SQLITE = """

@@ -12,7 +12,7 @@ from kallithea_tables import UNBOUND, Database, models
 
 from kallithea_tune.db_migrate import schema
 from kallithea_tune.db_migrate.copy import copy_table
-from kallithea_tune.db_migrate.fixes import Fixes
+from kallithea_tune.db_migrate.preflight.fixes import Fixes
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.verify import compare
 

@@ -14,8 +14,8 @@ import pytest
 
 from kallithea_tune.db.kinds import Kind
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.fixes import Fixes, Step, TableFixes
 from kallithea_tune.db_migrate.preflight.actions import STRIP_NUL
+from kallithea_tune.db_migrate.preflight.fixes import Fixes, Step, TableFixes
 from kallithea_tune.db_migrate.preflight.rules import NUL
 from kallithea_tune.db_migrate.quarantine import Quarantine
 from kallithea_tune.db_migrate.values import Row
