@@ -29,13 +29,6 @@ from servers.mariadb import MariaDB  # noqa: E402
 from servers.postgresql import PostgreSQL  # noqa: E402
 
 WIDTH = 40  # of the longest bar
-WRITTEN_MEANWHILE = """
-UPDATE users SET firstname = 'Anne' WHERE user_id = 3;
-DELETE FROM user_logs WHERE user_log_id IN (2001, 2002, 2003);
-INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
-    SELECT user_id, username, repository_name, user_ip, action, action_date
-    FROM user_logs LIMIT 200;
-"""
 
 
 class Run(NamedTuple):
@@ -109,7 +102,7 @@ def measure(directory: Path, server: Any, rows: int) -> None:
     copied = gearbox(ini)
     print(f"{rows:,} log rows; the copy, while Kallithea runs: {copied.seconds:.1f} s")
     with sqlite3.connect(str(directory / "kallithea.db")) as source:
-        source.executescript(WRITTEN_MEANWHILE)
+        source.executescript(make_instance.WRITTEN_MEANWHILE)
     source.close()
     show(gearbox(ini, "--catch-up", "--switch"))
 

@@ -31,6 +31,14 @@ ENVIRONMENT = dict(
     PATH="{}{}{}".format(BIN, os.pathsep, os.environ.get("PATH", "")),
 )
 README = "Demo\n====\n\n" + "Some *text* with `links <https://example.com>`_ to render.\n\n" * 20
+# What a Kallithea writes after its database was copied.
+WRITTEN_MEANWHILE = """
+UPDATE users SET firstname = 'Anne' WHERE user_id = 3;
+DELETE FROM user_logs WHERE user_log_id IN (2001, 2002, 2003);
+INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
+    SELECT user_id, username, repository_name, user_ip, action, action_date
+    FROM user_logs LIMIT 200;
+"""
 
 
 def run(*command: object, cwd: Path) -> None:

@@ -28,13 +28,6 @@ from servers.postgresql import PostgreSQL  # noqa: E402
 from sick_instance import make_sick  # noqa: E402
 
 LOG_ROWS = 10**6
-WRITTEN_MEANWHILE = """
-UPDATE users SET firstname = 'Anne' WHERE user_id = 3;
-DELETE FROM user_logs WHERE user_log_id IN (2001, 2002, 2003);
-INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, action_date)
-    SELECT user_id, username, repository_name, user_ip, action, action_date
-    FROM user_logs LIMIT 200;
-"""
 
 
 def instance(directory: Path, log_rows: int) -> Path:
@@ -106,7 +99,7 @@ def print_runbooks(directory: Path) -> None:
         for name, url, words in steps:
             if name == "refused":
                 with sqlite3.connect(str(directory / "kallithea.db")) as source:
-                    source.executescript(WRITTEN_MEANWHILE)
+                    source.executescript(make_instance.WRITTEN_MEANWHILE)
             (directory / "url").write_text(url + "\n")
             said = gearbox(ini, "db-migrate", "-c", "my.ini", "--to", "file:url", *words)
             (ROOT / "docs" / "runbooks" / "output" / (name + ".txt")).write_text(said)
