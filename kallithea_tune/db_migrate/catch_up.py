@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Callable, Iterator, Mapping, NamedTuple, Optio
 
 from kallithea_tune.db_migrate.copy import copy_table
 from kallithea_tune.db_migrate.engines import Engine, base
-from kallithea_tune.db_migrate.fixes import Fixes
 from kallithea_tune.db_migrate.plan import Transfer
+from kallithea_tune.db_migrate.preflight.fixes import Fixes
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.db_migrate.verify import compare
 from kallithea_tune.db_migrate.verify.fingerprint import Fingerprinter, integer_key

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Callable, Optional, Sequence
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.db_migrate import values
-from kallithea_tune.db_migrate.fixes import Fixes, Outcome, TableFixes
+from kallithea_tune.db_migrate.preflight.fixes import Fixes, Outcome, TableFixes
 from kallithea_tune.db_migrate.target import PART
 from kallithea_tune.db_migrate.values import Row, Value
 from kallithea_tune.errors import ConfigError, Refused

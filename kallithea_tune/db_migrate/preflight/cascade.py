@@ -13,9 +13,9 @@ from typing import (
 )
 
 from kallithea_tune.db_migrate.engines.base.column_limits import Limits
-from kallithea_tune.db_migrate.fixes import TableFixes
 from kallithea_tune.db_migrate.preflight.actions import DELETE, NULL, Action
 from kallithea_tune.db_migrate.preflight.conditions import Condition, Scope, possible_actions
+from kallithea_tune.db_migrate.preflight.fixes import TableFixes
 from kallithea_tune.db_migrate.preflight.offers import Consequences
 from kallithea_tune.db_migrate.preflight.references import (
     Lost,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, Tuple
 
 from kallithea_tune.db.kinds import kind_of
-from kallithea_tune.db_migrate.fixes import Reference, Step, TableFixes, with_later_steps
 from kallithea_tune.db_migrate.preflight import next_keys, offers, record
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import (
@@ -19,6 +18,7 @@ from kallithea_tune.db_migrate.preflight.fix_options import (
     first_possible,
     possible_choices,
 )
+from kallithea_tune.db_migrate.preflight.fixes import Reference, Step, TableFixes, with_later_steps
 from kallithea_tune.db_migrate.preflight.record import Circumstances
 from kallithea_tune.db_migrate.preflight.rule import ValueRule
 from kallithea_tune.db_migrate.preflight.rules import DATES, ORPHANS, TOO_BIG, UTF8, WRONG_TYPE

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Iterator, Sequence
 from kallithea_tune.db_migrate import connect
 from kallithea_tune.db_migrate.copy import copy_table
 from kallithea_tune.db_migrate.driver_errors import message_of
-from kallithea_tune.db_migrate.fixes import TableFixes
 from kallithea_tune.db_migrate.preflight.conditions import Scope
+from kallithea_tune.db_migrate.preflight.fixes import TableFixes
 from kallithea_tune.db_migrate.preflight.scan import key_columns
 from kallithea_tune.db_migrate.values import Row
 from kallithea_tune.errors import Refused

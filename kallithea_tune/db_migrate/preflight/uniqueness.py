@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Iterable, NamedTuple, Sequence
 
 from kallithea_tune.db.kinds import Kind, kind_of
-from kallithea_tune.db_migrate.fixes import Fix
 from kallithea_tune.db_migrate.preflight.actions import KEEP_FIRST
 from kallithea_tune.db_migrate.preflight.cascade import Cascade
 from kallithea_tune.db_migrate.preflight.conditions import Scope
 from kallithea_tune.db_migrate.preflight.fix_options import ChosenFixes, first_possible
+from kallithea_tune.db_migrate.preflight.fixes import Fix
 from kallithea_tune.db_migrate.preflight.references import Place
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, ORPHANS, SEQUENCES

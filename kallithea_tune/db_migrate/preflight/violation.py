@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
 
-from kallithea_tune.db_migrate.fixes import Fixes
 from kallithea_tune.db_migrate.preflight.actions import Action
+from kallithea_tune.db_migrate.preflight.fixes import Fixes
 from kallithea_tune.db_migrate.preflight.rule import Rule
 from kallithea_tune.db_migrate.values import Key
 from kallithea_tune.errors import Refused
