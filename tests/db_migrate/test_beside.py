@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, Callable
 
+import psutil
 import pytest
 import sqlalchemy
 from faults import At, moved, source, target_state
@@ -46,10 +47,15 @@ def counted(engine: Any) -> int:
 
 def children() -> list[int]:
     """The copies of this process; servers are its children as well."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as file:
-        found = file.read().split()
-    own = os.readlink("/proc/self/exe")
-    return [int(number) for number in found if os.readlink(f"/proc/{number}/exe") == own]
+    own = psutil.Process()
+    return [child.pid for child in own.children() if command(child) == own.cmdline()]
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # It has ended.
+        return []
 
 
 @pytest.fixture(params=["sqlite", "wal", "postgresql", "mariadb"])

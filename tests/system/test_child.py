@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+from pathlib import Path
+from typing import Callable
 
 import psutil
 import pytest
@@ -94,18 +96,25 @@ def _alive(pid):
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
-def test_the_time_counts_from_the_start_of_the_function(tmp_path):
-    (tmp_path / "slow_probe.py").write_text(
-        "import time\ntime.sleep(4)\ndef quick() -> int: return 7\n"
+def _starts_after(seconds: int, directory: Path) -> Callable[[], int]:
+    """Write a module that takes so long to import, but not in this process."""
+    name = f"starts_after_{seconds}"
+    (directory / f"{name}.py").write_text(
+        f"import os, time\nif os.getpid() != {os.getpid()}: time.sleep({seconds})\n"
+        "def quick() -> int: return 7\n"
     )
-    assert child.call(importlib.import_module("slow_probe").quick, 3) == 7
+    quick: Callable[[], int] = importlib.import_module(name).quick
+    return quick
+
+
+def test_the_time_counts_from_the_start_of_the_function(tmp_path):
+    assert child.call(_starts_after(4, tmp_path), 3) == 7
 
 
 def test_a_child_that_does_not_even_start_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(child, "START_SECONDS", 0.5)
-    (tmp_path / "slow_probe.py").write_text("import time\ntime.sleep(600)\n")
     with pytest.raises(NotMeasured, match="it did not start within 0.5 s"):
-        child.call(importlib.import_module("slow_probe").quick, 3)
+        child.call(_starts_after(600, tmp_path), 3)
 
 
 def test_a_conversation_is_with_one_process_that_remembers():

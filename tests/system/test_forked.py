@@ -41,8 +41,9 @@ def test_what_another_process_yields_arrives_in_its_order() -> None:
 
 
 def test_more_than_a_pipe_holds_is_kept_while_nobody_reads() -> None:
+    before = children()
     forked = Forked(lambda: iter(["x" * 1000] * 1000))
-    process = (set(children())).pop()
+    (process,) = set(children()) - set(before)
     while os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         time.sleep(0.01)
     assert len(list(forked)) == 1000
