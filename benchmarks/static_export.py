@@ -27,10 +27,10 @@ QUICK_ROUNDS = 9
 GEARBOX = str(Path(sys.executable).parent / "gearbox")
 EXPORT = """
 import sys
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.manifest import Recipe
-from kallithea_tune.static_export import compress, publish
-from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.sources.collect import collect
+from kallithea_tune.static_export.release.manifest import Recipe
+from kallithea_tune.static_export.release import compress, publish
+from kallithea_tune.static_export.release.plan import Served, make
 source, target, codings = sys.argv[1:]
 served = Served("benchmark", "1", (source,), collect([source], {}))
 publish.publish(make(None, served, Recipe(codings=compress.parse_codings(codings))), target)

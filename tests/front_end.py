@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kallithea_tune.app.package import package_directory
-from kallithea_tune.static_export.references import referenced
+from kallithea_tune.static_export.sources.references import referenced
 
 
 def make_overlay(overlay: Path) -> Path:

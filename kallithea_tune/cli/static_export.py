@@ -38,6 +38,13 @@ def port_number(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> int:
+    """Read a number of seconds; for argparse."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError("give a number of seconds")
+    return int(text)
+
+
 class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
     """Publish the application's static files for a web server.
 
@@ -173,7 +180,26 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         default="kallithea.example.com",
         help="host name of the site",
     )
-    add("--port", type=port_number, default=80, help="port of the web server (default: 80)")
+    add("--port", type=port_number, help="port of the web server (default: 80, with --tls 443)")
+    add(
+        "--tls",
+        nargs="*",
+        metavar=("CERTIFICATE", "KEY"),
+        help="speak https with these files, or without any with the server's own certificate",
+    )
+    add(
+        "--redirect-port",
+        type=port_number,
+        default=80,
+        help="with --tls: port of http, from which requests are redirected (default: 80)",
+    )
+    add(
+        "--hsts",
+        type=seconds,
+        default=0,
+        metavar="SECONDS",
+        help="with --tls: how long browsers shall use https only (Strict-Transport-Security)",
+    )
     for option, purpose in (
         ("--backend", "where Kallithea listens (repeatable; default: as in the ini file)"),
         ("--vcs-backend", "a separate backend for hg and git (repeatable)"),
@@ -189,9 +215,9 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
 
 def options_from(args: argparse.Namespace) -> Options:
     """Return the options of an export. Raises ConfigError for codings that cannot be made."""
-    from kallithea_tune.static_export.compress import parse_codings
-    from kallithea_tune.static_export.manifest import RecipeChanges
-    from kallithea_tune.static_export.options import Options, ServerOptions
+    from kallithea_tune.static_export.options import Options, ServerOptions, tls_of
+    from kallithea_tune.static_export.release.compress import parse_codings
+    from kallithea_tune.static_export.release.manifest import RecipeChanges
 
     overlays = args.overlays
     return Options(
@@ -218,6 +244,7 @@ def options_from(args: argparse.Namespace) -> Options:
             backends=args.backend,
             vcs_backends=args.vcs_backend,
             balance=args.balance,
+            tls=None if args.tls is None else tls_of(args.tls, args.redirect_port, args.hsts),
         ),
         switch=args.switch,
         verify=args.verify,

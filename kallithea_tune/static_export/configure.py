@@ -11,8 +11,8 @@ from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import server_of
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.manifest import Manifest
 from kallithea_tune.static_export.options import ServerOptions
+from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS, render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
 from kallithea_tune.static_export.webservers.syntax import complaint
@@ -60,7 +60,8 @@ def site_of(instance: Instance, root: str, release: Manifest, options: ServerOpt
         vcs=[Backend.from_url(url, "--vcs-backend") for url in options.vcs_backends],
         prefix=instance.prefix if options.prefix is None else prefix and f"/{prefix}",
         name=options.server_name,
-        port=options.port,
+        port=options.port or (443 if options.tls else 80),
+        tls=options.tls,
         sticky=options.balance == "sticky",
         version=release.version,
         scheme_header=header_name(settings.get("url_scheme_variable", ""), "X-Forwarded-Proto"),

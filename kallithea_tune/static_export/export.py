@@ -11,11 +11,12 @@ from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
-from kallithea_tune.static_export import access, destination, freshness, publish, source
-from kallithea_tune.static_export.manifest import Manifest, Recipe
 from kallithea_tune.static_export.options import Options, login, validate
-from kallithea_tune.static_export.plan import Plan, make
+from kallithea_tune.static_export.release import access, destination, freshness, publish
+from kallithea_tune.static_export.release.manifest import Manifest, Recipe
+from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
+from kallithea_tune.static_export.sources import source
 from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
 from kallithea_tune.system import interruption, written_path
 from kallithea_tune.system.written_path import Place
@@ -247,9 +248,9 @@ def configure(export: Export, release: Manifest, places: Sequence[Place]) -> Non
 
 def verify(export: Export, release: Manifest) -> int:
     """Request every file of the release from the running server, and the pages that use them."""
-    from kallithea_tune.static_export.client import Client
-    from kallithea_tune.static_export.crawl import Crawl
-    from kallithea_tune.static_export.verify import verify as problems_of
+    from kallithea_tune.static_export.verify.client import Client
+    from kallithea_tune.static_export.verify.crawl import Crawl
+    from kallithea_tune.static_export.verify.files import verify as problems_of
 
     url, report = export.options.verify, export.report
     credentials = login(export.options.verify_login)

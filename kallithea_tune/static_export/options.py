@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
 
 from kallithea_tune.db.url import given_url
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.client import Client
-from kallithea_tune.static_export.manifest import RecipeChanges
-from kallithea_tune.static_export.webservers.site import Backend
+from kallithea_tune.static_export.release.manifest import RecipeChanges
+from kallithea_tune.static_export.verify.client import Client
+from kallithea_tune.static_export.webservers.site import Backend, Tls
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,11 @@ class ServerOptions:
     snippet_only: bool = False
     prefix: Optional[str] = None
     server_name: str = "kallithea.example.com"
-    port: int = 80
+    port: Optional[int] = None
     backends: Sequence[str] = ()
     vcs_backends: Sequence[str] = ()
     balance: str = "round-robin"
+    tls: Optional[Tls] = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ def validate(options: Options) -> None:
         login(options.verify_login)
     elif options.verify_login:
         raise ConfigError("--verify-login is for --verify URL; give both")
+
+
+def tls_of(files: Sequence[str], redirect_port: int, hsts: int) -> Tls:
+    """Return what ``--tls`` says. Raises ConfigError for a single file."""
+    if len(files) not in (0, 2):
+        raise ConfigError("--tls takes two files, CERTIFICATE and KEY, or none")
+    certificate, key = (os.path.abspath(path) for path in files) if files else ("", "")
+    return Tls(certificate, key, redirect_port, hsts)
 
 
 def _validate_server(server: ServerOptions) -> None:

@@ -18,7 +18,7 @@ from kallithea_tune.config import inifile
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export import switch
-from kallithea_tune.static_export.source import status_of
+from kallithea_tune.static_export.sources.source import status_of
 
 LOGO = "images/kallithea-logo.svg"
 

@@ -145,7 +145,8 @@ def _ask_nobody() -> None:
     import kallithea
 
     from kallithea_tune.db_migrate import cutover
-    from kallithea_tune.static_export import source, switch
+    from kallithea_tune.static_export import switch
+    from kallithea_tune.static_export.sources import source
 
     public = os.path.join(os.path.dirname(kallithea.__file__), "public")
     source.roots_of = lambda instance: (public,)  # type: ignore[assignment]
@@ -372,7 +373,7 @@ def prepare() -> None:
         switch,
     )
     from kallithea_tune.perf_check import model
-    from kallithea_tune.static_export import crawl, export, verify  # noqa: F401
+    from kallithea_tune.static_export import export, verify  # noqa: F401
     from kallithea_tune.static_export import switch as static_switch  # noqa: F401
 
     model.all_checks()

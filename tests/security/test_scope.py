@@ -326,7 +326,7 @@ def test_a_kallithea_that_is_wrapped_twice_is_served_like_itself(
 
     # The front-end is not built here, so that what is missing is added.
     front_end = tmp_path / "front-end"
-    from kallithea_tune.static_export.references import referenced
+    from kallithea_tune.static_export.sources.references import referenced
 
     for path in referenced(package_directory(), ["css", "js", "images", "codemirror", "fontello"]):
         (front_end / path).parent.mkdir(parents=True, exist_ok=True)

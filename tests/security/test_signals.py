@@ -31,7 +31,7 @@ from kallithea_tune.db.engine import open_sqlite
 from kallithea_tune.db_migrate import Migration, journal
 from kallithea_tune.db_migrate import switch as switching
 from kallithea_tune.db_migrate.engines import engine_for
-from kallithea_tune.static_export.client import Client
+from kallithea_tune.static_export.verify.client import Client
 from kallithea_tune.system import interruption
 
 # Of each command; tests/security/signals.py sends as many as one likes.

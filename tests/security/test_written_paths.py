@@ -29,7 +29,8 @@ from kallithea_tune.db_migrate.target import Target  # noqa: E402
 from kallithea_tune.errors import TuneError  # noqa: E402
 from kallithea_tune.perf_check import saved_run  # noqa: E402
 from kallithea_tune.perf_check.runner import Run  # noqa: E402
-from kallithea_tune.static_export import destination, generated_files  # noqa: E402
+from kallithea_tune.static_export import generated_files  # noqa: E402
+from kallithea_tune.static_export.release import destination
 from kallithea_tune.system import written_path  # noqa: E402
 
 NOBODY = 65534

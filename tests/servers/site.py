@@ -11,10 +11,10 @@ from typing import Any, Callable
 from servers.server import Server
 from servers.web import WebServer
 
-from kallithea_tune.static_export import publish
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.manifest import Manifest, Recipe
-from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.release import publish
+from kallithea_tune.static_export.release.manifest import Manifest, Recipe
+from kallithea_tune.static_export.release.plan import Served, make
+from kallithea_tune.static_export.sources.collect import collect
 from kallithea_tune.static_export.webservers import render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 

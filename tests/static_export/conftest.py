@@ -18,11 +18,11 @@ from servers.visitor import Visitor
 from servers.web import Application, WebServer
 
 from kallithea_tune.app.package import package_directory
-from kallithea_tune.static_export import destination, publish
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.freshness import damaged
-from kallithea_tune.static_export.manifest import Recipe
-from kallithea_tune.static_export.plan import Plan, Served, make
+from kallithea_tune.static_export.release import destination, publish
+from kallithea_tune.static_export.release.freshness import damaged
+from kallithea_tune.static_export.release.manifest import Recipe
+from kallithea_tune.static_export.release.plan import Plan, Served, make
+from kallithea_tune.static_export.sources.collect import collect
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import struct
 import pytest
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export import access
+from kallithea_tune.static_export.release import access
 
 NOBODY = access.Reader("nobody", pwd.getpwnam("nobody").pw_uid, frozenset({65534}))
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.collect import collect
+from kallithea_tune.static_export.sources.collect import collect
 
 
 @pytest.fixture

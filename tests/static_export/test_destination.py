@@ -9,7 +9,7 @@ import pytest
 from mounted import tmpfs
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export import destination, manifest
+from kallithea_tune.static_export.release import destination, manifest
 
 
 def test_foreign_files_and_dangerous_places_are_refused(export, public, tmp_path):

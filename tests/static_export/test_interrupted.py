@@ -15,7 +15,7 @@ import pytest
 from mounted import tmpfs
 
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.static_export import publish
+from kallithea_tune.static_export.release import publish
 
 FILES = ("css/style.css", "js/base.js", "LICENSES.txt")
 TOUCHING = ("open", "os.", "shutil.", "tempfile.", "fcntl.")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.static_export import compress, manifest, publish, stage
+from kallithea_tune.static_export.release import compress, manifest, publish, stage
 
 # What every release has of its own, whatever its files.
 OURS = (manifest.NAME, manifest.RELEASE_NAME)

@@ -9,10 +9,11 @@ import pytest
 from servers.site import CODINGS, site_for
 from servers.web import WebServer
 
-from kallithea_tune.static_export import compress, destination, publish, stage, verify
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.manifest import Recipe
-from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.release import compress, destination, publish, stage
+from kallithea_tune.static_export.release.manifest import Recipe
+from kallithea_tune.static_export.release.plan import Served, make
+from kallithea_tune.static_export.sources.collect import collect
+from kallithea_tune.static_export.verify import files as verify
 from kallithea_tune.static_export.webservers import render, render_script
 
 # 1980, the earliest time of zip archives, which reproducible packages give to all files.

@@ -9,7 +9,7 @@ from typing import Optional
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.remedy import Command, Remedy
-from kallithea_tune.static_export.freshness import State, configured_export, renewal, state
+from kallithea_tune.static_export.release.freshness import State, configured_export, renewal, state
 from kallithea_tune.system.account import owner_name
 
 

@@ -7,7 +7,7 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.static_export import PublishedExport, published_export
-from kallithea_tune.static_export.freshness import SECTION
+from kallithea_tune.static_export.release.freshness import SECTION
 
 
 @check(

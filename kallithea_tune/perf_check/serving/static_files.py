@@ -15,7 +15,7 @@ from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.remedy import Command, Remedy, app_options
 from kallithea_tune.perf_check.serving import web_address
 from kallithea_tune.perf_check.serving.page_times import visits
-from kallithea_tune.static_export.freshness import configured_export
+from kallithea_tune.static_export.release.freshness import configured_export
 from kallithea_tune.system import child
 from kallithea_tune.system.account import owner_name
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Mapping, Optional
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.manifest import RELEASE_NAME
+from kallithea_tune.static_export.release.manifest import RELEASE_NAME
 from kallithea_tune.static_export.webservers import syntax
 from kallithea_tune.static_export.webservers.site import HEALTH, Site
 from kallithea_tune.text import has_control

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Optional, Sequence
 from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
@@ -47,14 +47,32 @@ class Backend:
 
 
 @dataclass(frozen=True)
+class Tls:
+    """How a site speaks TLS: files with the certificate (and its chain) and with the private key,
+    both empty where the server gets and renews its own.
+
+    `redirect_port` is where plain http is redirected from; `hsts` is in seconds, 0 for no such
+    header.
+    """
+
+    certificate: str = ""
+    key: str = ""
+    redirect_port: int = 80
+    hsts: int = 0
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the server gets its own certificate."""
+        return not self.certificate
+
+
+@dataclass(frozen=True)
 class Site:
     """What a template needs to know.
 
     `root` is the published directory, `directories` and `files` its entries; `codings` are those
     with variants on disk; `prefix` is the path in front of all URLs, empty for none. `vcs` is a
-    pool for hg and git where they have their own. Only URLs with ``?ver=`` and this `version` may
-    be cached for long: between an upgrade and the next export, pages request the new version of a
-    file and get the old one. Without a version, any ``?ver=`` will do.
+    pool for hg and git where they have their own. `tls` is None for a site of plain http.
     """
 
     root: str
@@ -71,6 +89,7 @@ class Site:
     address_header: str = "X-Forwarded-For"
     version: str = ""
     script: str = ""
+    tls: Optional[Tls] = None
 
 
 def header_name(variable: str, default: str) -> str:

@@ -17,11 +17,11 @@ from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.serving.static_export import PublishedExport
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
-from kallithea_tune.static_export import publish
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.freshness import Differences, State
-from kallithea_tune.static_export.manifest import Manifest, Recipe
-from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.release import publish
+from kallithea_tune.static_export.release.freshness import Differences, State
+from kallithea_tune.static_export.release.manifest import Manifest, Recipe
+from kallithea_tune.static_export.release.plan import Served, make
+from kallithea_tune.static_export.sources.collect import collect
 
 SAME = Differences([], [], [])
 MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})

@@ -9,7 +9,7 @@ import os
 from typing import Callable, Mapping, NamedTuple, Sequence
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.manifest import SUFFIXES
+from kallithea_tune.static_export.release.manifest import SUFFIXES
 from kallithea_tune.system import interruption
 
 # Already compressed formats, by extension: a variant would cost time and save nothing. (WOFF is

@@ -11,7 +11,7 @@ import re
 import pytest
 from servers.site import started, write_public
 
-from kallithea_tune.static_export import verify
+from kallithea_tune.static_export.verify import files as verify
 
 
 @pytest.fixture(scope="module")

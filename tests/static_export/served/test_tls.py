@@ -17,7 +17,7 @@ from servers.server import free_port
 from servers.visitor import Visitor
 from servers.web import WebServer
 
-RUNBOOKS = Path(__file__).resolve().parents[2] / "docs" / "runbooks"
+RUNBOOKS = Path(__file__).resolve().parents[3] / "docs" / "runbooks"
 NAMES = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
 
 

@@ -8,8 +8,8 @@ import stat
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export import manifest
-from kallithea_tune.static_export.manifest import Manifest
+from kallithea_tune.static_export.release import manifest
+from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.system import written_path
 
 LOCK = ".lock"

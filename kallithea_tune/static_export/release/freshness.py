@@ -8,9 +8,14 @@ from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.app.package import kallithea_version, title
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.static_export import manifest
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.manifest import Manifest, Recipe, RecipeChanges, StaticFile
+from kallithea_tune.static_export.release import manifest
+from kallithea_tune.static_export.release.manifest import (
+    Manifest,
+    Recipe,
+    RecipeChanges,
+    StaticFile,
+)
+from kallithea_tune.static_export.sources.collect import collect
 
 # Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9

@@ -13,8 +13,8 @@ from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import WebServer
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export import verify
 from kallithea_tune.static_export.options import ServerOptions
+from kallithea_tune.static_export.verify import files as verify
 from kallithea_tune.static_export.webservers import SERVERS, render, syntax
 from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
 

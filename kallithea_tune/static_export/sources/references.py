@@ -8,7 +8,7 @@ import re
 from typing import Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import Refused
-from kallithea_tune.static_export.manifest import StaticFile
+from kallithea_tune.static_export.release.manifest import StaticFile
 
 _TEXTS = (".html", ".mako", ".py", ".js", ".css", ".less", ".json", ".xml", ".webmanifest")
 

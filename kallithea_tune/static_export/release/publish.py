@@ -16,11 +16,11 @@ import tempfile
 from typing import Callable, Iterator
 
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.static_export import access, manifest
-from kallithea_tune.static_export.destination import LOCK, STAGING, releases_of
-from kallithea_tune.static_export.manifest import Manifest
-from kallithea_tune.static_export.plan import Plan
-from kallithea_tune.static_export.stage import stage
+from kallithea_tune.static_export.release import access, manifest
+from kallithea_tune.static_export.release.destination import LOCK, STAGING, releases_of
+from kallithea_tune.static_export.release.manifest import Manifest
+from kallithea_tune.static_export.release.plan import Plan
+from kallithea_tune.static_export.release.stage import stage
 from kallithea_tune.system import atomic, interruption
 
 Progress = Callable[[str, int, int], None]

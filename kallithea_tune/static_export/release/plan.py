@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Collection, Mapping, NamedTuple, Optional, Sequence
 
-from kallithea_tune.static_export import compress
-from kallithea_tune.static_export.freshness import Differences, compare
-from kallithea_tune.static_export.manifest import Manifest, Published, Recipe, StaticFile
+from kallithea_tune.static_export.release import compress
+from kallithea_tune.static_export.release.freshness import Differences, compare
+from kallithea_tune.static_export.release.manifest import Manifest, Published, Recipe, StaticFile
 
 
 @dataclass(frozen=True)

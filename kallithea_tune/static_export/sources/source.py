@@ -9,11 +9,11 @@ from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
-from kallithea_tune.static_export.collect import collect, overlaid
-from kallithea_tune.static_export.freshness import compare
-from kallithea_tune.static_export.manifest import SUFFIXES, Manifest, Recipe, StaticFile
-from kallithea_tune.static_export.plan import Served
-from kallithea_tune.static_export.references import check_complete, unreferenced
+from kallithea_tune.static_export.release.freshness import compare
+from kallithea_tune.static_export.release.manifest import SUFFIXES, Manifest, Recipe, StaticFile
+from kallithea_tune.static_export.release.plan import Served
+from kallithea_tune.static_export.sources.collect import collect, overlaid
+from kallithea_tune.static_export.sources.references import check_complete, unreferenced
 from kallithea_tune.system.account import acting_as
 
 if TYPE_CHECKING:

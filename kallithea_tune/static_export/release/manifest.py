@@ -16,6 +16,9 @@ NAME = ".kallithea-tune.json"
 # Contains the name of the release's own directory: a server that stats a file before it opens it
 # reads this name once, and then uses one release for both.
 RELEASE_NAME = ".release"
+# Below it, in a directory for each version, are the files that may be cached for good under a URL
+# with ?ver= and that version: links to those beside it.
+LASTING = ".lasting"
 FORMAT = 1
 # HTTP content coding -> suffix of the variant's file
 SUFFIXES: Mapping[str, str] = {"gzip": ".gz", "br": ".br", "zstd": ".zst"}

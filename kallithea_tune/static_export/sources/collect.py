@@ -7,7 +7,7 @@ import os
 from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.manifest import StaticFile
+from kallithea_tune.static_export.release.manifest import StaticFile
 from kallithea_tune.system import interruption
 from kallithea_tune.text import has_control
 

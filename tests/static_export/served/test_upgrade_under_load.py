@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from servers.web import WebServer
 
-from kallithea_tune.static_export import destination, publish, verify
-from kallithea_tune.static_export.collect import collect
-from kallithea_tune.static_export.manifest import Recipe
-from kallithea_tune.static_export.plan import Served, make
+from kallithea_tune.static_export.release import destination, publish
+from kallithea_tune.static_export.release.manifest import Recipe
+from kallithea_tune.static_export.release.plan import Served, make
+from kallithea_tune.static_export.sources.collect import collect
+from kallithea_tune.static_export.verify import files as verify
 from kallithea_tune.static_export.webservers import render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 

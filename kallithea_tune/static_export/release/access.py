@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Iterator, Optional
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.manifest import Manifest
+from kallithea_tune.static_export.release.manifest import Manifest
 
 # Accounts under which distributions run web servers, the most common first.
 USUAL_USERS = ("www-data", "apache", "nginx", "http", "caddy", "lighttpd", "wwwrun")

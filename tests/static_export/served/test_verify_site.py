@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from kallithea_tune.static_export.client import Answer
-from kallithea_tune.static_export.crawl import KINDS, judge_asset, repositories
+from kallithea_tune.static_export.verify.client import Answer
+from kallithea_tune.static_export.verify.crawl import KINDS, judge_asset, repositories
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def test_a_missing_file_that_a_page_needs_is_told_with_the_page(
     try:
         # What is damaged would be mended by the command, so the release is verified as a stranger
         # left it.
-        from kallithea_tune.static_export.client import Client
-        from kallithea_tune.static_export.crawl import Crawl
+        from kallithea_tune.static_export.verify.client import Client
+        from kallithea_tune.static_export.verify.crawl import Crawl
 
         crawl = Crawl(Client(server.url + kallithea.prefix))
         crawl.run("")

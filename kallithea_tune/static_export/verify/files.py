@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Iterator, Mapping, Optional
 from urllib.parse import quote
 
-from kallithea_tune.static_export.client import Answer, Client
-from kallithea_tune.static_export.manifest import NAME, Manifest, Published
+from kallithea_tune.static_export.release.manifest import NAME, Manifest, Published
+from kallithea_tune.static_export.verify.client import Answer, Client
 from kallithea_tune.static_export.webservers.site import HEALTH
 
 LONG_LIFE = 30 * 86400  # seconds; how long a ?ver= URL must be cacheable at least

@@ -9,10 +9,10 @@ import shutil
 from typing import Callable
 
 from kallithea_tune.errors import Refused, TuneError
-from kallithea_tune.static_export import compress
-from kallithea_tune.static_export.collect import CHUNK
-from kallithea_tune.static_export.manifest import Manifest, Published, StaticFile
-from kallithea_tune.static_export.plan import Plan
+from kallithea_tune.static_export.release import compress
+from kallithea_tune.static_export.release.manifest import Manifest, Published, StaticFile
+from kallithea_tune.static_export.release.plan import Plan
+from kallithea_tune.static_export.sources.collect import CHUNK
 from kallithea_tune.system import interruption
 
 HOW = ("copy", "hardlink", "symlink")

@@ -1,0 +1,1 @@
+"""A release: its manifest, what it would change, and how it is published."""

@@ -1,0 +1,1 @@
+"""What the application serves, and what it refers to."""
