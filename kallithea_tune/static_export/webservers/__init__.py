@@ -9,22 +9,28 @@ import dataclasses
 import os
 import re
 from dataclasses import dataclass
-from typing import Mapping, Optional
+from typing import Callable, Mapping, Optional
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.release.manifest import RELEASE_NAME
-from kallithea_tune.static_export.webservers import syntax
-from kallithea_tune.static_export.webservers.site import HEALTH, Site
+from kallithea_tune.static_export.release.manifest import LASTING, RELEASE_NAME
+from kallithea_tune.static_export.webservers import quoting, syntax
+from kallithea_tune.static_export.webservers.site import FORWARDING_HEADERS, HEALTH, Site
 from kallithea_tune.text import has_control
 
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
 CONSTANTS: Mapping[str, object] = {
-    # Seconds: what the application itself sends with its static files.
+    # What is current may change: a browser revalidates it, by a request that costs no content.
+    "REVALIDATED": "public, max-age=0, must-revalidate",
+    # A year, the longest that RFC 2616, section 14.21, allows; only for what is below LASTING.
+    "IMMUTABLE": "public, max-age=31536000, immutable",
     "SHORT_LIFE": 3600,
-    # Seconds, a year: the longest that RFC 2616, section 14.21, allows.
     "LONG_LIFE": 31536000,
+    "LASTING": LASTING,
+    # A value of ?ver= that may be looked up below LASTING, as a regular expression: one directory.
+    "VERSION": r"[0-9A-Za-z][0-9A-Za-z.+_-]*",
+    "FORWARDING_HEADERS": FORWARDING_HEADERS,
     # Seconds; a clone that needs longer between two packets has died.
     "TIMEOUT": 3600,
     # hg sends every head of the other side in a pull, 42 bytes each, in headers of 1 KB (seen with
@@ -52,10 +58,12 @@ class Server:
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
     `statics` is whether it serves files at all; `script` is the template of a second file that it
-    needs; `syntax` is how it checks a configuration.
+    needs; `quote` writes a text as one word of its configuration, the filter ``quoted`` of
+    templates; `syntax` is how it checks a configuration.
     """
 
     template: str
+    quote: Callable[[str], str]
     codings: frozenset[str] = frozenset()
     pools: bool = True
     pools_in_site: bool = True
@@ -67,18 +75,25 @@ class Server:
 ALL_CODINGS = frozenset({"gzip", "br", "zstd"})
 SERVERS: dict[str, Server] = {
     "nginx": Server(
-        "nginx.conf.j2", frozenset({"gzip", "br"}), pools_in_site=False, syntax=syntax.NGINX
+        "nginx.conf.j2",
+        quoting.nginx,
+        frozenset({"gzip", "br"}),
+        pools_in_site=False,
+        syntax=syntax.NGINX,
     ),
-    "apache": Server("apache.conf.j2", ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE),
-    "caddy": Server("caddy.j2", ALL_CODINGS, syntax=syntax.CADDY),
+    "apache": Server(
+        "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
+    ),
+    "caddy": Server("caddy.j2", quoting.caddy, ALL_CODINGS, syntax=syntax.CADDY),
     "lighttpd": Server(
         "lighttpd.conf.j2",
+        quoting.lighttpd,
         ALL_CODINGS,
         pools=False,
         script="lighttpd.lua.j2",
         syntax=syntax.LIGHTTPD,
     ),
-    "haproxy": Server("haproxy.cfg.j2", statics=False, syntax=syntax.HAPROXY),
+    "haproxy": Server("haproxy.cfg.j2", quoting.haproxy, statics=False, syntax=syntax.HAPROXY),
 }
 
 
@@ -95,7 +110,7 @@ def render(name: str, site: Site, snippet: bool) -> str:
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
         )
-    return _filled(server.template, site, snippet)
+    return _filled(server, server.template, site, snippet)
 
 
 def _refuse_controls(value: object) -> None:
@@ -129,10 +144,11 @@ def _refuse_pools(name: str, site: Site) -> None:
 
 def render_script(name: str, site: Site) -> Optional[str]:
     """Return the second file of server `name`, for `site.script`; None where it has none."""
-    return _filled(SERVERS[name].script, site, False) if site.script else None
+    server = SERVERS[name]
+    return _filled(server, server.script, site, False) if site.script else None
 
 
-def _filled(template: str, site: Site, snippet: bool) -> str:
+def _filled(server: Server, template: str, site: Site, snippet: bool) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -143,6 +159,7 @@ def _filled(template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.filters["quoted"] = server.quote
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),

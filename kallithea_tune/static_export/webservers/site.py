@@ -11,6 +11,33 @@ from kallithea_tune.errors import ConfigError
 # Responds without a session, of which a health check would otherwise make a new one each time.
 HEALTH = "/_admin/api"
 
+# By these a proxy reports the client's address, host and scheme, so no client may send them.
+FORWARDING_HEADERS = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Port",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Server",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-By",
+    "X-Real-IP",
+    "X-Url-Scheme",
+    "X-Scheme",
+    "X-Script-Name",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "True-Client-IP",
+    "Client-IP",
+    "Front-End-Https",
+    "Proxy",
+)
+
 
 @dataclass(frozen=True)
 class Backend:

@@ -262,7 +262,7 @@ def test_a_server_is_added_by_a_template_and_a_line(
 
     (tmp_path / "toy.j2").write_text("serve {{ site.root }} for {{ site.name }}\n")
     monkeypatch.setattr(webservers, "TEMPLATES", [*webservers.TEMPLATES, str(tmp_path)])
-    monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2"))
+    monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2", str))
     site = Site("/srv/static", ["css"], [], [], [Backend.from_url("http://127.0.0.1:5000")])
 
     def made() -> configure.Configuration:
@@ -277,7 +277,9 @@ def test_a_server_is_added_by_a_template_and_a_line(
         check = syntax.Check(
             ("grep",), (word, "{main}"), lambda _, conf, __: Path(conf).read_text()
         )
-        monkeypatch.setitem(webservers.SERVERS, "toy", webservers.Server("toy.j2", syntax=check))
+        monkeypatch.setitem(
+            webservers.SERVERS, "toy", webservers.Server("toy.j2", str, syntax=check)
+        )
         if accepted:
             assert not any("not installed" in note for note in made().notes)
         else:
