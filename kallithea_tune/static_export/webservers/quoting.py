@@ -1,4 +1,4 @@
-"""Text from the admin, as each server's configuration can hold it: quoted in its own way, or refused.
+"""Text from the admin as each server's configuration can hold it: quoted in its way, or refused.
 
 Each function returns `text` as one word of that server's configuration, with its quotes. Raises
 ConfigError for what no quoting can express there.
