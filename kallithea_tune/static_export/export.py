@@ -114,7 +114,8 @@ def check(export: Export) -> int:
     report.say(f"{path} is stale: {reasons}")
     words = freshness.renewal(export.instance, path, state.recipe)
     command = " ".join(map(shell_word, words))
-    report.command(f"run: {command}")
+    build = f"{shell_word(export.instance.program('kallithea-cli')[0])} front-end-build && "
+    report.command(f"run: {build if state.unbuilt else ''}{command}")
     return EXIT_FINDINGS
 
 
@@ -178,6 +179,12 @@ def _report_plan(export: Export, plan: Plan) -> None:
     report.paths("new", plan.differences.new)
     report.paths("changed", plan.differences.changed)
     report.paths("damaged", plan.damaged)
+    if plan.replaced:
+        report.paths("replaced", plan.replaced, "replaced under a URL that browsers cache for good")
+        report.note(
+            "browsers that have the older content keep it until a reload with Ctrl+Shift+R, or "
+            f"until Kallithea is no longer {after.version}; from now on it is revalidated"
+        )
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:

@@ -54,5 +54,6 @@ def judge_export(export: PublishedExport) -> Finding:
     return finding(
         Severity.error,
         f"the static export is stale: {', '.join(release.stale)}",
-        remedy=export.renewal,
+        # Only a built front-end can be published; then the renewal is next.
+        remedy=export.build if release.unbuilt else export.renewal,
     )

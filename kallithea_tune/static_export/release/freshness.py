@@ -16,6 +16,7 @@ from kallithea_tune.static_export.release.manifest import (
     StaticFile,
 )
 from kallithea_tune.static_export.sources.collect import collect
+from kallithea_tune.static_export.sources.front_end import unbuilt
 
 # Some file systems store whole seconds only, or multiples of two.
 COARSEST_NS = 2 * 10**9
@@ -48,7 +49,8 @@ class State:
 
     `version` is the installed one; `moved` whether what wraps Kallithea is another, or the
     directories are no longer where they were; `damaged` are the paths whose files in the release
-    are missing or were changed.
+    are missing or were changed; `unbuilt` is in what the built front-end is not that of the
+    installed version, empty where it is.
     """
 
     manifest: Manifest
@@ -57,6 +59,7 @@ class State:
     moved: bool
     differences: Differences
     damaged: Sequence[str]
+    unbuilt: str = ""
 
     @property
     def stale(self) -> list[str]:
@@ -67,6 +70,8 @@ class State:
         if self.version != self.manifest.version:
             published, installed = self.manifest.version or "?", self.version or "?"
             yield f"it is of {published}, {installed} is installed"
+        if self.unbuilt:
+            yield f"the front-end was not built since then: {self.unbuilt}"
         if self.moved:
             yield "the application is another one, or has moved"
         if self.recipe != self.manifest.recipe:
@@ -88,17 +93,20 @@ def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -
         return None
     recipe = (changes or RecipeChanges()).applied_to(release.recipe)
     moved = title(use) != release.app or not all(map(os.path.isdir, release.roots))
+    version, not_built = kallithea_version(), ""
     differences = Differences([], [], [])
     if not moved:
         files = collect([*release.roots, *recipe.overlays], release.sources)
         differences = compare(release, files)
+        not_built = unbuilt(files, release.history.get(version, {}))
     return State(
         manifest=release,
-        version=kallithea_version(),
+        version=version,
         recipe=recipe,
         moved=moved,
         differences=differences,
         damaged=damaged(release, os.path.realpath(destination)),
+        unbuilt=not_built,
     )
 
 
