@@ -131,6 +131,11 @@ def _refuse_controls(value: object) -> None:
 
 
 def _refuse_pools(name: str, site: Site) -> None:
+    if any(backend.scheme == "https" for backend in site.backends):
+        raise ConfigError(
+            f"{name} speaks only http to a backend; give http://, or use nginx, apache, caddy or "
+            "haproxy"
+        )
     if site.vcs or site.sticky:
         raise ConfigError(
             f"{name} has no pool for hg and git, and no sticky sessions; "
