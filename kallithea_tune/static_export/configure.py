@@ -77,15 +77,8 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
     server, snippet = options.name, options.snippet_only
     notes = list(_notes(instance, site))
     if SERVERS[server].script:
-        if options.output:
-            script = os.path.abspath(options.output) + SCRIPT_SUFFIX
-            site = dataclasses.replace(site, script=script)
-        else:
-            notes.append(
-                f"without --output, {server} serves no compressed variants and allows no long "
-                "caching: that needs a script beside its configuration"
-            )
-            site = dataclasses.replace(site, codings=[])
+        script = os.path.abspath(options.output) + SCRIPT_SUFFIX
+        site = dataclasses.replace(site, script=script)
     message = _checked(server, site, snippet)
     if message and NO_BROTLI in message:
         notes.append(
@@ -99,7 +92,7 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
         raise Refused(f"{server} rejects the configuration written for it: {message}")
     if message is None:
         notes.append(f"{server} is not installed here, so it could not check its configuration")
-    return Configuration(render(server, site, snippet), render_script(server, site), notes)
+    return Configuration(render(server, site, snippet), render_script(server, site, snippet), notes)
 
 
 def _checked(server: str, site: Site, snippet: bool) -> Optional[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
@@ -23,6 +22,7 @@ from kallithea_tune.system.written_path import Place
 from kallithea_tune.text import shell_word
 
 PROBLEMS_SHOWN = 50
+NEEDS_OUTPUT = "{} needs a script beside its configuration; give a file with --output"
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,13 @@ def _places(export: Export) -> list[Place]:
     """
     from kallithea_tune.static_export import generated_files, switch
 
-    instance, output = export.instance, export.options.server.output
+    instance, server = export.instance, export.options.server
+    output = server.output
     if export.options.switch:
         switch.require_writable(instance)
+    has_script = bool(server.name and SERVERS[server.name].script)
+    if has_script and not output:
+        raise ConfigError(NEEDS_OUTPUT.format(server.name))
     if not output:
         return []
     others = {
@@ -86,8 +90,10 @@ def _places(export: Export) -> list[Place]:
         **{f"the overlay {path}": path for path in export.options.recipe.overlays or ()},
     }
     first = written_path.examine(output, generated_files.OUTPUT, others)
-    if first.stream is not None or not SERVERS[export.options.server.name].script:
+    if not has_script:
         return [first]
+    if first.stream is not None:
+        raise ConfigError(NEEDS_OUTPUT.format(server.name))
     script = written_path.examine(output + SCRIPT_SUFFIX, generated_files.OUTPUT, others)
     return [first, script]
 
@@ -221,9 +227,6 @@ def configure(export: Export, release: Manifest, places: Sequence[Place]) -> Non
     from kallithea_tune.static_export import generated_files
 
     server, report = export.options.server, export.report
-    if len(places) < 2:
-        # Nothing is beside a stream.
-        server = dataclasses.replace(server, output="")
     site = configuration.site_of(export.instance, export.path, release, server)
     result = configuration.configure(export.instance, site, server)
     for note in result.notes:
