@@ -98,13 +98,12 @@ def inspect(release: Manifest, directory: str) -> Condition:
         rights = _rights(release, directory)
         damaged = strangers(release, found)
         damaged.update(_closed(release, found, rights))
-        read = 0
+        read: dict[tuple[int, int], str] = {}
         for name, expected in _expected(release, sealed).items():
             damage = _damage(expected, release, found.get(name), rights)
             if damage is None and not _proven(sealed.get(name), expected, found[name]):
                 interruption.check()
-                read += 1
-                damage = _content(expected, found[name])
+                damage = _content(expected, found[name].path, read)
             if damage:
                 damaged.setdefault(expected.path, damage)
         if _release_name(directory) != os.path.basename(directory):
@@ -113,7 +112,7 @@ def inspect(release: Manifest, directory: str) -> Condition:
         place = getattr(error, "filename", None) or directory
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{place} cannot be read: {reason}") from None
-    return Condition(dict(sorted(damaged.items())), read)
+    return Condition(dict(sorted(damaged.items())), len(read))
 
 
 def entries(directory: str) -> dict[str, files.Entry]:
@@ -178,6 +177,8 @@ def _expected(release: Manifest, sealed: seal.Seal) -> dict[str, Expected]:
         # The file behind a symbolic link may be touched without a new variant.
         mtime_ns = 0 if how == "symlink" else release.files[variant.path].mtime_ns
         expected[variant.name] = Expected(variant.path, sha256, variant.size, mtime_ns)
+    for name, beside in release.lasting.items():
+        expected[name] = expected[beside]._replace(own=how == "copy")
     return expected
 
 
@@ -217,10 +218,15 @@ def _proven(sealed: Optional[seal.Sealed], expected: Expected, found: files.Entr
     )
 
 
-def _content(expected: Expected, found: files.Entry) -> Optional[Damage]:
+def _content(expected: Expected, path: str, read: dict[tuple[int, int], str]) -> Optional[Damage]:
+    """Return what is wrong with a file's content; `read` has the SHA-256 of each file read."""
     if not expected.sha256:
         return Damage.unproven
-    return None if file_sha256(found.path) == expected.sha256 else Damage.content
+    status = os.stat(path)
+    inode = status.st_dev, status.st_ino
+    if inode not in read:
+        read[inode] = file_sha256(path)
+    return None if read[inode] == expected.sha256 else Damage.content
 
 
 def _release_name(directory: str) -> str:

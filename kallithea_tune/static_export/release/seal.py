@@ -53,11 +53,13 @@ def taken(release: Manifest, directory: str, began_ns: int) -> Seal:
     `began_ns` is the time by the clock of its file system, taken before this call. What was changed
     in the same tick could be changed once more without showing it, so that is not trusted.
     """
-    seal: dict[str, Sealed] = {}
-    for name in sorted(release.names() - release.bookkeeping):
-        path = os.path.join(directory, name)
-        item, status = release.files.get(name), os.stat(path)
-        sha256 = item.file.sha256 if item else file_sha256(path)
+    content = {path: item.file.sha256 for path, item in release.files.items()}
+    for variant in release.variants():
+        content[variant.name] = file_sha256(os.path.join(directory, variant.name))
+    content.update((name, content[beside]) for name, beside in release.lasting.items())
+    seal = {}
+    for name, sha256 in content.items():
+        status = os.stat(os.path.join(directory, name))
         ctime_ns = status.st_ctime_ns if status.st_ctime_ns < began_ns else 0
         seal[name] = Sealed(sha256, status.st_ino, ctime_ns)
     return seal
