@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass, field
 from typing import Optional, Sequence
@@ -9,9 +10,9 @@ from typing import Optional, Sequence
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
+from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused, TuneError
 from kallithea_tune.static_export.options import Options, login, validate
-from kallithea_tune.static_export.release import access, destination, freshness, publish
+from kallithea_tune.static_export.release import access, destination, freshness, integrity, publish
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
@@ -107,11 +108,14 @@ def check(export: Export) -> int:
     state = freshness.state(export.instance.use, path, export.options.recipe)
     if state is None:
         report.row("missing", path)
-        report.say(f"nothing is published at {path}")
+        lost = destination.lost(path)
+        report.say(f"{lost}; nothing is published" if lost else f"nothing is published at {path}")
         return EXIT_FINDINGS
-    for kind, paths in {**state.differences.by_kind(), "damaged": state.damaged}.items():
+    for kind, paths in state.differences.by_kind().items():
         for name in paths:
             report.row(kind, name)
+    for name, damage in state.damaged.items():
+        report.row("damaged", name, damage.value)
     if not state.stale:
         report.say(f"{path} is up to date with {state.manifest.app} {state.version}")
         return EXIT_OK
@@ -131,7 +135,7 @@ def publish_release(export: Export) -> Manifest:
     """
     # Before anything else, so that wrong options are reported at once.
     web_user, report = export.web_user, export.report
-    plan = _plan(export)
+    plan, read = _plan(export)
     _report_plan(export, plan)
     if export.options.dry_run:
         report.say("dry run: nothing was written")
@@ -140,6 +144,10 @@ def publish_release(export: Export) -> Manifest:
         _refuse_unreadable(export.path, web_user)
         if plan.before != plan.after:
             publish.record(plan, export.path)
+        elif read:
+            # Only spares the next run the reading, so an obstacle is none.
+            with contextlib.suppress(TuneError):
+                publish.record(plan, export.path)
         release = plan.after
     else:
         release = publish.publish(
@@ -150,7 +158,8 @@ def publish_release(export: Export) -> Manifest:
     return release
 
 
-def _plan(export: Export) -> Plan:
+def _plan(export: Export) -> tuple[Plan, int]:
+    """Return the plan, and how many files of the current release had to be read for it."""
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
@@ -160,9 +169,12 @@ def _plan(export: Export) -> Plan:
     for note in owner_of(export.instance).notes("The application is loaded"):
         export.report.note(note)
     destination.check_apart(export.path, served.roots)
-    damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
+    condition = integrity.inspect(before, export.path) if before else integrity.Condition({})
+    lost = destination.lost(export.path)
+    if lost:
+        export.report.note(f"{lost}; every file is published again, with the time of now")
     export.progress("", 0, 0)
-    return make(before, served, recipe, damaged)
+    return make(before, served, recipe, condition.damaged, bool(lost)), condition.read
 
 
 def _report_plan(export: Export, plan: Plan) -> None:
@@ -183,7 +195,9 @@ def _report_plan(export: Export, plan: Plan) -> None:
         report.say("every file is written again, because --how, --mode or --group changed")
     report.paths("new", plan.differences.new)
     report.paths("changed", plan.differences.changed)
-    report.paths("damaged", plan.damaged)
+    for damage in integrity.Damage:
+        paths = [path for path, found in plan.damaged.items() if found is damage]
+        report.paths("damaged", paths, f"damaged ({damage.value})")
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:
