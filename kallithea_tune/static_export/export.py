@@ -71,7 +71,7 @@ def prepare(export: Export) -> Prepared:
     if export.options.switch:
         switch.require_writable(export.instance)
     places = configure.places(export)
-    site = configure.site(export, places)
+    site = configure.site(export)
     if export.options.verify:
         _reach(export.options.verify)
     plan = _plan(export)

@@ -14,7 +14,7 @@ from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.files import decoded
-from kallithea_tune.static_export.webservers import SERVERS, render, render_script
+from kallithea_tune.static_export.webservers import render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
@@ -35,7 +35,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_accepted(name: str, root: str) -> bool:
-    script = f"{root}.lua" if SERVERS[name].script else ""
+    script = f"{root}.lua"
     backend = Backend.from_url("http://127.0.0.1:5000")
     site = Site(root, ["css"], ["LICENSES.txt"], CODINGS, [backend], script=script)
     try:
