@@ -56,9 +56,10 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
-    `statics` is whether it serves files at all; `script` is the template of a second file that it
-    needs, which may be empty; `quote` and `quote_script` write a text as one word of either, the
-    filter ``quoted`` of templates; `syntax` is how it checks a configuration.
+    `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
+    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
+    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
+    is how it checks a configuration.
     """
 
     template: str
@@ -67,6 +68,7 @@ class Server:
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
+    own_certificate: bool = False
     script: str = ""
     quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
@@ -84,7 +86,9 @@ SERVERS: dict[str, Server] = {
     "apache": Server(
         "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
     ),
-    "caddy": Server("caddy.j2", quoting.caddy, ALL_CODINGS, syntax=syntax.CADDY),
+    "caddy": Server(
+        "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
+    ),
     "lighttpd": Server(
         "lighttpd.conf.j2",
         quoting.lighttpd,
