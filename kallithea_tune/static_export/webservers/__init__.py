@@ -57,9 +57,10 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
-    `statics` is whether it serves files at all; `script` is the template of a second file that it
-    needs; `quote` writes a text as one word of its configuration, the filter ``quoted`` of
-    templates; `syntax` is how it checks a configuration.
+    `statics` is whether it serves files at all, `secure_backends` whether it speaks https to a
+    backend, `own_certificate` whether it gets its certificate itself; `script` is the template of a
+    second file that it needs; `quote` writes a text as one word of its configuration, the filter
+    ``quoted`` of templates; `syntax` is how it checks a configuration.
     """
 
     template: str
@@ -68,6 +69,8 @@ class Server:
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
+    secure_backends: bool = True
+    own_certificate: bool = False
     script: str = ""
     syntax: Optional[syntax.Check] = None
 
@@ -84,12 +87,15 @@ SERVERS: dict[str, Server] = {
     "apache": Server(
         "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
     ),
-    "caddy": Server("caddy.j2", quoting.caddy, ALL_CODINGS, syntax=syntax.CADDY),
+    "caddy": Server(
+        "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
+    ),
     "lighttpd": Server(
         "lighttpd.conf.j2",
         quoting.lighttpd,
         ALL_CODINGS,
         pools=False,
+        secure_backends=False,
         script="lighttpd.lua.j2",
         syntax=syntax.LIGHTTPD,
     ),
@@ -106,6 +112,7 @@ def render(name: str, site: Site, snippet: bool) -> str:
     _refuse_controls(site)
     if not server.pools:
         _refuse_pools(name, site)
+    _refuse_secure_backends(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
@@ -139,6 +146,15 @@ def _refuse_pools(name: str, site: Site) -> None:
         raise ConfigError(
             f"{name} sends the client's address and scheme only in X-Forwarded-For and "
             "X-Forwarded-Proto; set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file"
+        )
+
+
+def _refuse_secure_backends(name: str, site: Site) -> None:
+    secure = [backend.url for backend in (*site.backends, *site.vcs) if backend.scheme == "https"]
+    if secure and not SERVERS[name].secure_backends:
+        raise ConfigError(
+            f"{name} speaks no https to an application; give {secure[0]} with http, or choose "
+            "another --server"
         )
 
 
