@@ -20,6 +20,19 @@ from kallithea_tune.text import has_control
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
+# Of TLS 1.2: https://ssl-config.mozilla.org/guidelines/5.7.json, intermediate.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-CHACHA20-POLY1305",
+)
+
 CONSTANTS: Mapping[str, object] = {
     # What is current may change: a browser revalidates it, by a request that costs no content.
     "REVALIDATED": "public, max-age=0, must-revalidate",
@@ -46,6 +59,7 @@ CONSTANTS: Mapping[str, object] = {
     "ACCEPT": r"application/mercurial-",
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
+    "CIPHERS": ":".join(CIPHERS),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 USUAL_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
