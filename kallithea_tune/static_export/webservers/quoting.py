@@ -6,6 +6,8 @@ ConfigError for what no quoting can express there.
 
 from __future__ import annotations
 
+from kallithea_tune.errors import ConfigError
+
 
 def nginx(text: str) -> str:
     """Quote for nginx."""
@@ -18,8 +20,15 @@ def apache(text: str) -> str:
 
 
 def caddy(text: str) -> str:
-    """Quote for Caddy."""
-    return f'"{text}"'
+    """Quote for Caddy, where a backslash escapes nothing but a quote, and backquotes quote all."""
+    if "{" in text:
+        # An escaped one would be replaced all the same in a file that another one imports.
+        raise ConfigError(f"Caddy cannot contain '{text}': it replaces what is in braces")
+    if '\\"' not in text and not text.endswith("\\"):
+        return '"' + text.replace('"', '\\"') + '"'
+    if "`" not in text:
+        return f"`{text}`"
+    raise ConfigError(f"Caddy cannot contain '{text}': a backquote, and a backslash before a quote")
 
 
 def lighttpd(text: str) -> str:
@@ -28,5 +37,5 @@ def lighttpd(text: str) -> str:
 
 
 def haproxy(text: str) -> str:
-    """Quote for HAProxy."""
-    return f'"{text}"'
+    """Quote for HAProxy, as a shell does."""
+    return "'" + text.replace("'", r"'\''") + "'"
