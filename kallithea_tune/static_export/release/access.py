@@ -71,7 +71,7 @@ def apply(directory: str, manifest: Manifest, group: Optional[int]) -> None:
     With hard links, the application's own files are not touched.
     """
     mode = manifest.recipe.mode
-    linked = set() if manifest.recipe.how == "copy" else set(manifest.files)
+    linked = set() if manifest.recipe.how == "copy" else {*manifest.files, *manifest.lasting}
     applications = {os.path.join(directory, path) for path in linked}
     for parent, _, names in os.walk(directory):
         _set(parent, mode | (mode & 0o444) >> 2 | 0o700, group)

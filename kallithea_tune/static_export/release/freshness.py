@@ -138,7 +138,15 @@ def damaged(release: Manifest, directory: str) -> list[str]:
         status = _status(os.path.join(directory, variant.name))
         if status is None or status.st_size != variant.size:
             wrong.add(variant.path)
+    for lasting, name in release.lasting.items():
+        if _identity(os.path.join(directory, lasting)) != _identity(os.path.join(directory, name)):
+            wrong.add(name if name in release.files else os.path.splitext(name)[0])
     return sorted(wrong)
+
+
+def _identity(path: str) -> Optional[tuple[int, int]]:
+    status = _status(path)
+    return (status.st_size, status.st_mtime_ns) if status else None
 
 
 def _status(path: str) -> Optional[os.stat_result]:

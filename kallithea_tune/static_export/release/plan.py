@@ -7,18 +7,28 @@ from typing import Collection, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.static_export.release import compress
 from kallithea_tune.static_export.release.freshness import Differences, compare
-from kallithea_tune.static_export.release.manifest import Manifest, Published, Recipe, StaticFile
+from kallithea_tune.static_export.release.manifest import (
+    History,
+    Manifest,
+    Published,
+    Recipe,
+    StaticFile,
+)
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the application serves now, overlays included; `left_out` is not to be published."""
+    """What the application serves now, overlays included; `left_out` is not to be published.
+
+    `proven` are the paths whose content follows from the version: where it is, no other can come.
+    """
 
     app: str
     version: str
     roots: tuple[str, ...]
     files: Mapping[str, StaticFile]
     left_out: Sequence[str] = ()
+    proven: Collection[str] = ()
 
 
 class MissingVariant(NamedTuple):
@@ -81,22 +91,30 @@ def make(
     kept = _kept(before, intact, served, recipe)
     after: dict[str, Published] = {}
     reusable = set(kept)
+    history = history_with(before, served)
+    lasting = {path for path in served.proven if history[served.version].get(path)}
     for path, file in served.files.items():
         old = intact.get(path)
         mtime_ns = _mtime_ns(file, previous.get(path))
         if old is None or old.file.sha256 != file.sha256:
-            after[path] = Published(file, mtime_ns)
+            after[path] = Published(file, mtime_ns, lasting=path in lasting)
             continue
         if same_options:
             reusable.add(path)
             if recipe.how != "symlink":
                 mtime_ns = old.mtime_ns
-        after[path] = Published(file, mtime_ns, _variants(old, recipe))
+        after[path] = Published(file, mtime_ns, _variants(old, recipe), lasting=path in lasting)
     after.update(kept)
     return Plan(
         before=before,
         after=Manifest(
-            served.app, served.version, recipe, after, served.roots, tuple(served.left_out)
+            served.app,
+            served.version,
+            recipe,
+            after,
+            served.roots,
+            tuple(served.left_out),
+            history=history,
         ),
         differences=compare(before, served.files)
         if before
@@ -107,6 +125,19 @@ def make(
         reusable=reusable,
         compressing=_missing_variants(after, recipe),
     )
+
+
+def history_with(before: Optional[Manifest], served: Served) -> History:
+    """Return what each URL with ``?ver=`` ever had as its content, `served` included. Pure."""
+    history = dict(before.history) if before else {}
+    if before and before.version not in history:
+        # From before the manifest had a history.
+        history[before.version] = {path: file.sha256 for path, file in before.sources.items()}
+    known = dict(history.get(served.version, {}))
+    for path, file in served.files.items():
+        if known.setdefault(path, file.sha256) != file.sha256:
+            known[path] = ""
+    return {**history, served.version: known}
 
 
 def _kept(
