@@ -39,6 +39,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
+    def do_TRACE(self):
+        self.answer({})
+
     def do_POST(self):
         digest, size = hashlib.sha256(), 0
         for data in self.chunks():
