@@ -39,6 +39,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
+    def do_TRACE(self):
+        self.answer({})
+
     def do_POST(self):
         digest, size = hashlib.sha256(), 0
         for data in self.chunks():
@@ -68,6 +71,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
             "path": self.path,
             "port": self.server.server_port,
             "headers": {name.lower(): value for name, value in self.headers.items()},
+            "lines": [[name.lower(), value] for name, value in self.headers.items()],
         }
         body = json.dumps({**said, **more}).encode()
         self.send_response(200)
