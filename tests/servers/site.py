@@ -59,7 +59,8 @@ def site_for(server: WebServer, release: Manifest, application: Server, **more: 
 
 def export(server: WebServer, public: Path) -> Manifest:
     """Publish a directory where `server` serves from."""
-    served = Served("kallithea", "0.7.0", (str(public),), collect([str(public)], {}))
+    files = collect([str(public)], {})
+    served = Served("kallithea", "0.7.0", (str(public),), files, proven=files)
     return publish.publish(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
 
 

@@ -20,8 +20,15 @@ def apache(text: str) -> str:
 
 
 def caddy(text: str) -> str:
-    """Quote for Caddy."""
-    return f'"{text}"'
+    """Quote for Caddy, where a backslash escapes nothing but a quote, and backquotes quote all."""
+    if "{" in text:
+        # An escaped one would be replaced all the same in a file that another one imports.
+        raise ConfigError(f"Caddy cannot contain '{text}': it replaces what is in braces")
+    if '\\"' not in text and not text.endswith("\\"):
+        return '"' + text.replace('"', '\\"') + '"'
+    if "`" not in text:
+        return f"`{text}`"
+    raise ConfigError(f"Caddy cannot contain '{text}': a backquote, and a backslash before a quote")
 
 
 def lighttpd(text: str) -> str:
@@ -44,5 +51,5 @@ def lua(text: str) -> str:
 
 
 def haproxy(text: str) -> str:
-    """Quote for HAProxy."""
-    return f'"{text}"'
+    """Quote for HAProxy, as a shell does."""
+    return "'" + text.replace("'", r"'\''") + "'"
