@@ -68,6 +68,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
             "path": self.path,
             "port": self.server.server_port,
             "headers": {name.lower(): value for name, value in self.headers.items()},
+            "lines": [[name.lower(), value] for name, value in self.headers.items()],
         }
         body = json.dumps({**said, **more}).encode()
         self.send_response(200)
