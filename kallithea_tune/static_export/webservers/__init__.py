@@ -20,6 +20,8 @@ from kallithea_tune.text import has_control
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
+# What the authorities signed that the machine trusts, on Debian and on Red Hat.
+AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 # Of TLS 1.2: https://ssl-config.mozilla.org/guidelines/5.7.json, intermediate.
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -60,6 +62,7 @@ CONSTANTS: Mapping[str, object] = {
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
     "CIPHERS": ":".join(CIPHERS),
+    "AUTHORITIES": next(filter(os.path.exists, AUTHORITIES), AUTHORITIES[0]),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 
