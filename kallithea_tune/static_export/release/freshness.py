@@ -72,7 +72,7 @@ class State:
             published, installed = self.manifest.version or "?", self.version or "?"
             yield f"it is of {published}, {installed} is installed"
         if self.unbuilt:
-            yield f"the front-end was not built since then: {self.unbuilt}"
+            yield f"the front-end was not built since then ({self.unbuilt})"
         if self.moved:
             yield "the application is another one, or has moved"
         if self.recipe != self.manifest.recipe:

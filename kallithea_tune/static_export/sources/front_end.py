@@ -91,13 +91,13 @@ def judge(front_end: FrontEnd, published: bool) -> str:
     """
     for name, text in sorted(front_end.styles.items()):
         if front_end.installed_styles.get(name) != text:
-            return f"{STYLES} was built from another {name} than the installed one"
+            return f"{STYLES} was built from another {name}"
     for name, version in sorted(front_end.installed_modules.items()):
         built = front_end.modules.get(name, "none")
         if front_end.modules and built != version:
-            return f"it was built with {name} {built}, and {version} is required"
+            return f"it was built with {name} {built} instead of {version}"
     if not front_end.styles and front_end.older and not published:
-        return f"{STYLES} is older than the installed package"
+        return f"{STYLES} is older than the package"
     return ""
 
 

@@ -49,11 +49,11 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    if before and same and version in before.history and not any(differences or ()):
-        lasting = {path for path, item in before.files.items() if item.lasting}
-    else:
-        with acting_as(owner_of(instance).account):
-            _refuse_unbuilt(files, before, version)
+    with acting_as(owner_of(instance).account):
+        _refuse_unbuilt(files, before, version)
+        if before and same and version in before.history and not any(differences or ()):
+            lasting = {path for path, item in before.files.items() if item.lasting}
+        else:
             lasting = proven(published, recipe.overlays, version, before)
     return Served(app, version, roots, published, sorted(left_out), lasting)
 
@@ -65,7 +65,7 @@ def _refuse_unbuilt(
     reason = unbuilt(files, before.history.get(version, {}) if before else {})
     if reason:
         raise Refused(
-            f"the front-end was not built after Kallithea {version} was installed: {reason}; "
+            f"the front-end was not built for Kallithea {version}: {reason}; "
             "run kallithea-cli front-end-build first"
         )
 
