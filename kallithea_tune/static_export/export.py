@@ -182,6 +182,7 @@ def _report_plan(export: Export, plan: Plan) -> None:
         paths = [path for path, item in after.files.items() if item.file.source.startswith(inside)]
         report.paths("overlay", paths, f"from {directory}")
     report.paths("left out", after.left_out)
+    _report_unpublished(plan, report)
     if plan.is_empty:
         report.say(f"{export.path} is up to date; nothing to do")
         return
@@ -198,6 +199,12 @@ def _report_plan(export: Export, plan: Plan) -> None:
         for path, coding in plan.compressing:
             report.row("compress", path, coding)
         report.say(f"{len(plan.compressing)} variants to compress")
+
+
+def _report_unpublished(plan: Plan, report: Report) -> None:
+    for reason in dict.fromkeys(item.reason for item in plan.unpublished):
+        paths = [item.source for item in plan.unpublished if item.reason == reason]
+        report.paths("not published", paths, f"not published, for {reason}")
 
 
 def _report_published(export: Export, release: Manifest) -> None:
