@@ -17,11 +17,11 @@ from kallithea_tune.static_export.release import access, destination, freshness,
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
-from kallithea_tune.static_export.sources import source
+from kallithea_tune.static_export.sources import source, stylesheets
 from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
 from kallithea_tune.system import interruption, written_path
 from kallithea_tune.system.written_path import Place
-from kallithea_tune.text import shell_word
+from kallithea_tune.text import counted, first_of, shell_word
 
 PROBLEMS_SHOWN = 50
 
@@ -199,6 +199,22 @@ def _report_plan(export: Export, plan: Plan) -> None:
         for path, coding in plan.compressing:
             report.row("compress", path, coding)
         report.say(f"{len(plan.compressing)} variants to compress")
+    _report_missing(export, after)
+
+
+def _report_missing(export: Export, release: Manifest) -> None:
+    """Say which stylesheets refer to files that are not there; pages work without them."""
+    prefix = export.instance.prefix
+    if export.options.server.prefix is not None:
+        prefix = export.options.server.prefix
+    found = stylesheets.missing(release.files, prefix, stylesheets.text_of)
+    for path in dict.fromkeys(item.path for item in found):
+        references = [item.reference for item in found if item.path == path]
+        export.report.rows += [Row("missing", path, reference) for reference in references]
+        export.report.note(
+            f"{path} refers to {counted(len(references), 'file')} not there: "
+            f"{first_of(references, 3)}"
+        )
 
 
 def _report_unpublished(plan: Plan, report: Report) -> None:
