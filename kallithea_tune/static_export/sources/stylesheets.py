@@ -29,7 +29,7 @@ _TOKEN = re.compile("|".join(_TOKENS), re.DOTALL | re.IGNORECASE)
 
 
 class Missing(NamedTuple):
-    """A reference as it stands in the stylesheet at the URL path `path`."""
+    """The first reference to a file, as it stands in the stylesheet at the URL path `path`."""
 
     path: str
     reference: str
@@ -43,13 +43,14 @@ def missing(
     `prefix` is the path in front of all URLs, empty for none; what is at another host is not
     looked for. A file that is kept from an earlier release is not read again.
     """
-    return [
-        Missing(path, reference)
-        for path, item in sorted(files.items())
-        if path.endswith(".css") and not item.kept
-        for reference in dict.fromkeys(references(read(item.file)))
-        if (target(path, reference, prefix) or path) not in files
-    ]
+    found: dict[tuple[str, str], str] = {}
+    for path, item in sorted(files.items()):
+        if path.endswith(".css") and not item.kept:
+            for reference in references(read(item.file)):
+                wanted = target(path, reference, prefix)
+                if wanted and wanted not in files:
+                    found.setdefault((path, wanted), reference)
+    return [Missing(path, reference) for (path, _), reference in found.items()]
 
 
 def text_of(file: StaticFile) -> str:
