@@ -64,5 +64,5 @@ def test_only_what_is_not_published_is_missing():
         "css/old.css": published("css/old.css", kept=1),
         "images/a.png": published("images/a.png"),
     }
-    text = "a { b: url(../images/a.png); c: url(none.woff); d: url(none.woff?#x) } @import '//x/y.css';"
-    assert stylesheets.missing(files, "", lambda file: text) == [("css/style.css", "none.woff")]
+    text = "@import '//x/y.css'; a { b: url(../images/a.png); c: url(no.woff); d: url(no.woff?#x) }"
+    assert stylesheets.missing(files, "", lambda file: text) == [("css/style.css", "no.woff")]
