@@ -142,6 +142,8 @@ def check(export: Export) -> int:
     report.row("stale", path, "; ".join(state.stale))
     reasons = ", ".join(state.stale)
     report.say(f"{path} is stale: {reasons}")
+    if state.by_hand:
+        report.say(f"first {state.by_hand}")
     words = freshness.renewal(export.instance, path, state.recipe)
     command = " ".join(map(shell_word, words))
     report.command(f"run: {command}")

@@ -46,5 +46,7 @@ def published_export(context: Context) -> PublishedExport:
     except TuneError as error:
         raise NotMeasured(str(error)) from None
     words = renewal(instance, directory, release.recipe if release else None)
-    user = owner_name(os.path.dirname(directory))
-    return PublishedExport(directory, release, Command(words, user=user))
+    command = Command(words, user=owner_name(os.path.dirname(directory)))
+    if release and release.by_hand:
+        return PublishedExport(directory, release, f"{release.by_hand}, then run {command.line}")
+    return PublishedExport(directory, release, command)
