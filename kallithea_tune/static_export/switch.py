@@ -9,7 +9,7 @@ from kallithea_tune.config import inifile, locate
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release.freshness import OPTION, SECTION
-from kallithea_tune.static_export.sources.source import SWITCH, status_of
+from kallithea_tune.static_export.sources.application import SWITCH, status_of
 
 
 def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
