@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from pathlib import Path
 from typing import Any, Callable
 
 import pytest
+from security.forked import gearbox
 
 from kallithea_tune.cli.static_export import StaticExportCommand, options_from
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export import configure
 from kallithea_tune.static_export.options import Options, ServerOptions, validate
-from kallithea_tune.static_export.webservers import names
+from kallithea_tune.static_export.webservers import SERVERS, names
+from kallithea_tune.static_export.webservers.site import Backend, Site
+from kallithea_tune.static_export.webservers.syntax import Check
 
 # Between servers, with their words for a site's name, for variables, and for what ends a line.
 IN_NO_NAME = (
@@ -145,6 +150,8 @@ def keys(programs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
     for name in ("a", "b"):
         ours = ("-subj", "/CN=localhost", "-keyout", f"{name}.key", "-out", f"{name}.pem")
         programs("openssl", "req", "-x509", "-nodes", *curve, *ours, cwd=directory)
+    weak = ("-newkey", "rsa:1024", "-subj", "/CN=a", "-keyout", "weak.key", "-out", "weak.pem")
+    programs("openssl", "req", "-x509", "-nodes", *weak, cwd=directory)
     encrypted = ("-aes128", "-passout", "pass:hunter22", "-out", "locked.key")
     programs("openssl", "pkey", "-in", "a.key", *encrypted, cwd=directory)
     (directory / "text").write_text("no PEM\n")
@@ -166,6 +173,7 @@ def keys(programs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
         ("a.pem", "text", "text is not a private key in PEM"),
         ("a.pem", "a.pem", "a.pem is not a private key in PEM"),
         ("a.pem", "b.key", "belongs to another certificate"),
+        ("weak.pem", "weak.key", "OpenSSL refuses"),
         ("a.pem", "locked.key", "locked.key is encrypted"),
     ],
 )
@@ -216,3 +224,43 @@ def test_the_ini_file_is_read_in_the_same_way(
     )
     if "HTTP_X" not in new:
         configure.site_of(load(str(instance)), "/srv/static", given)
+
+
+@pytest.mark.once
+def test_nothing_is_published_where_a_later_step_is_refused(
+    instance: Path, front_end: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = tmp_path / "site.conf"
+    written.write_bytes(b"# Written by gearbox static-export\n\xff")
+    before = sorted(os.listdir(str(tmp_path)))
+    # A web server that rejects what was written for it.
+    rejecting = Check(("grep",), ("nowhere", "{main}"), lambda _, conf, __: Path(conf).read_text())
+    monkeypatch.setitem(SERVERS, "caddy", dataclasses.replace(SERVERS["caddy"], syntax=rejecting))
+    dest = tmp_path / "static"
+    for status, sentence, words in (
+        (2, "site.conf cannot be read", ["--server", "nginx", "-o", written]),
+        (2, "site.conf cannot be read", ["--server", "nginx", "-o", written, "-n"]),
+        (3, "caddy rejects the configuration", ["--server", "caddy"]),
+        (3, "caddy rejects the configuration", ["--server", "caddy", "-n"]),
+        (2, "127.0.0.1 does not answer", ["--verify", "http://127.0.0.1:1"]),
+    ):
+        done = gearbox("static-export", "-c", instance, dest, "--overlay", front_end, *words)
+        said = done.stderr.strip().splitlines()[-1]
+        assert done.returncode == status and sentence in said, (words, done.stderr)
+        assert sorted(os.listdir(str(tmp_path))) == before
+
+
+def test_variants_that_a_web_server_cannot_negotiate_are_noted(instance: Path) -> None:
+    def notes(name: str, *codings: str) -> str:
+        site = Site("/srv/static", ["css"], [], codings, [Backend("localhost", 5000)])
+        made = configure.configure(load(str(instance)), site, ServerOptions(name))
+        return " ".join(note for note in made.notes if "negotiate" in note)
+
+    assert notes("nginx", "gzip", "br", "zstd").endswith(
+        "nginx cannot negotiate zstd: it serves gzip and br, and those variants stay unused"
+    )
+    assert notes("nginx", "zstd").endswith(
+        "zstd: it serves every file uncompressed, and those variants stay unused"
+    )
+    for name in ("apache", "caddy", "haproxy"):
+        assert notes(name, "gzip", "br", "zstd") == ""
