@@ -98,8 +98,13 @@ def unserved(server: WebServer, public: Path) -> "list[str]":
 def test_a_release_is_served_from_any_path(name, public, application):
     accepted = [part for part in AWKWARD if is_accepted(name, f"/srv/{part}/static")]
     accepted = [part for part in accepted if is_accepted(name, f"/srv/{part}")]
-    # All in one path, which takes one start of the web server.
-    if is_served(name, os.path.join(*accepted, "a b"), public, application):
+    # All in two paths, for two starts of the web server: Apache has one kind of quotes in a path.
+    doubly = [part for part in accepted if '"' in part]
+    others = [part for part in accepted if '"' not in part]
+    if all(
+        is_served(name, os.path.join(*parts, "a b"), public, application)
+        for parts in (doubly, others)
+    ):
         return
     assert [part for part in accepted if not is_served(name, part, public, application)] == []
 
