@@ -109,6 +109,36 @@ def test_a_release_is_served_from_any_path(name, public, application):
     assert [part for part in accepted if not is_served(name, part, public, application)] == []
 
 
+def holds_entry(name: str, entry: str) -> bool:
+    backend = Backend.from_url("http://127.0.0.1:5000")
+    site = Site("/srv/static", [entry], [f"{entry}.txt"], CODINGS, [backend], script="/etc/x.lua")
+    try:
+        render(name, site, False)
+        render_script(name, site)
+    except ConfigError:
+        return False
+    return True
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.claim("files and directories of any name are served, or the name is refused")
+def test_entries_of_any_name_are_served(name, application, tmp_path):
+    # Names with a dot first are not published, and no release has a "?" or a backslash.
+    entries = [part for part in AWKWARD if part[0] != "." and not {"?", "\\"} & set(part)]
+    entries = [entry for entry in entries if holds_entry(name, entry)]
+    for entry in entries:
+        (tmp_path / entry).mkdir()
+        (tmp_path / entry / f"{entry}.css").write_text("a {}\n" * 500)
+        (tmp_path / f"{entry}.txt").write_text(f"{entry}\n" * 500)
+    assert len(entries) > len(AWKWARD) / 2
+    server, _ = started(name, tmp_path, application)
+    try:
+        assert unserved(server, tmp_path) == []
+    finally:
+        server.remove()
+
+
 def vary_of(server: WebServer, path: str, **headers: str) -> "tuple[int, list[str]]":
     """Return the status, and each Vary header with its words in lower case."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
