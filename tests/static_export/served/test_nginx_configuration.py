@@ -32,8 +32,11 @@ SURROUNDING = "server {\nlisten 61080;\nserver_name localhost;\nserver_tokens of
 def certificate_files(programs, tmp_path_factory):
     directory = tmp_path_factory.mktemp("certificate")
     files = [str(directory / name) for name in ("fullchain.pem", "privkey.pem")]
-    words = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split()
-    programs(*words, "-out", files[0], "-keyout", files[1], cwd=directory)
+    programs(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+        *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-out", files[0], "-keyout", files[1]),
+        cwd=directory,
+    )
     return files
 
 
