@@ -13,7 +13,7 @@ from kallithea_tune.config.wsgi_server import default_server, server_of
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export import generated_files
 from kallithea_tune.static_export.generated_files import Generated, generated
-from kallithea_tune.static_export.options import HTTP_PORT, TLS_PORT, ServerOptions
+from kallithea_tune.static_export.options import HTTP_PORT, NEEDS_OUTPUT, TLS_PORT, ServerOptions
 from kallithea_tune.static_export.release import destination
 from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.static_export.step import Export
@@ -66,7 +66,7 @@ def backend_of(instance: Instance) -> Backend:
     )
 
 
-def site_of(instance: Instance, root: str, options: ServerOptions, script: str = "") -> Site:
+def site_of(instance: Instance, root: str, options: ServerOptions) -> Site:
     """Describe the site, apart from what a release has. Raises ConfigError for what the ini file
     gives and no configuration can contain. Pure.
     """
@@ -80,6 +80,8 @@ def site_of(instance: Instance, root: str, options: ServerOptions, script: str =
         where = f"{instance.path}: {variable} in [{instance.section}]"
         return names.header_name(instance.settings.get(variable, ""), default, where)
 
+    has_script = SERVERS[options.name].script and options.output
+    script = os.path.abspath(options.output) + SCRIPT_SUFFIX if has_script else ""
     return Site(
         root=os.path.abspath(root),
         directories=[],
@@ -119,13 +121,6 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
     notes = list(_notes(instance, site))
     reason = f"{server} cannot negotiate"
     site = _with_codings(site, SERVERS[server].codings)
-    if SERVERS[server].script and not site.script:
-        notes.append(
-            f"without --output, {server} allows no long caching: that needs a script beside its "
-            "configuration"
-        )
-        reason = f"without --output, {server} cannot negotiate"
-        site = _with_codings(site, ())
     message = _checked(server, site, snippet)
     if message and NO_BROTLI in message:
         reason = (
@@ -140,7 +135,7 @@ def configure(instance: Instance, site: Site, options: ServerOptions) -> Configu
         notes.append(f"{server} is not installed here, so it could not check its configuration")
     if SERVERS[server].statics:
         notes += _coding_notes(made, site.codings, reason)
-    return Configuration(render(server, site, snippet), render_script(server, site), notes)
+    return Configuration(render(server, site, snippet), render_script(server, site, snippet), notes)
 
 
 def _with_codings(site: Site, codings: Collection[str]) -> Site:
@@ -224,22 +219,22 @@ def places(export: Export) -> list[Place]:
         **{f"the overlay {path}": path for path in export.options.recipe.overlays or ()},
     }
     first = written_path.examine(output, generated_files.OUTPUT, others)
-    if first.stream is not None or not SERVERS[export.options.server.name].script:
+    if not SERVERS[export.options.server.name].script:
         return [first]
+    if first.stream is not None:
+        raise ConfigError(NEEDS_OUTPUT.format(export.options.server.name))
     script = written_path.examine(output + SCRIPT_SUFFIX, generated_files.OUTPUT, others)
     return [first, script]
 
 
-def site(export: Export, where: Sequence[Place]) -> Optional[Site]:
+def site(export: Export) -> Optional[Site]:
     """Return the site for ``--server`` without a release, for which a configuration can be made."""
     server = export.options.server
     if not server.name:
         return None
-    # Nothing is beside a stream.
-    script = os.path.abspath(server.output) + SCRIPT_SUFFIX if len(where) > 1 else ""
-    made = site_of(export.instance, export.path, server, script)
+    made = site_of(export.instance, export.path, server)
     render(server.name, made, server.snippet_only)
-    render_script(server.name, made)
+    render_script(server.name, made, server.snippet_only)
     return made
 
 

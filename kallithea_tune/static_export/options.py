@@ -15,6 +15,7 @@ from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 from kallithea_tune.system import written_path
 
 HTTP_PORT, TLS_PORT = 80, 443
+NEEDS_OUTPUT = "{} needs a script beside its configuration; give a file with --output"
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ def _validate_server(server: ServerOptions) -> None:
             "--output, --backend and the other options of a web server's configuration need "
             "--server; choose it"
         )
+    if server.name and SERVERS[server.name].script and not server.output:
+        raise ConfigError(NEEDS_OUTPUT.format(server.name))
     if server.tls is None:
         return
     if server.snippet_only:

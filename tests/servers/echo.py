@@ -1,17 +1,17 @@
-"""Answers with what it was asked, as JSON; /slow sends a byte, waits until /go is asked for, then
-sends the rest.
-
-usage: echo.py PORT
+"""Answers with the request it got, and its number, as JSON; /slow sends a byte, waits until /go
+is requested, then sends the rest.
 """
 
 import hashlib
 import http.client
 import http.server
+import itertools
 import json
 import sys
 import threading
 
 go = threading.Event()
+numbers = itertools.count(1)
 # Python's own limit is 100 lines, hg sends more.
 http.client._MAXHEADERS = 1000
 
@@ -70,6 +70,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
         said = {
             "path": self.path,
             "port": self.server.server_port,
+            "number": next(numbers),
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "lines": [[name.lower(), value] for name, value in self.headers.items()],
         }

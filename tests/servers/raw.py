@@ -1,4 +1,4 @@
-"""HTTP as bytes: what no client library sends, as a header twice, or in an order of its own."""
+"""HTTP as bytes: what no library sends, such as a header twice, or in an order of its own."""
 
 from __future__ import annotations
 

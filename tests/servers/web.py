@@ -89,7 +89,7 @@ class WebServer(Server):
             )
         try:
             connection.putrequest("GET", path, skip_accept_encoding=True, skip_host=True)
-            connection.putheader("Host", "localhost")
+            connection.putheader("Host", "localhost:%d" % self.port)
             for name, value in headers.items():
                 connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()

@@ -65,7 +65,6 @@ CONSTANTS: Mapping[str, object] = {
     "AUTHORITIES": next(filter(os.path.exists, AUTHORITIES), AUTHORITIES[0]),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
-USUAL_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,10 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
-    `statics` is whether it serves files at all, `secure_backends` whether it speaks https to a
-    backend, `own_certificate` whether it gets its certificate itself; `script` is the template of a
-    second file that it needs; `quote` writes a text as one word of its configuration, the filter
-    ``quoted`` of templates; `syntax` is how it checks a configuration.
+    `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
+    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
+    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
+    is how it checks a configuration.
     """
 
     template: str
@@ -86,9 +85,9 @@ class Server:
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
-    secure_backends: bool = True
     own_certificate: bool = False
     script: str = ""
+    quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
 
 
@@ -112,8 +111,8 @@ SERVERS: dict[str, Server] = {
         quoting.lighttpd,
         ALL_CODINGS,
         pools=False,
-        secure_backends=False,
         script="lighttpd.lua.j2",
+        quote_script=quoting.lua,
         syntax=syntax.LIGHTTPD,
     ),
     "haproxy": Server("haproxy.cfg.j2", quoting.haproxy, statics=False, syntax=syntax.HAPROXY),
@@ -129,12 +128,11 @@ def render(name: str, site: Site, snippet: bool) -> str:
     _refuse_controls(site)
     if not server.pools:
         _refuse_pools(name, site)
-    _refuse_secure_backends(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
         )
-    return _filled(server, server.template, site, snippet)
+    return _filled(server.template, server.quote, site, snippet)
 
 
 def _refuse_controls(value: object) -> None:
@@ -154,34 +152,25 @@ def _refuse_controls(value: object) -> None:
 
 
 def _refuse_pools(name: str, site: Site) -> None:
+    if any(backend.scheme == "https" for backend in site.backends):
+        raise ConfigError(
+            f"{name} speaks only http to a backend; give http://, or use nginx, apache, caddy or "
+            "haproxy"
+        )
     if site.vcs or site.sticky:
         raise ConfigError(
             f"{name} has no pool for hg and git, and no sticky sessions; "
             "use nginx, apache, caddy or haproxy"
         )
-    if (site.address_header, site.scheme_header) != USUAL_HEADERS:
-        raise ConfigError(
-            f"{name} sends the client's address and scheme only in X-Forwarded-For and "
-            "X-Forwarded-Proto; set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file"
-        )
 
 
-def _refuse_secure_backends(name: str, site: Site) -> None:
-    secure = [backend.url for backend in (*site.backends, *site.vcs) if backend.scheme == "https"]
-    if secure and not SERVERS[name].secure_backends:
-        raise ConfigError(
-            f"{name} speaks no https to an application; give {secure[0]} with http, or choose "
-            "another --server"
-        )
-
-
-def render_script(name: str, site: Site) -> Optional[str]:
-    """Return the second file of server `name`, for `site.script`; None where it has none."""
+def render_script(name: str, site: Site, snippet: bool = False) -> Optional[str]:
+    """Return the second file of server `name`, of which `site.script` is the path; None without."""
     server = SERVERS[name]
-    return _filled(server, server.script, site, False) if site.script else None
+    return _filled(server.script, server.quote_script, site, snippet) if server.script else None
 
 
-def _filled(server: Server, template: str, site: Site, snippet: bool) -> str:
+def _filled(template: str, quote: Callable[[str], str], site: Site, snippet: bool) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -192,7 +181,7 @@ def _filled(server: Server, template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["quoted"] = server.quote
+    environment.filters["quoted"] = quote
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),
