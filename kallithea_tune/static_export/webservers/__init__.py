@@ -181,7 +181,7 @@ def _filled(template: str, quote: Callable[[str], str], site: Site, snippet: boo
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["quoted"] = quote
+    environment.filters.update(quoting.FILTERS, quoted=quote)
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),

@@ -7,6 +7,9 @@ ConfigError for what no quoting can express there.
 from __future__ import annotations
 
 import re
+from typing import Callable, Mapping
+
+import re
 
 from kallithea_tune.errors import ConfigError
 
@@ -23,8 +26,44 @@ def nginx(text: str) -> str:
 
 
 def apache(text: str) -> str:
-    """Quote for Apache."""
-    return f'"{text}"'
+    """Quote for Apache; for some of its directives, there is a function of their own."""
+    if "${" in text:
+        raise ConfigError(
+            f"Apache's configuration cannot contain '{text}': it replaces what begins with "
+            "'${'; choose another name"
+        )
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def apache_directory(text: str) -> str:
+    """Quote for Apache's <Directory>, where ``*?[`` are wildcards, and one character in brackets is
+    itself.
+    """
+    if not re.search(r"[*?[]|\$\{", text):
+        return apache(text)
+    return apache(re.sub(r"[*?[$]", r"[\g<0>]", text.replace("\\", r"\\")))
+
+
+def apache_expression(text: str) -> str:
+    """Quote for an expression of Apache, inside of other quotes: with octal numbers of bytes."""
+
+    def octal(match: re.Match[str]) -> str:
+        return "".join(f"\\{byte:03o}" for byte in match[0].encode())
+
+    return "'" + re.sub(r"[^\w/.~+-]", octal, text, flags=re.A) + "'"
+
+
+def apache_substitution(text: str) -> str:
+    """Quote for what RewriteRule and RewriteCond put together of this and of what follows it: with
+    an opening quote only. No backslash escapes a quote there.
+    """
+    if "?" in text or {"'", '"'} < set(text):
+        raise ConfigError(
+            f"Apache's RewriteRule cannot contain '{text}', with a question mark or with both "
+            "kinds of quotes; choose another name"
+        )
+    return ("'" if '"' in text else '"') + re.sub(r"[\\$%{]", r"\\\g<0>", text)
 
 
 def caddy(text: str) -> str:
@@ -61,3 +100,10 @@ def lua(text: str) -> str:
 def haproxy(text: str) -> str:
     """Quote for HAProxy, as a shell does."""
     return "'" + text.replace("'", r"'\''") + "'"
+
+
+# Filters of templates beside ``quoted``, by name.
+FILTERS: Mapping[str, Callable[[str], str]] = {
+    function.__name__: function
+    for function in (apache_directory, apache_expression, apache_substitution)
+}
