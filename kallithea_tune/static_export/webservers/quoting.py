@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import Callable, Mapping
 
-import re
-
 from kallithea_tune.errors import ConfigError
 
 

@@ -95,9 +95,9 @@ def handshake(port, **settings):
     context.minimum_version = version or ssl.TLSVersion.MINIMUM_SUPPORTED
     context.maximum_version = version or ssl.TLSVersion.MAXIMUM_SUPPORTED
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection(("127.0.0.1", port), 30) as connection:
-        with context.wrap_socket(connection, server_hostname="localhost") as wrapped:
-            return wrapped.version(), wrapped.cipher()[0], wrapped.selected_alpn_protocol()
+    connection = socket.create_connection(("127.0.0.1", port), 30)
+    with connection, context.wrap_socket(connection, server_hostname="localhost") as wrapped:
+        return wrapped.version(), wrapped.cipher()[0], wrapped.selected_alpn_protocol()
 
 
 @pytest.mark.claim("http redirects to https with the same path and query")
