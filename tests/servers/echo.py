@@ -1,5 +1,5 @@
-"""Answers with what it was asked, and as which request, as JSON; /slow sends a byte, waits until /go
-is asked for, then sends the rest.
+"""Answers with what it was asked, and as which request, as JSON; /slow sends a byte, waits until
+/go is asked for, then sends the rest.
 
 usage: echo.py PORT
 """
