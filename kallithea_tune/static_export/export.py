@@ -247,33 +247,31 @@ def configure(export: Export, release: Manifest, places: Sequence[Place]) -> Non
 
 
 def verify(export: Export, release: Manifest) -> int:
-    """Request every file of the release from the running server, and the pages that use them."""
-    from kallithea_tune.static_export.verify.client import Client
-    from kallithea_tune.static_export.verify.crawl import Crawl
-    from kallithea_tune.static_export.verify.files import verify as problems_of
+    """Try on the running server what browsers, hg and git do with it."""
+    from kallithea_tune.static_export.verify import site
 
     url, report = export.options.verify, export.report
     credentials = login(export.options.verify_login)
-    problems = list(problems_of(url, os.path.realpath(export.path), release))
-    client = Client(url)
-    crawl = Crawl(client)
-    crawl.run(credentials)
-    client.close()
-    problems += crawl.problems
-    report.rows += [Row("page", path, kind) for kind, path in crawl.seen.items()]
-    report.say("pages opened: " + (", ".join(crawl.seen) or "none"))
-    if crawl.unseen:
+    target = site.target_of(export.instance, url, release, credentials)
+    found = site.verify(target, os.path.realpath(export.path), release, export.progress)
+    report.rows += [Row("page", path, kind) for kind, path in found.pages.items()]
+    report.say("pages opened: " + (", ".join(found.pages) or "none"))
+    report.say("tried as clients do: " + ", ".join(site.PROBES))
+    if found.unseen:
         hint = "" if credentials else " (--verify-login opens those behind the login)"
-        report.note("pages that no link led to: " + ", ".join(crawl.unseen) + hint)
-    for number, problem in enumerate(problems):
+        report.note("pages that no link led to: " + ", ".join(found.unseen) + hint)
+    for note in found.notes:
+        report.note(note)
+    for number, problem in enumerate(found.problems):
         line = f"{problem.path} ({problem.coding}): {problem.message}"
         if number < PROBLEMS_SHOWN:
             report.output("problem", problem.path, line + "\n")
         else:
             report.row("problem", problem.path, line)
-    outcome = f"{len(problems)} problems" if problems else "all as published"
+    count = len(found.problems)
+    outcome = f"{count} problem{'s'[: count != 1]}" if count else "all as published"
     report.say(f"{len(release.files)} files requested from {url}: {outcome}")
-    return EXIT_FINDINGS if problems else EXIT_OK
+    return EXIT_FINDINGS if found.problems else EXIT_OK
 
 
 def switch_off(export: Export, release: Manifest) -> None:

@@ -71,6 +71,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
             "port": self.server.server_port,
             "number": next(numbers),
             "headers": {name.lower(): value for name, value in self.headers.items()},
+            "lines": [[name.lower(), value] for name, value in self.headers.items()],
         }
         body = json.dumps({**said, **more}).encode()
         self.send_response(200)

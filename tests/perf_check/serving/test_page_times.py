@@ -64,6 +64,7 @@ def test_without_a_pull_there_is_nothing_to_judge() -> None:
         list(transfers.judge(VISITED, Configuration(INSTANCE)))
 
 
+@pytest.mark.alone
 def test_a_page_that_does_not_answer_says_what_it_was_doing(instance: Path) -> None:
     repository = instance.parent / "repos" / "git-one"
     head = subprocess.run(
