@@ -32,8 +32,22 @@ def caddy(text: str) -> str:
 
 
 def lighttpd(text: str) -> str:
-    """Quote for lighttpd."""
-    return f'"{text}"'
+    """Quote for lighttpd, where a backslash is special only before a quote."""
+    if text.endswith("\\"):
+        raise ConfigError(
+            f"lighttpd's configuration cannot contain '{text}', which ends with a backslash; "
+            "choose another name"
+        )
+    escaped = text.replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def lua(text: str) -> str:
+    """Quote for Lua, the language of lighttpd's script."""
+    escaped = "".join(
+        f"\\{ord(char):03}" if char in '"\\' or ord(char) < 32 else char for char in text
+    )
+    return f'"{escaped}"'
 
 
 def haproxy(text: str) -> str:

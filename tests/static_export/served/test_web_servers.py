@@ -16,7 +16,8 @@ from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.options import ServerOptions
 from kallithea_tune.static_export.verify import files as verify
 from kallithea_tune.static_export.webservers import SERVERS, render, syntax
-from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
+from kallithea_tune.static_export.webservers.names import header_name
+from kallithea_tune.static_export.webservers.site import Backend, Site
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 POOLS = ("apache", "caddy", "haproxy", "nginx")
