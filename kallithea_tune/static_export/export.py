@@ -16,7 +16,7 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused, TuneError
 from kallithea_tune.static_export import configure
 from kallithea_tune.static_export.options import Options, login
-from kallithea_tune.static_export.release import access, destination, freshness, publish
+from kallithea_tune.static_export.release import access, destination, freshness, integrity, publish
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
@@ -35,10 +35,12 @@ PROBLEMS_SHOWN = 50
 class Prepared:
     """What a run is going to do, once nothing of it can be refused any more.
 
-    `configuration` is empty without ``--server``, and `edits` without ``--switch``.
+    `read` is how many files of the current release had to be read to plan it. `configuration` is
+    empty without ``--server``, and `edits` without ``--switch``.
     """
 
     plan: Plan
+    read: int
     configuration: Sequence[Generated]
     edits: Sequence[Edit]
 
@@ -55,7 +57,7 @@ def run(
     if options.check:
         return check(export)
     prepared = prepare(export)
-    release = publish_release(export, prepared.plan)
+    release = publish_release(export, prepared.plan, prepared.read)
     with _half_way(path):
         return finish(export, release, prepared)
 
@@ -74,10 +76,11 @@ def prepare(export: Export) -> Prepared:
     site = configure.site(export)
     if export.options.verify:
         _reach(export.options.verify)
-    plan = _plan(export)
+    plan, read = _plan(export)
     _report_plan(export, plan)
     return Prepared(
         plan,
+        read,
         configure.generate(export, site, plan.after, places) if site else [],
         _edits(export, plan.after) if export.options.switch else [],
     )
@@ -125,11 +128,14 @@ def check(export: Export) -> int:
     state = freshness.state(export.instance.use, path, export.options.recipe)
     if state is None:
         report.row("missing", path)
-        report.say(f"nothing is published at {path}")
+        lost = destination.lost(path)
+        report.say(f"{lost}; nothing is published" if lost else f"nothing is published at {path}")
         return EXIT_FINDINGS
-    for kind, paths in {**state.differences.by_kind(), "damaged": state.damaged}.items():
+    for kind, paths in state.differences.by_kind().items():
         for name in paths:
             report.row(kind, name)
+    for name, damage in state.damaged.items():
+        report.row("damaged", name, damage.value)
     if not state.stale:
         report.say(f"{path} is up to date with {state.manifest.app} {state.version}")
         return EXIT_OK
@@ -142,7 +148,7 @@ def check(export: Export) -> int:
     return EXIT_FINDINGS
 
 
-def publish_release(export: Export, plan: Plan) -> Manifest:
+def publish_release(export: Export, plan: Plan, read: int) -> Manifest:
     """Publish; return the current release, or in a dry run what it would be."""
     web_user, report = export.web_user, export.report
     if export.options.dry_run:
@@ -152,6 +158,10 @@ def publish_release(export: Export, plan: Plan) -> Manifest:
         _refuse_unreadable(export.path, web_user)
         if plan.before != plan.after:
             publish.record(plan, export.path)
+        elif read:
+            # Only spares the next run the reading, so an obstacle is none.
+            with contextlib.suppress(TuneError):
+                publish.record(plan, export.path)
         release = plan.after
     else:
         release = publish.publish(
@@ -162,8 +172,11 @@ def publish_release(export: Export, plan: Plan) -> Manifest:
     return release
 
 
-def _plan(export: Export) -> Plan:
-    """Plan the release; options of the recipe that were not given are as in the previous one."""
+def _plan(export: Export) -> tuple[Plan, int]:
+    """Plan the release; options of the recipe that were not given are as in the previous one.
+
+    Returns also how many files of the current release had to be read for it.
+    """
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
@@ -173,9 +186,12 @@ def _plan(export: Export) -> Plan:
     for note in owner_of(export.instance).notes("The application is loaded"):
         export.report.note(note)
     destination.check_apart(export.path, served.roots)
-    damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
+    condition = integrity.inspect(before, export.path) if before else integrity.Condition({})
+    lost = destination.lost(export.path)
+    if lost:
+        export.report.note(f"{lost}; every file is published again, with the time of now")
     export.progress("", 0, 0)
-    return make(before, served, recipe, damaged)
+    return make(before, served, recipe, condition.damaged, bool(lost)), condition.read
 
 
 def _report_plan(export: Export, plan: Plan) -> None:
@@ -196,7 +212,9 @@ def _report_plan(export: Export, plan: Plan) -> None:
         report.say("every file is written again, because --how, --mode or --group changed")
     report.paths("new", plan.differences.new)
     report.paths("changed", plan.differences.changed)
-    report.paths("damaged", plan.damaged)
+    for damage in integrity.Damage:
+        paths = [path for path, found in plan.damaged.items() if found is damage]
+        report.paths("damaged", paths, f"damaged ({damage.value})")
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:

@@ -1,7 +1,5 @@
-"""Answers with what it was asked, and as which request, as JSON; /slow sends a byte, waits until
-/go is asked for, then sends the rest.
-
-usage: echo.py PORT
+"""Answers with the request it got, and its number, as JSON; /slow sends a byte, waits until /go
+is requested, then sends the rest.
 """
 
 import hashlib
@@ -40,6 +38,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
     def piece(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
+
+    def do_TRACE(self):
+        self.answer({})
 
     def do_POST(self):
         digest, size = hashlib.sha256(), 0

@@ -20,6 +20,21 @@ from kallithea_tune.text import has_control
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
+# What the authorities signed that the machine trusts, on Debian and on Red Hat.
+AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+# Of TLS 1.2: https://ssl-config.mozilla.org/guidelines/5.7.json, intermediate.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-CHACHA20-POLY1305",
+)
+
 CONSTANTS: Mapping[str, object] = {
     # What is current may change: a browser revalidates it, by a request that costs no content.
     "REVALIDATED": "public, max-age=0, must-revalidate",
@@ -46,6 +61,8 @@ CONSTANTS: Mapping[str, object] = {
     "ACCEPT": r"application/mercurial-",
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
+    "CIPHERS": ":".join(CIPHERS),
+    "AUTHORITIES": next(filter(os.path.exists, AUTHORITIES), AUTHORITIES[0]),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 
