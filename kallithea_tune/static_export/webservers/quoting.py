@@ -44,12 +44,14 @@ def apache_directory(text: str) -> str:
 
 
 def apache_expression(text: str) -> str:
-    """Quote for an expression of Apache, inside of other quotes: with octal numbers of bytes."""
+    """Quote for an expression of Apache, inside of other quotes: with octal numbers of bytes, after
+    which a digit would belong to the number.
+    """
 
     def octal(match: re.Match[str]) -> str:
         return "".join(f"\\{byte:03o}" for byte in match[0].encode())
 
-    return "'" + re.sub(r"[^\w/.~+-]", octal, text, flags=re.A) + "'"
+    return "'" + re.sub(r"[^\w/.~+-][0-9]*", octal, text, flags=re.A) + "'"
 
 
 def apache_substitution(text: str) -> str:
