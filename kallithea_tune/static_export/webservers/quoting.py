@@ -55,15 +55,15 @@ def apache_expression(text: str) -> str:
 
 
 def apache_substitution(text: str) -> str:
-    """Quote for what RewriteRule and RewriteCond put together of this and of what follows it: with
-    an opening quote only. No backslash escapes a quote there.
+    """Escape for the words that RewriteRule and RewriteCond put together, which stand without
+    quotes, since a backslash would not escape one inside of them.
     """
-    if "?" in text or {"'", '"'} < set(text):
+    if "?" in text:
         raise ConfigError(
-            f"Apache's RewriteRule cannot contain '{text}', with a question mark or with both "
-            "kinds of quotes; choose another name"
+            f"Apache's RewriteRule cannot contain '{text}': a query would begin at its question "
+            "mark; choose another name"
         )
-    return ("'" if '"' in text else '"') + re.sub(r"[\\$%{]", r"\\\g<0>", text)
+    return re.sub(r"[ \\$%{]", r"\\\g<0>", text)
 
 
 def caddy(text: str) -> str:
