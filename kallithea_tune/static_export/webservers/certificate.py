@@ -40,6 +40,9 @@ def require_pair(certificate: str, key: str) -> None:
                 f"--tls: the key {key} belongs to another certificate than {certificate}; "
                 "give the certificate first, then its own key"
             ) from None
+        if error.reason:
+            reason = error.reason.lower().replace("_", " ")
+            raise ConfigError(f"--tls: OpenSSL refuses {certificate}: {reason}") from None
         _require_certificate(certificate)
         raise ConfigError(f"--tls {key} is not a private key in PEM") from None
     except OSError as error:

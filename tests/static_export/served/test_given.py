@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
+import http.server
 import os
+import shutil
+import ssl
+import tempfile
+import threading
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from servers.server import free_port
 from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.files import decoded
-from kallithea_tune.static_export.webservers import render, render_script
+from kallithea_tune.static_export.webservers import AUTHORITIES, render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
@@ -127,3 +134,79 @@ def test_vary_is_right_for_every_file(name, public, application):
                 assert status == 304 and vary in right, (path, coding, vary)
     finally:
         server.remove()
+
+
+class Secure(http.server.BaseHTTPRequestHandler):
+    """An application that speaks https."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"secure")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def secure(programs, tmp_path_factory):
+    """Ports of two applications that speak https, and the file with both of their certificates.
+
+    They are for localhost and for another host.
+    """
+    directory, ports, authorities = tmp_path_factory.mktemp("secure"), [], ""
+    for name in ("localhost", "other.example"):
+        subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+        key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+        programs("openssl", "req", "-x509", *key, *subject, *files, cwd=directory)
+        authorities += (directory / f"{name}.pem").read_text()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Secure)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(directory / f"{name}.pem"), str(directory / f"{name}.key"))
+        server.socket = context.wrap_socket(server.socket, True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ports.append(server.server_port)
+    path = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-")) / "authorities.pem"
+    path.write_text(authorities)
+    path.parent.chmod(0o755)
+    yield [*ports, path]
+    shutil.rmtree(str(path.parent))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
+@pytest.mark.claim("a backend of https is used, if its certificate is trusted and for its name")
+def test_a_backend_of_https_is_verified(name, public, application, secure):
+    right, wrong, authorities = secure
+    for port, trusted, answers in (
+        (right, True, True),
+        (wrong, True, False),
+        (right, False, False),
+    ):
+        backends = [Backend.from_url(f"https://localhost:{port}")]
+        server = WebServer(name)
+        try:
+            site = dataclasses.replace(
+                site_for(server, export(server, public), application), backends=backends
+            )
+            text = render(name, site, False)
+            if trusted:
+                # Ours are not those of the machine, which Caddy finds by itself.
+                assert name == "caddy" or AUTHORITIES[0] in text
+                text = text.replace(AUTHORITIES[0], str(authorities))
+                server.environment["SSL_CERT_FILE"] = str(authorities)
+            server.conf.write_text(text)
+            server.configured()
+            server.start()
+            status, _, body = server.get("/")
+            assert (status == 200, body == b"secure") == (answers, answers), (port, trusted)
+        finally:
+            server.remove()
+
+
+def test_lighttpd_refuses_a_backend_of_https():
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("https://localhost")])
+    with pytest.raises(ConfigError, match="speaks only http"):
+        render("lighttpd", site, False)

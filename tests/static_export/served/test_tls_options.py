@@ -205,7 +205,8 @@ def test_caddy_gets_its_own_certificate(public, application):
             text = main.read_text()
             assert "auto_https off" in text
             # Of its own authority, which needs no name that the world can resolve.
-            main.write_text(text.replace("auto_https off", "skip_install_trust\nlocal_certs"))
+            own = "auto_https disable_redirects\nskip_install_trust\nlocal_certs"
+            main.write_text(text.replace("auto_https off", own))
 
     tls = Tls(redirect_port=free_port())
     server, _ = started("caddy", public, application, kind=WithItsOwn, prefix=PREFIX, tls=tls)
