@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Optional
 
+from kallithea_tune.app import hg_heads
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.survey import survey
-from kallithea_tune.perf_check.serving import hg_heads
 from kallithea_tune.system import child
 
 HEADS_SECONDS = 1.0

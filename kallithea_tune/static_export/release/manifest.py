@@ -16,6 +16,8 @@ NAME = ".kallithea-tune.json"
 # Contains the name of the release's own directory: a server that stats a file before it opens it
 # reads this name once, and then uses one release for both.
 RELEASE_NAME = ".release"
+# What was published, for comparison with what is there.
+SEAL_NAME = ".sealed.json"
 # Below it, in a directory for each version, are the files that may be cached for good under a URL
 # with ?ver= and that version: links to those beside it.
 LASTING = ".lasting"
@@ -182,7 +184,12 @@ class Manifest:
     def names(self) -> set[str]:
         """Return every path of the release on disk, variants and the manifest included."""
         variants = (variant.name for variant in self.variants())
-        return {NAME, RELEASE_NAME, *self.files, *variants, *self.lasting}
+        return {*self.bookkeeping, *self.files, *variants, *self.lasting}
+
+    @property
+    def bookkeeping(self) -> frozenset[str]:
+        """The paths of what is in a release about itself."""
+        return frozenset({NAME, RELEASE_NAME, SEAL_NAME})
 
     @property
     def lasting(self) -> dict[str, str]:

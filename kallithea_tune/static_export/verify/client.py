@@ -8,7 +8,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from typing import Mapping, Optional
+from typing import Iterable, Mapping, Optional
 from urllib.parse import urlsplit
 
 from kallithea_tune.errors import ConfigError
@@ -20,7 +20,11 @@ TIMEOUT = 60.0  # seconds for one response; the application may be busy with a c
 
 @dataclass(frozen=True)
 class Answer:
-    """A response, header names in lower case."""
+    """A response, header names in lower case.
+
+    The values of a header that came more than once are joined by commas (RFC 9110, section 5.3).
+    The status is 0 when the server closed the connection without a response.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -30,6 +34,35 @@ class Answer:
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def outcome(self) -> str:
+        """How it is reported: ``answered with 404``."""
+        if not self.status:
+            return "answered by closing the connection"
+        return f"answered with {self.status}"
+
+
+def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return header lines by name in lower case, the values of the same name in one."""
+    by_name: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.lower()
+        by_name[key] = f"{by_name[key]}, {value}" if key in by_name else value
+    return by_name
+
+
+def unreachable(name: str, error: OSError) -> ConfigError:
+    """Return the sentence about an `error` of the connection to the server `name`."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConfigError(
+            f"the certificate of {name} is not trusted ({error.verify_message}); "
+            "if its authority is your own, set the environment variable SSL_CERT_FILE to "
+            "the file with the authority's certificate"
+        )
+    if isinstance(error, socket.timeout):
+        return ConfigError(f"{name} did not answer within {TIMEOUT:.0f} s")
+    return ConfigError(f"{name} cannot be reached: {error}")
 
 
 class Client:
@@ -43,6 +76,7 @@ class Client:
             raise ConfigError(
                 f"--verify {url} is not the URL of a web server; give http://host/prefix"
             ) from None
+        self.url = url
         self.prefix = urlsplit(url).path.rstrip("/")
         self.host = host_of(url)
         self._name = self._connection.host
@@ -66,16 +100,9 @@ class Client:
                     raise ConfigError(
                         f"{self._name} does not answer: {type(error).__name__}"
                     ) from None
-            except ssl.SSLCertVerificationError as error:
-                self.close()
-                raise ConfigError(
-                    f"the certificate of {self._name} is not trusted ({error.verify_message}); "
-                    "if its authority is your own, set the environment variable SSL_CERT_FILE to "
-                    "the file with the authority's certificate"
-                ) from None
             except OSError as error:
                 self.close()
-                raise ConfigError(f"{self._name} cannot be reached: {error}") from None
+                raise unreachable(self._name, error) from None
         raise AssertionError
 
     def _send(
@@ -99,6 +126,8 @@ class Client:
         try:
             response = connection.getresponse()
             content = response.read()
+        except socket.timeout:
+            raise
         except (http.client.HTTPException, OSError):
             raise broken or ConnectionError() from None
         if broken:
@@ -107,8 +136,7 @@ class Client:
             with contextlib.suppress(CookieError):
                 cookies = SimpleCookie(header.strip())
                 self._cookies.update({name: item.value for name, item in cookies.items()})
-        by_name = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, by_name, content)
+        return Answer(response.status, joined(response.getheaders()), content)
 
     def _break_off(self) -> None:
         """Have a request that is under way fail; for another thread."""

@@ -9,7 +9,8 @@ from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
 from kallithea_tune.app.page_assets import EVER_FETCHED, asset_urls
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.client import Answer, Client
-from kallithea_tune.static_export.verify.files import APPLICATIONS_ETAG, LONG_LIFE, Problem, max_age
+from kallithea_tune.static_export.verify.files import APPLICATIONS_ETAG, LONG_LIFE, max_age
+from kallithea_tune.static_export.verify.finding import Problem
 
 LOGIN = "/_admin/login"
 # Kind of page -> the pattern of its links below a repository.

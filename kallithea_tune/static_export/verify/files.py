@@ -10,31 +10,23 @@ import mimetypes
 import os
 import re
 import secrets
-from dataclasses import dataclass
-from typing import Iterator, Mapping, Optional
+from typing import Iterator, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 from kallithea_tune.static_export.release.manifest import NAME, Manifest, Published
+from kallithea_tune.static_export.release.publish import Progress, silent
 from kallithea_tune.static_export.verify.client import Answer, Client
-from kallithea_tune.static_export.webservers.site import HEALTH
+from kallithea_tune.static_export.verify.finding import Finding, Note, Problem
 
 LONG_LIFE = 30 * 86400  # seconds; how long a ?ver= URL must be cacheable at least
-PUSH_BYTES = 2 << 20
 # TurboGears2 writes the ETag of a static file as "<modification time as a float>-<size>"
 # (tg.support.statics).
 APPLICATIONS_ETAG = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with the response for one URL path, in one content coding."""
-
-    path: str
-    coding: str
-    message: str
-
-
-def verify(url: str, directory: str, release: Manifest) -> Iterator[Problem]:
+def verify(
+    url: str, directory: str, release: Manifest, progress: Progress = silent
+) -> Iterator[Finding]:
     """Compare what `url` serves with the `release` in `directory`.
 
     Requests each file plain, in each coding, and with ``?ver=``; then what must not be served.
@@ -42,22 +34,49 @@ def verify(url: str, directory: str, release: Manifest) -> Iterator[Problem]:
     """
     client = Client(url)
     try:
-        for path, item in sorted(release.files.items()):
-            for coding in ("identity", *release.recipe.codings):
-                answer = client.get("/" + quote(path), coding)
-                for message in judge_file(path, item, coding, answer):
-                    yield Problem("/" + path, coding, message)
-            versioned = client.get(f"/{quote(path)}?ver={quote(release.version)}")
-            if max_age(versioned.headers) < LONG_LIFE:
-                cache_control = versioned.headers.get("cache-control", "none")
-                message = f"may not be cached for a month (cache-control: {cache_control})"
-                yield Problem(f"/{path}?ver=", "identity", message)
+        yield from _files(client, release, progress)
         yield from _markers(client, directory, release)
         yield from _traversal(client, release)
         yield from _listings(client, release)
-        yield from _limits(client)
     finally:
         client.close()
+
+
+def _files(client: Client, release: Manifest, progress: Progress) -> Iterator[Finding]:
+    uncompressed: dict[str, list[str]] = {coding: [] for coding in release.recipe.codings}
+    negotiated: set[str] = set()
+    for number, (path, item) in enumerate(sorted(release.files.items())):
+        progress("requesting the files", number, len(release.files))
+        for coding in ("identity", *release.recipe.codings):
+            answer = client.get("/" + quote(path), coding)
+            for message in judge_file(path, item, coding, answer):
+                yield Problem("/" + path, coding, message)
+            if "content-encoding" in answer.headers:
+                negotiated.add(answer.headers["content-encoding"])
+            elif answer.status == 200 and item.variants.get(coding):
+                uncompressed[coding].append(path)
+        versioned = client.get(f"/{quote(path)}?ver={quote(release.version)}")
+        if max_age(versioned.headers) < LONG_LIFE:
+            cache_control = versioned.headers.get("cache-control", "none")
+            message = f"may not be cached for a month (cache-control: {cache_control})"
+            yield Problem(f"/{path}?ver=", "identity", message)
+    for coding, paths in uncompressed.items():
+        yield from judge_coding(coding, paths, coding in negotiated)
+
+
+def judge_coding(coding: str, uncompressed: Sequence[str], negotiated: bool) -> Iterator[Finding]:
+    """Yield what files that came without their variant amount to. Pure.
+
+    A server that never sends a coding cannot negotiate it, as nginx zstd; all can gzip.
+    """
+    if negotiated or (uncompressed and coding == "gzip"):
+        for path in uncompressed:
+            message = f"came uncompressed although there is a {coding} variant"
+            yield Problem("/" + path, coding, message)
+    elif uncompressed:
+        yield Note(
+            f"the web server never sends {coding}, so {len(uncompressed)} variants are of no use"
+        )
 
 
 def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Iterator[str]:
@@ -69,8 +88,6 @@ def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Itera
     if received not in (coding, "identity"):
         yield f"came as {received} although only {coding} was accepted"
         return
-    if received == "identity" and coding != "identity" and item.variants.get(coding):
-        yield f"came uncompressed although there is a {coding} variant"
     body = decoded(answer.body, received)
     if hashlib.sha256(body).hexdigest() != item.file.sha256:
         yield (
@@ -85,8 +102,13 @@ def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Itera
 
 
 def _judge_headers(headers: Mapping[str, str], has_variants: bool) -> Iterator[str]:
-    if has_variants and "accept-encoding" not in headers.get("vary", "").lower():
+    vary = [name.strip().lower() for name in headers.get("vary", "").split(",")]
+    if has_variants and "accept-encoding" not in vary:
         yield "has variants but no 'Vary: Accept-Encoding', so a proxy may serve the wrong one"
+    if "*" in vary:
+        yield "came with 'Vary: *', so no proxy may keep it"
+    if len(set(vary)) < len(vary):
+        yield f"came with the same name in Vary more than once ({headers['vary']})"
     cache_control = headers.get("cache-control", "")
     if "max-age" not in cache_control:
         yield f"has no lifetime (cache-control: {cache_control or 'none'})"
@@ -201,22 +223,3 @@ def _listings(client: Client, release: Manifest) -> Iterator[Problem]:
         answer = client.get(f"/{entry}/")
         if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):
             yield Problem(f"/{entry}/", "identity", "lists the directory")
-
-
-def _limits(client: Client) -> Iterator[Problem]:
-    """Send what hg and git send: headers as for 1,000 heads, and a body above nginx's default 1 MB.
-
-    It changes nothing: to the application, neither means anything.
-    """
-    usual = client.get(HEALTH).status
-    heads = {f"X-HgArg-{number}": "0" * 1000 for number in range(1, 43)}
-    status = client.get(HEALTH, **heads).status
-    if status != usual:
-        message = (
-            f"headers of 42 KB are answered with {status}; hg sends them in a pull from 1,000 heads"
-        )
-        yield Problem(HEALTH, "identity", message)
-    push = client.request("POST", HEALTH, b"0" * PUSH_BYTES, {"User-Agent": "git/2"})
-    if push.status in (400, 413):
-        message = f"a push of {PUSH_BYTES >> 20} MB is answered with {push.status}"
-        yield Problem(HEALTH, "identity", message)

@@ -20,6 +20,21 @@ from kallithea_tune.text import has_control
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
+# What the authorities signed that the machine trusts, on Debian and on Red Hat.
+AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+# Of TLS 1.2: https://ssl-config.mozilla.org/guidelines/5.7.json, intermediate.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-CHACHA20-POLY1305",
+)
+
 CONSTANTS: Mapping[str, object] = {
     # What is current may change: a browser revalidates it, by a request that costs no content.
     "REVALIDATED": "public, max-age=0, must-revalidate",
@@ -46,6 +61,8 @@ CONSTANTS: Mapping[str, object] = {
     "ACCEPT": r"application/mercurial-",
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
+    "CIPHERS": ":".join(CIPHERS),
+    "AUTHORITIES": next(filter(os.path.exists, AUTHORITIES), AUTHORITIES[0]),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
 
@@ -56,9 +73,10 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
-    `statics` is whether it serves files at all; `script` is the template of a second file that it
-    needs, which may be empty; `quote` and `quote_script` write a text as one word of either, the
-    filter ``quoted`` of templates; `syntax` is how it checks a configuration.
+    `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
+    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
+    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
+    is how it checks a configuration.
     """
 
     template: str
@@ -67,6 +85,7 @@ class Server:
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
+    own_certificate: bool = False
     script: str = ""
     quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
@@ -84,7 +103,9 @@ SERVERS: dict[str, Server] = {
     "apache": Server(
         "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
     ),
-    "caddy": Server("caddy.j2", quoting.caddy, ALL_CODINGS, syntax=syntax.CADDY),
+    "caddy": Server(
+        "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
+    ),
     "lighttpd": Server(
         "lighttpd.conf.j2",
         quoting.lighttpd,

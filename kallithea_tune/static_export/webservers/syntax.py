@@ -34,6 +34,9 @@ APACHE_NEEDS = (
     "unixd",
     "deflate",
     "filter",
+    "socache_shmcb",
+    "ssl",
+    "http2",
 )
 NGINX_BROTLI = "/usr/lib*/nginx/modules/ngx_http_brotli_static_module.so"
 MIME_TYPES = ("/etc/nginx/mime.types", "/etc/mime.types")

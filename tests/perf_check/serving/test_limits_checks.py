@@ -14,10 +14,10 @@ import pytest
 from servers.application import BIN, Kallithea
 from servers.server import Server as Program
 
+from kallithea_tune.app import hg_heads
 from kallithea_tune.config.instance import load
 from kallithea_tune.config.wsgi_server import UNLIMITED, Server, server_of
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.serving import hg_heads
 from kallithea_tune.perf_check.serving.limits import LargestRepository
 from kallithea_tune.perf_check.serving.limits_checks import (
     header_need,
