@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
 
+from kallithea_tune.app import claims
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
@@ -85,17 +86,23 @@ def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int
     return _request(instance, "/" + path, settings).status
 
 
+def claims_believed(instance: Instance) -> tuple[str, ...]:
+    """Return the headers of a client from which the application takes host or scheme."""
+    return _request(instance, claims.PAGE, {}, walk=claims.believed).result_of(claims.believed)
+
+
 def _request(
     instance: Instance,
     path: str,
     settings: Mapping[str, str],
     prepare: Optional[Callable[[], list[str]]] = None,
+    walk: Optional[Callable[..., tuple[str, ...]]] = None,
 ) -> Answer:
     from kallithea_tune.app.loading import DoesNotLoad
     from kallithea_tune.app.visit import Request, visit
     from kallithea_tune.db.engine import require_accepted
 
-    request = Request(path, prepare=prepare)
+    request = Request(path, prepare=prepare, walk=walk)
     try:
         answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
     except DoesNotLoad as error:
@@ -103,7 +110,7 @@ def _request(
         raise ConfigError(f"the application does not load ({error.reason})") from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None
-    if not answer.status:
+    if not answer.ms:
         raise ConfigError(f"the application did not respond within {SECONDS:.0f} s")
     return answer
 

@@ -183,7 +183,7 @@ def test_no_certificate_of_its_own(name, instance, tmp_path):
     result = subprocess.run(
         [
             *(str(BIN / "gearbox"), "static-export", "-c", str(instance)),
-            *(str(tmp_path / "static"), "--server", name, "--tls"),
+            *(str(tmp_path / "static"), "--server", name, "--tls", "-o", str(tmp_path / "conf")),
         ],
         env=QUIET,
         stdout=subprocess.PIPE,
