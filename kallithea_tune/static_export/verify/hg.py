@@ -71,7 +71,7 @@ def sizes(heads: int) -> Iterator[tuple[int, int, str]]:
     yield LEAST, LEAST + 1, "a clone"
     if 2 * heads > LEAST + 1:
         yield heads, 2 * heads, "a pull"
-    if MANY + 1 > 2 * heads:
+    if 2 * heads <= MANY:
         yield MANY, MANY + 1, "a clone"
 
 
