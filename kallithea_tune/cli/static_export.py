@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import re
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from gearbox.command import Command
 from kallithea_tune.cli.base import TuneCommand, add_format_options, add_ini_option
 
 if TYPE_CHECKING:
-    from kallithea_tune.static_export.options import Options
+    from kallithea_tune.static_export.options import Options, ServerOptions
 
 
 def file_mode(text: str) -> int:
@@ -96,7 +97,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune.cli.progress import progress_line
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.static_export import export, report
-        from kallithea_tune.static_export.options import login
+        from kallithea_tune.static_export.options import login, validate
 
         if not args.config or not args.dest:
             raise ConfigError(
@@ -104,6 +105,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
             )
         self.check_columns(args, report.COLUMNS)
         options = options_from(args)
+        validate(options)
         password = login(options.verify_login).partition(":")[2]
         self.load(args.config, {"--verify-login password": password})
         self._warn_of_passwords(args)
@@ -177,26 +179,29 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--server-name",
         metavar="HOST",
-        default="kallithea.example.com",
-        help="host name of the site",
+        help="host name of the site (default: kallithea.example.com)",
     )
-    add("--port", type=port_number, help="port of the web server (default: 80, with --tls 443)")
+    add(
+        "--port",
+        metavar="PORT",
+        type=port_number,
+        help="port of the web server (default: 80, with --tls 443)",
+    )
     add(
         "--tls",
         nargs="*",
         metavar=("CERTIFICATE", "KEY"),
-        help="speak https with these files, or without any with the server's own certificate",
+        help="speak https with these files, or without any with the certificate that caddy gets",
     )
     add(
         "--redirect-port",
+        metavar="PORT",
         type=port_number,
-        default=80,
         help="with --tls: port of http, from which requests are redirected (default: 80)",
     )
     add(
         "--hsts",
         type=seconds,
-        default=0,
         metavar="SECONDS",
         help="with --tls: how long browsers shall use https only (Strict-Transport-Security)",
     )
@@ -214,8 +219,10 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def options_from(args: argparse.Namespace) -> Options:
-    """Return the options of an export. Raises ConfigError for codings that cannot be made."""
-    from kallithea_tune.static_export.options import Options, ServerOptions, tls_of
+    """Return the options of an export. Raises ConfigError for what breaks an option's grammar, and
+    for codings that cannot be made.
+    """
+    from kallithea_tune.static_export.options import Options
     from kallithea_tune.static_export.release.compress import parse_codings
     from kallithea_tune.static_export.release.manifest import RecipeChanges
 
@@ -234,19 +241,29 @@ def options_from(args: argparse.Namespace) -> Options:
         web_user=args.web_user,
         dry_run=args.dry_run,
         check=args.check,
-        server=ServerOptions(
-            name=args.server or "",
-            output=args.output,
-            snippet_only=args.snippet_only,
-            prefix=args.prefix,
-            server_name=args.server_name,
-            port=args.port,
-            backends=args.backend,
-            vcs_backends=args.vcs_backend,
-            balance=args.balance,
-            tls=None if args.tls is None else tls_of(args.tls, args.redirect_port, args.hsts),
-        ),
+        server=_server_options(args),
         switch=args.switch,
         verify=args.verify,
         verify_login=args.verify_login,
     )
+
+
+def _server_options(args: argparse.Namespace) -> ServerOptions:
+    from kallithea_tune.static_export.options import ServerOptions, tls_of
+    from kallithea_tune.static_export.webservers import names
+    from kallithea_tune.static_export.webservers.site import Backend
+
+    given = ServerOptions(
+        name=args.server or "",
+        output=args.output,
+        snippet_only=args.snippet_only,
+        prefix=None if args.prefix is None else names.prefix(args.prefix),
+        port=args.port,
+        backends=tuple(Backend.from_url(url) for url in args.backend),
+        vcs_backends=tuple(Backend.from_url(url, "--vcs-backend") for url in args.vcs_backend),
+        balance=args.balance,
+        tls=tls_of(args.tls, args.redirect_port, args.hsts),
+    )
+    if args.server_name is None:
+        return given
+    return dataclasses.replace(given, server_name=names.server_name(args.server_name))

@@ -80,27 +80,36 @@ class Instance:
 
         PasteDeploy's prefix filter sets it, or a composite that refers to the application.
         """
-        prefixes = [
-            options.get("prefix", "").strip("/")
-            for options in self.filters
-            if options["use"].endswith("#prefix")
-        ]
-        # Each of these filters sets SCRIPT_NAME again, so the innermost counts.
-        path = prefixes[-1] if prefixes else self._mounted_at
+        path = self.prefix_as_written[0].strip("/")
         return f"/{path}" if path else ""
 
     @property
-    def _mounted_at(self) -> str:
-        composites = [
-            options for name, options in self.sections.items() if name.startswith("composit")
+    def prefix_as_written(self) -> tuple[str, str]:
+        """The URL path as the ini file has it, and where: ``prefix in [filter:proxy-prefix]``."""
+        prefixes = [
+            options.get("prefix", "")
+            for options in self.filters
+            if options["use"].endswith("#prefix")
         ]
-        paths = (
-            key.strip("/")
-            for options in composites
+        if not prefixes:
+            return self._mounted_at
+        # Each of these filters sets SCRIPT_NAME again, so the innermost counts.
+        written = prefixes[-1]
+        sections = (
+            name for name, options in self.sections.items() if options.get("prefix") == written
+        )
+        return written, f"prefix in [{next(sections, 'a filter')}]"
+
+    @property
+    def _mounted_at(self) -> tuple[str, str]:
+        places = (
+            (key, f"a path in [{name}]")
+            for name, options in self.sections.items()
+            if name.startswith("composit")
             for key, value in options.items()
             if key.startswith("/") and value == self.name
         )
-        return next(paths, "")
+        return next(places, ("", ""))
 
     @property
     def database_url(self) -> str:

@@ -1,24 +1,36 @@
-"""The web server's configuration for a published release, checked by that server."""
+"""The web server's configuration for a release: made, checked by that server, and written."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import Iterator, Optional, Sequence
+from typing import Collection, Iterator, Optional, Sequence
 
 from kallithea_tune.app.package import kallithea_version
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.config.wsgi_server import server_of
+from kallithea_tune.config.wsgi_server import default_server, server_of
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.options import ServerOptions
+from kallithea_tune.static_export import generated_files
+from kallithea_tune.static_export.generated_files import Generated, generated
+from kallithea_tune.static_export.options import HTTP_PORT, NEEDS_OUTPUT, TLS_PORT, ServerOptions
+from kallithea_tune.static_export.release import destination
 from kallithea_tune.static_export.release.manifest import Manifest
-from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS, render, render_script
-from kallithea_tune.static_export.webservers.site import Backend, Site, header_name
+from kallithea_tune.static_export.step import Export
+from kallithea_tune.static_export.webservers import (
+    SCRIPT_SUFFIX,
+    SERVERS,
+    names,
+    render,
+    render_script,
+)
+from kallithea_tune.static_export.webservers.site import Backend, Site
 from kallithea_tune.static_export.webservers.syntax import complaint
+from kallithea_tune.system import interruption, written_path
+from kallithea_tune.system.written_path import Place
 
 NO_BROTLI = "brotli_static"
-# To check a configuration, nginx binds to its port; a high one takes no privilege, and may be in
+# To check a configuration, nginx binds to its ports; high ones take no privilege, and may be in
 # use.
 CHECK_PORT = 61080
 
@@ -36,74 +48,111 @@ def backend_of(instance: Instance) -> Backend:
     """Return where the server section of the ini file listens. Raises ConfigError if it does not
     say.
     """
-    host, port = instance.server.get("host", "127.0.0.1"), instance.server.get("port", "")
-    if not port.isdigit():
+    server, section = instance.server, default_server(instance).section
+    if server.get("unix_socket") or server.get("bind", "").startswith("unix:"):
+        raise ConfigError(
+            f"{instance.path}: {section} listens on a Unix socket, which cannot be used here; "
+            "have it listen on a port of 127.0.0.1, or give another --backend"
+        )
+    host, port = server.get("host", "127.0.0.1"), server.get("port", "")
+    if not port:
         raise ConfigError(
             f"{instance.path} does not say where Kallithea listens; give it with --backend"
         )
     local = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
-    return Backend(local.get(host, host), int(port))
+    return Backend(
+        names.address(local.get(host, host), f"{instance.path}: host in {section}"),
+        names.port(port, f"{instance.path}: port in {section}"),
+    )
 
 
-def site_of(instance: Instance, root: str, release: Manifest, options: ServerOptions) -> Site:
-    """Describe the site: the release's entries, the ini file's prefix and header names. Pure."""
-    settings = instance.settings
-    codings = SERVERS[options.name].codings
-    backends = [Backend.from_url(url) for url in options.backends]
-    prefix = (options.prefix or "").strip("/")
+def site_of(instance: Instance, root: str, options: ServerOptions) -> Site:
+    """Describe the site, apart from what a release has. Raises ConfigError for what the ini file
+    gives and no configuration can contain. Pure.
+    """
+    written, place = instance.prefix_as_written
+    if options.prefix is None:
+        prefix = names.prefix(written, f"{instance.path}: {place}")
+    else:
+        prefix = options.prefix
+
+    def header(variable: str, default: str) -> str:
+        where = f"{instance.path}: {variable} in [{instance.section}]"
+        return names.header_name(instance.settings.get(variable, ""), default, where)
+
+    has_script = SERVERS[options.name].script and options.output
+    script = os.path.abspath(options.output) + SCRIPT_SUFFIX if has_script else ""
     return Site(
         root=os.path.abspath(root),
-        directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
-        files=sorted(path for path in release.files if "/" not in path),
-        codings=[coding for coding in release.recipe.codings if coding in codings],
-        backends=backends or [backend_of(instance)],
-        vcs=[Backend.from_url(url, "--vcs-backend") for url in options.vcs_backends],
-        prefix=instance.prefix if options.prefix is None else prefix and f"/{prefix}",
+        directories=[],
+        files=[],
+        codings=[],
+        backends=options.backends or [backend_of(instance)],
+        vcs=options.vcs_backends,
+        prefix=prefix,
         name=options.server_name,
-        port=options.port or (443 if options.tls else 80),
+        port=options.port or (TLS_PORT if options.tls else HTTP_PORT),
         tls=options.tls,
         sticky=options.balance == "sticky",
+        script=script,
+        scheme_header=header("url_scheme_variable", "X-Forwarded-Proto"),
+        address_header=header("remote_addr_variable", "X-Forwarded-For"),
+    )
+
+
+def with_release(site: Site, release: Manifest) -> Site:
+    """Return `site` with the entries of a release, and the codings of its variants. Pure."""
+    return dataclasses.replace(
+        site,
+        directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
+        files=sorted(path for path in release.files if "/" not in path),
+        codings=release.recipe.codings,
         version=release.version,
-        scheme_header=header_name(settings.get("url_scheme_variable", ""), "X-Forwarded-Proto"),
-        address_header=header_name(settings.get("remote_addr_variable", ""), "X-Forwarded-For"),
     )
 
 
 def configure(instance: Instance, site: Site, options: ServerOptions) -> Configuration:
     """Return the configuration for `site`, checked by the server itself.
 
-    Raises Refused with the server's message when it rejects it.
+    Of the site's codings, it uses those that the server negotiates. Raises Refused with the
+    server's message when it rejects the configuration.
     """
-    server, snippet = options.name, options.snippet_only
+    server, snippet, made = options.name, options.snippet_only, site.codings
     notes = list(_notes(instance, site))
-    if SERVERS[server].script:
-        if options.output:
-            script = os.path.abspath(options.output) + SCRIPT_SUFFIX
-            site = dataclasses.replace(site, script=script)
-        else:
-            notes.append(
-                f"without --output, {server} serves no compressed variants and allows no long "
-                "caching: that needs a script beside its configuration"
-            )
-            site = dataclasses.replace(site, codings=[])
+    reason = f"{server} cannot negotiate"
+    site = _with_codings(site, SERVERS[server].codings)
     message = _checked(server, site, snippet)
     if message and NO_BROTLI in message:
-        notes.append(
-            "this nginx has no brotli module (Debian: libnginx-mod-http-brotli-static); only gzip "
-            "variants are used"
+        reason = (
+            "this nginx has no brotli module (Debian: libnginx-mod-http-brotli-static) and cannot "
+            "negotiate"
         )
-        codings = [coding for coding in site.codings if coding != "br"]
-        site = dataclasses.replace(site, codings=codings)
+        site = _with_codings(site, ("gzip",))
         message = _checked(server, site, snippet)
     if message:
         raise Refused(f"{server} rejects the configuration written for it: {message}")
     if message is None:
         notes.append(f"{server} is not installed here, so it could not check its configuration")
-    return Configuration(render(server, site, snippet), render_script(server, site), notes)
+    if SERVERS[server].statics:
+        notes += _coding_notes(made, site.codings, reason)
+    return Configuration(render(server, site, snippet), render_script(server, site, snippet), notes)
+
+
+def _with_codings(site: Site, codings: Collection[str]) -> Site:
+    return dataclasses.replace(site, codings=[name for name in site.codings if name in codings])
+
+
+def _coding_notes(made: Sequence[str], used: Sequence[str], reason: str) -> Iterator[str]:
+    """Yield what becomes of the variants in codings that were `made` and are not `used`."""
+    unused = " and ".join(coding for coding in made if coding not in used)
+    if unused:
+        served = " and ".join(used) if used else "every file uncompressed"
+        yield f"{reason} {unused}: it serves {served}, and those variants stay unused"
 
 
 def _checked(server: str, site: Site, snippet: bool) -> Optional[str]:
-    text = render(server, dataclasses.replace(site, port=CHECK_PORT), snippet)
+    tls = site.tls and dataclasses.replace(site.tls, redirect_port=CHECK_PORT + 1)
+    text = render(server, dataclasses.replace(site, port=CHECK_PORT, tls=tls), snippet)
     return complaint(SERVERS[server].syntax, text, snippet)
 
 
@@ -156,3 +205,68 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
         )
     if not settings.get("force_https"):
         yield "if all access is by https, set force_https = true in the ini file for the links"
+
+
+def places(export: Export) -> list[Place]:
+    """Return where the configuration goes. Raises ConfigError and Refused as `examine`."""
+    output = export.options.server.output
+    if not output:
+        return []
+    others = {
+        "the ini file": export.instance.path,
+        "DEST": export.path,
+        "the directory of releases": destination.releases_of(export.path),
+        **{f"the overlay {path}": path for path in export.options.recipe.overlays or ()},
+    }
+    first = written_path.examine(output, generated_files.OUTPUT, others)
+    if not SERVERS[export.options.server.name].script:
+        return [first]
+    if first.stream is not None:
+        raise ConfigError(NEEDS_OUTPUT.format(export.options.server.name))
+    script = written_path.examine(output + SCRIPT_SUFFIX, generated_files.OUTPUT, others)
+    return [first, script]
+
+
+def site(export: Export) -> Optional[Site]:
+    """Return the site for ``--server`` without a release, for which a configuration can be made."""
+    server = export.options.server
+    if not server.name:
+        return None
+    made = site_of(export.instance, export.path, server)
+    render(server.name, made, server.snippet_only)
+    render_script(server.name, made, server.snippet_only)
+    return made
+
+
+def generate(
+    export: Export, site: Site, release: Manifest, where: Sequence[Place]
+) -> list[Generated]:
+    """Return the web server's configuration, and its second file, for the places `where`.
+
+    Without a place, the configuration is for standard output.
+    """
+    made = configure(export.instance, with_release(site, release), export.options.server)
+    for note in made.notes:
+        export.report.note(note)
+    texts = zip([*where, None][:2], (made.text, made.script))
+    return [generated(place, text) for place, text in texts if text is not None]
+
+
+def write(export: Export, files: Sequence[Generated]) -> None:
+    """Write the web server's configuration, or print it."""
+    report = export.report
+    interruption.check()
+    for file in files:
+        if file.place is None:
+            report.output("configuration", "", file.text)
+            continue
+        path = file.place.path
+        if not file.diff:
+            report.say(f"{path} is up to date")
+        elif export.options.dry_run:
+            report.output("configuration", path, file.diff)
+            report.say(f"{path} would change")
+        else:
+            kept = generated_files.replace(file.place, file.text)
+            report.row("written", path, kept)
+            report.say(f"{path} written" + (f"; the previous one is {kept}" if kept else ""))

@@ -1,44 +1,48 @@
-"""The export, one step after the other: publish, configure, verify, switch off."""
+"""The export, one step after the other: prepare, publish, configure, verify, switch off.
+
+Whatever can be refused is refused while the export is prepared: nothing is published then.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
-from dataclasses import dataclass, field
-from typing import Optional, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused
-from kallithea_tune.static_export.options import Options, login, validate
-from kallithea_tune.static_export.release import access, destination, freshness, publish
+from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused, TuneError
+from kallithea_tune.static_export import configure
+from kallithea_tune.static_export.options import Options, login
+from kallithea_tune.static_export.release import access, destination, freshness, integrity, publish
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
 from kallithea_tune.static_export.sources import source
-from kallithea_tune.static_export.webservers import SCRIPT_SUFFIX, SERVERS
-from kallithea_tune.system import interruption, written_path
-from kallithea_tune.system.written_path import Place
+from kallithea_tune.static_export.step import Export
 from kallithea_tune.text import shell_word
+
+if TYPE_CHECKING:
+    from kallithea_tune.config.inifile import Edit
+    from kallithea_tune.static_export.generated_files import Generated
 
 PROBLEMS_SHOWN = 50
 
 
 @dataclass(frozen=True)
-class Export:
-    """What every step needs; `path` is the absolute destination."""
+class Prepared:
+    """What a run is going to do, once nothing of it can be refused any more.
 
-    instance: Instance
-    path: str
-    options: Options
-    report: Report
-    progress: publish.Progress = field(default=publish.silent)
+    `read` is how many files of the current release had to be read to plan it. `configuration` is
+    empty without ``--server``, and `edits` without ``--switch``.
+    """
 
-    @property
-    def web_user(self) -> Optional[access.Reader]:
-        """The user of ``--web-user``. Raises ConfigError for an unknown one."""
-        return access.reader(self.options.web_user) if self.options.web_user else None
+    plan: Plan
+    read: int
+    configuration: Sequence[Generated]
+    edits: Sequence[Edit]
 
 
 def run(
@@ -47,49 +51,72 @@ def run(
     report: Report,
     progress: publish.Progress = publish.silent,
 ) -> int:
-    """Run the steps that `options` choose; return the exit status."""
+    """Run the steps that `options`, validated, choose; return the exit status."""
     path = destination.absolute(options.dest)
-    validate(options)
     export = Export(instance, path, options, report, progress)
     if options.check:
         return check(export)
-    places = _places(export)
-    release = publish_release(export)
-    if options.server.name:
-        configure(export, release, places)
+    prepared = prepare(export)
+    release = publish_release(export, prepared.plan, prepared.read)
+    with _half_way(path):
+        return finish(export, release, prepared)
+
+
+def prepare(export: Export) -> Prepared:
+    """Plan the release, and have everything examined that a later step could stumble over.
+
+    What costs least comes first. Raises ConfigError and Refused, and leaves everything as it is.
+    """
+    from kallithea_tune.static_export import switch
+
+    _ = export.web_user  # raises for an unknown one
+    if export.options.switch:
+        switch.require_writable(export.instance)
+    places = configure.places(export)
+    site = configure.site(export)
+    if export.options.verify:
+        _reach(export.options.verify)
+    plan, read = _plan(export)
+    _report_plan(export, plan)
+    return Prepared(
+        plan,
+        read,
+        configure.generate(export, site, plan.after, places) if site else [],
+        _edits(export, plan.after) if export.options.switch else [],
+    )
+
+
+def finish(export: Export, release: Manifest, prepared: Prepared) -> int:
+    """Do what follows when the files are published; return the exit status."""
+    options = export.options
+    configure.write(export, prepared.configuration)
     status = verify(export, release) if options.verify else EXIT_OK
-    if options.switch and status != EXIT_OK:
-        raise Refused(
-            f"the web server does not serve everything yet; {instance.path} was not changed"
+    if options.switch and status == EXIT_OK:
+        switch_off(export, release, prepared.edits)
+    elif options.switch:
+        export.report.say(
+            "the web server does not serve everything yet, so "
+            f"{export.instance.path} was not changed"
         )
-    if options.switch:
-        switch_off(export, release)
     return status
 
 
-def _places(export: Export) -> list[Place]:
-    """Return where the configuration goes, and see that ``--switch`` can edit the ini file.
+@contextlib.contextmanager
+def _half_way(path: str) -> Iterator[None]:
+    """Raise TuneError for what fails inside: `path` is published, so nothing was refused."""
+    try:
+        yield
+    except (ConfigError, Refused) as error:
+        raise TuneError(f"{path} is published, but the run failed after that: {error}") from None
 
-    Raises what would otherwise only be raised at the end of a run.
-    """
-    from kallithea_tune.static_export import generated_files, switch
 
-    instance, output = export.instance, export.options.server.output
-    if export.options.switch:
-        switch.require_writable(instance)
-    if not output:
-        return []
-    others = {
-        "the ini file": instance.path,
-        "DEST": export.path,
-        "the directory of releases": destination.releases_of(export.path),
-        **{f"the overlay {path}": path for path in export.options.recipe.overlays or ()},
-    }
-    first = written_path.examine(output, generated_files.OUTPUT, others)
-    if first.stream is not None or not SERVERS[export.options.server.name].script:
-        return [first]
-    script = written_path.examine(output + SCRIPT_SUFFIX, generated_files.OUTPUT, others)
-    return [first, script]
+def _reach(url: str) -> None:
+    """Raise ConfigError unless a web server answers at `url`, whatever it says."""
+    from kallithea_tune.static_export.verify.client import Client
+
+    client = Client(url)
+    client.request("HEAD", "/", None, {})
+    client.close()
 
 
 def check(export: Export) -> int:
@@ -101,11 +128,14 @@ def check(export: Export) -> int:
     state = freshness.state(export.instance.use, path, export.options.recipe)
     if state is None:
         report.row("missing", path)
-        report.say(f"nothing is published at {path}")
+        lost = destination.lost(path)
+        report.say(f"{lost}; nothing is published" if lost else f"nothing is published at {path}")
         return EXIT_FINDINGS
-    for kind, paths in {**state.differences.by_kind(), "damaged": state.damaged}.items():
+    for kind, paths in state.differences.by_kind().items():
         for name in paths:
             report.row(kind, name)
+    for name, damage in state.damaged.items():
+        report.row("damaged", name, damage.value)
     if not state.stale:
         report.say(f"{path} is up to date with {state.manifest.app} {state.version}")
         return EXIT_OK
@@ -118,15 +148,9 @@ def check(export: Export) -> int:
     return EXIT_FINDINGS
 
 
-def publish_release(export: Export) -> Manifest:
-    """Publish; return the current release, or in a dry run what it would be.
-
-    Options of the recipe that were not given are as in the previous release.
-    """
-    # Before anything else, so that wrong options are reported at once.
+def publish_release(export: Export, plan: Plan, read: int) -> Manifest:
+    """Publish; return the current release, or in a dry run what it would be."""
     web_user, report = export.web_user, export.report
-    plan = _plan(export)
-    _report_plan(export, plan)
     if export.options.dry_run:
         report.say("dry run: nothing was written")
         return plan.after
@@ -134,6 +158,10 @@ def publish_release(export: Export) -> Manifest:
         _refuse_unreadable(export.path, web_user)
         if plan.before != plan.after:
             publish.record(plan, export.path)
+        elif read:
+            # Only spares the next run the reading, so an obstacle is none.
+            with contextlib.suppress(TuneError):
+                publish.record(plan, export.path)
         release = plan.after
     else:
         release = publish.publish(
@@ -144,7 +172,11 @@ def publish_release(export: Export) -> Manifest:
     return release
 
 
-def _plan(export: Export) -> Plan:
+def _plan(export: Export) -> tuple[Plan, int]:
+    """Plan the release; options of the recipe that were not given are as in the previous one.
+
+    Returns also how many files of the current release had to be read for it.
+    """
     before = destination.published(export.path)
     recipe = export.options.recipe.applied_to(before.recipe if before else Recipe())
     access.group_id(recipe.group)
@@ -154,9 +186,12 @@ def _plan(export: Export) -> Plan:
     for note in owner_of(export.instance).notes("The application is loaded"):
         export.report.note(note)
     destination.check_apart(export.path, served.roots)
-    damaged = freshness.damaged(before, os.path.realpath(export.path)) if before else []
+    condition = integrity.inspect(before, export.path) if before else integrity.Condition({})
+    lost = destination.lost(export.path)
+    if lost:
+        export.report.note(f"{lost}; every file is published again, with the time of now")
     export.progress("", 0, 0)
-    return make(before, served, recipe, damaged)
+    return make(before, served, recipe, condition.damaged, bool(lost)), condition.read
 
 
 def _report_plan(export: Export, plan: Plan) -> None:
@@ -177,7 +212,9 @@ def _report_plan(export: Export, plan: Plan) -> None:
         report.say("every file is written again, because --how, --mode or --group changed")
     report.paths("new", plan.differences.new)
     report.paths("changed", plan.differences.changed)
-    report.paths("damaged", plan.damaged)
+    for damage in integrity.Damage:
+        paths = [path for path, found in plan.damaged.items() if found is damage]
+        report.paths("damaged", paths, f"damaged ({damage.value})")
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:
@@ -215,37 +252,6 @@ def _note_access(export: Export) -> None:
         export.report.note(selinux)
 
 
-def configure(export: Export, release: Manifest, places: Sequence[Place]) -> None:
-    """Write the web server's configuration, and its second file, to `places`, or print it."""
-    from kallithea_tune.static_export import configure as configuration
-    from kallithea_tune.static_export import generated_files
-
-    server, report = export.options.server, export.report
-    if len(places) < 2:
-        # Nothing is beside a stream.
-        server = dataclasses.replace(server, output="")
-    site = configuration.site_of(export.instance, export.path, release, server)
-    result = configuration.configure(export.instance, site, server)
-    for note in result.notes:
-        report.note(note)
-    if not places:
-        report.output("configuration", "", result.text)
-    interruption.check()
-    for place, text in zip(places, (result.text, result.script)):
-        if text is None:
-            continue
-        path, diff = place.path, generated_files.diff(place, text)
-        if not diff:
-            report.say(f"{path} is up to date")
-        elif export.options.dry_run:
-            report.output("configuration", path, diff)
-            report.say(f"{path} would change")
-        else:
-            kept = generated_files.replace(place, text)
-            report.row("written", path, kept)
-            report.say(f"{path} written" + (f"; the previous one is {kept}" if kept else ""))
-
-
 def verify(export: Export, release: Manifest) -> int:
     """Try on the running server what browsers, hg and git do with it."""
     from kallithea_tune.static_export.verify import site
@@ -274,18 +280,24 @@ def verify(export: Export, release: Manifest) -> int:
     return EXIT_FINDINGS if found.problems else EXIT_OK
 
 
-def switch_off(export: Export, release: Manifest) -> None:
-    """Turn the application's own serving off, and record the export for perf-check."""
+def _edits(export: Export, release: Manifest) -> list[Edit]:
+    """Return how ``--switch`` changes the ini file; it was tested with the application."""
     from kallithea_tune.static_export import switch
 
-    instance, report = export.instance, export.report
     if not release.of_application:
         raise ConfigError(
             "every file is replaced by an --overlay, so --switch has nothing to test; "
             "leave one file out of the overlays"
         )
-    tested = release.of_application[0]
-    edits = [edit for edit in switch.plan(instance, tested, export.path) if not edit.is_empty]
+    edits = switch.plan(export.instance, release.of_application[0], export.path)
+    return [edit for edit in edits if not edit.is_empty]
+
+
+def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None:
+    """Turn the application's own serving off, and record the export for perf-check."""
+    from kallithea_tune.static_export import switch
+
+    instance, report = export.instance, export.report
     if not edits:
         report.say("the application serves no static files already; the ini file stays unchanged")
         return
@@ -293,7 +305,7 @@ def switch_off(export: Export, release: Manifest) -> None:
         report.output("change", edit.path, edit.diff)
     if export.options.dry_run:
         return
-    backups = switch.apply(instance, edits, tested)
+    backups = switch.apply(instance, edits, release.of_application[0])
     for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
         report.say(f"{edit.path} was changed")

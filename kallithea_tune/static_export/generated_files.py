@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
+from dataclasses import dataclass
+from typing import Optional
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.system import atomic, written_path
@@ -16,17 +18,29 @@ OUTPUT = Output(
 )
 
 
-def diff(place: Place, text: str) -> str:
-    """Return the unified diff between what is there, if anything, and `text`."""
-    before, path = "", place.path
-    if place.file:
+@dataclass(frozen=True)
+class Generated:
+    """The `text` of a file for `place`, and how it differs from the one there; None is stdout."""
+
+    place: Optional[Place]
+    text: str
+    diff: str = ""
+
+
+def generated(place: Optional[Place], text: str) -> Generated:
+    """Compare `text` with what is at `place`, if anything.
+
+    Raises ConfigError when that is not text.
+    """
+    before, path = "", place.path if place else ""
+    if place and place.file:
         try:
             with open(path, encoding="utf-8") as file:
                 before = file.read()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} cannot be read: {error}") from None
     lines = difflib.unified_diff(before.splitlines(True), text.splitlines(True), path, path, n=0)
-    return "".join(lines)
+    return Generated(place, text, "".join(lines))
 
 
 def replace(place: Place, text: str) -> str:

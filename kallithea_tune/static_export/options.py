@@ -10,21 +10,28 @@ from kallithea_tune.db.url import given_url
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.release.manifest import RecipeChanges
 from kallithea_tune.static_export.verify.client import Client
-from kallithea_tune.static_export.webservers.site import Backend, Tls
+from kallithea_tune.static_export.webservers import SERVERS, certificate
+from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
+from kallithea_tune.system import written_path
+
+HTTP_PORT, TLS_PORT = 80, 443
+NEEDS_OUTPUT = "{} needs a script beside its configuration; give a file with --output"
 
 
 @dataclass(frozen=True)
 class ServerOptions:
-    """The options about a web server's configuration; `name` is ``--server``."""
+    """The options about a web server's configuration, each as its grammar spells it; `name` is
+    ``--server``.
+    """
 
     name: str = ""
     output: str = ""
     snippet_only: bool = False
     prefix: Optional[str] = None
-    server_name: str = "kallithea.example.com"
+    server_name: str = Site.name
     port: Optional[int] = None
-    backends: Sequence[str] = ()
-    vcs_backends: Sequence[str] = ()
+    backends: Sequence[Backend] = ()
+    vcs_backends: Sequence[Backend] = ()
     balance: str = "round-robin"
     tls: Optional[Tls] = None
 
@@ -58,23 +65,49 @@ def validate(options: Options) -> None:
         raise ConfigError("--verify-login is for --verify URL; give both")
 
 
-def tls_of(files: Sequence[str], redirect_port: int, hsts: int) -> Tls:
-    """Return what ``--tls`` says. Raises ConfigError for a single file."""
+def tls_of(
+    files: Optional[Sequence[str]], redirect_port: Optional[int], hsts: Optional[int]
+) -> Optional[Tls]:
+    """Return what ``--tls`` says, None without it. Raises ConfigError for files that cannot be it,
+    and for options that need it.
+    """
+    if files is None:
+        for option, value in (("--redirect-port", redirect_port), ("--hsts", hsts)):
+            if value is not None:
+                raise ConfigError(f"{option} is for a site with --tls; give both")
+        return None
     if len(files) not in (0, 2):
         raise ConfigError("--tls takes two files, CERTIFICATE and KEY, or none")
-    certificate, key = (os.path.abspath(path) for path in files) if files else ("", "")
-    return Tls(certificate, key, redirect_port, hsts)
+    for path in files:
+        written_path.refuse_control_characters(path, "--tls")
+    cert, key = map(os.path.abspath, files) if files else ("", "")
+    return Tls(cert, key, Tls.redirect_port if redirect_port is None else redirect_port, hsts or 0)
 
 
 def _validate_server(server: ServerOptions) -> None:
-    if not server.name and (server.output or server.backends or server.vcs_backends):
+    if not server.name and server != ServerOptions():
         raise ConfigError(
-            "--output and --backend are for a web server's configuration; choose it with --server"
+            "--output, --backend and the other options of a web server's configuration need "
+            "--server; choose it"
         )
-    for url in server.backends:
-        Backend.from_url(url)
-    for url in server.vcs_backends:
-        Backend.from_url(url, "--vcs-backend")
+    if server.name and SERVERS[server.name].script and not server.output:
+        raise ConfigError(NEEDS_OUTPUT.format(server.name))
+    if server.tls is None:
+        return
+    if server.snippet_only:
+        raise ConfigError(
+            "--tls is for a complete site, and --snippet-only for what belongs inside one; "
+            "give one of the two"
+        )
+    if (server.port or TLS_PORT) == server.tls.redirect_port:
+        raise ConfigError(
+            f"--port and --redirect-port are both {server.tls.redirect_port}, and no port speaks "
+            "http and https; give another --redirect-port"
+        )
+    if not server.tls.automatic:
+        certificate.require_pair(server.tls.certificate, server.tls.key)
+    elif not SERVERS[server.name].own_certificate:
+        raise ConfigError(f"{server.name} gets no certificate itself; give --tls CERTIFICATE KEY")
 
 
 def login(argument: str) -> str:

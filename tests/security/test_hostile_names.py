@@ -321,7 +321,7 @@ def test_an_export_refuses_or_escapes_what_it_was_given(planted, front_end, tmp_
     assert (status, err) == (0, "")
     assert any(row["path"] == "'=robots.txt" for row in csv.DictReader(io.StringIO(out)))
     status, out, err = _run(tmp_path, *words, "--server", "nginx", "--prefix", "/a\n}evil")
-    assert (status, out) == (2, "") and r"cannot contain '/a\n}evil'" in err.splitlines()[-1]
+    assert (status, out) == (2, "") and r"--prefix '/a\n}evil' is not" in err.splitlines()[-1]
     (overlay / "a\x9b.css").write_text("")
     status, out, err = _run(tmp_path, *words, "--overlay", overlay)
     assert (status, out) == (3, "") and r"'a\x9b.css' below" in err.splitlines()[-1]

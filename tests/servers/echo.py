@@ -1,17 +1,17 @@
-"""Answers with what it was asked, as JSON; /slow sends a byte, waits until /go is asked for, then
-sends the rest.
-
-usage: echo.py PORT
+"""Answers with the request it got, and its number, as JSON; /slow sends a byte, waits until /go
+is requested, then sends the rest.
 """
 
 import hashlib
 import http.client
 import http.server
+import itertools
 import json
 import sys
 import threading
 
 go = threading.Event()
+numbers = itertools.count(1)
 # Python's own limit is 100 lines, hg sends more.
 http.client._MAXHEADERS = 1000
 
@@ -38,6 +38,9 @@ class Echo(http.server.BaseHTTPRequestHandler):
     def piece(self, data):
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
+
+    def do_TRACE(self):
+        self.answer({})
 
     def do_POST(self):
         digest, size = hashlib.sha256(), 0
@@ -67,6 +70,7 @@ class Echo(http.server.BaseHTTPRequestHandler):
         said = {
             "path": self.path,
             "port": self.server.server_port,
+            "number": next(numbers),
             "headers": {name.lower(): value for name, value in self.headers.items()},
             "lines": [[name.lower(), value] for name, value in self.headers.items()],
         }

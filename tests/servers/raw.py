@@ -24,7 +24,7 @@ def send(port: int, line: str, *headers: tuple[str, str]) -> Response:
     lines = [line, *(f"{name}: {value}" for name, value in headers), "", ""]
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall("\r\n".join(lines).encode())
-        response = http.client.HTTPResponse(connection)
+        response = http.client.HTTPResponse(connection, method=line.split()[0])
         try:
             response.begin()
         except (ConnectionError, http.client.BadStatusLine):

@@ -59,7 +59,8 @@ def site_for(server: WebServer, release: Manifest, application: Server, **more: 
 
 def export(server: WebServer, public: Path) -> Manifest:
     """Publish a directory where `server` serves from."""
-    served = Served("kallithea", "0.7.0", (str(public),), collect([str(public)], {}))
+    files = collect([str(public)], {})
+    served = Served("kallithea", "0.7.0", (str(public),), files, proven=files)
     return publish.publish(make(None, served, Recipe(codings=tuple(CODINGS))), str(server.static))
 
 
@@ -68,13 +69,15 @@ def started(
     public: Path,
     application: Server,
     change: Callable[[str], str] = str,
+    kind: type[WebServer] = WebServer,
     **more: Any,
 ) -> tuple[WebServer, Manifest]:
     """Start a web server with what is written for it; `change` may spoil the text before."""
-    server = WebServer(name)
+    server = kind(name)
     try:
         release = export(server, public)
         site = site_for(server, release, application, **more)
+        server.scheme = "https" if site.tls else "http"
         server.conf.write_text(change(render(name, site, False)))
         script = render_script(name, site)
         if script:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import os
 import pwd
+import re
 import ssl
 import sys
 from pathlib import Path
@@ -35,7 +36,8 @@ class WebServer(Server):
         """Put a whole configuration around the written one."""
         main = SERVERS[self.name].syntax.wrap(str(self.directory), str(self.conf), False)
         if self.name == "apache":
-            main = "Listen 127.0.0.1:%d\n" % self.port + main
+            ports = sorted(set(re.findall(r"<VirtualHost \*:(\d+)>", self.conf.read_text())))
+            main = "".join("Listen 127.0.0.1:%s\n" % port for port in ports) + main
         if self.name == "lighttpd":
             main += 'server.bind = "127.0.0.1"\n'
         (self.directory / "main.conf").write_text(main)
@@ -87,7 +89,7 @@ class WebServer(Server):
             )
         try:
             connection.putrequest("GET", path, skip_accept_encoding=True, skip_host=True)
-            connection.putheader("Host", "localhost")
+            connection.putheader("Host", "localhost:%d" % self.port)
             for name, value in headers.items():
                 connection.putheader(name.replace("_", "-"), value)
             connection.endheaders()

@@ -35,9 +35,9 @@ def write(public, number):
         (public / name).write_text("/* %03d */\n" % number * 300)
 
 
-def in_child(planned, place, at, do):
-    """Publish in a child process that calls `do` before it touches the file system for the `at`-th
-    time.
+def in_child(planned, place, at, do, work=publish.publish):
+    """Do the `work` in a child process that calls `do` before it touches the file system for the
+    `at`-th time.
 
     Returns the signal or the status with which it ended: 0 when it got to the end before that.
     """
@@ -57,7 +57,7 @@ def in_child(planned, place, at, do):
                     do()
 
         sys.addaudithook(hook)
-        publish.publish(todo, str(place))
+        work(todo, str(place))
     except KeyboardInterrupt:
         os._exit(130)
     except BaseException:

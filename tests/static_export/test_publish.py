@@ -12,7 +12,7 @@ from kallithea_tune.errors import Refused, TuneError
 from kallithea_tune.static_export.release import compress, manifest, publish, stage
 
 # What every release has of its own, whatever its files.
-OURS = (manifest.NAME, manifest.RELEASE_NAME)
+OURS = (manifest.NAME, manifest.RELEASE_NAME, manifest.SEAL_NAME)
 
 
 def test_first_publication_is_whole_and_a_second_changes_nothing(export, public):
@@ -148,7 +148,7 @@ def test_what_was_damaged_in_the_release_is_mended(export, spoil, how):
     if how == "changed":
         (place / spoil).write_text("spoilt")
     _, todo = export()
-    assert todo.damaged == ["js/base.js"]
+    assert list(todo.damaged) == ["js/base.js"]
     assert (
         gzip.decompress((place / "js" / "base.js.gz").read_bytes())
         == (place / "js" / "base.js").read_bytes()

@@ -71,16 +71,22 @@ def apply(directory: str, manifest: Manifest, group: Optional[int]) -> None:
     With hard links, the application's own files are not touched.
     """
     mode = manifest.recipe.mode
-    linked = set() if manifest.recipe.how == "copy" else set(manifest.files)
+    linked = set() if manifest.recipe.how == "copy" else {*manifest.files, *manifest.lasting}
     applications = {os.path.join(directory, path) for path in linked}
     for parent, _, names in os.walk(directory):
-        _set(parent, mode | (mode & 0o444) >> 2 | 0o700, group)
+        set_rights(parent, directory_mode(mode), group)
         for path in (os.path.join(parent, name) for name in names):
             if path not in applications and not os.path.islink(path):
-                _set(path, mode, group)
+                set_rights(path, mode, group)
 
 
-def _set(path: str, mode: int, group: Optional[int]) -> None:
+def directory_mode(mode: int) -> int:
+    """Return the mode of directories for that of files: who may read may search. Pure."""
+    return mode | (mode & 0o444) >> 2 | 0o700
+
+
+def set_rights(path: str, mode: int, group: Optional[int]) -> None:
+    """Set mode and group of a file or directory, where they are others."""
     status = os.stat(path)
     if group is not None and status.st_gid != group:
         os.chown(path, -1, group)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Iterator, Optional, Sequence
+from typing import Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.release import manifest
+from kallithea_tune.static_export.release import integrity, manifest
 from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.system import written_path
 
@@ -53,6 +53,11 @@ def published(destination: str) -> Optional[Manifest]:
         ) from None
     if not empty and not os.path.isdir(destination):
         raise Refused(f"{destination} is not a directory, and not ours; publish elsewhere")
+    if not empty and is_copy(destination):
+        raise Refused(
+            f"{destination} is a copy of a release in place of the link to it; "
+            "move it away, and run the command again"
+        )
     if not empty:
         raise Refused(
             f"{destination} contains files that are not ours; "
@@ -63,6 +68,28 @@ def published(destination: str) -> Optional[Manifest]:
             f"{destination} is a mount point, which no link can replace; give a directory below it"
         )
     return None
+
+
+def is_copy(destination: str) -> bool:
+    """Whether a directory with the files of a release is in place of the link to it."""
+    return not os.path.islink(destination) and os.path.isfile(
+        os.path.join(destination, manifest.NAME)
+    )
+
+
+def lost(destination: str) -> str:
+    """Return what of an earlier export at the absolute path `destination` was deleted by hand.
+
+    One sentence; empty where nothing was published before, or all is there.
+    """
+    releases = releases_of(destination)
+    if os.path.islink(destination) and not os.path.exists(destination):
+        gone = releases if not os.path.lexists(releases) else os.path.realpath(destination)
+        return f"{gone}, to which {destination} leads, was deleted"
+    left = os.listdir(releases) if os.path.isdir(releases) else []
+    if not os.path.lexists(destination) and any(map(str.isdigit, left)):
+        return f"{destination}, the link to the newest release, was deleted"
+    return ""
 
 
 def check_apart(destination: str, others: Sequence[str]) -> None:
@@ -114,25 +141,23 @@ def _check_releases(destination: str) -> None:
             )
 
 
-def _current(destination: str, real: str) -> Manifest:
+def _current(destination: str, real: str) -> Optional[Manifest]:
     if os.path.dirname(real) != os.path.realpath(releases_of(destination)):
         raise Refused(
             f"{destination} is a link to {real}, which is not ours; "
             "remove the link or give another directory"
         )
+    if not os.path.lexists(real):
+        return None
     release = manifest.read(real)
     if release is None:
         raise Refused(f"{real} has lost its {manifest.NAME}; move it away to publish from scratch")
-    foreign = sorted(set(_files_below(real)) - release.names())
+    # Links and empty directories contain nothing that could be lost with the release.
+    strange = integrity.strangers(release, integrity.entries(real))
+    foreign = sorted(path for path, kind in strange.items() if kind is integrity.Damage.file)
     if foreign:
         raise Refused(
             f"{destination} contains {len(foreign)} files that are not ours, the first is "
             f"{foreign[0]}; move them into an --overlay directory"
         )
     return release
-
-
-def _files_below(directory: str) -> Iterator[str]:
-    for parent, _, names in os.walk(directory):
-        for name in names:
-            yield os.path.relpath(os.path.join(parent, name), directory)

@@ -8,7 +8,9 @@ from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.app.package import kallithea_version, title
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.static_export.release import manifest
+from kallithea_tune.static_export.release import destination as place
+from kallithea_tune.static_export.release import integrity, manifest
+from kallithea_tune.static_export.release.integrity import Damage
 from kallithea_tune.static_export.release.manifest import (
     Manifest,
     Recipe,
@@ -17,8 +19,6 @@ from kallithea_tune.static_export.release.manifest import (
 )
 from kallithea_tune.static_export.sources.collect import collect
 
-# Some file systems store whole seconds only, or multiples of two.
-COARSEST_NS = 2 * 10**9
 # Where the ini file says which export it belongs to: static-export --switch writes it, perf-check
 # reads it.
 SECTION, OPTION = "kallithea_tune", "static_export"
@@ -47,8 +47,8 @@ class State:
     """A release compared with what is installed now.
 
     `version` is the installed one; `moved` whether what wraps Kallithea is another, or the
-    directories are no longer where they were; `damaged` are the paths whose files in the release
-    are missing or were changed.
+    directories are no longer where they were; `damaged` is what happened to the release since;
+    `copied` whether a copy of it is in place of the link to it.
     """
 
     manifest: Manifest
@@ -56,7 +56,8 @@ class State:
     recipe: Recipe
     moved: bool
     differences: Differences
-    damaged: Sequence[str]
+    damaged: Mapping[str, Damage]
+    copied: bool = False
 
     @property
     def stale(self) -> list[str]:
@@ -71,9 +72,15 @@ class State:
             yield "the application is another one, or has moved"
         if self.recipe != self.manifest.recipe:
             yield "it was made with other options"
-        for kind, paths in {**self.differences.by_kind(), "damaged": self.damaged}.items():
+        if self.copied:
+            yield "it is a copy in place of the link to a release"
+        unproven = [path for path, damage in self.damaged.items() if damage is Damage.unproven]
+        damaged = [path for path in self.damaged if path not in unproven]
+        for kind, paths in {**self.differences.by_kind(), "damaged": damaged}.items():
             if paths:
                 yield f"{len(paths)} {kind}"
+        if unproven:
+            yield f"the variants of {len(unproven)} were made before their content was recorded"
 
 
 def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -> Optional[State]:
@@ -98,7 +105,8 @@ def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -
         recipe=recipe,
         moved=moved,
         differences=differences,
-        damaged=damaged(release, os.path.realpath(destination)),
+        damaged=damaged(release, destination),
+        copied=place.is_copy(destination),
     )
 
 
@@ -120,29 +128,9 @@ def compare(release: Manifest, files: Mapping[str, StaticFile]) -> Differences:
     )
 
 
-def damaged(release: Manifest, directory: str) -> list[str]:
-    """Return the paths whose file in `directory`, or a variant of it, is missing or was changed.
+def damaged(release: Manifest, directory: str) -> Mapping[str, Damage]:
+    """Return what happened to the release in `directory` since, by path.
 
-    Judged by size and modification time: nothing is read.
+    Raises ConfigError for what cannot be read.
     """
-    wrong = set()
-    for path, item in release.files.items():
-        status = _status(os.path.join(directory, path))
-        if (
-            status is None
-            or status.st_size != item.file.size
-            or abs(status.st_mtime_ns - item.mtime_ns) >= COARSEST_NS
-        ):
-            wrong.add(path)
-    for variant in release.variants():
-        status = _status(os.path.join(directory, variant.name))
-        if status is None or status.st_size != variant.size:
-            wrong.add(variant.path)
-    return sorted(wrong)
-
-
-def _status(path: str) -> Optional[os.stat_result]:
-    try:
-        return os.stat(path)
-    except OSError:
-        return None
+    return integrity.inspect(release, directory).damaged

@@ -16,6 +16,8 @@ NAME = ".kallithea-tune.json"
 # Contains the name of the release's own directory: a server that stats a file before it opens it
 # reads this name once, and then uses one release for both.
 RELEASE_NAME = ".release"
+# What was published, for comparison with what is there.
+SEAL_NAME = ".sealed.json"
 # Below it, in a directory for each version, are the files that may be cached for good under a URL
 # with ?ver= and that version: links to those beside it.
 LASTING = ".lasting"
@@ -116,17 +118,24 @@ class Published:
     `mtime_ns` is its own modification time: it stays while the content does, and is later for other
     content. `variants` contains 0 for a coding that was tried and not smaller. `kept` is for how
     many releases a file has been served that the application no longer has; 0 for one that it has.
+    `lasting` is whether its content can never be another under ``?ver=`` and the release's version.
     """
 
     file: StaticFile
     mtime_ns: int
     variants: Mapping[str, int] = field(default_factory=dict)
     kept: int = 0
+    lasting: bool = False
 
     @property
-    def visible(self) -> tuple[str, Mapping[str, int], int]:
+    def visible(self) -> tuple[str, Mapping[str, int], int, bool]:
         """What tells it from another in a browser."""
-        return self.file.sha256, dict(self.variants), self.kept
+        return self.file.sha256, dict(self.variants), self.kept, self.lasting
+
+
+# Version in ?ver= -> path -> SHA-256 of the only content that this URL ever had; empty once it had
+# two.
+History = Mapping[str, Mapping[str, str]]
 
 
 class Variant(NamedTuple):
@@ -147,7 +156,7 @@ class Manifest:
     """A release: the application and its version, how it was made, and every file by URL path.
 
     `roots` are the directories that the application serves; `left_out` are the paths below them and
-    the overlays that were deliberately not published.
+    the overlays that were deliberately not published; `history` is what was ever published by URL.
     """
 
     app: str
@@ -157,6 +166,7 @@ class Manifest:
     roots: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     tool: str = __version__
+    history: History = field(default_factory=dict)
 
     @property
     def sources(self) -> dict[str, StaticFile]:
@@ -174,7 +184,19 @@ class Manifest:
     def names(self) -> set[str]:
         """Return every path of the release on disk, variants and the manifest included."""
         variants = (variant.name for variant in self.variants())
-        return {NAME, RELEASE_NAME, *self.files, *variants}
+        return {*self.bookkeeping, *self.files, *variants, *self.lasting}
+
+    @property
+    def bookkeeping(self) -> frozenset[str]:
+        """The paths of what is in a release about itself."""
+        return frozenset({NAME, RELEASE_NAME, SEAL_NAME})
+
+    @property
+    def lasting(self) -> dict[str, str]:
+        """The paths below `LASTING`, and for each the path of the same file beside it."""
+        names = [path for path, item in self.files.items() if item.lasting]
+        names += [item.name for item in self.variants() if self.files[item.path].lasting]
+        return {f"{LASTING}/{self.version}/{name}": name for name in names}
 
     def variants(self) -> Iterator[Variant]:
         """Yield every variant that exists."""

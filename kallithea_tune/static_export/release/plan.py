@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Collection, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.static_export.release import compress
 from kallithea_tune.static_export.release.freshness import Differences, compare
-from kallithea_tune.static_export.release.manifest import Manifest, Published, Recipe, StaticFile
+from kallithea_tune.static_export.release.integrity import AHEAD_NS, Damage
+from kallithea_tune.static_export.release.manifest import (
+    History,
+    Manifest,
+    Published,
+    Recipe,
+    StaticFile,
+)
 
 
 @dataclass(frozen=True)
 class Served:
-    """What the application serves now, overlays included; `left_out` is not to be published."""
+    """What the application serves now, overlays included; `left_out` is not to be published.
+
+    `proven` are the paths whose content follows from the version: where it is, no other can come.
+    """
 
     app: str
     version: str
     roots: tuple[str, ...]
     files: Mapping[str, StaticFile]
     left_out: Sequence[str] = ()
+    proven: Collection[str] = ()
 
 
 class MissingVariant(NamedTuple):
@@ -40,7 +52,7 @@ class Plan:
     differences: Differences
     removed: Sequence[str]
     kept: Sequence[str]
-    damaged: Sequence[str]
+    damaged: Mapping[str, Damage]
     reusable: Collection[str]
     compressing: Sequence[MissingVariant]
 
@@ -68,45 +80,72 @@ def _visible(manifest: Manifest) -> tuple[object, ...]:
 
 
 def make(
-    before: Optional[Manifest], served: Served, recipe: Recipe, damaged: Collection[str] = ()
+    before: Optional[Manifest],
+    served: Served,
+    recipe: Recipe,
+    damaged: Optional[Mapping[str, Damage]] = None,
+    lost: bool = False,
 ) -> Plan:
     """Plan a release: the files served, and those of up to `keep` earlier releases that are gone.
 
     A page that was loaded before an upgrade still requests the files of its own version. `damaged`
-    are paths that are no longer in the release as they should be. Pure.
+    is what happened to the release; `lost` whether there was one of which nothing is known.
     """
+    damaged, now = damaged or {}, time.time_ns()
     previous = before.files if before else {}
     intact = {path: item for path, item in previous.items() if path not in damaged}
     same_options = before is not None and before.recipe.per_file == recipe.per_file
     kept = _kept(before, intact, served, recipe)
     after: dict[str, Published] = {}
     reusable = set(kept)
+    history = history_with(before, served)
+    lasting = {path for path in served.proven if history[served.version].get(path)}
     for path, file in served.files.items():
         old = intact.get(path)
-        mtime_ns = _mtime_ns(file, previous.get(path))
+        misled = path in damaged and damaged[path].misleads
+        mtime_ns = now if lost else _mtime_ns(file, previous.get(path), now, misled)
         if old is None or old.file.sha256 != file.sha256:
-            after[path] = Published(file, mtime_ns)
+            after[path] = Published(file, mtime_ns, lasting=path in lasting)
             continue
         if same_options:
             reusable.add(path)
-            if recipe.how != "symlink":
+            if recipe.how != "symlink" or old.mtime_ns != old.file.mtime_ns:
                 mtime_ns = old.mtime_ns
-        after[path] = Published(file, mtime_ns, _variants(old, recipe))
+        after[path] = Published(file, mtime_ns, _variants(old, recipe), lasting=path in lasting)
     after.update(kept)
     return Plan(
         before=before,
         after=Manifest(
-            served.app, served.version, recipe, after, served.roots, tuple(served.left_out)
+            served.app,
+            served.version,
+            recipe,
+            after,
+            served.roots,
+            tuple(served.left_out),
+            history=history,
         ),
         differences=compare(before, served.files)
         if before
         else Differences(sorted(served.files), [], []),
         removed=sorted(path for path in previous if path not in after),
         kept=sorted(kept),
-        damaged=sorted(damaged),
+        damaged=damaged,
         reusable=reusable,
         compressing=_missing_variants(after, recipe),
     )
+
+
+def history_with(before: Optional[Manifest], served: Served) -> History:
+    """Return what each URL with ``?ver=`` ever had as its content, `served` included. Pure."""
+    history = dict(before.history) if before else {}
+    if before and before.version not in history:
+        # From before the manifest had a history.
+        history[before.version] = {path: file.sha256 for path, file in before.sources.items()}
+    known = dict(history.get(served.version, {}))
+    for path, file in served.files.items():
+        if known.setdefault(path, file.sha256) != file.sha256:
+            known[path] = ""
+    return {**history, served.version: known}
 
 
 def _kept(
@@ -136,16 +175,21 @@ def _missing_variants(files: Mapping[str, Published], recipe: Recipe) -> list[Mi
     ]
 
 
-def _mtime_ns(file: StaticFile, old: Optional[Published]) -> int:
-    """Return the modification time for what was published as `old`; a later second if it changed.
+def _mtime_ns(file: StaticFile, old: Optional[Published], now: int, misled: bool) -> int:
+    """Return the modification time for what was published as `old`; a later second if it changed,
+    or if browsers may have been `misled` by other content in its place.
 
     Web servers make ETags from size and time in seconds, and reproducible packages give all their
-    files one time.
+    files one time. A time in the future, which no server may send as Last-Modified (RFC 9110,
+    8.8.2.1), becomes now: where a file or the clock was wrong.
     """
+    own = min(file.mtime_ns, now)
     if old is None:
-        return file.mtime_ns
-    changed = old.file.sha256 != file.sha256
-    return max(file.mtime_ns, old.mtime_ns + (10**9 if changed else 0))
+        return own
+    if old.mtime_ns > now + AHEAD_NS:
+        return now
+    changed = misled or old.file.sha256 != file.sha256
+    return max(own, old.mtime_ns + (10**9 if changed else 0))
 
 
 def _variants(item: Published, recipe: Recipe) -> dict[str, int]:

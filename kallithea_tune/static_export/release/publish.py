@@ -13,10 +13,10 @@ import os
 import shutil
 import stat
 import tempfile
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 from kallithea_tune.errors import ConfigError, Refused, TuneError
-from kallithea_tune.static_export.release import access, manifest
+from kallithea_tune.static_export.release import access, manifest, seal
 from kallithea_tune.static_export.release.destination import LOCK, STAGING, releases_of
 from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.static_export.release.plan import Plan
@@ -49,14 +49,16 @@ def publish(
     group = access.group_id(plan.after.recipe.group)
     with _errors_explained(destination), _locked(releases):
         current = _current(plan, destination)
-        _remove_leftovers(releases, current)
+        newest = _number(current)
+        _remove_leftovers(releases, newest)
         made = staging = tempfile.mkdtemp(prefix=STAGING, dir=releases)
         try:
             written = stage(plan, staging, current, progress)
             _write(staging, manifest.NAME, manifest.text(written))
-            made = os.path.join(releases, f"{_number(current) + 1:04d}")
+            made = os.path.join(releases, f"{newest + 1:04d}")
             _write(staging, manifest.RELEASE_NAME, os.path.basename(made))
             access.apply(staging, plan.after, group)
+            _seal(written, staging, group)
             inspect(staging)
             _sync_file_system(releases)
             interruption.check()
@@ -74,32 +76,52 @@ def publish(
 
 
 def record(plan: Plan, destination: str) -> None:
-    """Record the sources of the current release as they are now, so the next run need not read."""
+    """Record that the current release is all right, and its sources as they are now.
+
+    The next run need not read them.
+    """
     releases = releases_of(destination)
     with _errors_explained(destination), _locked(releases):
-        path = os.path.join(_current(plan, destination), manifest.NAME)
+        current = _current(plan, destination)
         interruption.check()
         # A run that is killed must leave nothing foreign inside the release.
-        scratch = tempfile.mkdtemp(prefix=STAGING, dir=releases)
+        scratch = os.path.realpath(tempfile.mkdtemp(prefix=STAGING, dir=releases))
         try:
-            text = manifest.text(plan.after)
-            atomic.replace(os.path.realpath(path), text, directory=os.path.realpath(scratch))
+            sealed = seal.taken(plan.after, current, os.stat(scratch).st_ctime_ns)
+            for name, text in (
+                (manifest.NAME, manifest.text(plan.after)),
+                (manifest.SEAL_NAME, seal.text(sealed)),
+            ):
+                path = os.path.join(current, name)
+                atomic.replace(path, text, directory=scratch, like=manifest.NAME)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _current(plan: Plan, destination: str) -> str:
-    """Return the directory of the current release, empty for none. Raises Refused if it changed."""
+    """Return the directory of the current release, empty for none; it may have been deleted.
+
+    Raises Refused if the release is not the one that was planned with.
+    """
     if (manifest.read(destination) if os.path.islink(destination) else None) != plan.before:
         raise Refused(
             f"{destination} was published by another run meanwhile; run the command again"
         )
-    return os.path.realpath(destination) if plan.before else ""
+    return os.path.realpath(destination) if os.path.islink(destination) else ""
 
 
 def _write(directory: str, name: str, text: str) -> None:
     with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _seal(release: Manifest, staging: str, group: Optional[int]) -> None:
+    """Write down what is in the complete release, and when that was."""
+    path = os.path.join(staging, manifest.SEAL_NAME)
+    with open(path, "w", encoding="utf-8") as file:
+        began_ns = os.fstat(file.fileno()).st_ctime_ns
+        file.write(seal.text(seal.taken(release, staging, began_ns)))
+    access.set_rights(path, release.recipe.mode, group)
 
 
 def _switch(made: str, destination: str) -> None:
@@ -136,10 +158,10 @@ def _number(path: str) -> int:
     return int(name) if name.isdigit() else 0
 
 
-def _remove_leftovers(releases: str, current: str) -> None:
+def _remove_leftovers(releases: str, newest: int) -> None:
     """Remove what a killed run left: we have the lock, and nothing newer was ever served."""
     for name in os.listdir(releases):
-        if name.startswith(STAGING) or _number(name) > _number(current):
+        if name.startswith(STAGING) or _number(name) > newest:
             shutil.rmtree(os.path.join(releases, name), ignore_errors=True)
 
 

@@ -44,7 +44,20 @@ def stage(
         path: dataclasses.replace(item, variants={**item.variants, **sizes.get(path, {})})
         for path, item in after.files.items()
     }
-    return dataclasses.replace(after, files=files)
+    staged = dataclasses.replace(after, files=files)
+    for lasting, name in staged.lasting.items():
+        target = os.path.join(staging, lasting)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        _link_or_copy(os.path.join(staging, name), target)
+    return staged
+
+
+def _link_or_copy(path: str, target: str) -> None:
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except OSError:
+        # A file system without hard links; a copy costs only room.
+        shutil.copy2(path, target, follow_symlinks=False)
 
 
 def add_file(item: Published, target: str, how: str) -> None:

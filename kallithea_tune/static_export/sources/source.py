@@ -13,6 +13,7 @@ from kallithea_tune.static_export.release.freshness import compare
 from kallithea_tune.static_export.release.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.release.plan import Served
 from kallithea_tune.static_export.sources.collect import collect, overlaid
+from kallithea_tune.static_export.sources.proof import proven
 from kallithea_tune.static_export.sources.references import check_complete, unreferenced
 from kallithea_tune.system.account import acting_as
 
@@ -47,7 +48,8 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    return Served(app, version, roots, published, sorted(left_out))
+    lasting = proven(published, recipe.overlays, version)
+    return Served(app, version, roots, published, sorted(left_out), lasting)
 
 
 def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, code: Sequence[str]) -> set[str]:

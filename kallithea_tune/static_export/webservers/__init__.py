@@ -20,6 +20,21 @@ from kallithea_tune.text import has_control
 # Where templates are looked up.
 TEMPLATES = [os.path.dirname(os.path.abspath(__file__))]
 
+# What the authorities signed that the machine trusts, on Debian and on Red Hat.
+AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+# Of TLS 1.2: https://ssl-config.mozilla.org/guidelines/5.7.json, intermediate.
+CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+    "DHE-RSA-AES128-GCM-SHA256",
+    "DHE-RSA-AES256-GCM-SHA384",
+    "DHE-RSA-CHACHA20-POLY1305",
+)
+
 CONSTANTS: Mapping[str, object] = {
     # What is current may change: a browser revalidates it, by a request that costs no content.
     "REVALIDATED": "public, max-age=0, must-revalidate",
@@ -46,9 +61,10 @@ CONSTANTS: Mapping[str, object] = {
     "ACCEPT": r"application/mercurial-",
     "QUERY": r"(^|&)service=git-(upload|receive)-pack(&|$)",
     "PATH": r"/git-(upload|receive)-pack$",
+    "CIPHERS": ":".join(CIPHERS),
+    "AUTHORITIES": next(filter(os.path.exists, AUTHORITIES), AUTHORITIES[0]),
 }
 SCRIPT_SUFFIX = ".lua"  # of a second file, after the name of the first
-USUAL_HEADERS = ("X-Forwarded-For", "X-Forwarded-Proto")
 
 
 @dataclass(frozen=True)
@@ -57,9 +73,10 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
-    `statics` is whether it serves files at all; `script` is the template of a second file that it
-    needs; `quote` writes a text as one word of its configuration, the filter ``quoted`` of
-    templates; `syntax` is how it checks a configuration.
+    `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
+    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
+    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
+    is how it checks a configuration.
     """
 
     template: str
@@ -68,7 +85,9 @@ class Server:
     pools: bool = True
     pools_in_site: bool = True
     statics: bool = True
+    own_certificate: bool = False
     script: str = ""
+    quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
 
 
@@ -84,13 +103,16 @@ SERVERS: dict[str, Server] = {
     "apache": Server(
         "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
     ),
-    "caddy": Server("caddy.j2", quoting.caddy, ALL_CODINGS, syntax=syntax.CADDY),
+    "caddy": Server(
+        "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
+    ),
     "lighttpd": Server(
         "lighttpd.conf.j2",
         quoting.lighttpd,
         ALL_CODINGS,
         pools=False,
         script="lighttpd.lua.j2",
+        quote_script=quoting.lua,
         syntax=syntax.LIGHTTPD,
     ),
     "haproxy": Server("haproxy.cfg.j2", quoting.haproxy, statics=False, syntax=syntax.HAPROXY),
@@ -110,7 +132,7 @@ def render(name: str, site: Site, snippet: bool) -> str:
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
         )
-    return _filled(server, server.template, site, snippet)
+    return _filled(server.template, server.quote, site, snippet)
 
 
 def _refuse_controls(value: object) -> None:
@@ -130,25 +152,25 @@ def _refuse_controls(value: object) -> None:
 
 
 def _refuse_pools(name: str, site: Site) -> None:
+    if any(backend.scheme == "https" for backend in site.backends):
+        raise ConfigError(
+            f"{name} speaks only http to a backend; give http://, or use nginx, apache, caddy or "
+            "haproxy"
+        )
     if site.vcs or site.sticky:
         raise ConfigError(
             f"{name} has no pool for hg and git, and no sticky sessions; "
             "use nginx, apache, caddy or haproxy"
         )
-    if (site.address_header, site.scheme_header) != USUAL_HEADERS:
-        raise ConfigError(
-            f"{name} sends the client's address and scheme only in X-Forwarded-For and "
-            "X-Forwarded-Proto; set remote_addr_variable = HTTP_X_FORWARDED_FOR in the ini file"
-        )
 
 
-def render_script(name: str, site: Site) -> Optional[str]:
-    """Return the second file of server `name`, for `site.script`; None where it has none."""
+def render_script(name: str, site: Site, snippet: bool = False) -> Optional[str]:
+    """Return the second file of server `name`, of which `site.script` is the path; None without."""
     server = SERVERS[name]
-    return _filled(server, server.script, site, False) if site.script else None
+    return _filled(server.script, server.quote_script, site, snippet) if server.script else None
 
 
-def _filled(server: Server, template: str, site: Site, snippet: bool) -> str:
+def _filled(template: str, quote: Callable[[str], str], site: Site, snippet: bool) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -159,7 +181,7 @@ def _filled(server: Server, template: str, site: Site, snippet: bool) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["quoted"] = server.quote
+    environment.filters["quoted"] = quote
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Optional, Sequence
-from urllib.parse import urlsplit
 
-from kallithea_tune.errors import ConfigError
+from kallithea_tune.static_export.webservers import names
 
 # Responds without a session, of which a health check would otherwise make a new one each time.
 HEALTH = "/_admin/api"
@@ -50,16 +49,8 @@ class Backend:
     @classmethod
     def from_url(cls, url: str, option: str = "--backend") -> Backend:
         """Read ``http://127.0.0.1:5000``. Raises ConfigError with `option` for any other form."""
-        try:
-            parts = urlsplit(url)
-            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-            if not parts.hostname or parts.path.strip("/") or parts.query or parts.username:
-                raise ValueError
-        except (KeyError, ValueError):
-            raise ConfigError(
-                f"{option} {url} is not an application's address; give http://127.0.0.1:5000"
-            ) from None
-        return cls(parts.hostname, port, parts.scheme)
+        scheme, host, port = names.backend(url, option)
+        return cls(host, port, scheme)
 
     @property
     def address(self) -> str:
@@ -117,10 +108,3 @@ class Site:
     version: str = ""
     script: str = ""
     tls: Optional[Tls] = None
-
-
-def header_name(variable: str, default: str) -> str:
-    """Return the header behind a WSGI variable: ``HTTP_X_REAL_IP`` is ``X-Real-Ip``."""
-    if not variable.startswith("HTTP_"):
-        return default
-    return "-".join(word.capitalize() for word in variable[len("HTTP_") :].split("_"))

@@ -34,6 +34,9 @@ APACHE_NEEDS = (
     "unixd",
     "deflate",
     "filter",
+    "socache_shmcb",
+    "ssl",
+    "http2",
 )
 NGINX_BROTLI = "/usr/lib*/nginx/modules/ngx_http_brotli_static_module.so"
 MIME_TYPES = ("/etc/nginx/mime.types", "/etc/mime.types")
@@ -95,9 +98,7 @@ def _caddy(_directory: str, conf: str, snippet: bool) -> str:
 
 def _lighttpd(directory: str, conf: str, snippet: bool) -> str:
     """Return a complete lighttpd configuration around the file `conf`."""
-    modules = (
-        'server.modules = ( "mod_access", "mod_alias", "mod_proxy", "mod_setenv", "mod_magnet" )\n'
-    )
+    modules = 'server.modules = ( "mod_access", "mod_magnet", "mod_proxy" )\n'
     root = f'server.document-root = "{directory}"\n'
     return (modules + root if snippet else "") + f'include "{conf}"\n'
 

@@ -184,7 +184,7 @@ def test_without_another_database_nothing_is_measured(pristine: Path) -> None:
 def compare(gearbox: Callable[..., Any], instance: Path, tmp_path: Path) -> Callable[..., Any]:
     """Compare the instance with what is given; return the process and the finding."""
 
-    def call(given: str) -> Any:
+    def call(given: str, budget: str = "60") -> Any:
         done = gearbox(
             "perf-check",
             "-c",
@@ -196,7 +196,7 @@ def compare(gearbox: Callable[..., Any], instance: Path, tmp_path: Path) -> Call
             "--compare-db",
             given,
             "--budget",
-            "10",
+            budget,
             cwd=str(tmp_path),
             timeout=120,
         )
@@ -216,7 +216,7 @@ def test_another_engine_is_set_beside_this_one(
 ) -> None:
     engine = request.getfixturevalue(server)
     (tmp_path / "url").write_text(engine.url("compared") + "\n")
-    done, finding = compare(f"file:{tmp_path}/url")
+    done, finding = compare(f"file:{tmp_path}/url", "10")
     assert done.returncode == 0 and name in finding["diagnosis"]
     # On a busy machine, what others used is shown, too.
     finding["evidence"].pop("others_used", None)
@@ -230,7 +230,7 @@ def test_a_sqlite_file_elsewhere_can_be_compared_and_need_not_exist(
     compare: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "other").mkdir()
-    done, finding = compare(f"sqlite:///{tmp_path}/other/none.db")
+    done, finding = compare(f"sqlite:///{tmp_path}/other/none.db", "10")
     assert (
         done.returncode == 0
         and "SQLite" in finding["diagnosis"]

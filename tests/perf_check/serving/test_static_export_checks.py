@@ -19,6 +19,7 @@ from kallithea_tune.perf_check.serving.static_export import PublishedExport
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
 from kallithea_tune.static_export.release import publish
 from kallithea_tune.static_export.release.freshness import Differences, State
+from kallithea_tune.static_export.release.integrity import Damage
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Served, make
 from kallithea_tune.static_export.sources.collect import collect
@@ -31,26 +32,30 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
     "state, severity, words",
     [
         (
-            State(MANIFEST, "0.7.0", Recipe(), False, SAME, []),
+            State(MANIFEST, "0.7.0", Recipe(), False, SAME, {}),
             Severity.ok,
             "are those of the application",
         ),
         (
-            State(MANIFEST, "0.8.0", Recipe(), False, SAME, []),
+            State(MANIFEST, "0.8.0", Recipe(), False, SAME, {}),
             Severity.error,
             "it is of 0.7.0, 0.8.0 is installed",
         ),
         (
-            State(MANIFEST, "0.7.0", Recipe(), True, SAME, []),
+            State(MANIFEST, "0.7.0", Recipe(), True, SAME, {}),
             Severity.error,
             "the application is another one, or has moved",
         ),
         (
-            State(MANIFEST, "0.7.0", Recipe(), False, Differences(["a"], ["b", "c"], []), []),
+            State(MANIFEST, "0.7.0", Recipe(), False, Differences(["a"], ["b", "c"], []), {}),
             Severity.error,
             "1 new, 2 changed",
         ),
-        (State(MANIFEST, "0.7.0", Recipe(), False, SAME, ["a"]), Severity.error, "1 damaged"),
+        (
+            State(MANIFEST, "0.7.0", Recipe(), False, SAME, {"a": Damage.content}),
+            Severity.error,
+            "1 damaged",
+        ),
         (
             None,
             Severity.error,

@@ -126,7 +126,7 @@ def apache(server, snippet, *_):
         ("443", str(server.port)),
         (r"/etc/apache2/kallithea\.inc", str(snippet(server, "--snippet-only"))),
     )
-    return "LoadModule ssl_module /usr/lib/apache2/modules/mod_ssl.so\n" + site
+    return site
 
 
 def caddy(server, snippet, *_):
