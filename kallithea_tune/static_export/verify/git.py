@@ -72,7 +72,7 @@ def verify_repository(target: Target) -> Iterator[Finding]:
     """Fetch what is there already from a Git repository, with a compressed request body."""
     name = target.repositories.get("git")
     if not name:
-        yield Note("not tried: a fetch of git, since there is no Git repository")
+        yield Note("not tried: a fetch of git, since no Git repository is known")
         return
     path = f"/{quote(name)}/info/refs?service=git-upload-pack"
     own = [*target.host, AGENT, ("Accept", "*/*"), CODINGS, ("Pragma", "no-cache"), VERSION_2]

@@ -117,7 +117,7 @@ def verify_repository(target: Target) -> Iterator[Finding]:
     """Request the capabilities of a Mercurial repository."""
     name = target.repositories.get("hg")
     if not name:
-        yield Note("not tried: a request of hg for a repository, since there is none")
+        yield Note("not tried: a request of hg, since no Mercurial repository is known")
         return
     path = f"/{quote(name)}?cmd=capabilities"
     answer = target.wire.send(

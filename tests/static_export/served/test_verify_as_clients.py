@@ -275,7 +275,7 @@ def test_a_coding_that_no_file_has_is_a_note_and_a_missing_one_a_problem():
         (301, "//evil.example/hosted/", "another site"),
         (301, "/", "is redirected to /"),
         (404, "", "answered with 404"),
-        (0, "", "closing the connection"),
+        (0, "", "left without a response"),
         (200, "", ""),
     ],
 )
