@@ -101,6 +101,14 @@ def test_the_host_of_an_absolute_url_counts(web):
     assert EVIL not in response.body.decode() or response.status >= 400
 
 
+@pytest.mark.claim("A Host that is not the site's does not reach Kallithea")
+def test_another_host_does_not_reach_the_application(web):
+    response = send(
+        web.port, f"GET {web.prefix}/repo HTTP/1.1", ("Host", EVIL), ("Connection", "close")
+    )
+    assert EVIL not in response.body.decode() or response.status >= 400
+
+
 @pytest.mark.claim("Two Hosts in one request are refused")
 def test_two_hosts_are_refused(web):
     response = send(
