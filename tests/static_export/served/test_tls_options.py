@@ -181,7 +181,8 @@ def test_no_hsts_unless_chosen(name, public, application, certificate):
 @pytest.mark.parametrize("name", sorted(set(SERVERS) - {"caddy"}))
 def test_no_certificate_of_its_own(name):
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
-    args = parser.parse_args(["-c", "my.ini", "dest", "--server", name, "--tls"])
+    words = ["-c", "my.ini", "dest", "--server", name, "-o", "site.conf", "--tls"]
+    args = parser.parse_args(words)
     with pytest.raises(ConfigError, match="--tls") as caught:
         # Which the command does before it loads the application.
         validate(options_from(args))
