@@ -331,7 +331,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
 
     instance, report = export.instance, export.report
     if not edits:
-        report.say("the application serves no static files already; the ini file stays unchanged")
+        report.say("the application is switched already; the ini file stays unchanged")
         return
     for edit in edits:
         report.output("change", edit.path, edit.diff)
@@ -341,7 +341,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
     for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
         report.say(f"{edit.path} was changed")
-    report.say("the application will no longer serve the files; restart it")
+    report.say("the application serves no static files and believes no client's host; restart it")
     moves = [
         f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]

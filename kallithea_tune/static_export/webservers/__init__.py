@@ -71,6 +71,7 @@ class Server:
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
+    `names_backends` is whether it verifies the certificate of a backend for the backend's own name;
     `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
     itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
     `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
@@ -82,6 +83,7 @@ class Server:
     codings: frozenset[str] = frozenset()
     pools: bool = True
     pools_in_site: bool = True
+    names_backends: bool = True
     statics: bool = True
     own_certificate: bool = False
     script: str = ""
@@ -99,7 +101,12 @@ SERVERS: dict[str, Server] = {
         syntax=syntax.NGINX,
     ),
     "apache": Server(
-        "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
+        "apache.conf.j2",
+        quoting.apache,
+        ALL_CODINGS,
+        pools_in_site=False,
+        names_backends=False,
+        syntax=syntax.APACHE,
     ),
     "caddy": Server(
         "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
@@ -126,6 +133,8 @@ def render(name: str, site: Site, snippet: bool) -> str:
     _refuse_controls(site)
     if not server.pools:
         _refuse_pools(name, site)
+    if not server.names_backends:
+        _refuse_backends(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
@@ -162,6 +171,16 @@ def _refuse_pools(name: str, site: Site) -> None:
         )
 
 
+def _refuse_backends(name: str, site: Site) -> None:
+    for backend in (*site.backends, *site.vcs):
+        if backend.scheme == "https" and backend.host != site.name:
+            raise ConfigError(
+                f"{name} passes the site's name on to {backend.url}, and accepts only a "
+                f"certificate of that name: give https://{site.name}:{backend.port}, which must "
+                "lead there, or http://"
+            )
+
+
 def render_script(name: str, site: Site, snippet: bool = False) -> Optional[str]:
     """Return the second file of server `name`, of which `site.script` is the path; None without."""
     server = SERVERS[name]
@@ -179,7 +198,7 @@ def _filled(template: str, quote: Callable[[str], str], site: Site, snippet: boo
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["quoted"] = quote
+    environment.filters.update(quoting.FILTERS, quoted=quote)
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),
