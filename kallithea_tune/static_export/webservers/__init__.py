@@ -46,8 +46,8 @@ CONSTANTS: Mapping[str, object] = {
     "FORWARDING_HEADERS": FORWARDING_HEADERS,
     # Seconds; a clone that needs longer between two packets has died.
     "TIMEOUT": 3600,
-    # hg sends every head of the other side in a pull, 42 bytes each, in headers of 1 KB (seen with
-    # hg 5.8). 256 KB is waitress's default (max_request_header_size), for about 6,000 heads.
+    # hg sends every head in headers of 1 KB: 42 bytes each in a clone, 84 in a later pull (hg 5.8).
+    # 256 KB is also waitress's default, for 6,000 and 3,000 heads (half of it before waitress 2.1).
     "HEADER_BYTES": 262144,
     "HEADER_LINES": 512,
     "LINE_BYTES": 65535,
