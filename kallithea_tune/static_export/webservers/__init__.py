@@ -73,9 +73,10 @@ class Server:
     with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
     `names_backends` is whether it verifies the certificate of a backend for the backend's own name;
     `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
-    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
-    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
-    is how it checks a configuration.
+    itself, `key_beside` whether it finds the key by the certificate's name; `script` is the
+    template of a second file that it needs, which may be empty; `quote` and `quote_script` write a
+    text as one word of either, the filter ``quoted`` of templates; `syntax` is how it checks a
+    configuration.
     """
 
     template: str
@@ -86,6 +87,7 @@ class Server:
     names_backends: bool = True
     statics: bool = True
     own_certificate: bool = False
+    key_beside: bool = False
     script: str = ""
     quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
@@ -120,7 +122,13 @@ SERVERS: dict[str, Server] = {
         quote_script=quoting.lua,
         syntax=syntax.LIGHTTPD,
     ),
-    "haproxy": Server("haproxy.cfg.j2", quoting.haproxy, statics=False, syntax=syntax.HAPROXY),
+    "haproxy": Server(
+        "haproxy.cfg.j2",
+        quoting.haproxy,
+        statics=False,
+        key_beside=True,
+        syntax=syntax.HAPROXY,
+    ),
 }
 
 
