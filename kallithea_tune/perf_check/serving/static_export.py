@@ -49,6 +49,9 @@ def published_export(context: Context) -> PublishedExport:
     except TuneError as error:
         raise NotMeasured(str(error)) from None
     words = renewal(instance, directory, release.recipe if release else None)
-    user = owner_name(os.path.dirname(directory))
+    command = Command(words, user=owner_name(os.path.dirname(directory)))
     build = front_end_build(instance)
-    return PublishedExport(directory, release, Command(words, user=user), build)
+    if release and release.by_hand:
+        by_hand = f"{release.by_hand}, then run {command.line}"
+        return PublishedExport(directory, release, by_hand, build)
+    return PublishedExport(directory, release, command, build)

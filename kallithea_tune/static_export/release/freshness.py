@@ -19,6 +19,7 @@ from kallithea_tune.static_export.release.manifest import (
 )
 from kallithea_tune.static_export.sources.collect import collect
 from kallithea_tune.static_export.sources.front_end import unbuilt
+from kallithea_tune.text import first_of
 
 # Where the ini file says which export it belongs to: static-export --switch writes it, perf-check
 # reads it.
@@ -66,6 +67,16 @@ class State:
     def stale(self) -> list[str]:
         """In what the release differs, a few words for each way; empty when it is up to date."""
         return list(self._reasons())
+
+    @property
+    def by_hand(self) -> str:
+        """What only a person can do before the next run puts the rest right; empty for nothing."""
+        if self.copied:
+            return "move the copy away, so that there is room for the link"
+        foreign = [path for path, damage in self.damaged.items() if damage is Damage.file]
+        if foreign:
+            return f"move what is not ours, {first_of(foreign)}, into an --overlay directory"
+        return ""
 
     def _reasons(self) -> Iterator[str]:
         if self.version != self.manifest.version:

@@ -16,11 +16,14 @@ from kallithea_tune.static_export.release.manifest import (
     Recipe,
     StaticFile,
 )
+from kallithea_tune.static_export.sources.collect import Unpublished
 
 
 @dataclass(frozen=True)
 class Served:
     """What the application serves now, overlays included; `left_out` is not to be published.
+
+    `unpublished` is what cannot be.
 
     `proven` are the paths whose content follows from the version: where it is, no other can come.
     """
@@ -31,6 +34,7 @@ class Served:
     files: Mapping[str, StaticFile]
     left_out: Sequence[str] = ()
     proven: Collection[str] = ()
+    unpublished: Sequence[Unpublished] = ()
 
 
 class MissingVariant(NamedTuple):
@@ -55,6 +59,7 @@ class Plan:
     damaged: Mapping[str, Damage]
     reusable: Collection[str]
     compressing: Sequence[MissingVariant]
+    unpublished: Sequence[Unpublished] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -144,6 +149,7 @@ def make(
         damaged=damaged,
         reusable=reusable,
         compressing=_missing_variants(after, recipe),
+        unpublished=served.unpublished,
     )
 
 

@@ -162,12 +162,13 @@ def decoded(body: bytes, coding: str) -> bytes:
     return body
 
 
-def _markers(client: Client, directory: str, release: Manifest) -> Iterator[Problem]:
+def _markers(client: Client, directory: str, release: Manifest) -> Iterator[Finding]:
     """Put a random file into each exported directory and request it: only the web server has it."""
     for top in _directories(release):
         name = f"{top}/kallithea-tune-{secrets.token_hex(8)}.txt"
         with _marker(os.path.join(directory, name)) as content:
             if content is None:
+                yield Note(f"not tried: a file put into {directory}, which cannot be written to")
                 return
             answer = client.get("/" + name)
             if (answer.status, answer.body) != (200, content):
