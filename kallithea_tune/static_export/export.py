@@ -146,7 +146,8 @@ def check(export: Export) -> int:
         report.say(f"first {state.by_hand}")
     words = freshness.renewal(export.instance, path, state.recipe)
     command = " ".join(map(shell_word, words))
-    report.command(f"run: {command}")
+    build = f"{shell_word(export.instance.program('kallithea-cli')[0])} front-end-build && "
+    report.command(f"run: {build if state.unbuilt else ''}{command}")
     return EXIT_FINDINGS
 
 
@@ -218,6 +219,12 @@ def _report_plan(export: Export, plan: Plan) -> None:
     for damage in integrity.Damage:
         paths = [path for path, found in plan.damaged.items() if found is damage]
         report.paths("damaged", paths, f"damaged ({damage.value})")
+    if plan.replaced:
+        report.paths("replaced", plan.replaced, "replaced under a URL that browsers cache for good")
+        report.note(
+            "browsers that have the older content keep it until a reload with Ctrl+Shift+R, or "
+            f"until Kallithea is no longer {after.version}; from now on it is revalidated"
+        )
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:
@@ -324,7 +331,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
 
     instance, report = export.instance, export.report
     if not edits:
-        report.say("the application serves no static files already; the ini file stays unchanged")
+        report.say("the application is switched already; the ini file stays unchanged")
         return
     for edit in edits:
         report.output("change", edit.path, edit.diff)
@@ -334,7 +341,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
     for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
         report.say(f"{edit.path} was changed")
-    report.say("the application will no longer serve the files; restart it")
+    report.say("the application serves no static files and believes no client's host; restart it")
     moves = [
         f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]

@@ -72,6 +72,18 @@ class Plan:
         )
 
     @property
+    def replaced(self) -> list[str]:
+        """The paths whose content was to last under ``?ver=``, and is another one now."""
+        if self.before is None or self.before.version != self.after.version:
+            return []
+        now = self.after.files
+        return [
+            path
+            for path, item in sorted(self.before.files.items())
+            if item.lasting and path in now and now[path].file.sha256 != item.file.sha256
+        ]
+
+    @property
     def links(self) -> bool:
         """Whether files of the previous release can be hard-linked: their access rights stay."""
         return self.before is not None and (

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Iterator, Mapping, Sequence
 from urllib.parse import quote
 
+from kallithea_tune.app import claims
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError, NotMeasured
 
@@ -36,6 +37,14 @@ def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int
     from kallithea_tune.app.visit import Request
 
     return _answers(instance, [Request("/" + path)], settings)[0].status
+
+
+def claims_believed(instance: Instance) -> tuple[str, ...]:
+    """Return the headers of a client from which the application takes host or scheme."""
+    from kallithea_tune.app.visit import Request
+
+    (answer,) = _answers(instance, [Request(claims.PAGE, walk=claims.believed)], {})
+    return answer.result_of(claims.believed)
 
 
 def answered(instance: Instance, tops: Sequence[str]) -> list[str]:

@@ -125,6 +125,12 @@ def _refuse_name(path: str, root: str) -> None:
         raise Refused(f"'{path}' below {root} is not UTF-8, as URLs must be; rename it") from None
     if has_control(path):
         raise Refused(f"'{path}' below {root} has a control character in its name; rename it")
+    if "?" in path or "\\" in path:
+        # Apache's RewriteRule finds no "?", Caddy no backslash, whatever the URL's encoding.
+        raise Refused(
+            f"'{path}' below {root} has a '?' or a backslash in its name, which not every web "
+            "server finds; rename it"
+        )
 
 
 def _refuse_file_and_directory(files: Mapping[str, StaticFile]) -> None:

@@ -15,6 +15,7 @@ from kallithea_tune.static_export.release.plan import Served
 from kallithea_tune.static_export.sources.application import answered, roots_of
 from kallithea_tune.static_export.sources.collect import collect, overlaid
 from kallithea_tune.static_export.sources.collect import unpublished as uncollected
+from kallithea_tune.static_export.sources.front_end import unbuilt
 from kallithea_tune.static_export.sources.proof import proven
 from kallithea_tune.static_export.sources.references import check_complete, unreferenced
 from kallithea_tune.system.account import acting_as
@@ -24,7 +25,8 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     """Return what the application serves; it is not loaded while its published version stays.
 
     Raises ConfigError when the application does not load or serves nothing, Refused when its
-    front-end is not built, or an overlay has files where the application has pages.
+    front-end is not built, or was built for another version, or an overlay has files where the
+    application has pages.
     """
     app, version = title(instance.use), kallithea_version()
     roots = before.roots if before and (before.app, before.version) == (app, version) else ()
@@ -48,7 +50,12 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    lasting = proven(published, recipe.overlays, version)
+    with acting_as(owner_of(instance).account):
+        _refuse_unbuilt(files, before, version)
+        if before and same and version in before.history and not any(differences or ()):
+            lasting = {path for path, item in before.files.items() if item.lasting}
+        else:
+            lasting = proven(published, recipe.overlays, version, before)
     return Served(app, version, roots, published, sorted(left_out), lasting, unpublished)
 
 
@@ -70,6 +77,18 @@ def _refuse_answered(
     new = sorted(set(tops) - known)
     for top in answered(instance, new) if new else ():
         raise Refused(f"Kallithea itself answers /{top}, which {tops[top]} would hide; rename it")
+
+
+def _refuse_unbuilt(
+    files: Mapping[str, StaticFile], before: Optional[Manifest], version: str
+) -> None:
+    """Raise Refused where the front-end was not built since another version was installed."""
+    reason = unbuilt(files, before.history.get(version, {}) if before else {})
+    if reason:
+        raise Refused(
+            f"the front-end was not built for Kallithea {version}: {reason}; "
+            "run kallithea-cli front-end-build first"
+        )
 
 
 def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, code: Sequence[str]) -> set[str]:
