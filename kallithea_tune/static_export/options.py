@@ -112,6 +112,8 @@ def _validate_server(server: ServerOptions) -> None:
         )
     if not server.tls.automatic:
         certificate.require_pair(server.tls.certificate, server.tls.key)
+        if SERVERS[server.name].key_beside:
+            certificate.require_key_beside(server.tls.certificate, server.tls.key)
     elif not SERVERS[server.name].own_certificate:
         raise ConfigError(f"{server.name} gets no certificate itself; give --tls CERTIFICATE KEY")
 

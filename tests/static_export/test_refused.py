@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 from pathlib import Path
 from typing import Any, Callable
 
@@ -207,6 +208,22 @@ def test_a_certificate_has_its_own_key(
 ) -> None:
     message = refusal("--server", "nginx", "--tls", keys / certificate, keys / key)
     assert message.startswith("--tls") and sentence in message
+
+
+def test_haproxy_finds_the_key_by_the_name_of_the_certificate(keys: Path, tmp_path: Path) -> None:
+    for name in ("a.pem", "a.key"):
+        (tmp_path / name).write_bytes((keys / name).read_bytes())
+    certificate, key = tmp_path / "a.pem", tmp_path / "a.key"
+    both = tmp_path / "both.pem"
+    both.write_bytes(certificate.read_bytes() + key.read_bytes())
+    assert options("--server=haproxy", "--tls", both, key).server.tls
+    message = refusal("--server", "haproxy", "--tls", certificate, key)
+    assert message.endswith(f"make it with: ln -s {key} {certificate}.key")
+    (tmp_path / "a.pem.key").symlink_to(keys / "b.key")
+    assert refusal("--server", "haproxy", "--tls", certificate, key) == message
+    (tmp_path / "a.pem.key").unlink()
+    subprocess.run(message.rpartition("with: ")[2].split(), check=True)
+    assert options("--server=haproxy", "--tls", certificate, key).server.tls
 
 
 def test_a_certificate_may_be_a_link(keys: Path) -> None:
