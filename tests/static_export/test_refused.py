@@ -154,14 +154,6 @@ def test_what_is_right_is_spelled_in_one_way() -> None:
         (["--server", "caddy", "--tls", "--port", "80"], "both 80"),
         (["--server", "caddy", "--tls", "--redirect-port", "443"], "both 443"),
         (["--server", "lighttpd"], "--output"),
-        (
-            ["--server", "nginx", "--backend", "http://h:1", "--backend", "https://h:2"],
-            "share one pool",
-        ),
-        (
-            ["--server", "nginx", "--backend", "https://a:1", "--backend", "https://b:1"],
-            "share one pool",
-        ),
     ],
 )
 def test_options_that_contradict_one_another_are_refused(words: "list[str]", sentence: str) -> None:

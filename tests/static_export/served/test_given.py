@@ -238,7 +238,16 @@ def test_a_backend_of_https_is_verified(name, public, application, secure):
             server.remove()
 
 
-def test_lighttpd_refuses_a_backend_of_https():
-    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("https://localhost")])
-    with pytest.raises(ConfigError, match="speaks only http"):
-        render("lighttpd", site, False)
+@pytest.mark.parametrize(
+    "name, urls, sentence",
+    [
+        ("lighttpd", ["https://kallithea.example.com"], "speaks only http"),
+        ("nginx", ["https://a:1", "https://b:1"], "the same name for each"),
+        ("nginx", ["https://a:1", "http://a:1"], "the same name for each"),
+        ("apache", ["https://a:1"], "a certificate of that name"),
+    ],
+)
+def test_a_backend_that_cannot_be_verified_is_refused(name, urls, sentence):
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url(url) for url in urls])
+    with pytest.raises(ConfigError, match=sentence):
+        render(name, site, False)
