@@ -70,7 +70,8 @@ class Server:
     """A web server: its template, and what it can do.
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
-    with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
+    with a separate pool for hg and git, `pools_in_site` whether it defines them inside a site, and
+    `one_secure_name` whether all backends of a pool of https must have the same name;
     `names_backends` is whether it verifies the certificate of a backend for the backend's own name;
     `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
     itself, `key_beside` whether it finds the key by the certificate's name; `script` is the
@@ -84,6 +85,7 @@ class Server:
     codings: frozenset[str] = frozenset()
     pools: bool = True
     pools_in_site: bool = True
+    one_secure_name: bool = False
     names_backends: bool = True
     statics: bool = True
     own_certificate: bool = False
@@ -100,6 +102,7 @@ SERVERS: dict[str, Server] = {
         quoting.nginx,
         frozenset({"gzip", "br"}),
         pools_in_site=False,
+        one_secure_name=True,
         syntax=syntax.NGINX,
     ),
     "apache": Server(
@@ -143,6 +146,8 @@ def render(name: str, site: Site, snippet: bool) -> str:
         _refuse_pools(name, site)
     if not server.names_backends:
         _refuse_backends(name, site)
+    if server.one_secure_name:
+        _refuse_unverified(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
@@ -186,6 +191,17 @@ def _refuse_backends(name: str, site: Site) -> None:
                 f"{name} passes the site's name on to {backend.url}, and accepts only a "
                 f"certificate of that name: give https://{site.name}:{backend.port}, which must "
                 "lead there, or http://"
+            )
+
+
+def _refuse_unverified(name: str, site: Site) -> None:
+    for pool in (site.backends, site.vcs):
+        names = {backend.host for backend in pool if backend.scheme == "https"}
+        mixed = len(names) > 1 or any(backend.scheme == "http" for backend in pool)
+        if names and (mixed or any(backend.by_address for backend in pool)):
+            raise ConfigError(
+                f"{name} verifies the certificates of all backends of a pool for one host name; "
+                "give https:// with the same name for each, and no address"
             )
 
 
