@@ -13,7 +13,7 @@ from servers.site import export, site_for, started, write_public
 from servers.web import WebServer
 
 from kallithea_tune.errors import ConfigError
-from kallithea_tune.static_export.webservers import quoting, render
+from kallithea_tune.static_export.webservers import quoting, render, syntax
 from kallithea_tune.static_export.webservers.site import Backend
 
 # As of h5bp, and behind another proxy.
@@ -138,3 +138,8 @@ def test_what_apache_cannot_quote_is_refused():
         quoting.apache_substitution("/srv/a?b")
     with pytest.raises(ConfigError, match="choose another"):
         quoting.apache("/etc/${HOME}.pem")
+
+
+def test_a_complaint_of_apache_has_its_reason():
+    said = syntax.complaint(syntax.APACHE, "SSLCertificateFile /nowhere.pem\n", True)
+    assert "Syntax error on line 1" in said and "SSLCertificateFile: file '/nowhere.pem'" in said
