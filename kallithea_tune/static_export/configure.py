@@ -108,7 +108,6 @@ def with_release(site: Site, release: Manifest) -> Site:
         directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
         files=sorted(path for path in release.files if "/" not in path),
         codings=release.recipe.codings,
-        version=release.version,
     )
 
 

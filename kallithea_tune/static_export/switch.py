@@ -12,7 +12,7 @@ from kallithea_tune.config.forwarding import lacking
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release.freshness import OPTION, SECTION
-from kallithea_tune.static_export.sources.source import SWITCH, claims_believed, status_of
+from kallithea_tune.static_export.sources.application import SWITCH, claims_believed, status_of
 
 
 def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
