@@ -25,12 +25,13 @@ class Tap:
     """Relays TCP connections to the local `port`; `up` and `down` are the bytes seen towards it and
     back.
 
-    `asked` holds the path of each HTTP request.
+    `asked` holds the path of each HTTP request, `recorded`, if it is set, all that is sent.
     """
 
     def __init__(self, port: int) -> None:
         self.up = self.down = 0
         self.asked: list[str] = []
+        self.recorded: bytearray | None = None
         self._gate, self._limit = "", 0
         self._reached, self._released = threading.Event(), threading.Event()
         self._target = port
@@ -65,6 +66,8 @@ class Tap:
                 found = REQUEST.match(data) if name == "up" else None
                 if found:
                     self.asked.append(found[1].decode())
+                if name == "up" and self.recorded is not None:
+                    self.recorded += data
                 if name == self._gate and getattr(self, name) >= self._limit:
                     self._reached.set()
                     self._released.wait(300)

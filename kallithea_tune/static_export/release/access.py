@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import Iterator, Optional
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.release.manifest import Manifest
+from kallithea_tune.text import shell_word
 
 # Accounts under which distributions run web servers, the most common first.
 USUAL_USERS = ("www-data", "apache", "nginx", "http", "caddy", "lighttpd", "wwwrun")
@@ -120,12 +123,20 @@ def _needed(directory: str) -> Iterator[tuple[str, int]]:
                 seen.add(part)
                 yield part, 1
 
-    for parent, _, names in os.walk(os.path.realpath(directory)):
+    waiting = [os.path.realpath(directory)]
+    while waiting:
+        parent = waiting.pop()
         yield from ancestors(parent)
-        for name in names:
-            path = os.path.realpath(os.path.join(parent, name))
-            yield from ancestors(os.path.dirname(path))
-            yield path, 4
+        with contextlib.suppress(PermissionError), os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_symlink():
+                    path = os.path.realpath(entry.path)
+                    yield from ancestors(os.path.dirname(path))
+                    yield path, 4
+                else:
+                    yield entry.path, 4
 
 
 def _has_acl(path: str) -> bool:
@@ -145,8 +156,9 @@ def selinux_note(destination: str, switch: str = SELINUX) -> str:
     if not enforcing:
         return ""
     releases = f"{destination}.releases"
+    pattern = shell_word(f"{re.escape(releases)}(/.*)?")
     return (
         "SELinux is enforcing, and may keep the web server from these files: "
-        f"semanage fcontext -a -t httpd_sys_content_t '{releases}(/.*)?' && "
-        f"restorecon -R {releases}"
+        f"semanage fcontext -a -t httpd_sys_content_t {pattern} && "
+        f"restorecon -R {shell_word(releases)}"
     )

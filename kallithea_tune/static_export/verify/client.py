@@ -23,7 +23,7 @@ class Answer:
     """A response, header names in lower case.
 
     The values of a header that came more than once are joined by commas (RFC 9110, section 5.3).
-    The status is 0 when the server closed the connection without a response.
+    The status is 0 where there was no response.
     """
 
     status: int
@@ -38,9 +38,7 @@ class Answer:
     @property
     def outcome(self) -> str:
         """How it is reported: ``answered with 404``."""
-        if not self.status:
-            return "answered by closing the connection"
-        return f"answered with {self.status}"
+        return f"answered with {self.status}" if self.status else "left without a response"
 
 
 def joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -19,6 +19,8 @@ AGENT = ("User-Agent", "git/2.39.5")
 CODINGS = ("Accept-Encoding", "deflate, gzip, br, zstd")
 VERSION_2 = ("Git-Protocol", "version=2")
 FLUSH = b"0000"
+# The first reference that is advertised, after its length.
+_TIP = re.compile(rb"0000[0-9a-f]{4}([0-9a-f]{40}) ")
 PUSH_BYTES, CHUNK = 2 << 20, 65536
 
 
@@ -70,7 +72,7 @@ def verify_repository(target: Target) -> Iterator[Finding]:
     """Fetch what is there already from a Git repository, with a compressed request body."""
     name = target.repositories.get("git")
     if not name:
-        yield Note("not tried: a fetch of git, since there is no Git repository")
+        yield Note("not tried: a fetch of git, since no Git repository is known")
         return
     path = f"/{quote(name)}/info/refs?service=git-upload-pack"
     own = [*target.host, AGENT, ("Accept", "*/*"), CODINGS, ("Pragma", "no-cache"), VERSION_2]
@@ -87,11 +89,11 @@ def verify_repository(target: Target) -> Iterator[Finding]:
 
 
 def _fetch(target: Target, name: str, advertised: Answer) -> Iterator[Finding]:
-    tip = re.search(rb"[0-9a-f]{40}", advertised.body)
+    tip = _TIP.search(advertised.body)
     if not tip or b" capabilities^{}" in advertised.body:
         yield Note(f"not tried: a fetch of git from {name}, which has no commits")
         return
-    wanted = [b"want %s\n" % tip[0], b"", b"have %s\n" % tip[0], b"done\n"]
+    wanted = [b"want %s\n" % tip[1], b"", b"have %s\n" % tip[1], b"done\n"]
     text = b"".join(b"%04x%s" % (len(line) + 4, line) if line else FLUSH for line in wanted)
     body = gzip.compress(text)
     path = f"/{quote(name)}/git-upload-pack"

@@ -18,7 +18,7 @@ from kallithea_tune.static_export.webservers.site import HEALTH
 # mercurial/httppeer.py, encodevalueinheaders: 1024 bytes for a line with its end, which the server
 # offers (httpheader), less "X-HgArg-000", ": " and the end.
 VALUE = 1009
-NODE, REST = 41, 393  # bytes of a node with its "+", and of the arguments of getbundle without any
+NODE, REST = 41, 400  # bytes of a node with its "+", and of the arguments of getbundle without any
 PROTOCOL = "0.1 0.2 comp=zstd,zlib,none,bzip2 partial-pull"
 AGENT = "mercurial/proto-1.0 (Mercurial 6.9.5)"
 # Heads that must pass in any case, and that are worth a note where they do not: both our judgement.
@@ -67,12 +67,12 @@ def verify_headers(target: Target) -> Iterator[Finding]:
 
 
 def sizes(heads: int) -> Iterator[tuple[int, int, str]]:
-    """Yield heads, nodes and what is tried with them, in order of length. Pure."""
-    tried = [(LEAST, LEAST + 1, "a clone")]
-    if heads > LEAST // 2:
-        tried += [(heads, 2 * heads, "a pull")]
-    tried += [(MANY, MANY + 1, "a clone")]
-    yield from sorted(tried, key=lambda item: item[1])
+    """Yield heads, nodes and what is tried, for repositories with so many heads at most. Pure."""
+    yield LEAST, LEAST + 1, "a clone"
+    if 2 * heads > LEAST + 1:
+        yield heads, 2 * heads, "a pull"
+    if 2 * heads <= MANY:
+        yield MANY, MANY + 1, "a clone"
 
 
 def _request(target: Target, nodes: int, host_first: bool = False) -> Request:
@@ -117,7 +117,7 @@ def verify_repository(target: Target) -> Iterator[Finding]:
     """Request the capabilities of a Mercurial repository."""
     name = target.repositories.get("hg")
     if not name:
-        yield Note("not tried: a request of hg for a repository, since there is none")
+        yield Note("not tried: a request of hg, since no Mercurial repository is known")
         return
     path = f"/{quote(name)}?cmd=capabilities"
     answer = target.wire.send(

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Iterator, Sequence, Tuple
 from urllib.parse import urlsplit
 
-from kallithea_tune.static_export.verify.client import TIMEOUT, Answer, joined, unreachable
+from kallithea_tune.static_export.verify.client import Answer, joined, unreachable
 from kallithea_tune.system import interruption
 from kallithea_tune.system.web import connection_to, host_of
 
 Headers = Sequence[Tuple[str, str]]
 LARGEST = 1 << 20  # bytes of a response that are read
+SECONDS = 30.0  # for a response; none of these requests costs the application much
 # Seconds without an interim response; curl, and with it git, waits for one second.
 CONTINUE_SECONDS = 3.0
 
@@ -44,16 +45,13 @@ class Wire:
         self.prefix = urlsplit(url).path.rstrip("/")
 
     def send(self, request: Request) -> Answer:
-        """Send a request; the status is 0 when the server closes the connection instead.
+        """Send a request; the status is 0 when there is no response to it.
 
         Raises ConfigError when the server cannot be reached.
         """
         with self._connected() as connection:
-            # Who refuses a request need not read all of it; the response can be read all the same.
-            with contextlib.suppress(ConnectionError):
-                for piece in (request.head, *request.body):
-                    connection.sendall(piece)
-            return _answer(http.client.HTTPResponse(connection, method=request.method))
+            _write(connection, request.head, *request.body)
+            return _answer(connection, request.method)
 
     def send_expecting(self, request: Request) -> Answer:
         """Send the headers, and the body only after ``100 Continue``.
@@ -62,24 +60,21 @@ class Wire:
         the final response. Raises ConfigError when the server cannot be reached.
         """
         with self._connected() as connection:
-            connection.sendall(request.head)
+            _write(connection, request.head)
             connection.settimeout(CONTINUE_SECONDS)
             try:
-                first = _first_lines(connection)
+                status = _first_lines(connection).split(b" ")[1:2]
             except socket.timeout:
                 return Answer(100, {}, b"")
-            connection.settimeout(TIMEOUT)
-            status = first.split(b" ")[1:2]
+            connection.settimeout(SECONDS)
             if status != [b"100"]:
                 return Answer(int(status[0]) if status and status[0].isdigit() else 0, {}, b"")
-            with contextlib.suppress(ConnectionError):
-                for piece in request.body:
-                    connection.sendall(piece)
-            return _answer(http.client.HTTPResponse(connection, method=request.method))
+            _write(connection, *request.body)
+            return _answer(connection, request.method)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[socket.socket]:
-        connection = connection_to(self.url, TIMEOUT)
+        connection = connection_to(self.url, SECONDS)
 
         def break_off() -> None:
             if connection.sock:
@@ -87,32 +82,44 @@ class Wire:
 
         try:
             with interruption.waking(break_off):
-                connection.connect()
+                try:
+                    connection.connect()
+                except OSError as error:
+                    raise unreachable(connection.host, error) from None
                 yield connection.sock
-        except OSError as error:
-            raise unreachable(connection.host, error) from None
         finally:
             connection.close()
 
 
+def _write(connection: socket.socket, *pieces: bytes) -> None:
+    # Who refuses a request need not read all of it; the response can be read all the same. With
+    # TLS, the error is one of ssl.
+    with contextlib.suppress(OSError):
+        for piece in pieces:
+            connection.sendall(piece)
+
+
 def _first_lines(connection: socket.socket) -> bytes:
-    """Return what is received up to an empty line, and not a byte more."""
+    """Return what is received up to an empty line, and not a byte more. Raises socket.timeout."""
     received = b""
     while not received.endswith(b"\r\n\r\n"):
         try:
             byte = connection.recv(1)
-        except ConnectionError:
-            byte = b""
+        except socket.timeout:
+            raise
+        except OSError:
+            break
         if not byte:
             break
         received += byte
     return received
 
 
-def _answer(response: http.client.HTTPResponse) -> Answer:
+def _answer(connection: socket.socket, method: str) -> Answer:
+    response = http.client.HTTPResponse(connection, method=method)
     try:
         response.begin()
         body = response.read(LARGEST)
-    except (http.client.HTTPException, ConnectionError):
+    except (http.client.HTTPException, OSError):
         return Answer(0, {}, b"")
     return Answer(response.status, joined(response.getheaders()), body)

@@ -105,6 +105,5 @@ class Site:
     sticky: bool = False
     scheme_header: str = "X-Forwarded-Proto"
     address_header: str = "X-Forwarded-For"
-    version: str = ""
     script: str = ""
     tls: Optional[Tls] = None

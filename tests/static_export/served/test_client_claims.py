@@ -21,8 +21,8 @@ CLAIMS = [
     for name in FORWARDING_HEADERS
     for spelled in (name, name.replace("-", "_"), name.lower())
 ]
-# Nothing believes it; nginx drops only headers whose names it is given.
-UNKNOWN = {"nginx": []}
+# Nothing believes it; nginx and Apache drop only headers whose names they are given.
+UNKNOWN = {"nginx": [], "apache": []}
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,14 @@ def test_no_forwarding_header_of_a_client_reaches_the_application(web):
         assert passed == []
 
 
+@pytest.mark.parametrize("name", ["X-Forwarded-Anything", "X_Forwarded-Host", "x-real_ip"])
+@pytest.mark.parametrize("web", [("apache", PREFIX)], indirect=True, ids=["apache"])
+def test_apache_refuses_what_it_cannot_drop(web, name):
+    line = "GET %s/repo HTTP/1.1" % PREFIX
+    host = ("Host", web.host)
+    assert send(web.port, line, host, (name, EVIL), ("Connection", "close")).status == 400
+
+
 @pytest.mark.claim("Kallithea gets the client's address and scheme from the connection, once each")
 @pytest.mark.parametrize(
     "headers",
@@ -90,6 +98,14 @@ def test_the_host_of_an_absolute_url_counts(web):
     line = "GET http://%s{}/repo HTTP/1.1" % web.host
     response = send(web.port, line.format(web.prefix), ("Host", EVIL), ("Connection", "close"))
     # To refuse it is as good.
+    assert EVIL not in response.body.decode() or response.status >= 400
+
+
+@pytest.mark.claim("A Host that is not the site's does not reach Kallithea")
+def test_another_host_does_not_reach_the_application(web):
+    response = send(
+        web.port, f"GET {web.prefix}/repo HTTP/1.1", ("Host", EVIL), ("Connection", "close")
+    )
     assert EVIL not in response.body.decode() or response.status >= 400
 
 

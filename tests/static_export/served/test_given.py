@@ -12,6 +12,7 @@ import ssl
 import tempfile
 import threading
 from pathlib import Path
+from typing import Callable, Sequence
 from urllib.parse import quote
 
 import pytest
@@ -21,8 +22,14 @@ from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.files import decoded
-from kallithea_tune.static_export.webservers import AUTHORITIES, render, render_script
-from kallithea_tune.static_export.webservers.site import Backend, Site
+from kallithea_tune.static_export.webservers import (
+    AUTHORITIES,
+    SERVERS,
+    render,
+    render_script,
+    syntax,
+)
+from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 # What means something in the configuration of some web server, in a regular expression, in the
@@ -41,16 +48,23 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_public(tmp_path_factory.mktemp("public"))
 
 
-def is_accepted(name: str, root: str) -> bool:
-    script = f"{root}.lua"
-    backend = Backend.from_url("http://127.0.0.1:5000")
-    site = Site(root, ["css"], ["LICENSES.txt"], CODINGS, [backend], script=script)
+def held(parts: Sequence[str], holds: Callable[[Sequence[str]], object]) -> "list[str]":
+    """Return the `parts` for which `holds` raises no ConfigError, alone or with others."""
     try:
-        render(name, site, False)
-        render_script(name, site)
+        holds(parts)
     except ConfigError:
-        return False
-    return True
+        half = len(parts) // 2
+        return held(parts[:half], holds) + held(parts[half:], holds) if half else []
+    return list(parts)
+
+
+def made(name: str, root: str, entries: Sequence[str]) -> None:
+    """Have the configuration made, but for nobody."""
+    backend = Backend.from_url("http://127.0.0.1:5000")
+    files = [f"{entry}.txt" for entry in entries]
+    site = Site(root, entries, files, CODINGS, [backend], script=f"{root}.lua")
+    render(name, site, False)
+    render_script(name, site)
 
 
 def is_served(name: str, place: str, public: Path, application: Application) -> bool:
@@ -73,14 +87,16 @@ def is_served(name: str, place: str, public: Path, application: Application) -> 
         server.remove()
 
 
-def unserved(server: WebServer, public: Path) -> "list[str]":
+def unserved(
+    server: WebServer, public: Path, prefix: str = "", queries: Sequence[str] = ("", "?ver=0.7.0")
+) -> "list[str]":
     """Return what does not come as published: plain, in each coding, and with a version."""
     wrong = []
     for path in filter(Path.is_file, sorted(public.rglob("*"))):
         name = path.relative_to(public).as_posix()
-        for query in ("", "?ver=0.7.0"):
+        for query in queries:
             for coding in ("identity", *CODINGS):
-                url = f"/{quote(name)}{query}"
+                url = f"{prefix}/{quote(name)}{query}"
                 status, headers, body = server.get(url, Accept_Encoding=coding)
                 came = headers.get("content-encoding", "identity")
                 variant = os.path.exists(
@@ -96,12 +112,59 @@ def unserved(server: WebServer, public: Path) -> "list[str]":
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.claim("a release is served from a path with any character, or the path is refused")
 def test_a_release_is_served_from_any_path(name, public, application):
-    accepted = [part for part in AWKWARD if is_accepted(name, f"/srv/{part}/static")]
-    accepted = [part for part in accepted if is_accepted(name, f"/srv/{part}")]
-    # All in one path, which takes one start of the web server.
-    if is_served(name, os.path.join(*accepted, "a b"), public, application):
+    # All in two paths, for two starts of the web server: Apache has one kind of quotes in a path.
+    parts = [[part for part in AWKWARD if ('"' in part) is doubly] for doubly in (False, True)]
+    accepted = [
+        held(one, lambda some: made(name, os.path.join("/srv", *some), ["css"])) for one in parts
+    ]
+    if all(is_served(name, os.path.join(*parts, "a b"), public, application) for parts in accepted):
         return
-    assert [part for part in accepted if not is_served(name, part, public, application)] == []
+    broken = filter(lambda part: not is_served(name, part, public, application), sum(accepted, []))
+    assert list(broken) == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.claim("files and directories of any name are served, or the name is refused")
+def test_entries_of_any_name_are_served(name, application, tmp_path):
+    # Names with a dot first are not published, and no release has a "?" or a backslash.
+    entries = [part for part in AWKWARD if part[0] != "." and not {"?", "\\"} & set(part)]
+    entries = held(entries, lambda some: made(name, "/srv/static", some))
+    for entry in entries:
+        (tmp_path / entry).mkdir()
+        (tmp_path / entry / f"{entry}.css").write_text("a {}\n" * 500)
+        (tmp_path / f"{entry}.txt").write_text(f"{entry}\n" * 500)
+    assert len(entries) > len(AWKWARD) / 2
+    # A prefix of every kind of character that one may have.
+    prefix = "/~joe/K.v_1-2"
+    server, _ = started(name, tmp_path, application, prefix=prefix)
+    try:
+        assert unserved(server, tmp_path, prefix, [""]) == []
+    finally:
+        server.remove()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.claim("certificates are found in a directory of any name, or the name is refused")
+def test_certificates_lie_in_any_directory(name, secure, tmp_path):
+    backend = Backend.from_url("http://127.0.0.1:5000")
+
+    def site(parts: Sequence[str]) -> Site:
+        pair = [str(tmp_path.joinpath(*parts, file)) for file in ("a.pem", "a.pem.key")]
+        tls = Tls(*pair, redirect_port=61081)
+        script = str(tmp_path / "x.lua")
+        return Site("/srv/static", ["css"], [], [], [backend], port=61080, tls=tls, script=script)
+
+    for doubly in (False, True):
+        parts = [part for part in AWKWARD if ('"' in part) is doubly]
+        parts = held(parts, lambda some: render(name, site(some), False))
+        tls = site(parts).tls
+        Path(tls.certificate).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(secure[3]), tls.certificate)
+        shutil.copy(str(secure[4]), tls.key)
+        assert parts and not syntax.complaint(
+            SERVERS[name].syntax, render(name, site(parts), False), False
+        )
 
 
 def vary_of(server: WebServer, path: str, **headers: str) -> "tuple[int, list[str]]":
@@ -151,9 +214,8 @@ class Secure(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def secure(programs, tmp_path_factory):
-    """Ports of two applications that speak https, and the file with both of their certificates.
-
-    They are for localhost and for another host.
+    """Ports of two applications that speak https, for localhost and for another host, the file with
+    both of their certificates, and the first one's with its key.
     """
     directory, ports, authorities = tmp_path_factory.mktemp("secure"), [], ""
     for name in ("localhost", "other.example"):
@@ -171,7 +233,7 @@ def secure(programs, tmp_path_factory):
     path = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-")) / "authorities.pem"
     path.write_text(authorities)
     path.parent.chmod(0o755)
-    yield [*ports, path]
+    yield [*ports, path, directory / "localhost.pem", directory / "localhost.key"]
     shutil.rmtree(str(path.parent))
 
 
@@ -179,7 +241,7 @@ def secure(programs, tmp_path_factory):
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
 @pytest.mark.claim("a backend of https is used, if its certificate is trusted and for its name")
 def test_a_backend_of_https_is_verified(name, public, application, secure):
-    right, wrong, authorities = secure
+    right, wrong, authorities, *_ = secure
     for port, trusted, answers in (
         (right, True, True),
         (wrong, True, False),
@@ -206,7 +268,16 @@ def test_a_backend_of_https_is_verified(name, public, application, secure):
             server.remove()
 
 
-def test_lighttpd_refuses_a_backend_of_https():
-    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("https://localhost")])
-    with pytest.raises(ConfigError, match="speaks only http"):
-        render("lighttpd", site, False)
+@pytest.mark.parametrize(
+    "name, urls, sentence",
+    [
+        ("lighttpd", ["https://kallithea.example.com"], "speaks only http"),
+        ("nginx", ["https://a:1", "https://b:1"], "the same name for each"),
+        ("nginx", ["https://a:1", "http://a:1"], "the same name for each"),
+        ("apache", ["https://a:1"], "a certificate of that name"),
+    ],
+)
+def test_a_backend_that_cannot_be_verified_is_refused(name, urls, sentence):
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url(url) for url in urls])
+    with pytest.raises(ConfigError, match=sentence):
+        render(name, site, False)

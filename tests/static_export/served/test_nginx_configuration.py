@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from servers.application import BIN
 
-from kallithea_tune.static_export.webservers import render, syntax
+from kallithea_tune.errors import ConfigError
+from kallithea_tune.static_export.webservers import quoting, render, syntax
 from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 
 # Of the checks of gixy-ng 0.2.59, the only one that reports anything. With open_file_cache, which
@@ -85,3 +86,32 @@ def test_nginx_and_gixy_find_nothing(name, certificate_files, tmp_path):
         ("naive", "alias_traversal"),
         ("naive", "version_disclosure"),
     }
+
+
+@pytest.mark.parametrize(
+    "backends",
+    [
+        ["https://127.0.0.1:5000"],
+        ["https://[::1]:5000"],
+        ["https://one.example", "https://two.example"],
+        ["https://one.example:1", "http://one.example:2"],
+    ],
+)
+def test_what_nginx_could_not_verify_is_refused(backends):
+    site = Site("/srv/static", [], [], [], [Backend.from_url(url) for url in backends])
+    with pytest.raises(ConfigError, match="one host name"):
+        render("nginx", site, False)
+
+
+def test_words_are_quoted_as_nginx_reads_them():
+    for text, word in (
+        ("a b;{}#'", '"a b;{}#\'"'),
+        ('a"b', r'"a\"b"'),
+        ("a\\b", r'"a\b"'),
+        ("a\\tb", r'"a\\tb"'),
+        ('a\\"b', r'"a\\\"b"'),
+        ("a\\", r'"a\\"'),
+    ):
+        assert quoting.nginx(text) == word
+    with pytest.raises(ConfigError, match="variable"):
+        quoting.nginx("a$b")
