@@ -76,6 +76,10 @@ class Browser:
         """The URL path below which the application is configured to be."""
         return self._instance.prefix
 
+    def stranger(self) -> Browser:
+        """Return another visitor of the same application, who is not signed in."""
+        return Browser(self._app, self._instance)
+
     def get(self, path: str, headers: Mapping[str, str]) -> Reply:
         """Request a page; where it redirects to the login, log in and request it once more."""
         reply = self.send(path, headers)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import functools
 import os
 from importlib import metadata
-from typing import Iterable, Iterator
+from typing import Iterable, Iterator, Mapping, NamedTuple
 
 from kallithea_tune.app import factory
 from kallithea_tune.errors import NotMeasured
@@ -32,6 +34,52 @@ def package_directory() -> str:
     if directory is None:
         raise NotMeasured("Kallithea is not installed here")
     return directory
+
+
+class Recorded(NamedTuple):
+    """A file as an installer unpacked it: its size in bytes and its SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+@functools.lru_cache(maxsize=None)
+def recorded() -> Mapping[str, Recorded]:
+    """Return the files of Kallithea's release as they were installed, by path below its package.
+
+    Empty where none was: the source of an editable installation, or of one from a repository or a
+    directory, may change under the same version (PEP 610).
+    """
+    try:
+        distribution = metadata.distribution(factory.KALLITHEA)
+    except metadata.PackageNotFoundError:
+        return {}
+    origin = distribution.read_text("direct_url.json") or ""
+    if '"vcs_info"' in origin or '"dir_info"' in origin:
+        return {}
+    package = factory.KALLITHEA + "/"
+    return {
+        str(path)[len(package) :]: Recorded(path.size, _hexadecimal(path.hash.value))
+        for path in distribution.files or ()
+        if str(path).startswith(package)
+        and path.size is not None
+        and path.hash
+        and path.hash.mode == "sha256"
+    }
+
+
+def _hexadecimal(value: str) -> str:
+    return base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)).hex()
+
+
+def installed_ns() -> int:
+    """Return when Kallithea was installed, by its RECORD, which every installer writes; else 0."""
+    try:
+        files = metadata.distribution(factory.KALLITHEA).files or ()
+        records = [path for path in files if path.name == "RECORD"]
+        return max((os.stat(path.locate()).st_mtime_ns for path in records), default=0)
+    except (metadata.PackageNotFoundError, OSError):
+        return 0
 
 
 def code(use: str) -> tuple[str, ...]:

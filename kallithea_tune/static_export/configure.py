@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Collection, Iterator, Optional, Sequence
 
 from kallithea_tune.app.package import kallithea_version
+from kallithea_tune.config.forwarding import TRANSLATES, lacking
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.wsgi_server import default_server, server_of
 from kallithea_tune.errors import ConfigError, Refused
@@ -107,7 +108,6 @@ def with_release(site: Site, release: Manifest) -> Site:
         directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
         files=sorted(path for path in release.files if "/" not in path),
         codings=release.recipe.codings,
-        version=release.version,
     )
 
 
@@ -179,8 +179,16 @@ def _notes(instance: Instance, site: Site) -> Iterator[str]:
 
 
 def _trust_notes(instance: Instance) -> Iterator[str]:
-    """Yield what is missing for the application to trust the proxy's address and scheme headers."""
+    """Yield what is missing for the application to trust the proxy's address and scheme headers,
+    and no client's.
+    """
     settings = instance.settings
+    for section, options in lacking(instance).items():
+        if TRANSLATES in options:
+            yield (
+                f"set {TRANSLATES} = false in [{section}], which believes what clients claim of "
+                "host and scheme; --switch sets it, with what it needs"
+            )
     scheme = settings.get("url_scheme_variable", "")
     # 0.6 reads the usual headers without being asked.
     is_older = kallithea_version().startswith("0.6.")

@@ -20,9 +20,9 @@ from kallithea_tune.static_export.release import access, destination, freshness,
 from kallithea_tune.static_export.release.manifest import Manifest, Recipe
 from kallithea_tune.static_export.release.plan import Plan, make
 from kallithea_tune.static_export.report import Report, Row
-from kallithea_tune.static_export.sources import source
+from kallithea_tune.static_export.sources import source, stylesheets
 from kallithea_tune.static_export.step import Export
-from kallithea_tune.text import shell_word
+from kallithea_tune.text import counted, first_of, shell_word
 
 if TYPE_CHECKING:
     from kallithea_tune.config.inifile import Edit
@@ -142,9 +142,12 @@ def check(export: Export) -> int:
     report.row("stale", path, "; ".join(state.stale))
     reasons = ", ".join(state.stale)
     report.say(f"{path} is stale: {reasons}")
+    if state.by_hand:
+        report.say(f"first {state.by_hand}")
     words = freshness.renewal(export.instance, path, state.recipe)
     command = " ".join(map(shell_word, words))
-    report.command(f"run: {command}")
+    build = f"{shell_word(export.instance.program('kallithea-cli')[0])} front-end-build && "
+    report.command(f"run: {build if state.unbuilt else ''}{command}")
     return EXIT_FINDINGS
 
 
@@ -205,6 +208,7 @@ def _report_plan(export: Export, plan: Plan) -> None:
         paths = [path for path, item in after.files.items() if item.file.source.startswith(inside)]
         report.paths("overlay", paths, f"from {directory}")
     report.paths("left out", after.left_out)
+    _report_unpublished(plan, report)
     if plan.is_empty:
         report.say(f"{export.path} is up to date; nothing to do")
         return
@@ -215,12 +219,40 @@ def _report_plan(export: Export, plan: Plan) -> None:
     for damage in integrity.Damage:
         paths = [path for path, found in plan.damaged.items() if found is damage]
         report.paths("damaged", paths, f"damaged ({damage.value})")
+    if plan.replaced:
+        report.paths("replaced", plan.replaced, "replaced under a URL that browsers cache for good")
+        report.note(
+            "browsers that have the older content keep it until a reload with Ctrl+Shift+R, or "
+            f"until Kallithea is no longer {after.version}; from now on it is revalidated"
+        )
     report.paths("kept", plan.kept, "kept from before")
     report.paths("gone", plan.removed)
     if plan.compressing:
         for path, coding in plan.compressing:
             report.row("compress", path, coding)
         report.say(f"{len(plan.compressing)} variants to compress")
+    _report_missing(export, after)
+
+
+def _report_missing(export: Export, release: Manifest) -> None:
+    """Say which stylesheets refer to files that are not there; pages work without them."""
+    prefix = export.instance.prefix
+    if export.options.server.prefix is not None:
+        prefix = export.options.server.prefix
+    found = stylesheets.missing(release.files, prefix, stylesheets.text_of)
+    for path in dict.fromkeys(item.path for item in found):
+        references = [item.reference for item in found if item.path == path]
+        export.report.rows += [Row("missing", path, reference) for reference in references]
+        export.report.note(
+            f"{path} refers to {counted(len(references), 'file')} not there: "
+            f"{first_of(references, 3)}"
+        )
+
+
+def _report_unpublished(plan: Plan, report: Report) -> None:
+    for reason in dict.fromkeys(item.reason for item in plan.unpublished):
+        paths = [item.source for item in plan.unpublished if item.reason == reason]
+        report.paths("not published", paths, f"not published, for {reason}")
 
 
 def _report_published(export: Export, release: Manifest) -> None:
@@ -299,7 +331,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
 
     instance, report = export.instance, export.report
     if not edits:
-        report.say("the application serves no static files already; the ini file stays unchanged")
+        report.say("the application is switched already; the ini file stays unchanged")
         return
     for edit in edits:
         report.output("change", edit.path, edit.diff)
@@ -309,7 +341,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
     for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
         report.say(f"{edit.path} was changed")
-    report.say("the application will no longer serve the files; restart it")
+    report.say("the application serves no static files and believes no client's host; restart it")
     moves = [
         f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]

@@ -87,11 +87,17 @@ def tls_of(
 def _validate_server(server: ServerOptions) -> None:
     if not server.name and server != ServerOptions():
         raise ConfigError(
-            "--output, --backend and the other options of a web server's configuration need "
-            "--server; choose it"
+            "--output, --backend and the other options of a web server's configuration need one; "
+            "choose it with --server"
         )
     if server.name and SERVERS[server.name].script and not server.output:
         raise ConfigError(NEEDS_OUTPUT.format(server.name))
+    for option, pool in (("--backend", server.backends), ("--vcs-backend", server.vcs_backends)):
+        if len({(item.scheme, item.scheme == "https" and item.host) for item in pool}) > 1:
+            raise ConfigError(
+                f"{option}: {pool[0].url} and the others share one pool; give URLs that are all "
+                "http, or all https of one host, whose certificate is verified"
+            )
     if server.tls is None:
         return
     if server.snippet_only:
@@ -106,6 +112,8 @@ def _validate_server(server: ServerOptions) -> None:
         )
     if not server.tls.automatic:
         certificate.require_pair(server.tls.certificate, server.tls.key)
+        if SERVERS[server.name].key_beside:
+            certificate.require_key_beside(server.tls.certificate, server.tls.key)
     elif not SERVERS[server.name].own_certificate:
         raise ConfigError(f"{server.name} gets no certificate itself; give --tls CERTIFICATE KEY")
 

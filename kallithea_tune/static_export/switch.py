@@ -1,4 +1,6 @@
-"""Turns the application's own serving of static files off, by a setting that was tested."""
+"""Turns the application's own serving of static files off, and has it believe no client, by
+settings that were tested.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,16 @@ import os
 from typing import Sequence
 
 from kallithea_tune.config import inifile, locate
+from kallithea_tune.config.forwarding import lacking
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release.freshness import OPTION, SECTION
-from kallithea_tune.static_export.sources.source import SWITCH, status_of
+from kallithea_tune.static_export.sources.application import SWITCH, claims_believed, status_of
 
 
 def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
-    """Return the edits that keep the application from serving `path`, and record the export.
+    """Return the edits that keep the application from serving `path` and from believing what
+    clients claim about host and scheme, and that record the export.
 
     The application is tested twice: as it is, and with the setting. TurboGears2 reads
     ``serve_static``; Kallithea's documented ``static_files`` changes nothing in 0.7.0. Where the
@@ -23,6 +27,8 @@ def plan(instance: Instance, path: str, destination: str) -> list[inifile.Edit]:
     edit = inifile.also(
         inifile.unchanged(instance.path), SECTION, {OPTION: destination.replace("%", "%%")}
     )
+    for section, options in lacking(instance).items():
+        edit = inifile.also(edit, section, options)
     if status_of(instance, path, {}) != 200:
         return [edit]
     if status_of(instance, path, {SWITCH: "false"}) == 200:
@@ -50,17 +56,26 @@ def require_writable(instance: Instance) -> None:
 def apply(instance: Instance, edits: Sequence[inifile.Edit], path: str) -> list[str]:
     """Write the edits, and test the application once more; return the paths of the backups.
 
-    Raises Refused when it still serves `path`; the files are then restored.
+    Raises Refused when it still serves `path`, or believes a client although the edits are meant to
+    change that; the files are then restored.
     """
+    careful = bool(lacking(instance))
+    fault = ""
 
     def works() -> bool:
-        return status_of(load(f"{instance.path}#{instance.name}"), path, {}) != 200
+        nonlocal fault
+        changed = load(f"{instance.path}#{instance.name}")
+        believed = claims_believed(changed) if careful else ()
+        if status_of(changed, path, {}) == 200:
+            fault = f"served /{path}"
+        elif believed:
+            fault = f"believed a client's {believed[0]}"
+        return not fault
 
     backups = locate.apply(edits, works)
     if not backups:
         paths = " and ".join(edit.path for edit in edits)
         raise Refused(
-            f"the application still served /{path} after the change of {paths}, "
-            "which was therefore undone"
+            f"the application still {fault} after the change of {paths}, which was therefore undone"
         )
     return backups

@@ -68,7 +68,9 @@ def instance_for_traffic(pristine: Path, directory: Path, prefix: str) -> Path:
             "#[filter:proxy-prefix]", "[filter:proxy-prefix]"
         )
         text = text.replace("#use = egg:PasteDeploy#prefix", "use = egg:PasteDeploy#prefix")
-        text = text.replace("#prefix = /<your-prefix>", "prefix = " + prefix)
+        text = text.replace(
+            "#prefix = /<your-prefix>", f"prefix = {prefix}\ntranslate_forwarded_server = false"
+        )
     ini.write_text(text)
     repository = directory / "repos" / "hg-one"
     run(BIN / "hg", "update", "-q", "-C", "default", cwd=repository)

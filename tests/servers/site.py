@@ -52,7 +52,6 @@ def site_for(server: WebServer, release: Manifest, application: Server, **more: 
         backends=[Backend.from_url("http://127.0.0.1:%d" % application.port)],
         port=server.port,
         script=str(server.conf) + ".lua" if server.name == "lighttpd" else "",
-        version=release.version,
         **more,
     )
 

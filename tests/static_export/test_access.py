@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shlex
 import shutil
 import struct
 
@@ -125,3 +127,12 @@ def test_selinux_is_mentioned_when_it_is_enforcing(tmp_path, content, noted):
         switch.write_text(content)
     message = access.selinux_note("/srv/static", str(switch))
     assert bool(message) is noted and ("restorecon -R /srv/static.releases" in message) is noted
+
+
+def test_the_commands_for_selinux_can_be_pasted_for_any_path(tmp_path):
+    switch = tmp_path / "enforce"
+    switch.write_text("1")
+    message = access.selinux_note("/srv/a'b $c+", str(switch))
+    words = shlex.split(message.partition(": ")[2])
+    assert words[-1] == "/srv/a'b $c+.releases"
+    assert re.fullmatch(words[words.index("&&") - 1], words[-1] + "/0001/css")

@@ -79,8 +79,8 @@ def test_a_link_to_a_directory_is_refused_and_one_to_nothing_is_not_served(publi
         found(public)
 
 
-@pytest.mark.parametrize("name", [b"new\nline", b"\xff.css", b"\x7f"])
-def test_names_that_no_url_holds_are_refused(public, name):
+@pytest.mark.parametrize("name", [b"new\nline", b"\xff.css", b"\x7f", b"a?b.css", b"a\\b.css"])
+def test_names_that_not_every_web_server_finds_are_refused(public, name):
     open(os.path.join(os.fsencode(str(public)), name), "w").close()
     with pytest.raises(Refused, match="rename it"):
         found(public)

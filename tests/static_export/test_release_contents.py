@@ -291,3 +291,39 @@ def test_killed_while_it_recorded_a_release_that_still_is_right(export, planned,
             break
     assert at > 10
     assert export()[1].is_empty
+
+
+@pytest.mark.once
+def test_the_command_sees_it_says_it_and_puts_it_right(static_export, pristine, tmp_path):
+    place = tmp_path / "static"
+
+    def command(*words):
+        result = static_export("-c", pristine / "my.ini", place, *words)
+        return result.returncode, " ".join(result.stderr.split())
+
+    assert command("--compress", "")[0] == 0 and command("--check")[0] == 0
+    other_bytes(place / STYLE)
+    (place / "etc").symlink_to("/etc")
+    (place / "js" / "base.js").chmod(0o666)
+    status, said = command("--check")
+    assert status == 1 and "3 damaged" in said
+    for words in (["--dry-run"], []):
+        status, said = command(*words)
+        assert status == 0
+        for name, damage in (
+            (STYLE, Damage.content),
+            ("etc", Damage.link),
+            ("js/base.js", Damage.mode),
+        ):
+            assert f"1 damaged ({damage.value}): {name}" in said
+    assert command("--check")[0] == 0 and not (place / "etc").exists()
+    (place / "mine.txt").write_text("mine")
+    status, said = command("--check")
+    assert status == 1 and "first move what is not ours, mine.txt, into an --overlay" in said
+    shutil.rmtree(str(place) + ".releases")
+    status, said = command("--check")
+    sentence = f"{place}.releases, to which {place} leads, was deleted"
+    assert status == 1 and f"{sentence}; nothing is published" in said
+    status, said = command("--compress", "")
+    assert status == 0 and f"note: {sentence}; every file is published again" in said
+    assert command("--check")[0] == 0

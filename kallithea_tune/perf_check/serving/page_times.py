@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Iterator, Mapping, Optional, Sequence
 from urllib.parse import quote
 
-from kallithea_tune.app import page_assets, vcs_transfer
+from kallithea_tune.app import claims, page_assets, vcs_transfer
 from kallithea_tune.app.loading import DoesNotLoad
 from kallithea_tune.app.page_assets import Asset
 from kallithea_tune.app.repositories import latest, outside_groups
@@ -90,7 +90,8 @@ class Application:
 
     `filters` are the filters around it, from the outside in. `files` are the static files of the
     front page by path, none where no time was left or the front page is not shown. `outside_groups`
-    is the number of repositories that the front page has a row for.
+    is the number of repositories that the front page has a row for. `believed` are the headers of a
+    client that decided about host or scheme of a redirect, None where no time was left.
     """
 
     start_ms: float
@@ -101,6 +102,7 @@ class Application:
     no_answers: tuple[NoAnswer, ...] = ()
     worst: tuple[WorstPage, ...] = ()
     outside_groups: int = 0
+    believed: Optional[tuple[str, ...]] = None
 
     @property
     def pages(self) -> tuple[Page, ...]:
@@ -167,8 +169,14 @@ def visits(context: Context) -> Visits:
         ),
         worst=tuple(replace(page, answers=answers.get(page.title, ())) for page in worst_pages),
         outside_groups=rows,
+        believed=_believed(answers),
     )
     return Visits(instance.path, application)
+
+
+def _believed(answers: Mapping[str, Sequence[Answer]]) -> Optional[tuple[str, ...]]:
+    (answer,) = answers.get("claims", (None,))
+    return answer.result_of(claims.believed) if answer else None
 
 
 def _outside_groups(instance: Instance) -> int:
@@ -237,6 +245,7 @@ def _plan(
     return [
         front_page,
         ("static files", Request("/", walk=page_assets.ask)),
+        ("claims", Request(claims.PAGE, walk=claims.believed)),
         *pulls,
         *pulls,
         *summaries,

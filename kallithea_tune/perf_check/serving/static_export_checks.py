@@ -43,6 +43,7 @@ def judge_export(export: PublishedExport) -> Finding:
         evidence={
             "published": release.manifest.version,
             "installed": release.version,
+            **({"front-end": release.unbuilt} if release.unbuilt else {}),
             "files": len(release.manifest.files),
             **{kind: len(paths) for kind, paths in release.differences._asdict().items() if paths},
             **({"damaged": len(release.damaged)} if release.damaged else {}),
@@ -51,6 +52,13 @@ def judge_export(export: PublishedExport) -> Finding:
     )
     if not release.stale:
         return finding(Severity.ok, "the published static files are those of the application")
+    if release.unbuilt:
+        # Only a built front-end can be published; then the renewal is next.
+        return finding(
+            Severity.error,
+            "the front-end was not built for the installed version, and then published",
+            remedy=export.build,
+        )
     return finding(
         Severity.error,
         f"the static export is stale: {', '.join(release.stale)}",

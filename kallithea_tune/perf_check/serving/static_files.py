@@ -70,7 +70,10 @@ def static_files(context: Context) -> StaticFiles:
     if not files:
         raise NotMeasured("the front page was not read, so its static files are unknown")
     documented_off = not as_bool(context.instance.settings.get(DOCUMENTED, "true"))
-    remedies = _build(context.instance), app_options(context.instance.section, {SWITCH: "true"})
+    remedies = (
+        front_end_build(context.instance),
+        app_options(context.instance.section, {SWITCH: "true"}),
+    )
     static = StaticFiles(files, documented_off, *remedies)
     if any(file.status == 200 for file in files.values()):
         return static
@@ -80,7 +83,8 @@ def static_files(context: Context) -> StaticFiles:
         return replace(static, failure=str(error))
 
 
-def _build(instance: Instance) -> Command:
+def front_end_build(instance: Instance) -> Command:
+    """Return the command that builds Kallithea's front-end."""
     program, *_ = instance.program("kallithea-cli")
     note = "needs npm; then restart Kallithea"
     return Command((program, "front-end-build"), user=owner_name(package_directory()), note=note)

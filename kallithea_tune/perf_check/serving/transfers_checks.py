@@ -1,11 +1,16 @@
-"""Filters around the application that compress clones, or hold them back in memory."""
+"""Filters around the application that compress clones, hold them back in memory, or believe
+clients.
+"""
 
 from __future__ import annotations
 
 import functools
-from typing import Iterator, Sequence
+from types import MappingProxyType
+from typing import Iterator, Mapping, Sequence
 
+from kallithea_tune.app.claims import CLAIMS
 from kallithea_tune.app.vcs_transfer import Transfer
+from kallithea_tune.config.forwarding import lacking
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -120,4 +125,50 @@ def judge_push(
         evidence={"read_bytes": transfer.read_ahead, "filters": names},
         threshold="0 bytes",
         remedy=remedy or f"keep {names} away from pushes",
+    )
+
+
+@check(
+    "WEB016",
+    "serving-claims",
+    "What clients claim of host and scheme",
+    measures=(visits, configuration),
+    source="PasteDeploy 3.1, config.py (PrefixMiddleware)",
+    tags=("probe", "app", "security"),
+    harm=Harm.loss,
+)
+def claims(visited: Visits, settings: Configuration) -> Iterator[Finding]:
+    """Judge whether a client decides by its own headers where a redirect leads."""
+    believed = visited.application.believed
+    if believed is None:
+        raise NotMeasured("there was no time left to try it")
+    yield judge_claims(believed, lacking(settings.instance))
+
+
+def judge_claims(
+    believed: Sequence[str], missing: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+) -> Finding:
+    """Links in mails that reset passwords have the same host and scheme as redirects."""
+    finding = functools.partial(
+        Finding,
+        evidence={"sent": ", ".join(CLAIMS), "believed": ", ".join(believed) or "none"},
+        threshold="none",
+    )
+    if not believed:
+        return finding(Severity.ok, "no header of a client decides about host or scheme of links")
+    remedy: Remedy = (
+        "set translate_forwarded_server = false in the section of the prefix filter, and have the "
+        "server read the scheme: gearbox perf-check --explain WEB016"
+    )
+    if missing:
+        options = tuple(
+            Option(section, name, value)
+            for section, values in missing.items()
+            for name, value in values.items()
+        )
+        remedy = IniEdit(options, "if the web server runs on this machine")
+    return finding(
+        Severity.warning,
+        f"redirects lead where a client's {believed[0]} says",
+        remedy=remedy,
     )

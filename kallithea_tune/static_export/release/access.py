@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import Iterator, Optional
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.release.manifest import Manifest
+from kallithea_tune.text import shell_word
 
 # Accounts under which distributions run web servers, the most common first.
 USUAL_USERS = ("www-data", "apache", "nginx", "http", "caddy", "lighttpd", "wwwrun")
@@ -145,8 +147,9 @@ def selinux_note(destination: str, switch: str = SELINUX) -> str:
     if not enforcing:
         return ""
     releases = f"{destination}.releases"
+    pattern = shell_word(f"{re.escape(releases)}(/.*)?")
     return (
         "SELinux is enforcing, and may keep the web server from these files: "
-        f"semanage fcontext -a -t httpd_sys_content_t '{releases}(/.*)?' && "
-        f"restorecon -R {releases}"
+        f"semanage fcontext -a -t httpd_sys_content_t {pattern} && "
+        f"restorecon -R {shell_word(releases)}"
     )

@@ -18,6 +18,8 @@ from kallithea_tune.static_export.release.manifest import (
     StaticFile,
 )
 from kallithea_tune.static_export.sources.collect import collect
+from kallithea_tune.static_export.sources.front_end import unbuilt
+from kallithea_tune.text import first_of
 
 # Where the ini file says which export it belongs to: static-export --switch writes it, perf-check
 # reads it.
@@ -48,7 +50,8 @@ class State:
 
     `version` is the installed one; `moved` whether what wraps Kallithea is another, or the
     directories are no longer where they were; `damaged` is what happened to the release since;
-    `copied` whether a copy of it is in place of the link to it.
+    `copied` whether a copy of it is in place of the link to it; `unbuilt` is in what the built
+    front-end is not that of the installed version, empty where it is.
     """
 
     manifest: Manifest
@@ -58,16 +61,29 @@ class State:
     differences: Differences
     damaged: Mapping[str, Damage]
     copied: bool = False
+    unbuilt: str = ""
 
     @property
     def stale(self) -> list[str]:
         """In what the release differs, a few words for each way; empty when it is up to date."""
         return list(self._reasons())
 
+    @property
+    def by_hand(self) -> str:
+        """What only a person can do before the next run puts the rest right; empty for nothing."""
+        if self.copied:
+            return "move the copy away, so that there is room for the link"
+        foreign = [path for path, damage in self.damaged.items() if damage is Damage.file]
+        if foreign:
+            return f"move what is not ours, {first_of(foreign)}, into an --overlay directory"
+        return ""
+
     def _reasons(self) -> Iterator[str]:
         if self.version != self.manifest.version:
             published, installed = self.manifest.version or "?", self.version or "?"
             yield f"it is of {published}, {installed} is installed"
+        if self.unbuilt:
+            yield f"the front-end was not built since then ({self.unbuilt})"
         if self.moved:
             yield "the application is another one, or has moved"
         if self.recipe != self.manifest.recipe:
@@ -95,18 +111,21 @@ def state(use: str, destination: str, changes: Optional[RecipeChanges] = None) -
         return None
     recipe = (changes or RecipeChanges()).applied_to(release.recipe)
     moved = title(use) != release.app or not all(map(os.path.isdir, release.roots))
+    version, not_built = kallithea_version(), ""
     differences = Differences([], [], [])
     if not moved:
         files = collect([*release.roots, *recipe.overlays], release.sources)
         differences = compare(release, files)
+        not_built = unbuilt(files, release.history.get(version, {}))
     return State(
         manifest=release,
-        version=kallithea_version(),
+        version=version,
         recipe=recipe,
         moved=moved,
         differences=differences,
         damaged=damaged(release, destination),
         copied=place.is_copy(destination),
+        unbuilt=not_built,
     )
 
 

@@ -16,11 +16,14 @@ from kallithea_tune.static_export.release.manifest import (
     Recipe,
     StaticFile,
 )
+from kallithea_tune.static_export.sources.collect import Unpublished
 
 
 @dataclass(frozen=True)
 class Served:
     """What the application serves now, overlays included; `left_out` is not to be published.
+
+    `unpublished` is what cannot be.
 
     `proven` are the paths whose content follows from the version: where it is, no other can come.
     """
@@ -31,6 +34,7 @@ class Served:
     files: Mapping[str, StaticFile]
     left_out: Sequence[str] = ()
     proven: Collection[str] = ()
+    unpublished: Sequence[Unpublished] = ()
 
 
 class MissingVariant(NamedTuple):
@@ -55,6 +59,7 @@ class Plan:
     damaged: Mapping[str, Damage]
     reusable: Collection[str]
     compressing: Sequence[MissingVariant]
+    unpublished: Sequence[Unpublished] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -65,6 +70,18 @@ class Plan:
             and not self.compressing
             and _visible(self.before) == _visible(self.after)
         )
+
+    @property
+    def replaced(self) -> list[str]:
+        """The paths whose content was to last under ``?ver=``, and is another one now."""
+        if self.before is None or self.before.version != self.after.version:
+            return []
+        now = self.after.files
+        return [
+            path
+            for path, item in sorted(self.before.files.items())
+            if item.lasting and path in now and now[path].file.sha256 != item.file.sha256
+        ]
 
     @property
     def links(self) -> bool:
@@ -132,6 +149,7 @@ def make(
         damaged=damaged,
         reusable=reusable,
         compressing=_missing_variants(after, recipe),
+        unpublished=served.unpublished,
     )
 
 

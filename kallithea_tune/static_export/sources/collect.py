@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from typing import Iterator, Mapping, Optional, Sequence
+import stat
+from typing import Iterator, Mapping, NamedTuple, Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.release.manifest import StaticFile
@@ -12,6 +14,17 @@ from kallithea_tune.system import interruption
 from kallithea_tune.text import has_control
 
 CHUNK = 1 << 20
+# The directory of RFC 8615, such as for security.txt: the only published name with a leading dot.
+WELL_KNOWN = ".well-known"
+# A certificate client writes there what is read within seconds, between two exports.
+CHALLENGES = f"{WELL_KNOWN}/acme-challenge"
+
+
+class Unpublished(NamedTuple):
+    """Something below a directory that is not published, and why."""
+
+    source: str
+    reason: str
 
 
 def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, StaticFile]:
@@ -25,8 +38,10 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
     for root in roots:
         inside = os.path.realpath(root) + os.sep
         try:
-            for path, source in sorted(_walk(root, "")):
+            for path, source, obstacle in sorted(_walk(root, "")):
                 interruption.check()
+                if obstacle:
+                    continue
                 if not os.path.realpath(source).startswith(inside):
                     raise Refused(
                         f"{source} is a link out of {root}; replace it with the file itself"
@@ -36,6 +51,19 @@ def collect(roots: Sequence[str], known: Mapping[str, StaticFile]) -> dict[str, 
             place = (error.filename or root).rstrip(os.sep)
             raise ConfigError(f"{place} cannot be read: {error.strerror}") from None
     return overlaid(files, {})
+
+
+def unpublished(roots: Sequence[str]) -> list[Unpublished]:
+    """Return what is below `roots` and `collect` leaves out. Raises as `collect` does."""
+    try:
+        return [
+            Unpublished(source, obstacle)
+            for root in roots
+            for _, source, obstacle in sorted(_walk(root, ""))
+            if obstacle
+        ]
+    except OSError as error:
+        raise ConfigError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 def overlaid(
@@ -50,14 +78,15 @@ def overlaid(
     return merged
 
 
-def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:
+def _walk(root: str, below: str) -> Iterator[tuple[str, str, str]]:
+    """Yield URL path and source of every file, and why it cannot be published, empty if it can."""
     with os.scandir(os.path.join(root, below)) as entries:
         for entry in entries:
             interruption.check()
             path = below + "/" + entry.name if below else entry.name
-            # Names with a leading dot are never served: editors' files, version control, our own
-            # manifest.
-            if entry.name.startswith("."):
+            obstacle = _obstacle(path, entry)
+            if obstacle:
+                yield path, entry.path, obstacle
                 continue
             _refuse_name(path, root)
             if entry.is_dir(follow_symlinks=False):
@@ -66,8 +95,27 @@ def _walk(root: str, below: str) -> Iterator[tuple[str, str]]:
                 raise Refused(
                     f"{entry.path} is a link to a directory; replace it with the files themselves"
                 )
-            elif entry.is_file():
-                yield path, entry.path
+            else:
+                yield path, entry.path, ""
+
+
+def _obstacle(path: str, entry: os.DirEntry[str]) -> str:
+    """Return why something is not published."""
+    if path == CHALLENGES:
+        return "it changes between exports"
+    # Editors' files, version control, our own manifest.
+    if entry.name.startswith(".") and path != WELL_KNOWN:
+        return "its name begins with a dot"
+    try:
+        if entry.is_dir() or entry.is_file():
+            return ""
+        mode = os.stat(entry.path).st_mode
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        return "it is a link that leads nowhere"
+    kinds = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    return f"it is {kinds.get(stat.S_IFMT(mode), 'a device')}"
 
 
 def _refuse_name(path: str, root: str) -> None:
@@ -77,6 +125,12 @@ def _refuse_name(path: str, root: str) -> None:
         raise Refused(f"'{path}' below {root} is not UTF-8, as URLs must be; rename it") from None
     if has_control(path):
         raise Refused(f"'{path}' below {root} has a control character in its name; rename it")
+    if "?" in path or "\\" in path:
+        # Apache's RewriteRule finds no "?", Caddy no backslash, whatever the URL's encoding.
+        raise Refused(
+            f"'{path}' below {root} has a '?' or a backslash in its name, which not every web "
+            "server finds; rename it"
+        )
 
 
 def _refuse_file_and_directory(files: Mapping[str, StaticFile]) -> None:

@@ -9,6 +9,7 @@ from typing import Iterator, Mapping, Sequence
 
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release.manifest import StaticFile
+from kallithea_tune.static_export.sources.collect import WELL_KNOWN
 
 _TEXTS = (".html", ".mako", ".py", ".js", ".css", ".less", ".json", ".xml", ".webmanifest")
 
@@ -48,7 +49,7 @@ def unreferenced(files: Mapping[str, StaticFile], code: Sequence[str]) -> list[s
     """Return the files that nothing refers to: source maps, and names found in no text.
 
     A file below a directory that some text refers to (``codemirror/mode/``) is kept, since code may
-    compose its name.
+    compose its name, and so is what is below ``.well-known``, for programs look for its name.
     """
     everything = "\n".join(text for place in code for text in texts(place))
     names = set(re.findall(r"[\w.-]+", everything))
@@ -59,6 +60,8 @@ def unreferenced(files: Mapping[str, StaticFile], code: Sequence[str]) -> list[s
     }
 
     def needed(path: str) -> bool:
+        if path.startswith(f"{WELL_KNOWN}/"):
+            return True
         parents = itertools.accumulate(path.split("/")[:-1], os.path.join)
         return os.path.basename(path) in names or any(parent in directories for parent in parents)
 

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence
+from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import ConfigError, NotMeasured
+from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release.freshness import compare
 from kallithea_tune.static_export.release.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.release.plan import Served
+from kallithea_tune.static_export.sources.application import answered, roots_of
 from kallithea_tune.static_export.sources.collect import collect, overlaid
+from kallithea_tune.static_export.sources.collect import unpublished as uncollected
+from kallithea_tune.static_export.sources.front_end import unbuilt
 from kallithea_tune.static_export.sources.proof import proven
 from kallithea_tune.static_export.sources.references import check_complete, unreferenced
 from kallithea_tune.system.account import acting_as
-
-if TYPE_CHECKING:
-    from kallithea_tune.app.visit import Answer
-
-SECONDS = 60.0  # for loading the application
-SWITCH = "serve_static"
 
 
 def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Served:
     """Return what the application serves; it is not loaded while its published version stays.
 
     Raises ConfigError when the application does not load or serves nothing, Refused when its
-    front-end is not built.
+    front-end is not built, or was built for another version, or an overlay has files where the
+    application has pages.
     """
     app, version = title(instance.use), kallithea_version()
     roots = before.roots if before and (before.app, before.version) == (app, version) else ()
@@ -38,7 +36,11 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     # The application says which directories it serves, and must not have root publish others.
     with acting_as(owner_of(instance).account):
         files = collect(roots, known)
-    files = overlaid(files, collect(recipe.overlays, known))
+        unpublished = uncollected(roots)
+    overlays = collect(recipe.overlays, known)
+    _refuse_answered(instance, before, files, overlays)
+    files = overlaid(files, overlays)
+    unpublished += uncollected(recipe.overlays)
     same = before is not None and (before.version, before.roots) == (version, roots)
     differences = compare(before, files) if before else None
     if not (same and differences and not differences.gone):
@@ -48,8 +50,45 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    lasting = proven(published, recipe.overlays, version)
-    return Served(app, version, roots, published, sorted(left_out), lasting)
+    with acting_as(owner_of(instance).account):
+        _refuse_unbuilt(files, before, version)
+        if before and same and version in before.history and not any(differences or ()):
+            lasting = {path for path, item in before.files.items() if item.lasting}
+        else:
+            lasting = proven(published, recipe.overlays, version, before)
+    return Served(app, version, roots, published, sorted(left_out), lasting, unpublished)
+
+
+def _refuse_answered(
+    instance: Instance,
+    before: Optional[Manifest],
+    files: Mapping[str, StaticFile],
+    overlays: Mapping[str, StaticFile],
+) -> None:
+    """Raise Refused for an overlay's file that would hide a page.
+
+    The application is only loaded for entries at the top that it does not have itself, and that
+    were not published of this version yet.
+    """
+    known = {path.split("/")[0] for path in files}
+    if before and before.version == kallithea_version():
+        known |= {path.split("/")[0] for path in before.files}
+    tops = {path.split("/")[0]: file.source for path, file in sorted(overlays.items())}
+    new = sorted(set(tops) - known)
+    for top in answered(instance, new) if new else ():
+        raise Refused(f"Kallithea itself answers /{top}, which {tops[top]} would hide; rename it")
+
+
+def _refuse_unbuilt(
+    files: Mapping[str, StaticFile], before: Optional[Manifest], version: str
+) -> None:
+    """Raise Refused where the front-end was not built since another version was installed."""
+    reason = unbuilt(files, before.history.get(version, {}) if before else {})
+    if reason:
+        raise Refused(
+            f"the front-end was not built for Kallithea {version}: {reason}; "
+            "run kallithea-cli front-end-build first"
+        )
 
 
 def _left_out(files: Mapping[str, StaticFile], recipe: Recipe, code: Sequence[str]) -> set[str]:
@@ -62,60 +101,3 @@ def in_place_of_variants(files: Mapping[str, StaticFile]) -> set[str]:
     return {
         path + suffix for path in files for suffix in SUFFIXES.values() if path + suffix in files
     }
-
-
-def roots_of(instance: Instance) -> tuple[str, ...]:
-    """Load the application and return the directories it serves. Raises ConfigError without any."""
-    answer = _request(
-        instance,
-        "/_admin/login",
-        {SWITCH: "true"},
-        roots_here,
-    )
-    roots = answer.result_of(roots_here)
-    if not roots:
-        raise ConfigError(
-            f"the application {instance.uri} serves no static files that could be exported"
-        )
-    return tuple(roots)
-
-
-def status_of(instance: Instance, path: str, settings: Mapping[str, str]) -> int:
-    """Return the status of the application's own response for a file, with `settings` changed."""
-    return _request(instance, "/" + path, settings).status
-
-
-def _request(
-    instance: Instance,
-    path: str,
-    settings: Mapping[str, str],
-    prepare: Optional[Callable[[], list[str]]] = None,
-) -> Answer:
-    from kallithea_tune.app.loading import DoesNotLoad
-    from kallithea_tune.app.visit import Request, visit
-    from kallithea_tune.db.engine import require_accepted
-
-    request = Request(path, prepare=prepare)
-    try:
-        answer = visit(instance, [request], SECONDS, settings=settings).answers[0]
-    except DoesNotLoad as error:
-        require_accepted(instance.database_url)
-        raise ConfigError(f"the application does not load ({error.reason})") from None
-    except NotMeasured as error:
-        raise ConfigError(f"the application cannot be queried: {error}") from None
-    if not answer.status:
-        raise ConfigError(f"the application did not respond within {SECONDS:.0f} s")
-    return answer
-
-
-def roots_here() -> list[str]:
-    """Return the directories that this process's application serves; a `prepare` of a visit."""
-    import gc
-
-    roots: dict[str, None] = {}
-    for candidate in gc.get_objects():
-        if type(candidate).__name__ == "StaticsMiddleware":
-            root = getattr(candidate, "doc_root", None)
-            if isinstance(root, str):
-                roots[os.path.realpath(root)] = None
-    return list(roots)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator, Sequence
-from urllib.parse import parse_qs, urlencode, urljoin, urlsplit
+from typing import Iterator, Optional, Sequence
+from urllib.parse import parse_qs, unquote, urlencode, urljoin, urlsplit
 
 from kallithea_tune.app.page_assets import EVER_FETCHED, asset_urls
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.static_export.verify.client import Answer, Client
-from kallithea_tune.static_export.verify.files import APPLICATIONS_ETAG, LONG_LIFE, max_age
+from kallithea_tune.static_export.verify.files import APPLICATIONS_ETAG
 from kallithea_tune.static_export.verify.finding import Problem
+from kallithea_tune.static_export.verify.lives import judge_life
 
 LOGIN = "/_admin/login"
 # Kind of page -> the pattern of its links below a repository.
@@ -35,8 +37,8 @@ _TOKEN = re.compile(r"""name="(_\w*csrf\w*)"[^>]*value="([^"]+)\"""")
 class Crawl:
     """One crawl: `seen` is the path of the first page of each kind, `problems` what was wrong."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, release: Manifest) -> None:
+        self._client, self._release = client, release
         self.seen: dict[str, str] = {}
         self.problems: list[Problem] = []
         self._needed: dict[str, str] = {}
@@ -121,22 +123,24 @@ class Crawl:
             self._add_problem(parts.path, f"is needed by {page} and is outside of the prefix")
             return
         path = parts.path[len(prefix) :] + ("?" + parts.query if parts.query else "")
-        for message in judge_asset(self._client.get(path), "ver" in parse_qs(parts.query)):
+        item = self._release.files.get(unquote(parts.path[len(prefix) + 1 :]))
+        version = parse_qs(parts.query).get("ver", [""])[0]
+        lasting = item.lasting and version == self._release.version if item else None
+        for message in judge_asset(self._client.get(path), lasting):
             self._add_problem(path, f"is needed by {page} and {message}")
 
 
-def judge_asset(answer: Answer, versioned: bool) -> Iterator[str]:
-    """Yield what is wrong with the response for a file that a page needs. Pure."""
+def judge_asset(answer: Answer, lasting: Optional[bool]) -> Iterator[str]:
+    """Yield what is wrong with the response for a file that a page needs. Pure.
+
+    `lasting` is whether it can have no other content at this URL, None if it was not published.
+    """
     if answer.status != 200:
         yield f"answered with {answer.status}"
     elif APPLICATIONS_ETAG.match(answer.headers.get("etag", "")):
         yield "comes from the application, not from the web server"
-    elif versioned and max_age(answer.headers) < LONG_LIFE:
-        cache_control = answer.headers.get("cache-control", "none")
-        yield (
-            "may not be cached for a month, although its URL has a version "
-            f"(cache-control: {cache_control})"
-        )
+    elif lasting is not None:
+        yield from judge_life(answer.headers, lasting)
 
 
 def repositories(links: Sequence[str]) -> list[str]:

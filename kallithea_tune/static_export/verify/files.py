@@ -17,8 +17,8 @@ from kallithea_tune.static_export.release.manifest import NAME, Manifest, Publis
 from kallithea_tune.static_export.release.publish import Progress, silent
 from kallithea_tune.static_export.verify.client import Answer, Client
 from kallithea_tune.static_export.verify.finding import Finding, Note, Problem
+from kallithea_tune.static_export.verify.lives import judge_life, queries
 
-LONG_LIFE = 30 * 86400  # seconds; how long a ?ver= URL must be cacheable at least
 # TurboGears2 writes the ETag of a static file as "<modification time as a float>-<size>"
 # (tg.support.statics).
 APPLICATIONS_ETAG = re.compile(r'^(W/)?"\d+\.\d+-\d+"$')
@@ -47,19 +47,14 @@ def _files(client: Client, release: Manifest, progress: Progress) -> Iterator[Fi
     negotiated: set[str] = set()
     for number, (path, item) in enumerate(sorted(release.files.items())):
         progress("requesting the files", number, len(release.files))
-        for coding in ("identity", *release.recipe.codings):
-            answer = client.get("/" + quote(path), coding)
-            for message in judge_file(path, item, coding, answer):
-                yield Problem("/" + path, coding, message)
+        for coding, query, lasting in _requests(item, release):
+            answer = client.get("/" + quote(path) + query, coding)
+            for message in judge_file(path, item, coding, answer, lasting):
+                yield Problem("/" + path + query, coding, message)
             if "content-encoding" in answer.headers:
                 negotiated.add(answer.headers["content-encoding"])
             elif answer.status == 200 and item.variants.get(coding):
-                uncompressed[coding].append(path)
-        versioned = client.get(f"/{quote(path)}?ver={quote(release.version)}")
-        if max_age(versioned.headers) < LONG_LIFE:
-            cache_control = versioned.headers.get("cache-control", "none")
-            message = f"may not be cached for a month (cache-control: {cache_control})"
-            yield Problem(f"/{path}?ver=", "identity", message)
+                uncompressed[coding].append(path + query)
     for coding, paths in uncompressed.items():
         yield from judge_coding(coding, paths, coding in negotiated)
 
@@ -79,8 +74,24 @@ def judge_coding(coding: str, uncompressed: Sequence[str], negotiated: bool) -> 
         )
 
 
-def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Iterator[str]:
-    """Yield what is wrong with the response for one file requested in one coding. Pure."""
+def _requests(item: Published, release: Manifest) -> Iterator[tuple[str, str, bool]]:
+    """Yield the codings and queries to request a file with, and whether it lasts then. Pure.
+
+    Both what is beside `LASTING` and what is below it has variants.
+    """
+    for query, lasting in queries(item, release).items():
+        for coding in ("identity", *release.recipe.codings):
+            if lasting or not query or coding == "identity":
+                yield coding, query, lasting
+
+
+def judge_file(
+    path: str, item: Published, coding: str, answer: Answer, lasting: bool = False
+) -> Iterator[str]:
+    """Yield what is wrong with the response for one file requested in one coding. Pure.
+
+    `lasting` is whether it can have no other content at this URL.
+    """
     if answer.status != 200:
         yield f"answered with {answer.status} instead of 200"
         return
@@ -99,6 +110,7 @@ def judge_file(path: str, item: Published, coding: str, answer: Answer) -> Itera
     if expected and content_type != expected and not _same_type(content_type, expected):
         yield f"came as {content_type} instead of {expected}"
     yield from _judge_headers(answer.headers, any(item.variants.values()))
+    yield from judge_life(answer.headers, lasting)
 
 
 def _judge_headers(headers: Mapping[str, str], has_variants: bool) -> Iterator[str]:
@@ -109,9 +121,6 @@ def _judge_headers(headers: Mapping[str, str], has_variants: bool) -> Iterator[s
         yield "came with 'Vary: *', so no proxy may keep it"
     if len(set(vary)) < len(vary):
         yield f"came with the same name in Vary more than once ({headers['vary']})"
-    cache_control = headers.get("cache-control", "")
-    if "max-age" not in cache_control:
-        yield f"has no lifetime (cache-control: {cache_control or 'none'})"
     if headers.get("x-content-type-options", "").lower() != "nosniff":
         yield "came without 'X-Content-Type-Options: nosniff'"
     etag = headers.get("etag", "")
@@ -151,12 +160,6 @@ def decoded(body: bytes, coding: str) -> bytes:
     except Exception:
         return body
     return body
-
-
-def max_age(headers: Mapping[str, str]) -> int:
-    """Return the seconds of ``max-age``, 0 where there is none."""
-    match = re.search(r"max-age=(\d+)", headers.get("cache-control", ""))
-    return int(match[1]) if match else 0
 
 
 def _markers(client: Client, directory: str, release: Manifest) -> Iterator[Finding]:

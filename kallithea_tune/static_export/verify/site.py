@@ -50,7 +50,7 @@ def verify(
     findings = list(files.verify(target.url, directory, release, progress))
     progress("opening pages", 0, 1)
     client = Client(target.url)
-    crawl = Crawl(client)
+    crawl = Crawl(client, release)
     try:
         crawl.run(target.credentials)
     finally:

@@ -40,16 +40,14 @@ CONSTANTS: Mapping[str, object] = {
     "REVALIDATED": "public, max-age=0, must-revalidate",
     # A year, the longest that RFC 2616, section 14.21, allows; only for what is below LASTING.
     "IMMUTABLE": "public, max-age=31536000, immutable",
-    "SHORT_LIFE": 3600,
-    "LONG_LIFE": 31536000,
     "LASTING": LASTING,
     # A value of ?ver= that may be looked up below LASTING, as a regular expression: one directory.
     "VERSION": r"[0-9A-Za-z][0-9A-Za-z.+_-]*",
     "FORWARDING_HEADERS": FORWARDING_HEADERS,
     # Seconds; a clone that needs longer between two packets has died.
     "TIMEOUT": 3600,
-    # hg sends every head of the other side in a pull, 42 bytes each, in headers of 1 KB (seen with
-    # hg 5.8). 256 KB is waitress's default (max_request_header_size), for about 6,000 heads.
+    # hg sends every head in headers of 1 KB: 42 bytes each in a clone, 84 in a later pull (hg 5.8).
+    # 256 KB is also waitress's default, for 6,000 and 3,000 heads (half of it before waitress 2.1).
     "HEADER_BYTES": 262144,
     "HEADER_LINES": 512,
     "LINE_BYTES": 65535,
@@ -72,11 +70,14 @@ class Server:
     """A web server: its template, and what it can do.
 
     `codings` are the variants that it negotiates; `pools` is whether it balances several backends,
-    with a separate pool for hg and git, and `pools_in_site` whether it defines them inside a site;
+    with a separate pool for hg and git, `pools_in_site` whether it defines them inside a site, and
+    `one_secure_name` whether all backends of a pool of https must have the same name;
+    `names_backends` is whether it verifies the certificate of a backend for the backend's own name;
     `statics` is whether it serves files at all, `own_certificate` whether it gets its certificate
-    itself; `script` is the template of a second file that it needs, which may be empty; `quote` and
-    `quote_script` write a text as one word of either, the filter ``quoted`` of templates; `syntax`
-    is how it checks a configuration.
+    itself, `key_beside` whether it finds the key by the certificate's name; `script` is the
+    template of a second file that it needs, which may be empty; `quote` and `quote_script` write a
+    text as one word of either, the filter ``quoted`` of templates; `syntax` is how it checks a
+    configuration.
     """
 
     template: str
@@ -84,8 +85,11 @@ class Server:
     codings: frozenset[str] = frozenset()
     pools: bool = True
     pools_in_site: bool = True
+    one_secure_name: bool = False
+    names_backends: bool = True
     statics: bool = True
     own_certificate: bool = False
+    key_beside: bool = False
     script: str = ""
     quote_script: Callable[[str], str] = str
     syntax: Optional[syntax.Check] = None
@@ -98,10 +102,16 @@ SERVERS: dict[str, Server] = {
         quoting.nginx,
         frozenset({"gzip", "br"}),
         pools_in_site=False,
+        one_secure_name=True,
         syntax=syntax.NGINX,
     ),
     "apache": Server(
-        "apache.conf.j2", quoting.apache, ALL_CODINGS, pools_in_site=False, syntax=syntax.APACHE
+        "apache.conf.j2",
+        quoting.apache,
+        ALL_CODINGS,
+        pools_in_site=False,
+        names_backends=False,
+        syntax=syntax.APACHE,
     ),
     "caddy": Server(
         "caddy.j2", quoting.caddy, ALL_CODINGS, own_certificate=True, syntax=syntax.CADDY
@@ -115,7 +125,13 @@ SERVERS: dict[str, Server] = {
         quote_script=quoting.lua,
         syntax=syntax.LIGHTTPD,
     ),
-    "haproxy": Server("haproxy.cfg.j2", quoting.haproxy, statics=False, syntax=syntax.HAPROXY),
+    "haproxy": Server(
+        "haproxy.cfg.j2",
+        quoting.haproxy,
+        statics=False,
+        key_beside=True,
+        syntax=syntax.HAPROXY,
+    ),
 }
 
 
@@ -128,6 +144,10 @@ def render(name: str, site: Site, snippet: bool) -> str:
     _refuse_controls(site)
     if not server.pools:
         _refuse_pools(name, site)
+    if not server.names_backends:
+        _refuse_backends(name, site)
+    if server.one_secure_name:
+        _refuse_unverified(name, site)
     if snippet and not server.pools_in_site and (len(site.backends) > 1 or site.vcs):
         raise ConfigError(
             "several backends are defined outside of the site; leave --snippet-only out"
@@ -164,6 +184,27 @@ def _refuse_pools(name: str, site: Site) -> None:
         )
 
 
+def _refuse_backends(name: str, site: Site) -> None:
+    for backend in (*site.backends, *site.vcs):
+        if backend.scheme == "https" and backend.host != site.name:
+            raise ConfigError(
+                f"{name} passes the site's name on to {backend.url}, and accepts only a "
+                f"certificate of that name: give https://{site.name}:{backend.port}, which must "
+                "lead there, or http://"
+            )
+
+
+def _refuse_unverified(name: str, site: Site) -> None:
+    for pool in (site.backends, site.vcs):
+        names = {backend.host for backend in pool if backend.scheme == "https"}
+        mixed = len(names) > 1 or any(backend.scheme == "http" for backend in pool)
+        if names and (mixed or any(backend.by_address for backend in pool)):
+            raise ConfigError(
+                f"{name} verifies the certificates of all backends of a pool for one host name; "
+                "give https:// with the same name for each, and no address"
+            )
+
+
 def render_script(name: str, site: Site, snippet: bool = False) -> Optional[str]:
     """Return the second file of server `name`, of which `site.script` is the path; None without."""
     server = SERVERS[name]
@@ -181,12 +222,11 @@ def _filled(template: str, quote: Callable[[str], str], site: Site, snippet: boo
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters["quoted"] = quote
+    environment.filters.update(quoting.FILTERS, quoted=quote)
     patterns = {
         "directories_pattern": "|".join(map(_escaped, site.directories)),
         "files_pattern": "|".join(map(_escaped, site.files)),
         "prefix_pattern": _escaped(site.prefix),
-        "versioned": "(^|&)ver=" + (_escaped(site.version) + "(&|$)" if site.version else ""),
     }
     return environment.get_template(template).render(
         site=site, snippet=snippet, **patterns, **CONSTANTS

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.text import shell_word
 
 
 class _Encrypted(Exception):
@@ -40,10 +42,28 @@ def require_pair(certificate: str, key: str) -> None:
                 f"--tls: the key {key} belongs to another certificate than {certificate}; "
                 "give the certificate first, then its own key"
             ) from None
+        if error.reason:
+            reason = error.reason.lower().replace("_", " ")
+            raise ConfigError(f"--tls: OpenSSL refuses {certificate}: {reason}") from None
         _require_certificate(certificate)
         raise ConfigError(f"--tls {key} is not a private key in PEM") from None
     except OSError as error:
         raise ConfigError(f"--tls {certificate} cannot be read: {error.strerror}") from None
+
+
+def require_key_beside(certificate: str, key: str) -> None:
+    """Raise ConfigError unless the key is found without its path: in the certificate's own file, or
+    beside it with ``.key`` after the name. There alone HAProxy looks (``ssl-load-extra-files``).
+    """
+    beside = certificate + ".key"
+    for path in (certificate, beside):
+        with contextlib.suppress(ConfigError):
+            require_pair(certificate, path)
+            return
+    raise ConfigError(
+        f"--tls: haproxy reads the key from {beside}, or from the certificate; make it with: "
+        f"ln -s {shell_word(key)} {shell_word(beside)}"
+    )
 
 
 def _require_certificate(path: str) -> None:

@@ -62,11 +62,16 @@ def backend(text: str, where: str = "--backend") -> tuple[str, str, int]:
     host = address(match[2].strip("[]")) if match else ""
     if not match or not host or (":" in host) != match[2].startswith("["):
         raise ConfigError(
-            f"{where} '{_shown(text)}' is not where an application listens; give "
+            f"{where} {_shown(text)} is not where an application listens; give "
             "http://127.0.0.1:5000 or http://[::1]:5000, without path, query and user"
             + (" (a Unix socket cannot be used)" if text.startswith(("unix:", "/")) else "")
         )
     scheme = match[1].lower()
+    if scheme == "https" and (":" in host or host.replace(".", "").isdigit()):
+        # nginx, Apache and HAProxy compare only names with a certificate.
+        raise ConfigError(
+            f"{where} {_shown(text)} has an address; give the name in its certificate"
+        )
     return scheme, host, port(match[3] or str(_PORTS[scheme]), f"{where} {_shown(text)}")
 
 

@@ -7,6 +7,7 @@ ConfigError for what no quoting can express there.
 from __future__ import annotations
 
 import re
+from typing import Callable, Mapping
 
 from kallithea_tune.errors import ConfigError
 
@@ -23,8 +24,46 @@ def nginx(text: str) -> str:
 
 
 def apache(text: str) -> str:
-    """Quote for Apache."""
-    return f'"{text}"'
+    """Quote for Apache; for some of its directives, there is a function of their own."""
+    if "${" in text:
+        raise ConfigError(
+            f"Apache's configuration cannot contain '{text}': it replaces what begins with "
+            "'${'; choose another name"
+        )
+    escaped = text.replace("\\", r"\\").replace('"', r"\"")
+    return f'"{escaped}"'
+
+
+def apache_directory(text: str) -> str:
+    """Quote for Apache's <Directory>, where ``*?[`` are wildcards, and one character in brackets is
+    itself.
+    """
+    if not re.search(r"[*?[]|\$\{", text):
+        return apache(text)
+    return apache(re.sub(r"[*?[$]", r"[\g<0>]", text.replace("\\", r"\\")))
+
+
+def apache_expression(text: str) -> str:
+    """Quote for an expression of Apache, inside of other quotes: with octal numbers of bytes, after
+    which a digit would belong to the number.
+    """
+
+    def octal(match: re.Match[str]) -> str:
+        return "".join(f"\\{byte:03o}" for byte in match[0].encode())
+
+    return "'" + re.sub(r"[^\w/.~+-][0-9]*", octal, text, flags=re.A) + "'"
+
+
+def apache_substitution(text: str) -> str:
+    """Escape for the words that RewriteRule and RewriteCond put together, which stand without
+    quotes, since a backslash would not escape one inside of them.
+    """
+    if "?" in text:
+        raise ConfigError(
+            f"Apache's RewriteRule cannot contain '{text}': a query would begin at its question "
+            "mark; choose another name"
+        )
+    return re.sub(r"[ \\$%{]", r"\\\g<0>", text)
 
 
 def caddy(text: str) -> str:
@@ -61,3 +100,10 @@ def lua(text: str) -> str:
 def haproxy(text: str) -> str:
     """Quote for HAProxy, as a shell does."""
     return "'" + text.replace("'", r"'\''") + "'"
+
+
+# Filters of templates beside ``quoted``, by name.
+FILTERS: Mapping[str, Callable[[str], str]] = {
+    function.__name__: function
+    for function in (apache_directory, apache_expression, apache_substitution)
+}

@@ -59,6 +59,11 @@ class Backend:
         return f"{host}:{self.port}"
 
     @property
+    def by_address(self) -> bool:
+        """Whether `host` is an IP address and no name, the last part of which has a letter."""
+        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
+
+    @property
     def url(self) -> str:
         """``http://host:port``."""
         return f"{self.scheme}://{self.address}"
@@ -105,6 +110,5 @@ class Site:
     sticky: bool = False
     scheme_header: str = "X-Forwarded-Proto"
     address_header: str = "X-Forwarded-For"
-    version: str = ""
     script: str = ""
     tls: Optional[Tls] = None

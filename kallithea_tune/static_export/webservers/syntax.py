@@ -92,8 +92,10 @@ def _apache(directory: str, conf: str, snippet: bool) -> str:
 
 def _caddy(_directory: str, conf: str, snippet: bool) -> str:
     """Return a complete Caddyfile around the file `conf`."""
-    inner = f":80 {{\nimport {conf}\n}}" if snippet else f"import {conf}"
-    return f"{{\nadmin off\nauto_https off\n}}\n{inner}\n"
+    inner = f":80 {{\n\timport {conf}\n}}" if snippet else f"import {conf}"
+    # Later than 2.11.4, Caddy reads headers of 16 KB without the last of these options.
+    options = "\tadmin off\n\tauto_https off\n\tservers {\n\t\tmax_header_size 1MB\n\t}\n"
+    return f"{{\n{options}}}\n\n{inner}\n"
 
 
 def _lighttpd(directory: str, conf: str, snippet: bool) -> str:

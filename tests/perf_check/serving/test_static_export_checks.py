@@ -15,6 +15,7 @@ from kallithea_tune.config.instance import load
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.remedy import Command
 from kallithea_tune.perf_check.serving.static_export import PublishedExport
 from kallithea_tune.perf_check.serving.static_export_checks import judge_export, static_export_stale
 from kallithea_tune.static_export.release import publish
@@ -110,6 +111,33 @@ def test_a_fresh_export_is_ok_and_an_upgrade_makes_it_stale(
     assert str(finding.remedy) == f"{BIN / 'gearbox'} {words}"
     shutil.rmtree(str(tmp_path / "public"))
     assert "the application is another one, or has moved" in exported().diagnosis
+
+
+def test_what_happened_to_the_release_is_an_error_and_so_is_a_file_put_there(
+    exported: Callable[[], Finding], tmp_path: Path
+) -> None:
+    (tmp_path / "static" / "css" / "style.css.gz").chmod(0o600)
+    (tmp_path / "static" / "more").symlink_to("css")
+    finding = exported()
+    assert "2 damaged" in finding.diagnosis and isinstance(finding.remedy, Command)
+    (tmp_path / "static" / "mine.txt").write_text("mine")
+    finding = exported()
+    assert "3 damaged" in finding.diagnosis
+    assert str(finding.remedy).startswith(
+        "move what is not ours, mine.txt, into an --overlay directory, then run "
+    )
+
+
+def test_a_copy_in_place_of_the_link_is_an_error(
+    exported: Callable[[], Finding], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(str(tmp_path / "static"), str(copy))
+    (tmp_path / "static").unlink()
+    copy.rename(tmp_path / "static")
+    finding = exported()
+    assert finding.severity is Severity.error and "it is a copy in place" in finding.diagnosis
+    assert str(finding.remedy).startswith("move the copy away")
 
 
 def test_an_export_that_is_gone_is_an_error(

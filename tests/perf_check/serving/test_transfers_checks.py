@@ -16,7 +16,13 @@ from kallithea_tune.app.vcs_transfer import Transfer
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.measurement import Context, Deadline
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.serving.transfers_checks import judge_clone, judge_push, transfers
+from kallithea_tune.perf_check.serving.transfers_checks import (
+    claims,
+    judge_claims,
+    judge_clone,
+    judge_push,
+    transfers,
+)
 
 STREAMED = Transfer(
     status=200, own_encoding="", encoding="", buffered=1, complete=False, read_ahead=0, size=1 << 20
@@ -189,3 +195,33 @@ def test_private_repositories_are_asked_too_and_no_hook_and_no_log_row_notices(
     assert connection.execute("SELECT count(*) FROM user_logs").fetchone() == before
     connection.close()
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_claim_that_comes_back_is_reported() -> None:
+    assert judge_claims(()).severity is Severity.ok
+    finding = judge_claims(["X-Forwarded-Scheme"])
+    assert finding.severity is Severity.warning and "X-Forwarded-Scheme" in finding.diagnosis
+    # A filter that is set up elsewhere is changed by hand.
+    assert "translate_forwarded_server = false" in str(finding.remedy)
+
+
+@pytest.mark.once
+def test_the_prefix_filter_believes_clients_until_the_remedy(
+    instance: Path, edit: Callable[[Path, str, str], None]
+) -> None:
+    edit(
+        instance,
+        "\n[app:main]\nuse = egg:kallithea\n",
+        "\n[filter:front]\nuse = egg:PasteDeploy#prefix\nprefix = /code\n\n"
+        "[app:main]\nuse = egg:kallithea\nfilter-with = front\n",
+    )
+
+    def found() -> Finding:
+        (finding,) = claims.findings(Context(load(str(instance)), Deadline(120)))
+        return finding
+
+    before = found()
+    assert before.severity is Severity.warning
+    assert before.evidence["believed"] == "X-Forwarded-Host, X-Forwarded-Server, X-Forwarded-Scheme"
+    carry_out(before.remedy, instance)
+    assert found().severity is Severity.ok

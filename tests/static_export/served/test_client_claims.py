@@ -21,8 +21,8 @@ CLAIMS = [
     for name in FORWARDING_HEADERS
     for spelled in (name, name.replace("-", "_"), name.lower())
 ]
-# Nothing believes it; nginx drops only headers whose names it is given.
-UNKNOWN = {"nginx": []}
+# Nothing believes it; nginx and Apache drop only headers whose names they are given.
+UNKNOWN = {"nginx": [], "apache": []}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,14 @@ def test_no_forwarding_header_of_a_client_reaches_the_application(web):
         claims = [*CLAIMS, *unknown]
         passed = [pair for pair in seen(web, *claims, *length, line=line) if EVIL in pair[1]]
         assert passed == []
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-Anything", "X_Forwarded-Host", "x-real_ip"])
+@pytest.mark.parametrize("web", [("apache", PREFIX)], indirect=True, ids=["apache"])
+def test_apache_refuses_what_it_cannot_drop(web, name):
+    line = "GET %s/repo HTTP/1.1" % PREFIX
+    host = ("Host", web.host)
+    assert send(web.port, line, host, (name, EVIL), ("Connection", "close")).status == 400
 
 
 @pytest.mark.claim("Kallithea gets the client's address and scheme from the connection, once each")

@@ -43,7 +43,7 @@ SURROUNDINGS = {
     }}
     """,
     "lighttpd": """
-    server.modules = ( "mod_access", "mod_alias", "mod_proxy", "mod_setenv", "mod_magnet" )
+    server.modules = ( "mod_access", "mod_setenv", "mod_magnet", "mod_proxy" )
     server.port = {port}
     server.document-root = "/nonexistent"
     setenv.set-response-header = (

@@ -164,30 +164,29 @@ def grouped(kallithea):
 
 
 def pushed_by_hg(url, name, directory):
-    """Push a commit, and return whether the server then has it."""
-    run("hg", "clone", "-q", url + "/js/lib", directory / "hg", cwd=directory)
-    (directory / "hg" / name).write_text(name)
-    run("hg", "commit", "-A", "-q", "-m", name, cwd=directory / "hg")
-    run("hg", "push", "-q", url + "/js/lib", cwd=directory / "hg")
-    node = run("hg", "identify", "-i", "--debug", cwd=directory / "hg")
-    return node == run("hg", "identify", "-i", "--debug", url + "/js/lib", cwd=directory)
+    """Clone, push a commit, and return whether the server then has it."""
+    clone = directory / "hg"
+    run("hg", "clone", "-q", url, clone, cwd=directory)
+    (clone / name).write_text(name)
+    run("hg", "commit", "-A", "-q", "-m", name, cwd=clone)
+    run("hg", "push", "-q", url, cwd=clone)
+    return run("hg", "identify", "-i", cwd=clone) == run("hg", "identify", "-i", url, cwd=clone)
 
 
 def pushed_by_git(url, name, directory):
-    """Push a commit, and return whether the server then has it."""
+    """Clone, push a commit, and return whether the server then has it."""
     clone = directory / "git"
-    run("git", "clone", "-q", url + "/js/tool", clone, cwd=directory)
-    (clone / name).write_text(name)
-    run("git", "add", ".", cwd=clone)
-    run("git", "commit", "-q", "-m", name, cwd=clone)
+    run("git", "clone", "-q", url, clone, cwd=directory)
+    run("git", "commit", "-q", "--allow-empty", "-m", name, cwd=clone)
     run("git", "push", "-q", "origin", "HEAD:refs/heads/" + name, cwd=clone)
     return run("git", "rev-parse", "HEAD", cwd=clone).strip() in run(
-        "git", "ls-remote", url + "/js/tool", cwd=clone
+        "git", "ls-remote", url, cwd=clone
     )
 
 
 @pytest.mark.once
 @pytest.mark.claim("hg and git use repositories of a group with the name of an exported directory")
+@pytest.mark.parametrize("kallithea", ["/hosted"], indirect=True, ids=["prefix"])
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_group_may_have_the_name_of_an_exported_directory(name, grouped, public, tmp_path):
     server, _ = started(name, public, grouped, prefix=grouped.prefix)
@@ -196,7 +195,8 @@ def test_a_group_may_have_the_name_of_an_exported_directory(name, grouped, publi
         person = Visitor(url)
         assert "lib" in person.get("/js") and "/js/lib/changelog" in person.get("/js/lib")
         account = url.replace("//", "//admin:demo-password@")
-        assert pushed_by_hg(account, name, tmp_path) and pushed_by_git(account, name, tmp_path)
+        assert pushed_by_hg(account + "/js/lib", name, tmp_path)
+        assert pushed_by_git(account + "/js/tool", name, tmp_path)
         assert name in person.get(f"/js/lib/files/tip/{name}")
     finally:
         server.remove()

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
+import http.server
 import os
+import shutil
+import ssl
+import tempfile
+import threading
 from pathlib import Path
+from typing import Callable, Sequence
 from urllib.parse import quote
 
 import pytest
+from servers.server import free_port
 from servers.site import CODINGS, export, site_for, started, write_public
 from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.files import decoded
-from kallithea_tune.static_export.webservers import render, render_script
+from kallithea_tune.static_export.webservers import AUTHORITIES, render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
@@ -34,16 +42,23 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_public(tmp_path_factory.mktemp("public"))
 
 
-def is_accepted(name: str, root: str) -> bool:
-    script = f"{root}.lua"
-    backend = Backend.from_url("http://127.0.0.1:5000")
-    site = Site(root, ["css"], ["LICENSES.txt"], CODINGS, [backend], script=script)
+def held(parts: Sequence[str], holds: Callable[[Sequence[str]], object]) -> "list[str]":
+    """Return the `parts` for which `holds` raises no ConfigError, alone or with others."""
     try:
-        render(name, site, False)
-        render_script(name, site)
+        holds(parts)
     except ConfigError:
-        return False
-    return True
+        half = len(parts) // 2
+        return held(parts[:half], holds) + held(parts[half:], holds) if half else []
+    return list(parts)
+
+
+def made(name: str, root: str, entries: Sequence[str]) -> None:
+    """Have the configuration made, but for nobody."""
+    backend = Backend.from_url("http://127.0.0.1:5000")
+    files = [f"{entry}.txt" for entry in entries]
+    site = Site(root, entries, files, CODINGS, [backend], script=f"{root}.lua")
+    render(name, site, False)
+    render_script(name, site)
 
 
 def is_served(name: str, place: str, public: Path, application: Application) -> bool:
@@ -66,12 +81,14 @@ def is_served(name: str, place: str, public: Path, application: Application) -> 
         server.remove()
 
 
-def unserved(server: WebServer, public: Path) -> "list[str]":
+def unserved(
+    server: WebServer, public: Path, queries: Sequence[str] = ("", "?ver=0.7.0")
+) -> "list[str]":
     """Return what does not come as published: plain, in each coding, and with a version."""
     wrong = []
     for path in filter(Path.is_file, sorted(public.rglob("*"))):
         name = path.relative_to(public).as_posix()
-        for query in ("", "?ver=0.7.0"):
+        for query in queries:
             for coding in ("identity", *CODINGS):
                 url = f"/{quote(name)}{query}"
                 status, headers, body = server.get(url, Accept_Encoding=coding)
@@ -89,12 +106,34 @@ def unserved(server: WebServer, public: Path) -> "list[str]":
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.claim("a release is served from a path with any character, or the path is refused")
 def test_a_release_is_served_from_any_path(name, public, application):
-    accepted = [part for part in AWKWARD if is_accepted(name, f"/srv/{part}/static")]
-    accepted = [part for part in accepted if is_accepted(name, f"/srv/{part}")]
-    # All in one path, which takes one start of the web server.
-    if is_served(name, os.path.join(*accepted, "a b"), public, application):
+    # All in two paths, for two starts of the web server: Apache has one kind of quotes in a path.
+    parts = [[part for part in AWKWARD if ('"' in part) is doubly] for doubly in (False, True)]
+    accepted = [
+        held(one, lambda some: made(name, os.path.join("/srv", *some), ["css"])) for one in parts
+    ]
+    if all(is_served(name, os.path.join(*parts, "a b"), public, application) for parts in accepted):
         return
-    assert [part for part in accepted if not is_served(name, part, public, application)] == []
+    broken = filter(lambda part: not is_served(name, part, public, application), sum(accepted, []))
+    assert list(broken) == []
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.claim("files and directories of any name are served, or the name is refused")
+def test_entries_of_any_name_are_served(name, application, tmp_path):
+    # Names with a dot first are not published, and no release has a "?" or a backslash.
+    entries = [part for part in AWKWARD if part[0] != "." and not {"?", "\\"} & set(part)]
+    entries = held(entries, lambda some: made(name, "/srv/static", some))
+    for entry in entries:
+        (tmp_path / entry).mkdir()
+        (tmp_path / entry / f"{entry}.css").write_text("a {}\n" * 500)
+        (tmp_path / f"{entry}.txt").write_text(f"{entry}\n" * 500)
+    assert len(entries) > len(AWKWARD) / 2
+    server, _ = started(name, tmp_path, application)
+    try:
+        assert unserved(server, tmp_path, [""]) == []
+    finally:
+        server.remove()
 
 
 def vary_of(server: WebServer, path: str, **headers: str) -> "tuple[int, list[str]]":
@@ -127,3 +166,79 @@ def test_vary_is_right_for_every_file(name, public, application):
                 assert status == 304 and vary in right, (path, coding, vary)
     finally:
         server.remove()
+
+
+class Secure(http.server.BaseHTTPRequestHandler):
+    """An application that speaks https."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "6")
+        self.end_headers()
+        self.wfile.write(b"secure")
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def secure(programs, tmp_path_factory):
+    """Ports of two applications that speak https, and the file with both of their certificates.
+
+    They are for localhost and for another host.
+    """
+    directory, ports, authorities = tmp_path_factory.mktemp("secure"), [], ""
+    for name in ("localhost", "other.example"):
+        subject = ("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
+        files = ("-keyout", f"{name}.key", "-out", f"{name}.pem")
+        key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
+        programs("openssl", "req", "-x509", *key, *subject, *files, cwd=directory)
+        authorities += (directory / f"{name}.pem").read_text()
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Secure)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(str(directory / f"{name}.pem"), str(directory / f"{name}.key"))
+        server.socket = context.wrap_socket(server.socket, True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ports.append(server.server_port)
+    path = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-")) / "authorities.pem"
+    path.write_text(authorities)
+    path.parent.chmod(0o755)
+    yield [*ports, path]
+    shutil.rmtree(str(path.parent))
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
+@pytest.mark.claim("a backend of https is used, if its certificate is trusted and for its name")
+def test_a_backend_of_https_is_verified(name, public, application, secure):
+    right, wrong, authorities = secure
+    for port, trusted, answers in (
+        (right, True, True),
+        (wrong, True, False),
+        (right, False, False),
+    ):
+        backends = [Backend.from_url(f"https://localhost:{port}")]
+        server = WebServer(name)
+        try:
+            site = dataclasses.replace(
+                site_for(server, export(server, public), application), backends=backends
+            )
+            text = render(name, site, False)
+            if trusted:
+                # Ours are not those of the machine, which Caddy finds by itself.
+                assert name == "caddy" or AUTHORITIES[0] in text
+                text = text.replace(AUTHORITIES[0], str(authorities))
+                server.environment["SSL_CERT_FILE"] = str(authorities)
+            server.conf.write_text(text)
+            server.configured()
+            server.start()
+            status, _, body = server.get("/")
+            assert (status == 200, body == b"secure") == (answers, answers), (port, trusted)
+        finally:
+            server.remove()
+
+
+def test_lighttpd_refuses_a_backend_of_https():
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("https://localhost")])
+    with pytest.raises(ConfigError, match="speaks only http"):
+        render("lighttpd", site, False)

@@ -168,13 +168,13 @@ def lighttpd(server, snippet, *_):
 def haproxy(server, snippet, kallithea, web_server):
     believing = block("haproxy", "set_real_ip_from")
     text = (RUNBOOKS / "behind-haproxy.rst").read_text()
-    forwarded, bind = (
-        re.search(rf"``({begin}.*?)``", text)[1] for begin in ("proxy_set_header", "bind")
-    )
+    lines = re.findall(r"``(proxy_set_header [^`]*;)``", text)
+    bind = re.search(r"``(bind.*?)``", text)[1]
 
     def before_haproxy(conf):
-        conf, count = re.subn(r"proxy_set_header X-Forwarded-Proto \$scheme;", forwarded, conf)
-        assert count
+        for line in lines:
+            conf, count = re.subn(rf"proxy_set_header {line.split()[1]} .*;", line, conf)
+            assert count, line
         return conf.replace("server {\n", "server {\n" + believing, 1)
 
     inner = web_server("nginx", kallithea.ini, change=before_haproxy)

@@ -12,6 +12,7 @@ import pytest
 from servers.site import started, write_public
 
 from kallithea_tune.static_export.verify import files as verify
+from kallithea_tune.static_export.verify import lives
 
 
 @pytest.fixture(scope="module")
@@ -179,7 +180,7 @@ def test_debians_lighttpd_denies_files_of_repositories(served):
 
 def test_any_version_in_the_url_would_nail_an_old_file_down(served):
     def life(server):
-        return verify.max_age(server.get("/js/base.js?ver=0.8.0")[1])
+        return lives.max_age(server.get("/js/base.js?ver=0.8.0")[1])
 
     for name in ("apache", "caddy", "lighttpd", "nginx"):
         assert life(served(name)) == 0

@@ -63,10 +63,12 @@ def test_a_missing_file_that_a_page_needs_is_told_with_the_page(
     try:
         # What is damaged would be mended by the command, so the release is verified as a stranger
         # left it.
+        from kallithea_tune.static_export.release import manifest
         from kallithea_tune.static_export.verify.client import Client
         from kallithea_tune.static_export.verify.crawl import Crawl
 
-        crawl = Crawl(Client(server.url + kallithea.prefix))
+        release = manifest.read(str(exported))
+        crawl = Crawl(Client(server.url + kallithea.prefix), release)
         crawl.run("")
     finally:
         away.rename(sheet)
@@ -120,15 +122,17 @@ def test_a_login_that_is_none_is_told_in_one_sentence(
 
 
 def test_an_asset_is_judged_by_its_answer():
-    def judged(status=200, versioned=False, **headers):
-        return list(judge_asset(Answer(status, headers, b""), versioned))
+    def judged(status=200, lasting=None, **headers):
+        return list(judge_asset(Answer(status, headers, b""), lasting))
 
     assert judged(404) == ["answered with 404"]
     assert judged(etag='"1700000000.5-12"') == [
         "comes from the application, not from the web server"
     ]
-    assert judged(versioned=True, **{"cache-control": "max-age=31536000"}) == judged() == []
-    assert "may not be cached for a month" in judged(versioned=True)[0]
+    year, none = {"cache-control": "max-age=31536000"}, {"cache-control": "max-age=0"}
+    assert judged(lasting=True, **year) == judged(lasting=False, **none) == judged() == []
+    assert "may not be cached for a month" in judged(lasting=True, **none)[0]
+    assert "may be used for 31536000 s without revalidation" in judged(lasting=False, **year)[0]
 
 
 def test_repositories_are_known_by_their_changesets():

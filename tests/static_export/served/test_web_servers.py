@@ -15,6 +15,7 @@ from servers.web import WebServer
 from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.options import ServerOptions
 from kallithea_tune.static_export.verify import files as verify
+from kallithea_tune.static_export.verify import lives
 from kallithea_tune.static_export.webservers import SERVERS, render, syntax
 from kallithea_tune.static_export.webservers.names import header_name
 from kallithea_tune.static_export.webservers.site import Backend, Site
@@ -72,7 +73,7 @@ def test_variants_are_negotiated_with_the_type_of_the_original(web):
 def test_only_files_that_belong_to_a_version_may_be_kept_for_long(web):
     def life(path):
         status, headers, _ = web.get(web.prefix + path)
-        return status, verify.max_age(headers)
+        return status, lives.max_age(headers)
 
     assert life("/js/base.js?ver=0.7.0") == life("/js/base.js?a=b&ver=0.7.0") == (200, 31536000)
     # A page of a version that is not published yet must not nail this content down.
