@@ -17,6 +17,7 @@ from typing import Any, Mapping, Optional
 
 from kallithea_tune.app.package import installed_ns, package_directory, recorded
 from kallithea_tune.static_export.release.manifest import StaticFile
+from kallithea_tune.system.files import Broken, opened
 
 STYLES, MAP, LICENSES = "css/style.css", "css/style.css.map", "LICENSES.txt"
 # Of the admin, who may change it and build later.
@@ -148,8 +149,9 @@ def _package_json(directory: str) -> dict[str, Any]:
 
 
 def _text(path: str) -> str:
+    """Return the text of a regular file, empty where there is none: root may look, too."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
+        with opened(*os.path.split(path)) as file:
+            return file.read().decode("utf-8", "replace")
+    except (OSError, Broken):
         return ""
