@@ -140,7 +140,10 @@ def caddy(server, snippet, *_):
         block("caddy", "code.example.com {"),
         server,
         (r"code\.example\.com \{", own),
-        ("import kallithea", "import {}".format(snippet(server, "--snippet-only"))),
+        (
+            "import kallithea",
+            "import {}".format(snippet(server, "--snippet-only", "--port", server.port)),
+        ),
     )
 
 
@@ -167,7 +170,6 @@ def haproxy(server, snippet, kallithea, web_server):
     believing = block("haproxy", "set_real_ip_from")
     text = (RUNBOOKS / "behind-haproxy.rst").read_text()
     lines = re.findall(r"``(proxy_set_header [^`]*;)``", text)
-    bind = re.search(r"``(bind.*?)``", text)[1]
 
     def before_haproxy(conf):
         for line in lines:
@@ -176,11 +178,14 @@ def haproxy(server, snippet, kallithea, web_server):
         return conf.replace("server {\n", "server {\n" + believing, 1)
 
     inner = web_server("nginx", kallithea.ini, change=before_haproxy)
-    text = snippet(
-        server, "--backend", "http://127.0.0.1:%d" % inner.port, "--port", server.port
+    files = [server.directory / name for name in ("fullchain.pem", "privkey.pem")]
+    beside = server.directory / "fullchain.pem.key"
+    shutil.copy(str(files[1]), str(beside))
+    beside.chmod(0o644)
+    return snippet(
+        *(server, "--backend", "http://127.0.0.1:%d" % inner.port, "--port", server.port),
+        *("--tls", *files, "--redirect-port", free_port()),
     ).read_text()
-    ours = placed(bind, server, ("443", str(server.port)))
-    return text.replace("bind :%d" % server.port, ours)
 
 
 SITES = {"apache": apache, "caddy": caddy, "haproxy": haproxy, "lighttpd": lighttpd, "nginx": nginx}
