@@ -3,7 +3,7 @@ each web server as static-export writes it.
 
 usage: hg_heads.py [HEADS ...]
 
-Real clones, and real requests for one new head by who has all the others, which send every head
+Real clones, and real pulls of one new head by who has all the others, which send every head
 twice. The versions of hg and waitress are those of the Python that runs this.
 """
 
@@ -24,7 +24,7 @@ import make_instance  # noqa: E402
 from servers.application import QUIET, Kallithea, run  # noqa: E402
 from servers.site import started, write_public  # noqa: E402
 
-HEADS = (300, 750, 1000, 1500, 1550, 2500, 3100, 3500, 5000, 6000)
+HEADS = (700, 1000, 1500, 1600, 3000, 3100, 3500, 6000)
 SERVERS = ("nginx", "apache", "caddy", "haproxy", "lighttpd")
 SIZE = 600_000  # bytes, for max_request_header_size
 
@@ -57,9 +57,10 @@ def most(url: str, scratch: Path, heads: Sequence[int]) -> Iterator[str]:
             source, target = f"{url}/heads-{number}", scratch / "target"
             if kind == "clone":
                 passed = passes("clone", "-q", "-U", source, target)
-                shutil.rmtree(str(target), ignore_errors=True)
             else:
-                passed = passes("-R", scratch / f"copy-{number}", "incoming", "-q", source)
+                shutil.copytree(str(scratch / f"copy-{number}"), str(target))
+                passed = passes("-R", target, "pull", "-q", source)
+            shutil.rmtree(str(target), ignore_errors=True)
             if not passed:
                 refused = number
                 break

@@ -196,8 +196,8 @@ def _refuse_backends(name: str, site: Site) -> None:
 
 def _refuse_unverified(name: str, site: Site) -> None:
     for pool in (site.backends, site.vcs):
-        names = {backend.host for backend in pool if backend.scheme == "https"}
-        if len(names) > 1 or names and any(backend.scheme == "http" for backend in pool):
+        hosts = {backend.host if backend.scheme == "https" else "" for backend in pool}
+        if len(hosts) > 1:
             raise ConfigError(
                 f"{name} verifies the certificates of all backends of a pool for one host name; "
                 "give https:// with the same name for each"

@@ -148,8 +148,9 @@ def caddy(server, snippet, *_):
 
 
 def lighttpd(server, snippet, *_):
+    site = '$HTTP["host"]'
     text = block("lighttpd", "max-request-field-size").replace(
-        "include", block("lighttpd", "ssl.engine") + "include"
+        site, block("lighttpd", "ssl.engine") + site
     )
     text = placed(
         text,
@@ -161,9 +162,6 @@ def lighttpd(server, snippet, *_):
     # What needs root, and what the tests have elsewhere.
     debians = re.sub(
         r"(?m)^server\.(errorlog|pid-file|username|groupname|upload-dirs|port) .*\n", "", debians
-    )
-    debians = debians.replace(
-        '"url-path-2f-decode"      => "enable"', '"url-path-2f-decode" => "disable"'
     )
     return "server.port = %d\n%s\n%s" % (free_port(), debians, text)
 
@@ -212,7 +210,7 @@ def test_a_site_with_a_certificate(
         row for row in json.loads(result.stdout) if row["kind"] == "problem"
     ] == [] and result.returncode == 0
     status, headers, _ = server.get(kallithea.prefix + "/_admin/my_account")
-    assert status == 302 and headers["location"].startswith(f"{url}/_admin/login")
+    assert status == 302 and headers["location"].startswith(url + "/_admin/login")
     monkeypatch.setenv("SSL_CERT_FILE", trusted)
     person = Visitor(url)
     person.log_in()
