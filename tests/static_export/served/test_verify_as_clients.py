@@ -254,7 +254,7 @@ def test_what_hg_sends_grows_with_the_heads():
 
 
 def test_a_coding_that_no_file_has_is_a_note_and_a_missing_one_a_problem():
-    (note,) = judge_coding("zstd", ["a.css", "b.css"], negotiated=False)
+    (note,) = judge_coding("zstd", ["a.css", "b.css", "a.css?ver=1"], negotiated=False)
     assert isinstance(note, Note) and "never sends zstd, so 2 variants" in note.text
     (problem,) = judge_coding("zstd", ["a.css"], negotiated=True)
     assert problem == Problem(
