@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import TuneCommand, add_format_options, add_ini_option
+from kallithea_tune.cli.base import Once, TuneCommand, add_format_options, add_ini_option
 
 if TYPE_CHECKING:
     from kallithea_tune.static_export.options import Options, ServerOptions
@@ -166,7 +166,12 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
     from kallithea_tune.static_export.webservers import SERVERS
 
     add = parser.add_argument
-    add("--server", choices=sorted(SERVERS), help="write the configuration of this web server")
+    add(
+        "--server",
+        action=Once,
+        choices=sorted(SERVERS),
+        help="write the configuration of this web server",
+    )
     add(
         "-o",
         "--output",
@@ -175,9 +180,10 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         help="write the configuration to FILE instead of stdout",
     )
     add("--snippet-only", action="store_true", help="only what belongs inside an existing site")
-    add("--prefix", help="path in front of all URLs (default: that of the ini file)")
+    add("--prefix", action=Once, help="path in front of all URLs (default: that of the ini file)")
     add(
         "--server-name",
+        action=Once,
         metavar="HOST",
         help="host name of the site (default: kallithea.example.com)",
     )

@@ -92,12 +92,6 @@ def _validate_server(server: ServerOptions) -> None:
         )
     if server.name and SERVERS[server.name].script and not server.output:
         raise ConfigError(NEEDS_OUTPUT.format(server.name))
-    for option, pool in (("--backend", server.backends), ("--vcs-backend", server.vcs_backends)):
-        if len({(item.scheme, item.scheme == "https" and item.host) for item in pool}) > 1:
-            raise ConfigError(
-                f"{option}: {pool[0].url} and the others share one pool; give URLs that are all "
-                "http, or all https of one host, whose certificate is verified"
-            )
     if server.tls is None:
         return
     if server.snippet_only:

@@ -158,6 +158,8 @@ def test_only_what_the_installed_package_or_its_modules_contain_is_proven(proven
     (overlay / "js").mkdir(parents=True)
     shutil.copy(str(package / "public" / "js" / "base.js"), str(overlay / "js"))
     assert proven("0.7.0", overlay) == found - {"js/base.js"}
+    # The same file of the package, by an overlay at another URL.
+    assert "favicon.ico" not in proven("0.7.0", package / "public" / "images")
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,28 @@ BACKENDS = (
 )
 
 
+INI = (
+    ("port = 5000", "port = 0", "port in [server:main]: give a port"),
+    ("port = 5000", "port = 5000;x", "port in [server:main]: give a port"),
+    ("host = 127.0.0.1", "host = a b", "host in [server:main] 'a b' is not a host"),
+    ("host = 127.0.0.1", "unix_socket = /run/k", "[server:main] listens on a Unix socket"),
+    (
+        "[app:main]\n",
+        "[app:main]\nremote_addr_variable = HTTP_X;evil\n",
+        "remote_addr_variable in [app:main] 'HTTP_X;evil' is not",
+    ),
+    *(
+        (
+            "[app:main]\n",
+            "[filter:outside]\nuse = egg:PasteDeploy#prefix\nprefix = %s\n\n"
+            "[app:main]\nfilter-with = outside\n" % prefix,
+            f"prefix in [filter:outside] '{prefix}' is not a prefix",
+        )
+        for prefix in ("/a?b", "//x", "/.", "/a;b", "/é")
+    ),
+)
+
+
 def options(*words: object) -> Options:
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
     chosen = options_from(parser.parse_args(["-c", "my.ini", "dest", *map(str, words)]))
@@ -68,16 +90,19 @@ def refusal(*words: object) -> str:
     return str(caught.value)
 
 
+@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("name", [*NAMES, *(f"host{text}" for text in IN_NO_NAME)], ids=ascii)
 def test_a_server_name_is_a_host_name(name: str) -> None:
     assert refusal("--server", "nginx", f"--server-name={name}").startswith("--server-name '")
 
 
+@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("prefix", [*PREFIXES, *(f"/a{text}" for text in IN_NO_NAME)], ids=ascii)
 def test_a_prefix_is_a_path_that_needs_no_encoding(prefix: str) -> None:
     assert refusal("--server", "nginx", f"--prefix={prefix}").startswith("--prefix '")
 
 
+@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("option", ["--backend", "--vcs-backend"])
 @pytest.mark.parametrize(
     "url", [*BACKENDS, *(f"http://h{text}:1" for text in IN_NO_NAME)], ids=ascii
@@ -129,14 +154,6 @@ def test_what_is_right_is_spelled_in_one_way() -> None:
         (["--server", "caddy", "--tls", "--port", "80"], "both 80"),
         (["--server", "caddy", "--tls", "--redirect-port", "443"], "both 443"),
         (["--server", "lighttpd"], "--output"),
-        (
-            ["--server", "nginx", "--backend", "http://h:1", "--backend", "https://h:2"],
-            "share one pool",
-        ),
-        (
-            ["--server", "nginx", "--backend", "https://a:1", "--backend", "https://b:1"],
-            "share one pool",
-        ),
     ],
 )
 def test_options_that_contradict_one_another_are_refused(words: "list[str]", sentence: str) -> None:
@@ -206,29 +223,8 @@ def test_a_certificate_may_be_a_link(keys: Path) -> None:
     assert tls and tls.certificate.endswith("live/a.pem")
 
 
-@pytest.mark.parametrize(
-    "old, new, sentence",
-    [
-        ("port = 5000", "port = 0", "port in [server:main]: give a port"),
-        ("port = 5000", "port = 5000;x", "port in [server:main]: give a port"),
-        ("host = 127.0.0.1", "host = a b", "host in [server:main] 'a b' is not a host"),
-        ("host = 127.0.0.1", "unix_socket = /run/k", "[server:main] listens on a Unix socket"),
-        (
-            "[app:main]\n",
-            "[app:main]\nremote_addr_variable = HTTP_X;evil\n",
-            "remote_addr_variable in [app:main] 'HTTP_X;evil' is not",
-        ),
-        *(
-            (
-                "[app:main]\n",
-                "[filter:outside]\nuse = egg:PasteDeploy#prefix\nprefix = %s\n\n"
-                "[app:main]\nfilter-with = outside\n" % prefix,
-                f"prefix in [filter:outside] '{prefix}' is not a prefix",
-            )
-            for prefix in ("/a?b", "//x", "/.", "/a;b", "/é")
-        ),
-    ],
-)
+@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
+@pytest.mark.parametrize("old, new, sentence", INI, ids=[ascii(case[2]) for case in INI])
 def test_the_ini_file_is_read_in_the_same_way(
     instance: Path, edit: Any, old: str, new: str, sentence: str
 ) -> None:
@@ -244,6 +240,7 @@ def test_the_ini_file_is_read_in_the_same_way(
 
 
 @pytest.mark.once
+@pytest.mark.claim("nothing is published where a later step is refused")
 def test_nothing_is_published_where_a_later_step_is_refused(
     instance: Path, front_end: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

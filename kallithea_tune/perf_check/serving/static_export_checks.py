@@ -7,7 +7,7 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.model import Finding, Severity, check
 from kallithea_tune.perf_check.serving.static_export import PublishedExport, published_export
-from kallithea_tune.static_export.release.freshness import SECTION
+from kallithea_tune.static_export.release.freshness import SECTION, State
 
 
 @check(
@@ -40,14 +40,7 @@ def judge_export(export: PublishedExport) -> Finding:
     finding = functools.partial(
         Finding,
         subject=directory,
-        evidence={
-            "published": release.manifest.version,
-            "installed": release.version,
-            **({"front-end": release.unbuilt} if release.unbuilt else {}),
-            "files": len(release.manifest.files),
-            **{kind: len(paths) for kind, paths in release.differences._asdict().items() if paths},
-            **({"damaged": len(release.damaged)} if release.damaged else {}),
-        },
+        evidence=_evidence(release),
         threshold="no difference",
     )
     if not release.stale:
@@ -64,3 +57,14 @@ def judge_export(export: PublishedExport) -> Finding:
         f"the static export is stale: {', '.join(release.stale)}",
         remedy=export.renewal,
     )
+
+
+def _evidence(release: State) -> dict[str, object]:
+    counts = {**release.differences.by_kind(), "damaged": release.damaged}
+    return {
+        "published": release.manifest.version,
+        "installed": release.version,
+        **({"front-end": release.unbuilt} if release.unbuilt else {}),
+        "files": len(release.manifest.files),
+        **{kind: len(paths) for kind, paths in counts.items() if paths},
+    }

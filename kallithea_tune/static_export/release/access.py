@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -122,12 +123,20 @@ def _needed(directory: str) -> Iterator[tuple[str, int]]:
                 seen.add(part)
                 yield part, 1
 
-    for parent, _, names in os.walk(os.path.realpath(directory)):
+    waiting = [os.path.realpath(directory)]
+    while waiting:
+        parent = waiting.pop()
         yield from ancestors(parent)
-        for name in names:
-            path = os.path.realpath(os.path.join(parent, name))
-            yield from ancestors(os.path.dirname(path))
-            yield path, 4
+        with contextlib.suppress(PermissionError), os.scandir(parent) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.is_symlink():
+                    path = os.path.realpath(entry.path)
+                    yield from ancestors(os.path.dirname(path))
+                    yield path, 4
+                else:
+                    yield entry.path, 4
 
 
 def _has_acl(path: str) -> bool:

@@ -196,12 +196,11 @@ def _refuse_backends(name: str, site: Site) -> None:
 
 def _refuse_unverified(name: str, site: Site) -> None:
     for pool in (site.backends, site.vcs):
-        names = {backend.host for backend in pool if backend.scheme == "https"}
-        mixed = len(names) > 1 or any(backend.scheme == "http" for backend in pool)
-        if names and (mixed or any(backend.by_address for backend in pool)):
+        hosts = {backend.host if backend.scheme == "https" else "" for backend in pool}
+        if len(hosts) > 1:
             raise ConfigError(
                 f"{name} verifies the certificates of all backends of a pool for one host name; "
-                "give https:// with the same name for each, and no address"
+                "give https:// with the same name for each"
             )
 
 

@@ -59,11 +59,6 @@ class Backend:
         return f"{host}:{self.port}"
 
     @property
-    def by_address(self) -> bool:
-        """Whether `host` is an IP address and no name, the last part of which has a letter."""
-        return ":" in self.host or self.host.rpartition(".")[2].isdigit()
-
-    @property
     def url(self) -> str:
         """``http://host:port``."""
         return f"{self.scheme}://{self.address}"

@@ -144,5 +144,8 @@ def complaint(check: Optional[Check], text: str, snippet: bool) -> Optional[str]
         return ""
     lines = (result.output + result.errors).decode("utf-8", "replace").strip().splitlines()
     lines = lines or [f"status {result.status}"]
-    # The last line is only "test failed"; an earlier one gives the reason.
-    return next((line for line in lines if re.search("emerg|rror|ALERT", line)), lines[-1])
+    # The last line is only "test failed"; an earlier one gives the reason, and Apache's the next.
+    for line, following in zip(lines, [*lines[1:], ""]):
+        if re.search("emerg|rror|ALERT", line):
+            return f"{line} {following}".strip() if line.endswith(":") else line
+    return lines[-1]

@@ -22,8 +22,14 @@ from servers.web import Application, WebServer
 
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.verify.files import decoded
-from kallithea_tune.static_export.webservers import AUTHORITIES, render, render_script
-from kallithea_tune.static_export.webservers.site import Backend, Site
+from kallithea_tune.static_export.webservers import (
+    AUTHORITIES,
+    SERVERS,
+    render,
+    render_script,
+    syntax,
+)
+from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 
 FILES = ("apache", "caddy", "lighttpd", "nginx")
 # What means something in the configuration of some web server, in a regular expression, in the
@@ -82,7 +88,7 @@ def is_served(name: str, place: str, public: Path, application: Application) -> 
 
 
 def unserved(
-    server: WebServer, public: Path, queries: Sequence[str] = ("", "?ver=0.7.0")
+    server: WebServer, public: Path, prefix: str = "", queries: Sequence[str] = ("", "?ver=0.7.0")
 ) -> "list[str]":
     """Return what does not come as published: plain, in each coding, and with a version."""
     wrong = []
@@ -90,7 +96,7 @@ def unserved(
         name = path.relative_to(public).as_posix()
         for query in queries:
             for coding in ("identity", *CODINGS):
-                url = f"/{quote(name)}{query}"
+                url = f"{prefix}/{quote(name)}{query}"
                 status, headers, body = server.get(url, Accept_Encoding=coding)
                 came = headers.get("content-encoding", "identity")
                 variant = os.path.exists(
@@ -129,11 +135,36 @@ def test_entries_of_any_name_are_served(name, application, tmp_path):
         (tmp_path / entry / f"{entry}.css").write_text("a {}\n" * 500)
         (tmp_path / f"{entry}.txt").write_text(f"{entry}\n" * 500)
     assert len(entries) > len(AWKWARD) / 2
-    server, _ = started(name, tmp_path, application)
+    # A prefix of every kind of character that one may have.
+    prefix = "/~joe/K.v_1-2"
+    server, _ = started(name, tmp_path, application, prefix=prefix)
     try:
-        assert unserved(server, tmp_path, [""]) == []
+        assert unserved(server, tmp_path, prefix, [""]) == []
     finally:
         server.remove()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+@pytest.mark.claim("certificates are found in a directory of any name, or the name is refused")
+def test_certificates_lie_in_any_directory(name, secure, tmp_path):
+    backend = Backend.from_url("http://127.0.0.1:5000")
+
+    def site(parts: Sequence[str]) -> Site:
+        pair = [str(tmp_path.joinpath(*parts, file)) for file in ("a.pem", "a.pem.key")]
+        tls = Tls(*pair, redirect_port=61081)
+        script = str(tmp_path / "x.lua")
+        return Site("/srv/static", ["css"], [], [], [backend], port=61080, tls=tls, script=script)
+
+    for doubly in (False, True):
+        parts = [part for part in AWKWARD if ('"' in part) is doubly]
+        parts = held(parts, lambda some: render(name, site(some), False))
+        tls = site(parts).tls
+        Path(tls.certificate).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(str(secure[3]), tls.certificate)
+        shutil.copy(str(secure[4]), tls.key)
+        assert parts and not syntax.complaint(
+            SERVERS[name].syntax, render(name, site(parts), False), False
+        )
 
 
 def vary_of(server: WebServer, path: str, **headers: str) -> "tuple[int, list[str]]":
@@ -183,9 +214,8 @@ class Secure(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def secure(programs, tmp_path_factory):
-    """Ports of two applications that speak https, and the file with both of their certificates.
-
-    They are for localhost and for another host.
+    """Ports of two applications that speak https, for localhost and for another host, the file with
+    both of their certificates, and the first one's with its key.
     """
     directory, ports, authorities = tmp_path_factory.mktemp("secure"), [], ""
     for name in ("localhost", "other.example"):
@@ -203,7 +233,7 @@ def secure(programs, tmp_path_factory):
     path = Path(tempfile.mkdtemp(prefix="kallithea-tune-test-")) / "authorities.pem"
     path.write_text(authorities)
     path.parent.chmod(0o755)
-    yield [*ports, path]
+    yield [*ports, path, directory / "localhost.pem", directory / "localhost.key"]
     shutil.rmtree(str(path.parent))
 
 
@@ -211,7 +241,7 @@ def secure(programs, tmp_path_factory):
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
 @pytest.mark.claim("a backend of https is used, if its certificate is trusted and for its name")
 def test_a_backend_of_https_is_verified(name, public, application, secure):
-    right, wrong, authorities = secure
+    right, wrong, authorities, *_ = secure
     for port, trusted, answers in (
         (right, True, True),
         (wrong, True, False),
@@ -238,7 +268,16 @@ def test_a_backend_of_https_is_verified(name, public, application, secure):
             server.remove()
 
 
-def test_lighttpd_refuses_a_backend_of_https():
-    site = Site("/srv/static", ["css"], [], [], [Backend.from_url("https://localhost")])
-    with pytest.raises(ConfigError, match="speaks only http"):
-        render("lighttpd", site, False)
+@pytest.mark.parametrize(
+    "name, urls, sentence",
+    [
+        ("lighttpd", ["https://kallithea.example.com"], "speaks only http"),
+        ("nginx", ["https://a:1", "https://b:1"], "the same name for each"),
+        ("nginx", ["https://a:1", "http://a:1"], "the same name for each"),
+        ("apache", ["https://a:1"], "a certificate of that name"),
+    ],
+)
+def test_a_backend_that_cannot_be_verified_is_refused(name, urls, sentence):
+    site = Site("/srv/static", ["css"], [], [], [Backend.from_url(url) for url in urls])
+    with pytest.raises(ConfigError, match=sentence):
+        render(name, site, False)

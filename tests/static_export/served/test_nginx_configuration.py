@@ -41,9 +41,9 @@ def certificate_files(programs, tmp_path_factory):
     return files
 
 
-def written(form, snippet, certificate_files):
+def written(form, snippet, certificate_files, **more):
     """Return a form of the configuration, a snippet within a site."""
-    fields = dict({"port": 61080, "codings": ["gzip", "br"]}, **FORMS[form])
+    fields = dict({"port": 61080, "codings": ["gzip", "br"]}, **FORMS[form], **more)
     for pool in ("backends", "vcs"):
         fields[pool] = [Backend.from_url(url) for url in fields.get(pool, ())]
     fields["backends"] = fields["backends"] or [Backend.from_url("http://127.0.0.1:5000")]
@@ -88,11 +88,15 @@ def test_nginx_and_gixy_find_nothing(name, certificate_files, tmp_path):
     }
 
 
+@pytest.mark.once
+def test_one_nginx_serves_two_sites(certificate_files):
+    sites = [written("vcs", False, certificate_files, name=name) for name in ("one", "two")]
+    assert syntax.complaint(syntax.NGINX, "".join(sites), False) == ""
+
+
 @pytest.mark.parametrize(
     "backends",
     [
-        ["https://127.0.0.1:5000"],
-        ["https://[::1]:5000"],
         ["https://one.example", "https://two.example"],
         ["https://one.example:1", "http://one.example:2"],
     ],

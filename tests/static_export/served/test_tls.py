@@ -140,13 +140,17 @@ def caddy(server, snippet, *_):
         block("caddy", "code.example.com {"),
         server,
         (r"code\.example\.com \{", own),
-        ("import kallithea", "import {}".format(snippet(server, "--snippet-only"))),
+        (
+            "import kallithea",
+            "import {}".format(snippet(server, "--snippet-only", "--port", server.port)),
+        ),
     )
 
 
 def lighttpd(server, snippet, *_):
+    site = '$HTTP["host"]'
     text = block("lighttpd", "max-request-field-size").replace(
-        "include", block("lighttpd", "ssl.engine") + "include"
+        site, block("lighttpd", "ssl.engine") + site
     )
     text = placed(
         text,
@@ -159,9 +163,6 @@ def lighttpd(server, snippet, *_):
     debians = re.sub(
         r"(?m)^server\.(errorlog|pid-file|username|groupname|upload-dirs|port) .*\n", "", debians
     )
-    debians = debians.replace(
-        '"url-path-2f-decode"      => "enable"', '"url-path-2f-decode" => "disable"'
-    )
     return "server.port = %d\n%s\n%s" % (free_port(), debians, text)
 
 
@@ -169,7 +170,6 @@ def haproxy(server, snippet, kallithea, web_server):
     believing = block("haproxy", "set_real_ip_from")
     text = (RUNBOOKS / "behind-haproxy.rst").read_text()
     lines = re.findall(r"``(proxy_set_header [^`]*;)``", text)
-    bind = re.search(r"``(bind.*?)``", text)[1]
 
     def before_haproxy(conf):
         for line in lines:
@@ -178,11 +178,14 @@ def haproxy(server, snippet, kallithea, web_server):
         return conf.replace("server {\n", "server {\n" + believing, 1)
 
     inner = web_server("nginx", kallithea.ini, change=before_haproxy)
-    text = snippet(
-        server, "--backend", "http://127.0.0.1:%d" % inner.port, "--port", server.port
+    files = [server.directory / name for name in ("fullchain.pem", "privkey.pem")]
+    beside = server.directory / "fullchain.pem.key"
+    shutil.copy(str(files[1]), str(beside))
+    beside.chmod(0o644)
+    return snippet(
+        *(server, "--backend", "http://127.0.0.1:%d" % inner.port, "--port", server.port),
+        *("--tls", *files, "--redirect-port", free_port()),
     ).read_text()
-    ours = placed(bind, server, ("443", str(server.port)))
-    return text.replace("bind :%d" % server.port, ours)
 
 
 SITES = {"apache": apache, "caddy": caddy, "haproxy": haproxy, "lighttpd": lighttpd, "nginx": nginx}
@@ -207,9 +210,7 @@ def test_a_site_with_a_certificate(
         row for row in json.loads(result.stdout) if row["kind"] == "problem"
     ] == [] and result.returncode == 0
     status, headers, _ = server.get(kallithea.prefix + "/_admin/my_account")
-    assert status == 302 and headers["location"].startswith(
-        f"https://localhost{kallithea.prefix}/_admin/login"
-    )
+    assert status == 302 and headers["location"].startswith(url + "/_admin/login")
     monkeypatch.setenv("SSL_CERT_FILE", trusted)
     person = Visitor(url)
     person.log_in()
