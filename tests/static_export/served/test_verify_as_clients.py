@@ -288,3 +288,14 @@ def test_a_redirect_to_the_slash_stays_on_the_site(status, location, expected):
 def test_a_header_that_comes_twice_is_kept_twice():
     lines = [("Vary", "Accept-Encoding"), ("Server", "x"), ("vary", "Accept-Encoding")]
     assert joined(lines) == {"vary": "Accept-Encoding, Accept-Encoding", "server": "x"}
+
+
+def test_a_page_that_always_has_the_word_claims_nothing():
+    page = Answer(200, {}, b"a repository about evil.example")
+    assert hosts.reflected(page, page) == ""
+    assert "links to" in hosts.reflected(page, Answer(200, {}, b""))
+    moved = Answer(302, {"location": "http://evil.example/"}, b"")
+    assert "location" in hosts.reflected(moved, moved)
+    assert claims.difference(Answer(200, {}, b""), Answer(400, {}, b"")) == (
+        "is answered with 400 instead of 200"
+    )
