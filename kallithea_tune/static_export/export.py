@@ -10,7 +10,6 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterator, Optional, Sequence
 
-from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import EXIT_FINDINGS, EXIT_OK, ConfigError, Refused, TuneError
@@ -186,7 +185,7 @@ def _plan(export: Export) -> tuple[Plan, int]:
     destination.check_apart(export.path, [*code(export.instance.use), *recipe.overlays])
     export.progress("querying the application", 0, 1)
     served = source.served(export.instance, before, recipe)
-    for note in owner_of(export.instance).notes("The application is loaded"):
+    for note in served.notes:
         export.report.note(note)
     destination.check_apart(export.path, served.roots)
     condition = integrity.inspect(before, export.path) if before else integrity.Condition({})

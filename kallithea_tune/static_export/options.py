@@ -9,7 +9,6 @@ from typing import Optional, Sequence
 from kallithea_tune.db.url import given_url
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.static_export.release.manifest import RecipeChanges
-from kallithea_tune.static_export.verify.client import Client
 from kallithea_tune.static_export.webservers import SERVERS, certificate
 from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 from kallithea_tune.system import written_path
@@ -59,6 +58,8 @@ def validate(options: Options) -> None:
         raise ConfigError("--dry-run publishes nothing to --verify; give one of the two")
     _validate_server(options.server)
     if options.verify:
+        from kallithea_tune.static_export.verify.client import Client
+
         Client(options.verify)
         login(options.verify_login)
     elif options.verify_login:

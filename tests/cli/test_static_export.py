@@ -18,7 +18,7 @@ from kallithea_tune.config import inifile
 from kallithea_tune.config.instance import load
 from kallithea_tune.errors import Refused
 from kallithea_tune.static_export import switch
-from kallithea_tune.static_export.sources.source import claims_believed, status_of
+from kallithea_tune.static_export.sources.application import claims_believed, status_of
 
 LOGO = "images/kallithea-logo.svg"
 

@@ -151,7 +151,7 @@ def _ask_nobody() -> None:
     public = os.path.join(os.path.dirname(kallithea.__file__), "public")
     source.roots_of = lambda instance: (public,)  # type: ignore[assignment]
     switch.status_of = lambda instance, path, settings: (  # type: ignore[assignment]
-        404 if {**instance.settings, **settings}.get(source.SWITCH) == "false" else 200
+        404 if {**instance.settings, **settings}.get(switch.SWITCH) == "false" else 200
     )
 
     cutover.Cutover.visit_source_early = lambda self: None  # type: ignore[method-assign]

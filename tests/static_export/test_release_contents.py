@@ -324,6 +324,9 @@ def test_the_command_sees_it_says_it_and_puts_it_right(static_export, pristine, 
     status, said = command("--check")
     sentence = f"{place}.releases, to which {place} leads, was deleted"
     assert status == 1 and f"{sentence}; nothing is published" in said
+    began = int(time.time())
     status, said = command("--compress", "")
+    # Whatever browsers know of the files that were deleted is older.
+    assert (place / STYLE).stat().st_mtime >= began
     assert status == 0 and f"note: {sentence}; every file is published again" in said
     assert command("--check")[0] == 0

@@ -8,7 +8,7 @@ import stat
 from typing import Optional, Sequence
 
 from kallithea_tune.errors import ConfigError, Refused
-from kallithea_tune.static_export.release import integrity, manifest
+from kallithea_tune.static_export.release import manifest
 from kallithea_tune.static_export.release.manifest import Manifest
 from kallithea_tune.system import written_path
 
@@ -152,12 +152,4 @@ def _current(destination: str, real: str) -> Optional[Manifest]:
     release = manifest.read(real)
     if release is None:
         raise Refused(f"{real} has lost its {manifest.NAME}; move it away to publish from scratch")
-    # Links and empty directories contain nothing that could be lost with the release.
-    strange = integrity.strangers(release, integrity.entries(real))
-    foreign = sorted(path for path, kind in strange.items() if kind is integrity.Damage.file)
-    if foreign:
-        raise Refused(
-            f"{destination} contains {len(foreign)} files that are not ours, the first is "
-            f"{foreign[0]}; move them into an --overlay directory"
-        )
     return release

@@ -121,11 +121,13 @@ def entries(directory: str) -> dict[str, files.Entry]:
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        for entry in files.entries(directory, below):
-            path = os.path.join(below, entry.name)
-            found[path] = entry
-            if entry.is_directory:
-                waiting.append(path)
+        with os.scandir(os.path.join(directory, below)) as items:
+            for item in items:
+                path = below + item.name
+                entry = files.Entry(item.name, item.path, item.stat(follow_symlinks=False))
+                found[path] = entry
+                if entry.is_directory:
+                    waiting.append(path + "/")
     return found
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Collection, Mapping, NamedTuple, Optional, Sequence
 
+from kallithea_tune.errors import Refused
 from kallithea_tune.static_export.release import compress
 from kallithea_tune.static_export.release.freshness import Differences, compare
 from kallithea_tune.static_export.release.integrity import AHEAD_NS, Damage
@@ -17,13 +18,14 @@ from kallithea_tune.static_export.release.manifest import (
     StaticFile,
 )
 from kallithea_tune.static_export.sources.collect import Unpublished
+from kallithea_tune.text import counted
 
 
 @dataclass(frozen=True)
 class Served:
     """What the application serves now, overlays included; `left_out` is not to be published.
 
-    `unpublished` is what cannot be.
+    `unpublished` is what cannot be, `notes` what to know of how all this was found out.
 
     `proven` are the paths whose content follows from the version: where it is, no other can come.
     """
@@ -35,6 +37,7 @@ class Served:
     left_out: Sequence[str] = ()
     proven: Collection[str] = ()
     unpublished: Sequence[Unpublished] = ()
+    notes: Sequence[str] = ()
 
 
 class MissingVariant(NamedTuple):
@@ -106,9 +109,11 @@ def make(
     """Plan a release: the files served, and those of up to `keep` earlier releases that are gone.
 
     A page that was loaded before an upgrade still requests the files of its own version. `damaged`
-    is what happened to the release; `lost` whether there was one of which nothing is known.
+    is what happened to the release; `lost` whether there was one of which nothing is known. Raises
+    Refused where files that are not ours are in it.
     """
     damaged, now = damaged or {}, time.time_ns()
+    _refuse_foreign(damaged)
     previous = before.files if before else {}
     intact = {path: item for path, item in previous.items() if path not in damaged}
     same_options = before is not None and before.recipe.per_file == recipe.per_file
@@ -164,6 +169,16 @@ def history_with(before: Optional[Manifest], served: Served) -> History:
         if known.setdefault(path, file.sha256) != file.sha256:
             known[path] = ""
     return {**history, served.version: known}
+
+
+def _refuse_foreign(damaged: Mapping[str, Damage]) -> None:
+    """Links and empty directories contain nothing that could be lost with the release."""
+    foreign = [path for path, damage in damaged.items() if damage is Damage.file]
+    if foreign:
+        raise Refused(
+            f"the published directory contains {counted(len(foreign), 'file')} not ours, the first "
+            f"is {foreign[0]}; move them into an --overlay directory"
+        )
 
 
 def _kept(

@@ -79,7 +79,7 @@ def _answers(
         raise ConfigError(f"the application does not load ({error.reason})") from None
     except NotMeasured as error:
         raise ConfigError(f"the application cannot be queried: {error}") from None
-    if not all(answer.status for answer in answers):
+    if not all(answer.ms for answer in answers):
         raise ConfigError(f"the application did not respond within {SECONDS:.0f} s")
     return answers
 

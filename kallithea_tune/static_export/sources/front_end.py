@@ -17,6 +17,7 @@ from typing import Any, Mapping, Optional
 
 from kallithea_tune.app.package import installed_ns, package_directory, recorded
 from kallithea_tune.static_export.release.manifest import StaticFile
+from kallithea_tune.system.files import Broken, opened
 
 STYLES, MAP, LICENSES = "css/style.css", "css/style.css.map", "LICENSES.txt"
 # Of the admin, who may change it and build later.
@@ -32,7 +33,7 @@ class FrontEnd:
 
     `styles` are the package's texts by name that are compiled into `STYLES`, `modules` the versions
     of npm's modules by name; each is empty where the build left no record of it. `older` is whether
-    `STYLES` is older than the installation.
+    `STYLES` is older than the installation, which counts where there are no `styles`.
     """
 
     styles: Mapping[str, str]
@@ -72,14 +73,19 @@ def examine(files: Mapping[str, StaticFile]) -> Optional[FrontEnd]:
         for name in sorted(os.listdir(sources))
         if name.endswith(".less")
     }
-    admins = _added(installed)
     built = _styles(_text(own[MAP].source)) if MAP in own else {}
+    # pip's record is read only where it is needed.
+    styles = {
+        name: text
+        for name, text in built.items()
+        if installed.get(name) == text or name not in _added(installed)
+    }
     return FrontEnd(
-        {name: text for name, text in built.items() if name not in admins},
+        styles,
         dict(_MODULE.findall(_text(own[LICENSES].source))) if LICENSES in own else {},
         installed,
         required_modules(sources),
-        own[STYLES].mtime_ns < installed_ns(),
+        not styles and _is_older(own[STYLES]),
     )
 
 
@@ -99,6 +105,11 @@ def judge(front_end: FrontEnd, published: bool) -> str:
     if not front_end.styles and front_end.older and not published:
         return f"{STYLES} is older than the package"
     return ""
+
+
+def _is_older(file: StaticFile) -> bool:
+    # What the package itself brought is unpacked before the installation is complete.
+    return f"public/{file.path}" not in recorded() and file.mtime_ns < installed_ns()
 
 
 def _added(names: Mapping[str, str]) -> set[str]:
@@ -138,8 +149,9 @@ def _package_json(directory: str) -> dict[str, Any]:
 
 
 def _text(path: str) -> str:
+    """Return the text of a regular file, empty where there is none: root may look, too."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
-    except OSError:
+        with opened(*os.path.split(path)) as file:
+            return file.read().decode("utf-8", "replace")
+    except (OSError, Broken):
         return ""

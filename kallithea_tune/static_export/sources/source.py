@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import Mapping, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.package import code, kallithea_version, package_directory, title
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import Refused
+from kallithea_tune.errors import ConfigError, Refused
 from kallithea_tune.static_export.release.freshness import compare
 from kallithea_tune.static_export.release.manifest import SUFFIXES, Manifest, Recipe, StaticFile
 from kallithea_tune.static_export.release.plan import Served
@@ -30,13 +31,13 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     """
     app, version = title(instance.use), kallithea_version()
     roots = before.roots if before and (before.app, before.version) == (app, version) else ()
+    notes: Sequence[str] = ()
     if not roots or not all(map(os.path.isdir, roots)):
         roots = roots_of(instance)
+        notes = owner_of(instance).notes("The application is loaded")
     known = before.sources if before else {}
-    # The application says which directories it serves, and must not have root publish others.
-    with acting_as(owner_of(instance).account):
-        files = collect(roots, known)
-        unpublished = uncollected(roots)
+    files = _collected(instance, roots, known)
+    unpublished = uncollected(roots)
     overlays = collect(recipe.overlays, known)
     _refuse_answered(instance, before, files, overlays)
     files = overlaid(files, overlays)
@@ -50,13 +51,31 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    with acting_as(owner_of(instance).account):
+    if before and same and version in before.history and not any(differences or ()):
         _refuse_unbuilt(files, before, version)
-        if before and same and version in before.history and not any(differences or ()):
-            lasting = {path for path, item in before.files.items() if item.lasting}
-        else:
+        lasting = {path for path, item in before.files.items() if item.lasting}
+    else:
+        with acting_as(owner_of(instance).account):
+            _refuse_unbuilt(files, before, version)
             lasting = proven(published, recipe.overlays, version, before)
-    return Served(app, version, roots, published, sorted(left_out), lasting, unpublished)
+    return Served(app, version, roots, published, sorted(left_out), lasting, unpublished, notes)
+
+
+def _collected(
+    instance: Instance, roots: Sequence[str], known: Mapping[str, StaticFile]
+) -> dict[str, StaticFile]:
+    """Return the files below the application's directories, as the owner of its data reads them.
+
+    The application says which directories it serves, and must not have root publish others. Who the
+    owner is takes a process to find out, so where nothing is new root may have looked itself.
+    """
+    if known:
+        with contextlib.suppress(ConfigError, Refused):
+            files = collect(roots, known)
+            if all(known.get(path) is file for path, file in files.items()):
+                return files
+    with acting_as(owner_of(instance).account):
+        return collect(roots, known)
 
 
 def _refuse_answered(

@@ -83,7 +83,7 @@ def _sent(target: Target, path: str, headers: Headers) -> Answer:
 
 def difference(usual: Answer, claimed: Answer) -> str:
     """Return what a claim changed, or nothing. Pure."""
-    where = reflected(claimed)
+    where = reflected(claimed, usual)
     if where:
         return f"comes back in {where}"
     if claimed.status != usual.status:

@@ -69,9 +69,8 @@ def judge_coding(coding: str, uncompressed: Sequence[str], negotiated: bool) -> 
             message = f"came uncompressed although there is a {coding} variant"
             yield Problem("/" + path, coding, message)
     elif uncompressed:
-        yield Note(
-            f"the web server never sends {coding}, so {len(uncompressed)} variants are of no use"
-        )
+        count = len({path.partition("?")[0] for path in uncompressed})
+        yield Note(f"the web server never sends {coding}, so {count} variants are of no use")
 
 
 def _requests(item: Published, release: Manifest) -> Iterator[tuple[str, str, bool]]:

@@ -45,24 +45,26 @@ def judge_slash(answer: Answer, url: str) -> str:
 def verify_hosts(target: Target) -> Iterator[Finding]:
     """Claim another host, in the Host header alone and beside the URL of the request line."""
     prefix = target.wire.prefix
-    site = urlsplit(target.url)
-    absolute = f"{site.scheme}://{target.wire.host}{prefix}"
+    absolute = f"{urlsplit(target.url).scheme}://{target.wire.host}{prefix}"
+    paths = (REDIRECTING, "/")
+    usual = {path: target.wire.send(Request("GET", prefix + path, target.host)) for path in paths}
     for place, what in (
         (prefix, "a request for another host"),
         (absolute, "a request whose Host is not that of its URL"),
     ):
-        for path in (REDIRECTING, "/"):
+        for path in paths:
             answer = target.wire.send(Request("GET", place + path, [("Host", FOREIGN)]))
-            where = reflected(answer)
+            where = reflected(answer, usual[path])
             if where:
                 message = f"{what} ({FOREIGN}) is answered with {where}"
                 yield Problem(path, "identity", message)
                 break
 
 
-def reflected(answer: Answer) -> str:
-    """Return where `FOREIGN` comes back in a response, or nothing. Pure."""
+def reflected(answer: Answer, usual: Answer) -> str:
+    """Return where `FOREIGN` comes back in a response, but not in the `usual` one. Pure."""
     for name in ("location", "content-location", "refresh", "link", "set-cookie"):
         if FOREIGN in answer.headers.get(name, ""):
             return f"{name}: {answer.headers[name]}"
-    return f"links to {FOREIGN}" if FOREIGN.encode() in answer.body else ""
+    word = FOREIGN.encode()
+    return f"links to {FOREIGN}" if word in answer.body and word not in usual.body else ""

@@ -22,6 +22,8 @@ FORWARDING_HEADERS = (
     "X-Forwarded-Scheme",
     "X-Forwarded-Server",
     "X-Forwarded-Ssl",
+    # Whom Kallithea takes a request to come from, where its auth_container is enabled.
+    "X-Forwarded-User",
     "X-Forwarded-By",
     "X-Real-IP",
     "X-Url-Scheme",

@@ -56,6 +56,9 @@ SURROUNDINGS = {
         server_name localhost;
         add_header Strict-Transport-Security "max-age=600" always;
         add_header X-Frame-Options DENY;
+        location ~ /js/base {{
+            return 404;
+        }}
         include {snippet};
     }}
     """,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from servers.application import BIN
+from servers.site import started, write_public
 
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.static_export.release.manifest import LASTING
 from kallithea_tune.static_export.webservers import quoting, render, syntax
 from kallithea_tune.static_export.webservers.site import Backend, Site, Tls
 
@@ -119,3 +123,27 @@ def test_words_are_quoted_as_nginx_reads_them():
         assert quoting.nginx(text) == word
     with pytest.raises(ConfigError, match="variable"):
         quoting.nginx("a$b")
+
+
+@pytest.mark.once
+def test_a_file_that_goes_after_nginx_looked_is_looked_for_in_the_new_release(
+    application, tmp_path
+):
+    server, _ = started("nginx", write_public(tmp_path / "public"), application)
+    try:
+        (worker,) = psutil.Process(server.pid).children()
+        lasting = server.static / LASTING / "0.7.0" / "js" / "base.js"
+        inject = ("-P", lasting, "-e", "trace=openat", "-e", "inject=openat:error=ENOENT")
+        strace = subprocess.Popen(["strace", "-qq", *map(str, inject), "-p", str(worker.pid)])
+        try:
+            status = Path(f"/proc/{worker.pid}/status")
+            while "TracerPid:\t0" in status.read_text():
+                time.sleep(0.05)
+            code, headers, body = server.get("/js/base.js?ver=0.7.0")
+        finally:
+            strace.terminate()
+            strace.wait()
+        assert (code, headers["cache-control"]) == (200, "public, max-age=0, must-revalidate")
+        assert body == b"function f() {}\n" * 500
+    finally:
+        server.remove()

@@ -177,7 +177,7 @@ def test_no_hsts_unless_chosen(name, public, application, certificate):
         server.remove()
 
 
-@pytest.mark.claim("A certificate of the server's own, where it has one; refused where not")
+@pytest.mark.claim("--tls without files: a certificate of the server's own, or refused")
 @pytest.mark.parametrize("name", sorted(set(SERVERS) - {"caddy"}))
 def test_no_certificate_of_its_own(name):
     parser = StaticExportCommand(None, None, "static-export").get_parser("gearbox static-export")
@@ -189,8 +189,9 @@ def test_no_certificate_of_its_own(name):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.claim("A certificate of the server's own, where it has one; refused where not")
-def test_caddy_gets_its_own_certificate(public, application):
+@pytest.mark.claim("--tls without files: a certificate of the server's own, or refused")
+@pytest.mark.parametrize("name", ["caddy"])
+def test_caddy_gets_its_own_certificate(name, public, application):
     class WithItsOwn(WebServer):
         def configured(self) -> None:
             super().configured()
@@ -202,7 +203,7 @@ def test_caddy_gets_its_own_certificate(public, application):
             main.write_text(text.replace("auto_https off", own))
 
     tls = Tls(redirect_port=free_port())
-    server, _ = started("caddy", public, application, kind=WithItsOwn, prefix=PREFIX, tls=tls)
+    server, _ = started(name, public, application, kind=WithItsOwn, prefix=PREFIX, tls=tls)
     try:
         status, headers = plain(tls.redirect_port, PREFIX + "/repo?a", "localhost")
         assert status in (301, 302, 308) and headers["location"] == server.url + PREFIX + "/repo?a"
