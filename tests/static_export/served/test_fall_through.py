@@ -163,13 +163,17 @@ def grouped(kallithea):
     return kallithea
 
 
+def with_account(url):
+    return url.replace("//", "//admin:demo-password@")
+
+
 def pushed_by_hg(url, name, directory):
     """Clone, push a commit, and return whether the server then has it."""
     clone = directory / "hg"
     run("hg", "clone", "-q", url, clone, cwd=directory)
     (clone / name).write_text(name)
     run("hg", "commit", "-A", "-q", "-m", name, cwd=clone)
-    run("hg", "push", "-q", url, cwd=clone)
+    run("hg", "push", "-q", with_account(url), cwd=clone)
     return run("hg", "identify", "-i", cwd=clone) == run("hg", "identify", "-i", url, cwd=clone)
 
 
@@ -178,7 +182,7 @@ def pushed_by_git(url, name, directory):
     clone = directory / "git"
     run("git", "clone", "-q", url, clone, cwd=directory)
     run("git", "commit", "-q", "--allow-empty", "-m", name, cwd=clone)
-    run("git", "push", "-q", "origin", "HEAD:refs/heads/" + name, cwd=clone)
+    run("git", "push", "-q", with_account(url), "HEAD:refs/heads/" + name, cwd=clone)
     return run("git", "rev-parse", "HEAD", cwd=clone).strip() in run(
         "git", "ls-remote", url, cwd=clone
     )
@@ -194,9 +198,8 @@ def test_a_group_may_have_the_name_of_an_exported_directory(name, grouped, publi
     try:
         person = Visitor(url)
         assert "lib" in person.get("/js") and "/js/lib/changelog" in person.get("/js/lib")
-        account = url.replace("//", "//admin:demo-password@")
-        assert pushed_by_hg(account + "/js/lib", name, tmp_path)
-        assert pushed_by_git(account + "/js/tool", name, tmp_path)
+        assert pushed_by_hg(url + "/js/lib", name, tmp_path)
+        assert pushed_by_git(url + "/js/tool", name, tmp_path)
         assert name in person.get(f"/js/lib/files/tip/{name}")
     finally:
         server.remove()
