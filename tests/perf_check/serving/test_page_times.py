@@ -34,7 +34,7 @@ VISITED = Visits("my.ini", Application(900.0, (), FRONT_PAGE, (LATE,), {}))
 
 def test_the_checks_that_need_the_application_share_one_visit() -> None:
     sharing = {check.id for check in all_checks() if visits in check.measurements}
-    assert sharing == {"REPO004", "REPO007", "WEB003", "WEB005", "WEB008", "WEB010"}
+    assert sharing == {"REPO004", "REPO007", "WEB003", "WEB005", "WEB008", "WEB010", "WEB016"}
 
 
 def test_an_application_that_does_not_load_is_a_result_that_others_cannot_judge(

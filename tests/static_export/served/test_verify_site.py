@@ -100,22 +100,23 @@ def test_a_wrong_prefix_and_the_application_itself_are_told(verified, web_server
 
 
 @pytest.mark.parametrize(
-    "words, sentence",
+    "words, expected, sentence",
     [
-        (("--verify-login", "admin:demo-passwort"), "env:NAME or file:PATH"),
-        (("--verify-login", "env:NOT_SET"), "NOT_SET is not set"),
-        (("--verify-login", "env:WRONG"), "was not logged in"),
-        (("--verify-login", "env:NO_COLON"), "does not contain user:password"),
+        (("--verify-login", "admin:demo-passwort"), 2, "env:NAME or file:PATH"),
+        (("--verify-login", "env:NOT_SET"), 2, "NOT_SET is not set"),
+        # Only the running server knows, once the files are published.
+        (("--verify-login", "env:WRONG"), 4, "was not logged in"),
+        (("--verify-login", "env:NO_COLON"), 2, "does not contain user:password"),
     ],
 )
 def test_a_login_that_is_none_is_told_in_one_sentence(
-    words, sentence, verified, web_server, kallithea
+    words, expected, sentence, verified, web_server, kallithea
 ):
     status, _, stderr = verified(
         web_server("nginx", kallithea.ini), *words, WRONG="admin:wrong-password", NO_COLON="admin"
     )
     assert (
-        status == 2
+        status == expected
         and sentence in stderr.strip().splitlines()[-1]
         and "wrong-password" not in stderr
     )
