@@ -9,11 +9,13 @@ from kallithea_tune.config.wsgi_server import server_of
 
 PREFIX_FILTER = "#prefix"
 TRANSLATES = "translate_forwarded_server"
-# The server in the ini file that reads each header of its proxy only where it is said so.
-WAITRESS = {
+# waitress reads each header of its proxy only where it is set so, and passes the others on.
+TRUST = {
     "trusted_proxy": "127.0.0.1",
     "trusted_proxy_headers": "x-forwarded-for x-forwarded-proto",
 }
+# Of X-Forwarded-Host, Kallithea's routes make complete links, whatever the filter does.
+CLEAR = {"clear_untrusted_proxy_headers": "true"}
 # gunicorn itself reads the scheme, from 127.0.0.1 only.
 GUNICORN = {"remote_addr_variable": "HTTP_X_FORWARDED_FOR"}
 
@@ -38,8 +40,11 @@ def lacking(instance: Instance) -> Mapping[str, Mapping[str, str]]:
     if not filters or server.kind not in ("waitress", "gunicorn"):
         return {}
     options: dict[str, Mapping[str, str]] = {name: {TRANSLATES: "false"} for name in filters}
-    if server.kind == "waitress" and not server.options.get("trusted_proxy"):
-        options[server.ini_section] = WAITRESS
+    if server.kind == "waitress":
+        lacked = {} if server.options.get("trusted_proxy") else TRUST
+        cleared = as_bool(server.options.get(next(iter(CLEAR)), "false"))
+        lacked = lacked if cleared else {**lacked, **CLEAR}
+        options.update({server.ini_section: lacked} if lacked else {})
     name = next(iter(GUNICORN))
     if server.kind == "gunicorn" and instance.section and not instance.settings.get(name):
         options[instance.section] = GUNICORN

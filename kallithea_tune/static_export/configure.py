@@ -201,9 +201,9 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
     if server_of(instance).kind == "waitress":
         if not instance.server.get("trusted_proxy"):
             yield (
-                "set trusted_proxy = 127.0.0.1 and trusted_proxy_headers = x-forwarded-for "
-                "x-forwarded-proto in the server's section, so that links keep https and the "
-                "client's address is logged"
+                "set trusted_proxy = 127.0.0.1, trusted_proxy_headers = x-forwarded-for "
+                "x-forwarded-proto and clear_untrusted_proxy_headers = true in the server's "
+                "section, so that links keep https and the client's address is logged"
             )
         return
     if not settings.get("remote_addr_variable") and not is_older:

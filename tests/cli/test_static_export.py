@@ -227,6 +227,7 @@ def test_switch_has_the_prefix_filter_believe_no_client(export, prefixed, edit):
         "translate_forwarded_server = false",
         "trusted_proxy = 127.0.0.1",
         "trusted_proxy_headers = x-forwarded-for x-forwarded-proto",
+        "clear_untrusted_proxy_headers = true",
     }
     assert claims_believed(load(str(prefixed))) == ()
     assert "already" in export("--switch").stderr

@@ -7,7 +7,7 @@ from typing import Mapping
 
 import pytest
 
-from kallithea_tune.config.forwarding import GUNICORN, WAITRESS, lacking
+from kallithea_tune.config.forwarding import CLEAR, GUNICORN, TRUST, lacking
 from kallithea_tune.config.instance import load
 
 OFF = {"translate_forwarded_server": "false"}
@@ -33,11 +33,11 @@ filter-with = front
 @pytest.mark.parametrize(
     "server, more, expected",
     [
-        ("use = egg:waitress#main", "", {"filter:front": OFF, "server:main": WAITRESS}),
+        ("use = egg:waitress#main", "", {"filter:front": OFF, "server:main": {**TRUST, **CLEAR}}),
         (
             "use = egg:waitress#main\ntrusted_proxy = 192.0.2.1",
             "translate_forwarded_server = yes",
-            {"filter:front": OFF},
+            {"filter:front": OFF, "server:main": CLEAR},
         ),
         ("use = egg:gunicorn#main", "", {"filter:front": OFF, "app:main": GUNICORN}),
         ("use = egg:waitress#main", "translate_forwarded_server = false", {}),

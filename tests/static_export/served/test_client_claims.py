@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 
 import pytest
+from servers.application import Kallithea, instance_for_traffic
 from servers.raw import send
 from servers.site import started, write_public
 
+from kallithea_tune.config.forwarding import CLEAR
 from kallithea_tune.static_export.webservers.site import FORWARDING_HEADERS
 
 SERVERS = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
@@ -148,5 +150,24 @@ def test_kallithea_answers_as_if_nothing_had_been_claimed(name, kallithea, publi
             server.port, f"GET {PREFIX}/_admin/my_account HTTP/1.1", host, ("Connection", "close")
         ).values("location")
         assert location.startswith(f"http://localhost:{server.port}{PREFIX}/")
+    finally:
+        server.remove()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("clearing", [False, True])
+def test_links_of_who_passes_the_web_server_by_are_a_matter_of_waitress(
+    clearing, pristine, tmp_path
+):
+    ini = instance_for_traffic(pristine, tmp_path / "instance", "")
+    if clearing:
+        (line,) = (f"{name} = {value}\n" for name, value in CLEAR.items())
+        ini.write_text(ini.read_text().replace("[server:main]\n", "[server:main]\n" + line))
+    server = Kallithea(ini)
+    try:
+        server.start()
+        host, claim = ("Host", f"localhost:{server.port}"), ("X-Forwarded-Host", EVIL)
+        response = send(server.port, "GET / HTTP/1.1", host, claim, ("Connection", "close"))
+        assert response.status == 200 and (EVIL.encode() in response.body) is not clearing
     finally:
         server.remove()
