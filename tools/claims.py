@@ -1,6 +1,6 @@
 """Runs the tests that are marked `claim`, and prints what they showed by web server, as a table.
 
-usage: claims.py [PYTEST ARGUMENTS] > docs/static-export-claims.rst
+usage: claims.py [PYTEST ARGUMENTS] > docs/static-export-claims.inc
 
 A test belongs to the server that its parameters name, or to all. Status 1 when a test failed.
 """

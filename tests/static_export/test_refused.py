@@ -90,19 +90,19 @@ def refusal(*words: object) -> str:
     return str(caught.value)
 
 
-@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
+@pytest.mark.claim("Server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("name", [*NAMES, *(f"host{text}" for text in IN_NO_NAME)], ids=ascii)
 def test_a_server_name_is_a_host_name(name: str) -> None:
     assert refusal("--server", "nginx", f"--server-name={name}").startswith("--server-name '")
 
 
-@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
+@pytest.mark.claim("Server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("prefix", [*PREFIXES, *(f"/a{text}" for text in IN_NO_NAME)], ids=ascii)
 def test_a_prefix_is_a_path_that_needs_no_encoding(prefix: str) -> None:
     assert refusal("--server", "nginx", f"--prefix={prefix}").startswith("--prefix '")
 
 
-@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
+@pytest.mark.claim("Server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("option", ["--backend", "--vcs-backend"])
 @pytest.mark.parametrize(
     "url", [*BACKENDS, *(f"http://h{text}:1" for text in IN_NO_NAME)], ids=ascii
@@ -223,7 +223,7 @@ def test_a_certificate_may_be_a_link(keys: Path) -> None:
     assert tls and tls.certificate.endswith("live/a.pem")
 
 
-@pytest.mark.claim("server names, prefixes and backends of any other form are refused first")
+@pytest.mark.claim("Server names, prefixes and backends of any other form are refused first")
 @pytest.mark.parametrize("old, new, sentence", INI, ids=[ascii(case[2]) for case in INI])
 def test_the_ini_file_is_read_in_the_same_way(
     instance: Path, edit: Any, old: str, new: str, sentence: str
@@ -240,7 +240,7 @@ def test_the_ini_file_is_read_in_the_same_way(
 
 
 @pytest.mark.once
-@pytest.mark.claim("nothing is published where a later step is refused")
+@pytest.mark.claim("Nothing is published where a later step is refused")
 def test_nothing_is_published_where_a_later_step_is_refused(
     instance: Path, front_end: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

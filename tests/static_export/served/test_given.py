@@ -110,7 +110,7 @@ def unserved(
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.claim("a release is served from a path with any character, or the path is refused")
+@pytest.mark.claim("A release is served from a path with any character, or the path is refused")
 def test_a_release_is_served_from_any_path(name, public, application):
     # All in two paths, for two starts of the web server: Apache has one kind of quotes in a path.
     parts = [[part for part in AWKWARD if ('"' in part) is doubly] for doubly in (False, True)]
@@ -125,7 +125,7 @@ def test_a_release_is_served_from_any_path(name, public, application):
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.claim("files and directories of any name are served, or the name is refused")
+@pytest.mark.claim("Files and directories of any name are served, or the name is refused")
 def test_entries_of_any_name_are_served(name, application, tmp_path):
     # Names with a dot first are not published, and no release has a "?" or a backslash.
     entries = [part for part in AWKWARD if part[0] != "." and not {"?", "\\"} & set(part)]
@@ -145,7 +145,7 @@ def test_entries_of_any_name_are_served(name, application, tmp_path):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-@pytest.mark.claim("certificates are found in a directory of any name, or the name is refused")
+@pytest.mark.claim("Certificates are found in a directory of any name, or the name is refused")
 def test_certificates_lie_in_any_directory(name, secure, tmp_path):
     backend = Backend.from_url("http://127.0.0.1:5000")
 
@@ -239,7 +239,7 @@ def secure(programs, tmp_path_factory):
 
 @pytest.mark.once
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
-@pytest.mark.claim("a backend of https is used, if its certificate is trusted and for its name")
+@pytest.mark.claim("A backend of https is used, if its certificate is trusted and for its name")
 def test_a_backend_of_https_is_verified(name, public, application, secure):
     right, wrong, authorities, *_ = secure
     for port, trusted, answers in (
