@@ -181,8 +181,9 @@ def test_nothing_is_seen_in_the_outputs_of_static_export(told, canary, front_end
     canary[2]["KALLITHEA_LOGIN"] = "admin:Mk{login}Qz"
     canary[1]["login"] = "Mk{login}Qz"
     words = ["static-export", tmp_path / "pub", "--compress", "", *server, "-o", conf]
-    words += ["--verify-login", "env:KALLITHEA_LOGIN", "-f", "yaml"]
-    told(*words, "--verify", "http://127.0.0.1:1/", status=2)
+    told(*words, "-f", "yaml")
+    login = ["--verify-login", "env:KALLITHEA_LOGIN", "-f", "yaml"]
+    told(*words, *login, "--verify", "http://127.0.0.1:1/", status=2)
     require_unseen(canary[1], conf.read_text())
 
 
