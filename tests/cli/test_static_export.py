@@ -137,6 +137,7 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(
     assert broken.returncode == 3 and (tmp_path / "static" / "css" / "style.css").exists()
 
 
+@pytest.mark.once
 def test_nothing_is_switched_where_verify_finds_problems(export, instance, tmp_path, kallithea):
     before = instance.read_text()
     result = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
