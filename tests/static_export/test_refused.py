@@ -256,7 +256,7 @@ def test_nothing_is_published_where_a_later_step_is_refused(
         (2, "site.conf cannot be read", ["--server", "nginx", "-o", written, "-n"]),
         (3, "caddy rejects the configuration", ["--server", "caddy"]),
         (3, "caddy rejects the configuration", ["--server", "caddy", "-n"]),
-        (2, "127.0.0.1 does not answer", ["--verify", "http://127.0.0.1:1"]),
+        (2, "127.0.0.1:1 cannot be reached", ["--verify", "http://127.0.0.1:1"]),
     ):
         done = gearbox("static-export", "-c", instance, dest, "--overlay", front_end, *words)
         said = done.stderr.strip().splitlines()[-1]

@@ -60,7 +60,7 @@ def unreachable(name: str, error: OSError) -> ConfigError:
         )
     if isinstance(error, socket.timeout):
         return ConfigError(f"{name} did not answer within {TIMEOUT:.0f} s")
-    return ConfigError(f"{name} cannot be reached: {error}")
+    return ConfigError(f"{name} cannot be reached: {error.strerror or error}")
 
 
 class Client:
@@ -77,7 +77,7 @@ class Client:
         self.url = url
         self.prefix = urlsplit(url).path.rstrip("/")
         self.host = host_of(url)
-        self._name = self._connection.host
+        self._name = self.host
         self._cookies: dict[str, str] = {}
 
     def get(self, path: str, coding: str = "identity", **headers: str) -> Answer:
@@ -94,6 +94,8 @@ class Client:
                     return self._send(method, path, body, headers)
             except (http.client.HTTPException, ConnectionError) as error:
                 self.close()
+                if isinstance(error, ConnectionRefusedError):
+                    raise unreachable(self._name, error) from None
                 if attempt == 2:
                     raise ConfigError(
                         f"{self._name} does not answer: {type(error).__name__}"
