@@ -73,7 +73,7 @@ def test_a_page_that_does_not_answer_says_what_it_was_doing(instance: Path) -> N
         universal_newlines=True,
         check=True,
     ).stdout.strip()
-    tags = "".join(f"{head} refs/tags/nightly-{number:06}\n" for number in range(60_000))
+    tags = "".join(f"{head} refs/tags/nightly-{number:06}\n" for number in range(200_000))
     with (repository / "packed-refs").open("a") as refs:
         refs.write(tags)
     config = load(str(instance))
