@@ -23,7 +23,7 @@ GUNICORN = {"remote_addr_variable": "HTTP_X_FORWARDED_FOR"}
 def lacking(instance: Instance) -> Mapping[str, Mapping[str, str]]:
     """Return the options by section that PasteDeploy's prefix filter needs to believe no client.
 
-    Unless told otherwise, it takes host and scheme for links and redirects from headers that
+    Unless set otherwise, it takes host and scheme for links and redirects from headers that
     anybody can send. It is also where the scheme and the address of clients come from, which the
     server has to read then. Empty where nothing is lacking, and where only the admin knows: the
     filter, or the server, is set up elsewhere.
@@ -44,7 +44,8 @@ def lacking(instance: Instance) -> Mapping[str, Mapping[str, str]]:
         lacked = {} if server.options.get("trusted_proxy") else TRUST
         cleared = as_bool(server.options.get(next(iter(CLEAR)), "false"))
         lacked = lacked if cleared else {**lacked, **CLEAR}
-        options.update({server.ini_section: lacked} if lacked else {})
+        if lacked:
+            options[server.ini_section] = lacked
     name = next(iter(GUNICORN))
     if server.kind == "gunicorn" and instance.section and not instance.settings.get(name):
         options[instance.section] = GUNICORN

@@ -105,7 +105,7 @@ def with_release(site: Site, release: Manifest) -> Site:
     """Return `site` with the entries of a release, and the codings of its variants. Pure."""
     return dataclasses.replace(
         site,
-        directories=sorted({path.split("/")[0] for path in release.files if "/" in path}),
+        directories=release.directories,
         files=sorted(path for path in release.files if "/" not in path),
         codings=release.recipe.codings,
     )

@@ -340,7 +340,7 @@ def switch_off(export: Export, release: Manifest, edits: Sequence[Edit]) -> None
     for edit, backup in zip(edits, backups):
         report.row("written", edit.path, backup)
         report.say(f"{edit.path} was changed")
-    report.say("the application serves no static files and believes no client's host; restart it")
+    report.say(f"tested: the application no longer serves /{release.of_application[0]}; restart it")
     moves = [
         f"mv {shell_word(backup)} {shell_word(edit.path)}" for edit, backup in zip(edits, backups)
     ]

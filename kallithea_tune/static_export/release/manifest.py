@@ -181,6 +181,11 @@ class Manifest:
             path for path, file in sorted(self.sources.items()) if file.source.startswith(roots)
         ]
 
+    @property
+    def directories(self) -> list[str]:
+        """The directories at the top of the release, sorted."""
+        return sorted({path.split("/")[0] for path in self.files if "/" in path})
+
     def names(self) -> set[str]:
         """Return every path of the release on disk, variants and the manifest included."""
         variants = (variant.name for variant in self.variants())

@@ -46,12 +46,13 @@ def served(instance: Instance, before: Optional[Manifest], recipe: Recipe) -> Se
     differences = compare(before, files) if before else None
     if not (same and differences and not differences.gone):
         check_complete(files, package_directory())
-    if before and same and recipe == before.recipe and not any(differences or ()):
+    unchanged = same and not any(differences or ())
+    if before and unchanged and recipe == before.recipe:
         left_out = set(before.left_out) & set(files)
     else:
         left_out = _left_out(files, recipe, code(instance.use))
     published = {path: file for path, file in files.items() if path not in left_out}
-    if before and same and version in before.history and not any(differences or ()):
+    if before and unchanged and version in before.history:
         _refuse_unbuilt(files, before, version)
         lasting = {path for path, item in before.files.items() if item.lasting}
     else:

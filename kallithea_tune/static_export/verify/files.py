@@ -163,7 +163,7 @@ def decoded(body: bytes, coding: str) -> bytes:
 
 def _markers(client: Client, directory: str, release: Manifest) -> Iterator[Finding]:
     """Put a random file into each exported directory and request it: only the web server has it."""
-    for top in _directories(release):
+    for top in release.directories:
         name = f"{top}/kallithea-tune-{secrets.token_hex(8)}.txt"
         with _marker(os.path.join(directory, name)) as content:
             if content is None:
@@ -194,15 +194,11 @@ def _marker(path: str) -> Iterator[Optional[bytes]]:
         os.unlink(path)
 
 
-def _directories(release: Manifest) -> list[str]:
-    return sorted({path.split("/")[0] for path in release.files if "/" in path})
-
-
 def _traversal(client: Client, release: Manifest) -> Iterator[Problem]:
     """Request what is beside and above the exported entries; the manifest must never be served."""
     message = "serves a file that is not exported"
     paths = ["/" + NAME, "/.git/config", "//" + NAME]
-    for entry in _directories(release):
+    for entry in release.directories:
         paths += [f"/{entry}/{up}/{NAME}" for up in ("..", "%2e%2e", "..%2f", "%2e%2e%2f", "..%5c")]
         paths += [f"/{entry}../{NAME}", f"/{entry}%2e%2e/{NAME}"]
         paths += [f"/{entry}/../../../../../../../../etc/passwd", f"/{entry}/.git/config"]
@@ -212,7 +208,7 @@ def _traversal(client: Client, release: Manifest) -> Iterator[Problem]:
         leaks = b'"format"' in answer.body[:200] or b"root:" in answer.body[:2000]
         if answer.status == 200 and leaks:
             yield Problem(path, "identity", message)
-    for entry in _directories(release):
+    for entry in release.directories:
         # What nginx serves with an alias whose location lacks the closing slash.
         for other, item in sorted(release.files.items())[:5]:
             answer = client.get(f"/{entry}../{quote(other)}")
@@ -222,7 +218,7 @@ def _traversal(client: Client, release: Manifest) -> Iterator[Problem]:
 
 
 def _listings(client: Client, release: Manifest) -> Iterator[Problem]:
-    for entry in _directories(release):
+    for entry in release.directories:
         answer = client.get(f"/{entry}/")
         if answer.status == 200 and re.search(rb"(?i)index of|<title>directory", answer.body):
             yield Problem(f"/{entry}/", "identity", "lists the directory")

@@ -77,10 +77,9 @@ def target_of(instance: Instance, url: str, release: Manifest, credentials: str)
     """Return what to try on `url`, with the repositories of the instance."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    directories = sorted({path.split("/")[0] for path in release.files if "/" in path})
     try:
         latest = repositories.latest(instance)
         counted = hg_heads.of_instance(instance)
     except (SQLAlchemyError, NotMeasured, ConfigError):
-        return Target(url, directories, credentials=credentials)
-    return Target(url, directories, counted, latest, credentials)
+        return Target(url, release.directories, credentials=credentials)
+    return Target(url, release.directories, counted, latest, credentials)

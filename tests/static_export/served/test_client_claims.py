@@ -156,9 +156,7 @@ def test_kallithea_answers_as_if_nothing_had_been_claimed(name, kallithea, publi
 
 @pytest.mark.once
 @pytest.mark.parametrize("clearing", [False, True])
-def test_links_of_who_passes_the_web_server_by_are_a_matter_of_waitress(
-    clearing, pristine, tmp_path
-):
+def test_waitress_drops_a_host_claimed_past_the_web_server(clearing, pristine, tmp_path):
     ini = instance_for_traffic(pristine, tmp_path / "instance", "")
     if clearing:
         (line,) = (f"{name} = {value}\n" for name, value in CLEAR.items())
