@@ -148,14 +148,14 @@ def claims(visited: Visits, settings: Configuration) -> Iterator[Finding]:
 def judge_claims(
     believed: Sequence[str], missing: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 ) -> Finding:
-    """Links in mails that reset passwords have the same host and scheme as redirects."""
+    """Judge redirects only: complete links, as in mails, are not looked at."""
     finding = functools.partial(
         Finding,
         evidence={"sent": ", ".join(CLAIMS), "believed": ", ".join(believed) or "none"},
         threshold="none",
     )
     if not believed:
-        return finding(Severity.ok, "no header of a client decides about host or scheme of links")
+        return finding(Severity.ok, "none of the headers sent decides where a redirect leads")
     remedy: Remedy = (
         "set translate_forwarded_server = false in the section of the prefix filter, and have the "
         "server read the scheme: gearbox perf-check --explain WEB016"
