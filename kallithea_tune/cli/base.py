@@ -49,15 +49,16 @@ class Once(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def add_ini_option(parser: argparse.ArgumentParser) -> None:
-    """Add ``--config``."""
+def add_ini_option(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Add ``--config``, which may be given for `several` instances, and is a list then."""
     parser.add_argument(
         "-c",
         "--config",
-        action=Once,
+        action="append" if several else Once,
         metavar="INI",
-        default=os.environ.get(INI_VARIABLE),
-        help=f"the ini file, or INI#application (default: that of {INI_VARIABLE})",
+        default=None if several else os.environ.get(INI_VARIABLE),
+        help=f"the ini file, or INI#application (default: that of {INI_VARIABLE})"
+        + ("; repeatable, to compare instances" if several else ""),
     )
 
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING, Any, ContextManager, TextIO
 
 from gearbox.command import Command
 
-from kallithea_tune.cli import fixing
-from kallithea_tune.cli.base import (
-    Once,
-    TuneCommand,
-    add_format_options,
-    add_ini_option,
-    positive_seconds,
-    reader_may_leave,
-)
+from kallithea_tune.cli import fixing, perf_check_options
+from kallithea_tune.cli.base import INI_VARIABLE, TuneCommand, reader_may_leave
 from kallithea_tune.cli.masking import redacted
 from kallithea_tune.text import printable
 
@@ -35,63 +29,9 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        add = parser.add_argument
-        add_ini_option(parser)
-        add("--list", action="store_true", help="list the checks and what each costs")
-        add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
-        self._add_selection(parser)
-        add(
-            "--try",
-            action="append",
-            default=[],
-            dest="wanted",
-            metavar="NAME=VALUE",
-            help="measure with and without this setting, which is written nowhere (repeatable)",
-        )
-        add(
-            "--fail-on",
-            choices=("advice", "warning", "error"),
-            default="error",
-            help="exit with 1 for findings of this level or worse (default: error)",
-        )
-        add_format_options(parser)
-        add("-a", "--all", action="store_true", help="show findings that are ok, too")
-        add("--save", metavar="FILE", help="save the findings for a later --compare")
-        add("--compare", metavar="FILE", help="show what got better or worse since --save")
+        perf_check_options.add_options(parser)
         fixing.add_options(parser)
         return parser
-
-    def _add_selection(self, parser: argparse.ArgumentParser) -> None:
-        add = parser.add_argument
-        add(
-            "--only",
-            action="append",
-            default=[],
-            metavar="PATTERN",
-            help="only these ids, areas or tags (globs)",
-        )
-        add(
-            "--skip",
-            action="append",
-            default=[],
-            metavar="PATTERN",
-            help="all but these ids, areas or tags (globs)",
-        )
-        add(
-            "--budget",
-            type=positive_seconds,
-            default=30.0,
-            metavar="SECONDS",
-            help="time for all measurements (default: 30)",
-        )
-        add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
-        add(
-            "--compare-db",
-            action=Once,
-            default="",
-            metavar="URL",
-            help="put the same load on this database too (URL, env:NAME or file:PATH)",
-        )
 
     def act(self, args: Any) -> int:
         """Run the command and return its exit status."""
@@ -105,12 +45,13 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
         if args.list:
             return self._list(chosen, args)
-        if not args.config:
+        configs = args.config or list(filter(None, [os.environ.get(INI_VARIABLE)]))
+        if not configs:
             raise ConfigError("give the ini file: gearbox perf-check -c my.ini")
         given = args.compare_db
         if given:
             args.compare_db = self._compare_db(given)
-        self.load(args.config, {"--compare-db": args.compare_db})
+        self.load(configs[0], {"--compare-db": args.compare_db})
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
         if args.fix:

@@ -159,6 +159,7 @@ class Surroundings:
 class Context:
     """What a measurement is given: the instance, its share of the time, and the other results.
 
+    `others` are further instances of the same installation, to be compared with this one.
     `compare_db` is the URL of another database to put the same load on, empty for none.
     `unvisitable` has the reason once the application was found not to start, or not to answer.
     """
@@ -170,6 +171,7 @@ class Context:
     running: Optional[Measurement[Any]] = None
     surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
+    others: tuple[Instance, ...] = ()
 
     def measure(self, wanted: Measurement[T]) -> T:
         """Return the result of a measurement, which is taken once in a run.

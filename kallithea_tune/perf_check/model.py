@@ -26,6 +26,7 @@ AREAS = (
     "repositories",
     "services",
     "celery",
+    "scaling",
 )
 ENTRY_POINT_GROUP = "kallithea_tune.checks"
 # Beside others that slow the machine down so many times, a latency is judged with caution: our
@@ -108,6 +109,7 @@ HARMS = {
     "repositories": Harm.some_pages,
     "services": Harm.some_pages,
     "celery": Harm.some_pages,
+    "scaling": Harm.access,
 }
 
 

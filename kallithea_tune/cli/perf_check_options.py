@@ -1,0 +1,72 @@
+"""The options of ``gearbox perf-check``."""
+
+from __future__ import annotations
+
+import argparse
+
+from kallithea_tune.cli.base import Once, add_format_options, add_ini_option, positive_seconds
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add all but those of ``--fix``."""
+    add = parser.add_argument
+    add_ini_option(parser, several=True)
+    add("--list", action="store_true", help="list the checks and what each costs")
+    add("--explain", metavar="ID", help="print the page of a check: what it measures and why")
+    _add_selection(parser)
+    add(
+        "--try",
+        action="append",
+        default=[],
+        dest="wanted",
+        metavar="NAME=VALUE",
+        help="measure with and without this setting, which is written nowhere (repeatable)",
+    )
+    _add_reports(parser)
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--only",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="only these ids, areas or tags (globs)",
+    )
+    add(
+        "--skip",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="all but these ids, areas or tags (globs)",
+    )
+    add(
+        "--budget",
+        type=positive_seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="time for all measurements (default: 30)",
+    )
+    add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
+    add(
+        "--compare-db",
+        action=Once,
+        default="",
+        metavar="URL",
+        help="put the same load on this database too (URL, env:NAME or file:PATH)",
+    )
+
+
+def _add_reports(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--fail-on",
+        choices=("advice", "warning", "error"),
+        default="error",
+        help="exit with 1 for findings of this level or worse (default: error)",
+    )
+    add_format_options(parser)
+    add("-a", "--all", action="store_true", help="show findings that are ok, too")
+    add("--save", metavar="FILE", help="save the findings for a later --compare")
+    add("--compare", metavar="FILE", help="show what got better or worse since --save")

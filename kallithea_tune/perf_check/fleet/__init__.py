@@ -1,0 +1,1 @@
+"""The checks of all Celery worker machines, through the broker that Kallithea already has."""

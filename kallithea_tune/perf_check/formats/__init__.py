@@ -1,0 +1,1 @@
+"""Reports for other readers: a page to look at, a monitoring plug-in, a metrics collector."""

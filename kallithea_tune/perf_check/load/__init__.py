@@ -1,0 +1,1 @@
+"""The load that the application is put under, and how throughput grows with its workers."""
