@@ -111,7 +111,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Results:
-    """All that was found; `runs` has one at least, `changes` has lines since the run compared with."""
+    """All that was found; `runs` has one at least, `changes` lines since an earlier run."""
 
     runs: tuple[PlacedRun, ...]
     silent: tuple[Silent, ...] = ()
