@@ -31,6 +31,7 @@ HEAVY = frozenset(
         "second",
     }
 )
+SERVED = ROOT / "tests" / "static_export" / "served"
 LOG_ROWS = 500  # of the instance, the last of them of today
 
 
@@ -46,8 +47,12 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """Mark the tests that use none of what takes long to have: `unit`."""
+    """Mark the tests that use none of what takes long to have, `unit`, and those of web servers,
+    `once`: what these do with our configuration does not depend on our Python.
+    """
     for item in items:
+        if SERVED in item.path.parents:
+            item.add_marker("once")
         used = set(getattr(item, "fixturenames", ()))
         if "request" in used and hasattr(item, "callspec"):
             # It asks for fixtures by name.

@@ -25,6 +25,9 @@ from kallithea_tune.db_migrate.preflight.rules import COLLISIONS, DUPLICATES, RU
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.errors import Refused
 
+pytestmark = pytest.mark.once
+
+
 ROUNDS = range(max(len(rule.actions) for rule in RULES.values()))
 # With the changes arriving later; together these have every rule.
 CAUGHT_UP = [("sqlite", "postgresql"), ("sqlite", "mysql"), ("mysql", "sqlite")]
@@ -235,7 +238,6 @@ def test_every_violation_is_reported_with_its_fixes(
         assert findings(migration.dry_run().preflight) == expected_findings(source, target)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids="-".join)
 def test_every_fix_ends_in_a_target_that_verifies(
@@ -257,7 +259,6 @@ def test_every_fix_ends_in_a_target_that_verifies(
         assert migration.verify().differences == []
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids="-".join)
 def test_what_is_not_offered_is_refused_before_anything_is_written(
@@ -288,7 +289,6 @@ def test_what_is_not_offered_is_refused_before_anything_is_written(
     assert not kept.exists()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("direction", CAUGHT_UP, ids="-".join)
 def test_changes_that_arrive_later_are_fixed_alike(

@@ -70,7 +70,6 @@ def killed_after(ini: Path, url: str, events: int, wait: float) -> int:
     return seen
 
 
-@pytest.mark.once
 def test_killed_at_any_instant_it_ends_with_the_same_verified_result(
     target: str, large: Path, read: Any
 ) -> None:
@@ -295,6 +294,9 @@ def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -
 
 DYING = """
 import os, sqlite3, sys
+
+pytestmark = pytest.mark.once
+
 connection = sqlite3.connect(sys.argv[1])
 connection.execute("PRAGMA cache_size = 1")
 connection.execute("UPDATE user_logs SET action = action || 'half'")

@@ -16,6 +16,9 @@ from kallithea_tune.db_migrate.preflight.fixes import Fixes
 from kallithea_tune.db_migrate.preflight.violation import PreflightResult
 from kallithea_tune.db_migrate.verify import compare
 
+pytestmark = pytest.mark.once
+
+
 TABLES = [
     "permissions",
     "users",

@@ -25,6 +25,9 @@ from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import Refused
 from kallithea_tune.system import atomic
 
+pytestmark = pytest.mark.once
+
+
 # By hand, SWITCH_KILLS=1000 kills at each of them.
 KILLS = int(os.environ.get("SWITCH_KILLS", "2"))
 # What makes system calls: functions of `os` and `fcntl`, and methods of files, sockets and drivers.
@@ -85,7 +88,6 @@ def write_journal(url: str, entries: "dict[str, str]") -> None:
             journal.note(connection, entry, value)
 
 
-@pytest.mark.once
 def test_a_switch_that_was_killed_is_completed_by_the_same_command(
     target: str, instance: Path, migrate: Any, capfd: Any
 ) -> None:
@@ -121,7 +123,6 @@ def test_a_switch_that_was_killed_is_completed_by_the_same_command(
     print(f"{calls} calls, {completed} switches completed")
 
 
-@pytest.mark.once
 def test_a_switch_that_left_the_journal_is_completed(
     target: str, instance: Path, migrate: Any
 ) -> None:
@@ -156,7 +157,6 @@ def test_an_incomplete_target_does_not_count_as_switched(
     assert mariadb.password not in done.stderr
 
 
-@pytest.mark.once
 def test_a_second_run_says_so_before_it_looks_at_rows(
     target: str,
     instance: Path,
@@ -242,7 +242,6 @@ LOCKING = {
 }
 
 
-@pytest.mark.once
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", LOCKING)
 def test_a_locked_source_says_so(

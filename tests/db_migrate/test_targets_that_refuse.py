@@ -19,6 +19,9 @@ from kallithea_tune.db_migrate.engines.postgresql import writing as postgresql
 from kallithea_tune.db_migrate.journal import TargetState
 from kallithea_tune.errors import ConfigError, TuneError
 
+pytestmark = pytest.mark.once
+
+
 NAME = "cramped"
 # Bytes, less than the log takes; MariaDB has a file for each of the tables that are made before.
 LEFT = {"postgresql": 2 << 20, "mariadb": 8 << 20}

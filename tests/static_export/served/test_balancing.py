@@ -55,7 +55,6 @@ def killed(server):
     server._process = None
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("balance", [(), STICKY], ids=["round-robin", "sticky"])
 @pytest.mark.parametrize("name", POOLS)
 def test_a_killed_process_is_not_missed_and_comes_back(name, balance, pool, web_server):
@@ -84,7 +83,6 @@ def wait_for(true):
         time.sleep(0.5)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", POOLS)
 def test_real_hg_and_git_never_meet_people(name, pool, web_server, programs, tmp_path):
     pages, vcs = Tap(pool[0].port), Tap(pool[2].port)
@@ -121,7 +119,6 @@ def test_real_hg_and_git_never_meet_people(name, pool, web_server, programs, tmp
         vcs.close()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", POOLS)
 def test_pages_stay_when_the_pool_of_hg_and_git_is_down(name, pool, web_server, programs, tmp_path):
     nobody = Tap(1)

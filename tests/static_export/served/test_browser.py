@@ -52,7 +52,6 @@ def looked_at(browser, url, path, directory):
     assert browser.run("return typeof jQuery") == "function"
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "lighttpd", "nginx"])
 def test_every_page_comes_whole_and_styled(name, browser, kallithea, web_server, tmp_path):
     if name == "haproxy":

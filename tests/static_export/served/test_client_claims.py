@@ -128,7 +128,6 @@ def test_the_hosts_port_stays(web):
     assert dict(seen(web))["host"] == web.host
 
 
-@pytest.mark.once
 @pytest.mark.claim("No claim of a client shows in redirects, cookies or pages of Kallithea")
 @pytest.mark.parametrize("kallithea", [PREFIX], indirect=True, ids=["prefix"])
 @pytest.mark.parametrize("name", SERVERS)
@@ -154,7 +153,6 @@ def test_kallithea_answers_as_if_nothing_had_been_claimed(name, kallithea, publi
         server.remove()
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("clearing", [False, True])
 def test_waitress_drops_a_host_claimed_past_the_web_server(clearing, pristine, tmp_path):
     ini = instance_for_traffic(pristine, tmp_path / "instance", "")

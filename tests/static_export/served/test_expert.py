@@ -157,7 +157,6 @@ def test_trace_is_refused(web):
         assert response.status in (403, 405, 501) and b"cookie" not in response.body, path
 
 
-@pytest.mark.once
 @pytest.mark.claim("No response contains a version number of the web server")
 @pytest.mark.parametrize("name", SERVERS)
 def test_no_version_number_is_shown(name, public):

@@ -188,7 +188,6 @@ def pushed_by_git(url, name, directory):
     )
 
 
-@pytest.mark.once
 @pytest.mark.claim("hg and git use repositories of a group with the name of an exported directory")
 @pytest.mark.parametrize("kallithea", ["/hosted"], indirect=True, ids=["prefix"])
 @pytest.mark.parametrize("name", SERVERS)

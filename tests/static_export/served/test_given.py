@@ -108,7 +108,6 @@ def unserved(
     return wrong
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.claim("A release is served from a path with any character, or the path is refused")
 def test_a_release_is_served_from_any_path(name, public, application):
@@ -123,7 +122,6 @@ def test_a_release_is_served_from_any_path(name, public, application):
     assert list(broken) == []
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.claim("Files and directories of any name are served, or the name is refused")
 def test_entries_of_any_name_are_served(name, application, tmp_path):
@@ -179,7 +177,6 @@ def vary_of(server: WebServer, path: str, **headers: str) -> "tuple[int, list[st
     return answer.status, [value.lower() for value in found]
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.claim("Vary: Accept-Encoding comes once with each file that has variants, also on 304")
 def test_vary_is_right_for_every_file(name, public, application):
@@ -237,7 +234,6 @@ def secure(programs, tmp_path_factory):
     shutil.rmtree(str(path.parent))
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "nginx"])
 @pytest.mark.claim("A backend of https is used, if its certificate is trusted and for its name")
 def test_a_backend_of_https_is_verified(name, public, application, secure):

@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from servers.site import started, write_public
 
-pytestmark = pytest.mark.once
-
 DEBIANS_PARSING = re.search(
     r"(?ms)^server\.http-parseopts = \(.*?^\)", Path("/etc/lighttpd/lighttpd.conf").read_text()
 )

@@ -50,7 +50,6 @@ def life(server, path, **headers):
     return lives.max_age(answered), "immutable" in answered["cache-control"]
 
 
-@pytest.mark.once
 @pytest.mark.claim("A file is cached for good only under the version that its content is proven of")
 @pytest.mark.parametrize("name", FILES)
 def test_only_what_is_proven_is_cached_for_good(name, web):
@@ -66,7 +65,6 @@ def test_only_what_is_proven_is_cached_for_good(name, web):
     assert not list(verify.verify(web.url, os.path.realpath(str(web.static)), release))
 
 
-@pytest.mark.once
 @pytest.mark.claim("What changed is served at once, and revalidated from then on")
 @pytest.mark.parametrize("name", FILES)
 def test_what_changed_under_its_version_is_no_longer_cached_for_good(name, web):
@@ -159,7 +157,6 @@ def seen(kallithea, built, static_export):
     return steps
 
 
-@pytest.mark.once
 @pytest.mark.claim("A browser shows an edited theme, and styles built again, on the next page")
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kallithea", [""], ids=["root"], indirect=True)

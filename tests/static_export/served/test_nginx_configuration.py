@@ -76,7 +76,6 @@ def reported(directory, texts):
     return [(Path(item["path"]).stem, item["plugin"]) for item in json.loads(result.stdout)]
 
 
-@pytest.mark.once
 @pytest.mark.claim("The configuration passes the server's own check and a linter")
 @pytest.mark.parametrize("name", ["nginx"])
 def test_nginx_and_gixy_find_nothing(name, certificate_files, tmp_path):
@@ -92,7 +91,6 @@ def test_nginx_and_gixy_find_nothing(name, certificate_files, tmp_path):
     }
 
 
-@pytest.mark.once
 def test_one_nginx_serves_two_sites(certificate_files):
     sites = [written("vcs", False, certificate_files, name=name) for name in ("one", "two")]
     assert syntax.complaint(syntax.NGINX, "".join(sites), False) == ""
@@ -125,7 +123,6 @@ def test_words_are_quoted_as_nginx_reads_them():
         quoting.nginx("a$b")
 
 
-@pytest.mark.once
 def test_a_file_that_goes_after_nginx_looked_is_looked_for_in_the_new_release(
     application, tmp_path
 ):

@@ -92,7 +92,6 @@ def test_the_rest_of_the_site_is_not_kallitheas(web):
     assert sent(web, "/hosted/repo", "", ("X-Forwarded-Anything", "x")).status == 400
 
 
-@pytest.mark.once
 def test_git_may_be_silent_within_a_push(public, application):
     # As Debian has it, with 10 seconds.
     strict = (

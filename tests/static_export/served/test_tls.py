@@ -191,7 +191,6 @@ def haproxy(server, snippet, kallithea, web_server):
 SITES = {"apache": apache, "caddy": caddy, "haproxy": haproxy, "lighttpd": lighttpd, "nginx": nginx}
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", NAMES)
 def test_a_site_with_a_certificate(
     name, secured, certificate, kallithea, static_export, exported, programs, tmp_path, monkeypatch

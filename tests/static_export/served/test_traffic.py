@@ -117,7 +117,6 @@ def transfers(server, name, large, target):
     yield "hg push", "up", ["hg", "-R", large.clones / "hg", "push", "-q", url + "/hg-" + name]
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("name", SERVERS)
 def test_clones_and_pushes_pass_as_they_come(name, large, tap, web_server, programs, tmp_path):
     server = web_server(
@@ -148,7 +147,6 @@ def test_clones_and_pushes_pass_as_they_come(name, large, tap, web_server, progr
     programs("hg", "verify", "-q", cwd=tmp_path / "hg")
 
 
-@pytest.mark.once
 def test_a_naive_nginx_takes_a_whole_clone_in_before_the_client_has_read_it(
     large, tap, web_server, tmp_path
 ):

@@ -110,7 +110,6 @@ def swap(server: WebServer, public: Path, number: int) -> dict[str, str]:
 
 # Alone, since a server may close the connection of a client that other tests keep from its turn.
 @pytest.mark.alone
-@pytest.mark.once
 def test_no_error_and_no_mixed_answer_while_releases_are_swapped(server, tmp_path):
     public = tmp_path / "public"
     released = [swap(server, public, 0)]

@@ -17,8 +17,6 @@ from kallithea_tune.static_export.verify.client import Answer, joined
 from kallithea_tune.static_export.verify.files import judge_coding
 from kallithea_tune.static_export.verify.finding import Note, Problem
 
-pytestmark = pytest.mark.once
-
 PREFIX = "/hosted"
 HEADS = 1000
 SERVERS = ("apache", "caddy", "haproxy", "lighttpd", "nginx")

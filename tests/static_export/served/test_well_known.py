@@ -6,7 +6,6 @@ import pytest
 from servers.site import started
 
 
-@pytest.mark.once
 @pytest.mark.claim("What an overlay has below .well-known is served, and nothing else hidden")
 @pytest.mark.parametrize("name", ["apache", "caddy", "lighttpd", "nginx"])
 def test_well_known_files_are_served_and_hidden_ones_are_not(name, application, tmp_path):
