@@ -20,7 +20,7 @@ _PULLS = (
     "SELECT repositories.repo_type, repositories.repo_name, COUNT(*) FROM "
     "(SELECT repository_id, action FROM user_logs ORDER BY user_log_id DESC LIMIT :rows) newest "
     "JOIN repositories ON repositories.repo_id = newest.repository_id "
-    "WHERE newest.action LIKE 'pull%' GROUP BY repositories.repo_type, repositories.repo_name"
+    "WHERE newest.action = 'pull' GROUP BY repositories.repo_type, repositories.repo_name"
 )
 _PUBLIC = (
     "SELECT repo_type, repo_name FROM repositories WHERE repo_state = 'repo_state_created' "

@@ -28,6 +28,8 @@ from kallithea_tune.system.web import connection_to
 PATIENCE_S = 60.0
 # A larger repository is not cloned: a level would be one clone, and its clones fill the disk.
 MOST_CLONE_BYTES = 50 << 20
+# Clients of a server that is gone do not try again at once, either.
+PAUSE_S = 0.05
 # Enough to see what is wrong.
 REASONS = 5
 _FILE = re.compile(rb'class="browser-file[^"]*" href="([^"]+)"|href="([^"]+)" class="browser-file')
@@ -189,7 +191,10 @@ def send(volley: Volley) -> Hits:
         while time.monotonic() < end:
             with lock:
                 number, kind = next(cards)
-            hits.append(_request(volley, balancer, kind, number))
+            hit = _request(volley, balancer, kind, number)
+            hits.append(hit)
+            if hit.reason:
+                time.sleep(PAUSE_S)
 
     threads = [threading.Thread(target=client) for _ in range(volley.clients)]
     for thread in threads:
