@@ -161,6 +161,7 @@ class Context:
 
     `others` are further instances of the same installation, to be compared with this one.
     `compare_db` is the URL of another database to put the same load on, empty for none.
+    `access_log` is the path of the web server's access log, empty for none.
     `unvisitable` has the reason once the application was found not to start, or not to answer.
     """
 
@@ -172,6 +173,7 @@ class Context:
     surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
     others: tuple[Instance, ...] = ()
+    access_log: str = ""
 
     def measure(self, wanted: Measurement[T]) -> T:
         """Return the result of a measurement, which is taken once in a run.
