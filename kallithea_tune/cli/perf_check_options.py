@@ -65,6 +65,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="put the same load on this database too (URL, env:NAME or file:PATH)",
     )
+    add(
+        "--access-log",
+        action=Once,
+        default="",
+        metavar="FILE",
+        help="the web server's log in the combined format: who makes the requests, and which",
+    )
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:
