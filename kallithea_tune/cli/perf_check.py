@@ -92,11 +92,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
-        from kallithea_tune.perf_check.formats import nagios, prometheus
+        from kallithea_tune.perf_check.formats import html, nagios, prometheus
         from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
         collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
+        shown = html.place(args.html, self.instance) if args.html else None
         before = saved_run.read(args.compare) if args.compare else None
         with self.progress() as progress:
             results = several.run(self.instances, chosen, args.budget, args.compare_db, progress)
@@ -107,6 +108,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             self._report(results, args)
         if place:
             saved_run.save(results.runs[0].run, place)
+        if shown:
+            html.write(results, shown)
         if collected:
             prometheus.write(results, collected)
         if args.format == perf_check_options.NAGIOS:
