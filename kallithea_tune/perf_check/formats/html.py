@@ -102,6 +102,7 @@ def page(results: Results, when: datetime.datetime) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("kallithea_tune.perf_check.formats", "."),
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -113,9 +114,14 @@ def page(results: Results, when: datetime.datetime) -> str:
         matrix=results.matrix,
         differing=_differing(results.matrix.rows) if results.matrix else (),
         loads=[_load(curve) for curve in results.curves if curve.levels],
-        changes=[printable(line) for line in results.changes],
+        changes=results.changes,
     )
     return HEAD + rendered + "\n"
+
+
+def _visible(value: object) -> object:
+    """Show what a browser would not, or would reorder the text around."""
+    return printable(value, lines=True) if isinstance(value, str) else value
 
 
 def _section(placed: PlacedRun, number: int) -> Section:
@@ -125,12 +131,12 @@ def _section(placed: PlacedRun, number: int) -> Section:
     shown = [item for item in report.merged(run.findings) if item.severity > Severity.ok]
     seconds = f"{counted(len(run.checks), 'check')} in {run.seconds:.1f} s"
     return Section(
-        printable(title),
+        title,
         _slug(title),
-        printable(report.left_out(run)),
+        report.left_out(run),
         tuple(_areas(run.findings)),
         tuple(_items(shown, prefix)),
-        tuple(map(printable, run.notes)),
+        tuple(run.notes),
         f"{seconds}. {run.busyness or ''}".strip(),
     )
 
@@ -149,7 +155,7 @@ def _areas(findings: Sequence[Finding]) -> Iterable[Area]:
             for number in [sum(one.severity is level for one in own)]
             if number
         )
-        diagnosis = "" if worst.severity is Severity.ok else printable(worst.diagnosis)
+        diagnosis = "" if worst.severity is Severity.ok else worst.diagnosis
         found.append(Area(name, worst.severity.name, diagnosis, counts, unknown))
     return sorted(found, key=lambda area: -Severity[area.severity])
 
@@ -171,14 +177,14 @@ def _item(finding: Finding, anchor: str) -> Item:
         anchor,
         finding.check,
         "ignored" if finding.ignored else finding.severity.name,
-        printable(finding.diagnosis),
-        printable(finding.subject) if finding.subject not in finding.diagnosis else "",
-        printable(cost + evidence_text(finding.evidence)),
-        printable(finding.threshold),
-        printable(finding.source),
-        "" if command else printable(str(finding.remedy)),
-        printable(command, lines=True),
-        printable(finding.ignored),
+        finding.diagnosis,
+        finding.subject if finding.subject not in finding.diagnosis else "",
+        cost + evidence_text(finding.evidence),
+        finding.threshold,
+        finding.source,
+        "" if command else str(finding.remedy),
+        command,
+        finding.ignored,
     )
 
 
