@@ -39,7 +39,23 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return parser
 
     def act(self, args: Any) -> int:
-        """Run the command and return its exit status."""
+        """Run the command and return its exit status, for a monitoring system its own."""
+        if args.format != perf_check_options.NAGIOS:
+            return self._act(args)
+        from kallithea_tune.errors import interrupted
+        from kallithea_tune.perf_check.formats import nagios
+
+        try:
+            perf_check_options.require_measuring(args)
+            return self._act(args)
+        except Exception as error:
+            # A plug-in's message is what it prints, and a failed run is unknown.
+            if interrupted(error):
+                raise
+            print(nagios.failure(str(error)), file=self.stdout)
+            return nagios.Status.unknown
+
+    def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
 
@@ -78,8 +94,11 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
+        from kallithea_tune.perf_check.formats import nagios, prometheus
+        from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
+        collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
         before = saved_run.read(args.compare) if args.compare else None
         with self.progress() as progress:
             results = several.run(self.instances, chosen, args.budget, args.compare_db, progress)
@@ -92,12 +111,20 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             self._report(results, args)
         if place:
             saved_run.save(results.runs[0].run, place)
+        if collected:
+            prometheus.write(results, collected)
+        if args.format == perf_check_options.NAGIOS:
+            return nagios.status_of(results, Severity[args.fail_on])
         return self._status(results.findings, args.fail_on) or loading.status(results.curves)
 
     def _report(self, results: Results, args: Any) -> None:
         from kallithea_tune.perf_check import report, saved_run
+        from kallithea_tune.perf_check.formats import nagios
+        from kallithea_tune.perf_check.model import Severity
 
-        if args.format:
+        if args.format == perf_check_options.NAGIOS:
+            print(nagios.line(results, Severity[args.fail_on]), file=self.stdout)
+        elif args.format:
             columns, rows, essential = report.table(results)
             self.emit(args, columns, rows, essential)
         else:
