@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import Iterator, Optional
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.load.actions import mix_of_instance
@@ -13,6 +14,7 @@ from kallithea_tune.perf_check.load.mix import Mix
 from kallithea_tune.perf_check.load.run import Plan, Progress, levels_for, measure
 from kallithea_tune.perf_check.results import Curve
 from kallithea_tune.perf_check.servers.processes import cores
+from kallithea_tune.system.account import acting_as
 
 
 def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
@@ -36,7 +38,8 @@ def curves(
     levels = levels_for(cores(os.getpid()))
     for plan in plans(Mix({}), url, levels):
         try:
-            mix = mix or mix_of_instance(instance)
+            with acting_as(owner_of(instance).account):
+                mix = mix or mix_of_instance(instance)
             yield measure(instance, replace(plan, mix=mix), progress)
         except (NotMeasured, TuneError) as error:
             yield Curve(plan.subject, (), notes=(f"not measured: {error}",))
