@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import sys
-from typing import TYPE_CHECKING, Any, ContextManager, TextIO
+from typing import TYPE_CHECKING, Any, ContextManager, Sequence, TextIO
 
 from gearbox.command import Command
 
@@ -16,8 +17,9 @@ from kallithea_tune.text import printable
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.progress import Progress
-    from kallithea_tune.perf_check import runner
-    from kallithea_tune.perf_check.model import Check
+    from kallithea_tune.config.instance import Instance
+    from kallithea_tune.perf_check.model import Check, Finding
+    from kallithea_tune.perf_check.results import Results
 
 
 class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
@@ -25,6 +27,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     Nothing is changed, except by --fix.
     """
+
+    instances: tuple[Instance, ...]  # once they are loaded; the first is `instance`
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the command's options."""
@@ -34,7 +38,23 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         return parser
 
     def act(self, args: Any) -> int:
-        """Run the command and return its exit status."""
+        """Run the command and return its exit status, for a monitoring system its own."""
+        if args.format != perf_check_options.NAGIOS:
+            return self._act(args)
+        from kallithea_tune.errors import interrupted
+        from kallithea_tune.perf_check.formats import nagios
+
+        try:
+            perf_check_options.require_measuring(args)
+            return self._act(args)
+        except Exception as error:
+            # A plug-in's message is what it prints, and a failed run is unknown.
+            if interrupted(error):
+                raise
+            print(nagios.failure(str(error)), file=self.stdout)
+            return nagios.Status.unknown
+
+    def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
 
@@ -51,34 +71,66 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         given = args.compare_db
         if given:
             args.compare_db = self._compare_db(given)
-        self.load(configs[0], {"--compare-db": args.compare_db})
+        self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
         if args.fix:
             return fixing.Fixing(self, args).act(chosen)
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
 
+    def _load_all(self, configs: Sequence[str], args: Any) -> None:
+        from kallithea_tune.errors import ConfigError
+        from kallithea_tune.perf_check import several
+
+        given = {"--compare-db": args.compare_db}
+        self.instances = several.with_one_redactor([self.load(one, given) for one in configs])
+        self.instance = self.instances[0]
+        several.names(self.instances)
+        for option in ("fix", "try", "save", "compare"):
+            if len(configs) > 1 and getattr(args, "wanted" if option == "try" else option):
+                raise ConfigError(f"--{option} is for one instance; give one -c")
+
     def _measure(self, chosen: list[Check], args: Any) -> int:
-        from kallithea_tune.perf_check import report, runner, saved_run
+        from kallithea_tune.perf_check import saved_run, several
+        from kallithea_tune.perf_check.formats import nagios, prometheus
+        from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
+        collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
         before = saved_run.read(args.compare) if args.compare else None
         with self.progress() as progress:
-            result = runner.run(self.instance, chosen, args.budget, args.compare_db, progress)
+            results = several.run(
+                self.instances, chosen, args.budget, args.compare_db, progress, args.access_log
+            )
+        if before:
+            changes = saved_run.compare(before, results.runs[0].run)
+            results = dataclasses.replace(results, changes=tuple(changes))
         with reader_may_leave():
-            if args.format:
-                rows = report.rows(result.findings)
-                self.emit(args, report.COLUMNS, rows, report.ESSENTIAL)
-            else:
-                report.write_text(result, self.stdout, args.all)
-            if before:
-                # A document for machines on stdout has no room for it.
-                stream = redacted(sys.stderr, self._redacted) if args.format else self.stdout
-                changes = saved_run.compare(before, result)
-                saved_run.write_changes(args.compare, changes, stream)
+            self._report(results, args)
         if place:
-            saved_run.save(result, place)
-        return self._status(result, args.fail_on)
+            saved_run.save(results.runs[0].run, place)
+        if collected:
+            prometheus.write(results, collected)
+        if args.format == perf_check_options.NAGIOS:
+            return nagios.status_of(results, Severity[args.fail_on])
+        return self._status(results.findings, args.fail_on)
+
+    def _report(self, results: Results, args: Any) -> None:
+        from kallithea_tune.perf_check import report, saved_run
+        from kallithea_tune.perf_check.formats import nagios
+        from kallithea_tune.perf_check.model import Severity
+
+        if args.format == perf_check_options.NAGIOS:
+            print(nagios.line(results, Severity[args.fail_on]), file=self.stdout)
+        elif args.format:
+            columns, rows, essential = report.table(results)
+            self.emit(args, columns, rows, essential)
+        else:
+            report.write_results(results, self.stdout, args.all)
+        if args.compare:
+            # A document for machines on stdout has no room for it.
+            stream = redacted(sys.stderr, self._redacted) if args.format else self.stdout
+            saved_run.write_changes(args.compare, results.changes, stream)
 
     def _compare_db(self, given: str) -> str:
         """Return the given URL; raise at once for one that cannot be loaded, not after 30 s."""
@@ -117,7 +169,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             else:
                 tryout.write_text(before, after, comparisons, result.notes, self.stdout)
         unknown = any(item.verdict == "unknown" for item in comparisons)
-        return self._status(result, args.fail_on) or (
+        return self._status(result.findings, args.fail_on) or (
             errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
         )
 
@@ -132,17 +184,14 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
         return progress_line(enabled=not self.quiet)
 
-    def _status(self, result: runner.Run, fail_on: str) -> int:
+    def _status(self, findings: Sequence[Finding], fail_on: str) -> int:
         from kallithea_tune import errors
         from kallithea_tune.perf_check.model import Severity
 
-        if result.at_least(Severity[fail_on]):
+        levels = [finding.severity for finding in findings if not finding.ignored]
+        if any(level >= Severity[fail_on] for level in levels):
             return errors.EXIT_FINDINGS
-        unknown = any(
-            finding.severity is Severity.unknown and not finding.ignored
-            for finding in result.findings
-        )
-        return errors.EXIT_NOT_MEASURED if unknown else errors.EXIT_OK
+        return errors.EXIT_NOT_MEASURED if Severity.unknown in levels else errors.EXIT_OK
 
     def _list(self, chosen: list[Check], args: Any) -> int:
         columns = ["check", "area", "title", "seconds", "writes", "tags"]

@@ -6,9 +6,10 @@ once in a run, and what it costs is counted once.
 
 from __future__ import annotations
 
+import fnmatch
 import time
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Generic, Optional, Protocol, Sequence, TypeVar
+from typing import Any, Callable, Generic, Mapping, Optional, Protocol, Sequence, TypeVar
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
@@ -90,7 +91,9 @@ class Measurement(Generic[T]):
 
     `seconds` is the most time that it takes (0 for reading settings only), without that of the
     measurements that it `uses`. `writes` says where it leaves temporary files, `needs` what of the
-    installation must work for it: "ini", "database", "app" or "worker".
+    installation must work for it: "ini", "database", "app" or "worker". `decided_by` has the
+    settings (globs) that alone decide the result, its own and those of all that it uses: instances
+    on one machine that have them in common share it. Without any, each instance has its own.
     """
 
     function: Callable[[Context], T]
@@ -98,6 +101,7 @@ class Measurement(Generic[T]):
     writes: str = ""
     needs: frozenset[str] = frozenset()
     uses: tuple[Measurement[Any], ...] = ()
+    decided_by: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -110,12 +114,24 @@ class Measurement(Generic[T]):
         found = dict.fromkeys(item for used in self.uses for item in used.closure)
         return (*found, self)
 
+    def shared(self, first: Instance, second: Instance) -> bool:
+        """Whether the result at one instance is that at the other, too."""
+        return bool(self.decided_by) and self._decisive(first) == self._decisive(second)
+
+    def _decisive(self, instance: Instance) -> Mapping[str, str]:
+        return {
+            name: value
+            for name, value in instance.settings.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in self.decided_by)
+        }
+
 
 def measurement(
     seconds: float = 0.0,
     writes: str = "",
     needs: Sequence[str] = (),
     uses: Sequence[Measurement[Any]] = (),
+    decided_by: Sequence[str] = (),
 ) -> Callable[[Callable[[Context], T]], Measurement[T]]:
     """Make a `Measurement` of the function below; see there for the arguments.
 
@@ -123,7 +139,9 @@ def measurement(
     """
 
     def decorate(function: Callable[[Context], T]) -> Measurement[T]:
-        return Measurement(function, seconds, writes, frozenset(needs), tuple(uses))
+        return Measurement(
+            function, seconds, writes, frozenset(needs), tuple(uses), tuple(decided_by)
+        )
 
     return decorate
 
@@ -159,7 +177,8 @@ class Surroundings:
 class Context:
     """What a measurement is given: the instance, its share of the time, and the other results.
 
-    `others` are further instances of the same installation, to be compared with this one.
+    `together` are all instances of the installation that are compared, in the order in which they
+    were given, this one among them; empty for one alone.
     `compare_db` is the URL of another database to put the same load on, empty for none.
     `access_log` is the path of the web server's access log, empty for none.
     `unvisitable` has the reason once the application was found not to start, or not to answer.
@@ -172,7 +191,7 @@ class Context:
     running: Optional[Measurement[Any]] = None
     surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
-    others: tuple[Instance, ...] = ()
+    together: tuple[Instance, ...] = ()
     access_log: str = ""
 
     def measure(self, wanted: Measurement[T]) -> T:

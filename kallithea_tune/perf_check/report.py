@@ -8,8 +8,10 @@ from dataclasses import replace
 from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
+from kallithea_tune.perf_check.formats import curves
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
+from kallithea_tune.perf_check.results import Results
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.text import counted, evidence_text, figure, first_of, plain, printable, wrapped
 
@@ -45,11 +47,39 @@ def rows(findings: Sequence[Finding]) -> list[list[object]]:
     return [[plain(_value(finding, name)) for name in COLUMNS] for finding in findings]
 
 
+def table(results: Results) -> tuple[Sequence[str], list[list[object]], Sequence[str]]:
+    """Return columns, rows and the columns that a terminal has room for; of several places, each
+    row begins with its own.
+    """
+    if len(results.runs) == 1:
+        return COLUMNS, rows(results.findings), ESSENTIAL
+    placed = [
+        [plain(item.place.instance), plain(item.place.machine), *row]
+        for item in results.runs
+        for row in rows(item.run.findings)
+    ]
+    return ("instance", "machine", *COLUMNS), placed, ("instance", *ESSENTIAL)
+
+
 def _value(finding: Finding, column: str) -> object:
     if column == "actions":
         return actions(finding.remedy)
     value: object = getattr(finding, column)
     return value.name if isinstance(value, enum.Enum) else value
+
+
+def write_results(results: Results, stream: TextIO, everything: bool = False) -> None:
+    """Write the report of each place under its name; that of one alone has no heading."""
+    several = len(results.runs) > 1
+    for item in results.runs:
+        if several:
+            name = printable(str(item.place))
+            print(name, "=" * len(name), sep="\n", file=stream)
+        write_text(item.run, stream, everything)
+        if several:
+            print(file=stream)
+    for curve in results.curves:
+        curves.write(curve, stream)
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:

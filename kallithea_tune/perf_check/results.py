@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Optional
 
-from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.runner import Run
 
 
@@ -16,6 +16,9 @@ class Place:
 
     instance: str
     machine: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.instance} on {self.machine}" if self.machine else self.instance
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,8 @@ class Results:
     matrix: Optional[Matrix] = None
     curves: tuple[Curve, ...] = ()
     changes: tuple[str, ...] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        """The findings of all places."""
+        return [finding for item in self.runs for finding in item.run.findings]

@@ -111,12 +111,23 @@ def run(
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
 ) -> Run:
-    """Run `checks` within about `budget` seconds and rank their findings.
+    """Run `checks` within about `budget` seconds and rank their findings, as `run_in`."""
+    return run_in(Context(instance, Deadline(budget), compare_db), checks, budget, progress)
+
+
+def run_in(
+    results: Context,
+    checks: Sequence[Check],
+    budget: float,
+    progress: Callable[[str, int, int], None] = lambda title, done, total: None,
+) -> Run:
+    """Run `checks` within about `budget` seconds and rank their findings; `results` may have
+    outcomes of measurements already, and gets those of all that are taken.
 
     `budget.shares` has their order and the time of each. Root measures as the owner of the data,
     and a note says so. Raises what `owner_of` does.
     """
-    results = Context(instance, Deadline(budget), compare_db)
+    instance = results.instance
     with child.wall(budget + GRACE_S):
         owner = owner_of(instance)
         with acting_as(owner.account):

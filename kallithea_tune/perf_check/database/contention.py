@@ -59,6 +59,7 @@ class SqliteContention:
     writes="a scratch file beside the SQLite file",
     needs=("database",),
     uses=(database_facts, sqlite_settings, sqlite_file_system),
+    decided_by=("sqlalchemy.*",),
 )
 def sqlite_contention(context: Context) -> SqliteContention:
     """Put the load on scratch files with the page size and the busy timeout of the SQLite file."""
@@ -93,6 +94,7 @@ class Comparison:
     writes="a scratch table in --compare-db",
     needs=("database",),
     uses=(database_facts, sqlite_contention),
+    decided_by=("sqlalchemy.*",),
 )
 def comparison(context: Context) -> Comparison:
     """Put the load on a scratch table in --compare-db.

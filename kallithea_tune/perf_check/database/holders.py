@@ -129,7 +129,7 @@ class Holders:
         return Examined(1, 1, "databases")
 
 
-@measurement(seconds=WATCH_S, needs=("database",))
+@measurement(seconds=WATCH_S, needs=("database",), decided_by=("sqlalchemy.*",))
 def database_holders(context: Context) -> Holders:
     """Look at the locks on the SQLite file, or at the sessions of the server.
 

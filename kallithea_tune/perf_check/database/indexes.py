@@ -74,7 +74,12 @@ class IndexTimes:
         return Examined(len(self.lookups), self.keys, "foreign key")
 
 
-@measurement(seconds=3.0, needs=("database",), uses=(database_facts,))
+@measurement(
+    seconds=3.0,
+    needs=("database",),
+    uses=(database_facts,),
+    decided_by=("sqlalchemy.*",),
+)
 def index_times(context: Context) -> IndexTimes:
     """Time lookups by foreign keys without an index in large tables, and the journal's query."""
     facts = context.measure(database_facts)

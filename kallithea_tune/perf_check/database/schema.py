@@ -125,7 +125,12 @@ class Lacks:
         return Examined(self.tables, self.tables, "tables")
 
 
-@measurement(seconds=3.0, needs=("database",), uses=(migrations, database_facts))
+@measurement(
+    seconds=3.0,
+    needs=("database",),
+    uses=(migrations, database_facts),
+    decided_by=("sqlalchemy.*",),
+)
 def schema_lacks(context: Context) -> Lacks:
     """Compare the database with Kallithea's models, which are imported in a child.
 

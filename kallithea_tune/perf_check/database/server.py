@@ -48,7 +48,7 @@ class DatabaseAnswer:
         return Examined(int(self.facts is not None), 1, "database")
 
 
-@measurement(seconds=1.5, needs=("database",))
+@measurement(seconds=1.5, needs=("database",), decided_by=("sqlalchemy.*",))
 def database_answer(context: Context) -> DatabaseAnswer:
     """Connect to the database and read its facts; that it cannot be read is a result, too."""
     instance = context.instance

@@ -112,6 +112,7 @@ class Histories:
     writes="the system's temporary directory",
     needs=("database",),
     uses=(survey,),
+    decided_by=("sqlalchemy.*", "git_path", "git_rev_filter"),
 )
 def histories(context: Context) -> Histories:
     """Time how git lists the histories of the untidiest and then the largest repositories.

@@ -88,7 +88,12 @@ class PushHooks:
         return Examined(len(self.custom), len(self.custom), "custom hook")
 
 
-@measurement(seconds=WALK_SECONDS, needs=("database",), uses=(survey,))
+@measurement(
+    seconds=WALK_SECONDS,
+    needs=("database",),
+    uses=(survey,),
+    decided_by=("sqlalchemy.*", "here"),
+)
 def push_hooks(context: Context) -> PushHooks:
     """Do the work of the hook repo_size, for `WALK_SECONDS` at most, and read custom hooks."""
     surveyed = context.measure(survey)

@@ -45,6 +45,7 @@ class BranchListing:
     writes="the system's temporary directory",
     needs=("database",),
     uses=(survey,),
+    decided_by=("sqlalchemy.*",),
 )
 def branch_listing(context: Context) -> BranchListing:
     """Have Mercurial list the branches of the repository whose branch cache is furthest behind."""

@@ -158,7 +158,7 @@ class HgSurvey(Survey):
         return self.examined_of(Kind.hg)
 
 
-@measurement(seconds=SURVEY_SECONDS, needs=("database",))
+@measurement(seconds=SURVEY_SECONDS, needs=("database",), decided_by=("sqlalchemy.*",))
 def survey(context: Context) -> Survey:
     """Find and examine the repositories, for `SURVEY_SECONDS` at most."""
     seconds = max(0.3, min(SURVEY_SECONDS, context.deadline.left - 0.3))

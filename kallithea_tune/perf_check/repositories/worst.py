@@ -112,6 +112,7 @@ class _Listing(NamedTuple):
     writes="the system's temporary directory",
     needs=("database",),
     uses=(survey,),
+    decided_by=("sqlalchemy.*", "git_path"),
 )
 def tips(context: Context) -> Tips:
     """Read the tips of the repositories, the largest repositories first."""

@@ -47,7 +47,7 @@ class GitProgram:
         return Examined(there, there, "program")
 
 
-@measurement(seconds=GIT_SECONDS)
+@measurement(seconds=GIT_SECONDS, decided_by=("git_path",))
 def git_program(context: Context) -> GitProgram:
     """Run ``git --version`` with the program of ``git_path``, and with what PATH has besides.
 

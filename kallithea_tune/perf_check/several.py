@@ -1,0 +1,112 @@
+"""Runs the checks at several instances; what decides alike is measured once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Callable, Iterable, Mapping, Sequence
+
+from kallithea_tune.app.owner import owner_of
+from kallithea_tune.config.instance import Instance
+from kallithea_tune.errors import ConfigError
+from kallithea_tune.perf_check import runner
+from kallithea_tune.perf_check.measurement import Context, Deadline, Measurement, Outcome
+from kallithea_tune.perf_check.model import Check
+from kallithea_tune.perf_check.results import Place, PlacedRun, Results
+
+Outcomes = Mapping["Measurement[Any]", Outcome]
+
+
+def names(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """Return the shortest names that tell the ini files apart: ``web1.ini`` or ``/etc/b/my.ini``.
+
+    Raises ConfigError for one that is given twice.
+    """
+    paths = [_location(instance, instance.path) for instance in instances]
+    files = {os.path.realpath(instance.path) + "#" + instance.name for instance in instances}
+    if len(files) < len(instances):
+        raise ConfigError(f"an ini file is given twice: {', '.join(paths)}")
+    short = [_location(instance, os.path.basename(instance.path)) for instance in instances]
+    return tuple(short if len(set(short)) == len(short) else paths)
+
+
+def _location(instance: Instance, path: str) -> str:
+    return path if instance.name == "main" else f"{path}#{instance.name}"
+
+
+def with_one_redactor(instances: Sequence[Instance]) -> tuple[Instance, ...]:
+    """Return the instances, in each of which the secrets of all are masked."""
+    redactor = instances[0].redactor.also(
+        secret for instance in instances for secret in instance.redactor.secrets
+    )
+    return tuple(dataclasses.replace(instance, redactor=redactor) for instance in instances)
+
+
+def run(
+    instances: Sequence[Instance],
+    checks: Sequence[Check],
+    budget: float,
+    compare_db: str = "",
+    progress: Callable[[str, int, int], None] = lambda title, done, total: None,
+    access_log: str = "",
+) -> Results:
+    """Run `checks` at each of the instances as alone, all within about `budget` seconds.
+
+    Checks that compare instances compare these. Raises as `names` and `runner.run`.
+    """
+    together = tuple(instances) if len(instances) > 1 else ()
+    deadline = Deadline(budget)
+    taken: list[tuple[Instance, Outcomes]] = []
+    runs = []
+    for number, (name, instance) in enumerate(zip(names(instances), instances)):
+        known = _known(instance, taken, checks)
+        left = deadline.left if number else budget
+        share = left * _part(instance, instances[number + 1 :], checks, known)
+        context = Context(
+            instance,
+            Deadline(share),
+            compare_db,
+            known,
+            together=together,
+            access_log=access_log,
+        )
+        report = _after(progress, number, len(instances))
+        runs.append(PlacedRun(Place(name), runner.run_in(context, checks, share, report)))
+        taken.append((instance, context.outcomes))
+    return Results(tuple(runs))
+
+
+def _known(
+    instance: Instance, taken: Iterable[tuple[Instance, Outcomes]], checks: Sequence[Check]
+) -> dict[Measurement[Any], Outcome]:
+    """Return what was measured at another instance with the same result; a failure is no result."""
+    account = owner_of(instance).account
+    return {
+        measurement: outcome
+        for other, outcomes in taken
+        if owner_of(other).account == account
+        for measurement, outcome in outcomes.items()
+        if outcome.error is None and measurement.shared(instance, other)
+    }
+
+
+def _part(
+    instance: Instance, later: Sequence[Instance], checks: Sequence[Check], known: Outcomes
+) -> float:
+    """Return the part of the time that an instance has, by what is left to measure there."""
+    needed = {one for item in checks for one in item.measurements}
+    own = sum(one.seconds for one in needed if one not in known)
+    rest = sum(
+        one.seconds
+        for other in later
+        for one in needed
+        if one not in known and not one.shared(instance, other)
+    )
+    return own / (own + rest) if own else 1 / (1 + len(later))
+
+
+def _after(
+    progress: Callable[[str, int, int], None], number: int, instances: int
+) -> Callable[[str, int, int], None]:
+    """Return the progress of one of several instances, as that of all."""
+    return lambda title, done, total: progress(title, number * total + done, instances * total)
