@@ -57,6 +57,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
+        from kallithea_tune.perf_check.load import access_log
 
         checks = model.all_checks()
         if args.explain:
@@ -71,6 +72,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         given = args.compare_db
         if given:
             args.compare_db = self._compare_db(given)
+        if args.access_log:
+            access_log.require_readable(args.access_log)
         self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
