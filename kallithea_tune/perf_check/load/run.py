@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Mapping, Sequence
 
 from kallithea_tune.app.owner import owner_of
+from kallithea_tune.app.served import Served
 from kallithea_tune.app.visit import Visitor, colleagues
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
@@ -18,7 +19,7 @@ from kallithea_tune.perf_check.results import Curve, Level
 from kallithea_tune.system import child, processes
 from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.scratch import scratch
-from kallithea_tune.text import figure
+from kallithea_tune.text import counted, figure
 
 Progress = Callable[[str, int, int], None]
 # So long the load is not counted: until every worker is busy.
@@ -27,6 +28,11 @@ RAMP_S = 1.0
 MOST_WORKERS = 32
 # For the first requests of all kinds, clones among them, on a busy machine.
 SURVEY_S = 300.0
+_READ_ONLY = (
+    "the processes only read: pulls are not logged, sessions and caches are in a directory of "
+    "their own"
+)
+_LOGGED = "the clones are in that instance's log of actions"
 # From this part of a processor on, the generator takes from the workers what it is to measure.
 GENERATOR_CPU = 0.25
 
@@ -45,6 +51,13 @@ class Plan:
     seconds: float = 8.0
     threads: bool = False
     url: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What a level is a number of."""
+        if self.url:
+            return f"clients of {self.url}"
+        return "threads of one process" if self.threads else "processes"
 
 
 @dataclass(frozen=True)
@@ -85,17 +98,11 @@ def measure(instance: Instance, plan: Plan, progress: Progress) -> Curve:
         worker_bytes = max((processes.memory(pid)[0] for pid in target.pids), default=0)
     notes = (*target.notes, f"mix: {sent.text} ({sent.source})", *_left_out(found))
     return Curve(
-        subject=_subject(plan),
+        subject=plan.subject,
         levels=tuple(_level(workers, hits) for workers, hits in levels.items()),
         notes=(*notes, *_concerns(levels)),
         worker_bytes=worker_bytes,
     )
-
-
-def _subject(plan: Plan) -> str:
-    if plan.url:
-        return f"clients of {plan.url}"
-    return "threads of one process" if plan.threads else "processes"
 
 
 def _place(instance: Instance) -> str:
@@ -109,28 +116,33 @@ def _target(instance: Instance, plan: Plan, progress: Progress) -> Iterator[_Tar
     most = max(plan.levels)
     if plan.url:
         url = plan.url.rstrip("/")
-        yield _Target(lambda level: (url,), lambda level: level, levels=plan.levels)
+        yield _Target(lambda level: (url,), lambda level: level, (), plan.levels, (_LOGGED,))
         return
-    count = 1 if plan.threads else most
-    with colleagues(instance, {}, count) as visitors:
-        started: list[Visitor] = []
-        served = []
-        for visitor in visitors:
-            progress(f"starting process {len(started) + 1}", len(started), count)
-            served.append(visitor.serve())
-            started.append(visitor)
-            if not _room_for(served[-1].pid):
-                break
-        bases = tuple(item.url for item in served)
-        pids = tuple(item.pid for item in served)
+    with colleagues(instance, {}, 1 if plan.threads else most) as visitors:
+        started = list(_started(visitors, plan, progress))
+        bases = tuple(served.url for _, served in started)
+        pids = tuple(served.pid for _, served in started)
         if plan.threads:
-            yield _Target(_threads(started[0], bases), lambda level: most, pids, plan.levels)
+            threads = _threads(started[0][0], bases)
+            yield _Target(threads, lambda level: most, pids, plan.levels, (_READ_ONLY,))
             return
         levels = tuple(level for level in plan.levels if level <= len(bases))
-        notes: tuple[str, ...] = ()
-        if len(bases) < count:
-            notes = (f"no more than {len(bases)} processes were started: the memory was short",)
-        yield _Target(lambda level: bases[:level], lambda level: most, pids, levels, notes)
+        notes = [_READ_ONLY]
+        if levels != plan.levels:
+            notes.append(f"no more than {counted(len(bases), 'process')}: the memory has no room")
+        yield _Target(lambda level: bases[:level], lambda level: most, pids, levels, tuple(notes))
+
+
+def _started(
+    visitors: Iterator[Visitor], plan: Plan, progress: Progress
+) -> Iterator[tuple[Visitor, Served]]:
+    """Start one server after the other, as long as there is memory for one more."""
+    for number, visitor in enumerate(visitors):
+        progress(f"{plan.subject}: starting", number, max(plan.levels))
+        served = visitor.serve()
+        yield visitor, served
+        if not _room_for(served.pid):
+            return
 
 
 def _threads(visitor: Visitor, bases: tuple[str, ...]) -> Callable[[int], tuple[str, ...]]:
@@ -188,7 +200,7 @@ def _measured(
     for repeat in range(plan.repeats):
         for level in target.levels if repeat % 2 == 0 else reversed(target.levels):
             done = sum(map(len, hits.values()))
-            progress(f"{_subject(plan)}: {level}", done, total)
+            progress(f"{plan.subject}: {level}", done, total)
             volley = Volley(
                 target.bases(level),
                 target.clients(level),

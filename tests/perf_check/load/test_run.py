@@ -47,14 +47,15 @@ def test_one_process_and_two_answer_everything_and_leave_nothing(instance: Path)
         assert level.errors == 0 and level.requests == len(level.latencies_ms) > 0
         assert level.generator_cpu > 0
     # Up, and down again.
-    assert [step for step in steps if step.startswith("processes")] == [
+    assert [step for step in steps if step[-1].isdigit()] == [
         "processes: 1",
         "processes: 2",
         "processes: 2",
         "processes: 1",
     ]
     assert curve.worker_bytes > 30 << 20
-    assert "clone" in curve.notes[0] and "assumed" in curve.notes[0]
+    assert "only read" in curve.notes[0]
+    assert "hg clone 5 %" in curve.notes[1] and "assumed" in curve.notes[1]
     assert len(seen) >= 2 and not any(map(psutil.pid_exists, seen))
     # No pull in the log of actions, no session, no clone.
     assert _state(instance) == before
@@ -72,6 +73,21 @@ def test_threads_are_those_of_one_process(instance: Path) -> None:
     assert curve.subject == "threads of one process"
     assert [level.errors for level in curve.levels] == [0, 0]
     assert max(started) == 1
+
+
+@pytest.mark.once
+def test_a_running_instance_gets_clients_and_short_memory_fewer_processes(
+    instance: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = load(str(instance))
+    mix = mix_of_instance(loaded)
+    monkeypatch.setattr(run, "_room_for", lambda pid: False)
+    with run.colleagues(loaded, {}, 2) as visitors:
+        ((_, served),) = run._started(visitors, Plan(mix, (1, 2)), _silent)
+        curve = measure(loaded, Plan(mix, (1, 2), 1, 1.0, url=served.url + "/"), _silent)
+    assert curve.subject == f"clients of {served.url}/"
+    assert [(level.workers, level.errors) for level in curve.levels] == [(1, 0), (2, 0)]
+    assert "log of actions" in curve.notes[0] and curve.worker_bytes == 0
 
 
 @pytest.mark.once
