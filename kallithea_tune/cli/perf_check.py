@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Sequence, TextIO
 
 from gearbox.command import Command
 
-from kallithea_tune.cli import fixing, perf_check_options
+from kallithea_tune.cli import fixing, loading, perf_check_options
 from kallithea_tune.cli.base import INI_VARIABLE, TuneCommand, reader_may_leave
 from kallithea_tune.cli.masking import redacted
 from kallithea_tune.text import printable
@@ -34,6 +34,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         perf_check_options.add_options(parser)
+        loading.add_options(parser)
         fixing.add_options(parser)
         return parser
 
@@ -63,6 +64,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if args.explain:
             return self._explain(checks, args.explain)
         fixing.choose(args)
+        loading.choose(self, args)
         chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
         if args.list:
             return self._list(chosen, args)
@@ -105,6 +107,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             results = several.run(
                 self.instances, chosen, args.budget, args.compare_db, progress, args.access_log
             )
+            curves = loading.curves(self.instance, args, progress)
+        results = dataclasses.replace(results, curves=curves)
         if before:
             changes = saved_run.compare(before, results.runs[0].run)
             results = dataclasses.replace(results, changes=tuple(changes))
@@ -116,7 +120,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             prometheus.write(results, collected)
         if args.format == perf_check_options.NAGIOS:
             return nagios.status_of(results, Severity[args.fail_on])
-        return self._status(results.findings, args.fail_on)
+        return self._status(results.findings, args.fail_on) or loading.status(results.curves)
 
     def _report(self, results: Results, args: Any) -> None:
         from kallithea_tune.perf_check import report, saved_run

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Iterator, Optional
 
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import NotMeasured
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.load.access_log import AccessLog
 from kallithea_tune.perf_check.load.actions import mix_of_instance
 from kallithea_tune.perf_check.load.mix import Mix
 from kallithea_tune.perf_check.load.run import Plan, Progress, levels_for, measure
 from kallithea_tune.perf_check.results import Curve
 from kallithea_tune.perf_check.servers.processes import cores
+
+
+def mix_of(instance: Instance, log: Optional[AccessLog]) -> Mix:
+    """Return the mix as the access log has it, else as `mix_of_instance` does."""
+    mix = mix_of_instance(instance)
+    return mix.with_counts(log.kinds, "as in the access log") if log else mix
 
 
 def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
@@ -24,16 +32,22 @@ def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
 
 
 def curves(
-    instance: Instance, url: str, progress: Progress, mix: Optional[Mix] = None
+    instance: Instance, url: str, progress: Progress, log: Optional[AccessLog] = None
 ) -> Iterator[Curve]:
-    """Yield the curves for the `mix`, by default that of the instance, at `url` if there is one.
+    """Yield the curves for the mix of the instance, or of `log`, at `url` if there is one.
 
-    What could not be measured is a curve without levels, with the reason as its note. Raises
-    SQLAlchemyError where the database cannot be read.
+    What could not be measured is a curve without levels, with the reason as its note.
     """
-    wanted = mix or mix_of_instance(instance)
-    for plan in plans(wanted, url, levels_for(cores(os.getpid()))):
+    from sqlalchemy.exc import SQLAlchemyError
+
+    levels = levels_for(cores(os.getpid()))
+    mix: Optional[Mix] = None
+    for plan in plans(Mix({}), url, levels):
         try:
-            yield measure(instance, plan, progress)
-        except NotMeasured as error:
+            mix = mix or mix_of(instance, log)
+            yield measure(instance, replace(plan, mix=mix), progress)
+        except (NotMeasured, TuneError) as error:
             yield Curve(plan.subject, (), notes=(f"not measured: {error}",))
+        except SQLAlchemyError as error:
+            reason = str(error).split("\n")[0]
+            yield Curve(plan.subject, (), notes=(f"not measured: the database: {reason}",))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 from dataclasses import dataclass
 from typing import Optional
-from urllib.parse import urlsplit
 
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.perf_check.load import access_log
@@ -54,9 +53,10 @@ class Traffic:
 def traffic(context: Context) -> Traffic:
     """Read the access log if there is one, else the newest actions."""
     if context.access_log:
-        prefix = urlsplit(context.instance.settings.get("canonical_url", "").strip()).path
         with as_invoker():
-            log = access_log.read(context.access_log, prefix, lambda: context.deadline.passed)
+            log = access_log.read(
+                context.access_log, context.instance.prefix, lambda: context.deadline.passed
+            )
         return Traffic(log=log)
     return Traffic(actions=actions(context.instance.database_url))
 
