@@ -172,14 +172,13 @@ def _items(findings: Sequence[Finding], prefix: str) -> Iterable[Item]:
 
 def _item(finding: Finding, anchor: str) -> Item:
     command = "\n".join(getattr(step, "line", str(step)) for step in steps_of(finding.remedy))
-    cost = f"{finding.impact}; " if finding.impact else ""
     return Item(
         anchor,
         finding.check,
         "ignored" if finding.ignored else finding.severity.name,
         finding.diagnosis,
         finding.subject if finding.subject not in finding.diagnosis else "",
-        cost + evidence_text(finding.evidence),
+        "; ".join(filter(None, (finding.impact, evidence_text(finding.evidence)))),
         finding.threshold,
         finding.source,
         "" if command else str(finding.remedy),
