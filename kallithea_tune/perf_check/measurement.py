@@ -61,6 +61,9 @@ class Measured(Protocol):
         """How much was examined of what there is."""
 
 
+# For `decided_by`: what is true of all instances, whatever their settings.
+BY_NOTHING = ("",)
+
 T = TypeVar("T", bound=Measured)
 
 

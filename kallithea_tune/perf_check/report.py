@@ -11,7 +11,7 @@ from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.formats import curves
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
-from kallithea_tune.perf_check.results import Results
+from kallithea_tune.perf_check.results import Matrix, Results
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.text import counted, evidence_text, figure, first_of, plain, printable, wrapped
 
@@ -78,8 +78,29 @@ def write_results(results: Results, stream: TextIO, everything: bool = False) ->
         write_text(item.run, stream, everything)
         if several:
             print(file=stream)
+    if results.matrix:
+        print(*matrix_lines(results.matrix), sep="\n", file=stream)
     for curve in results.curves:
         curves.write(curve, stream)
+
+
+def matrix_lines(matrix: Matrix) -> list[str]:
+    """Lay out the settings that differ or break a rule, each with the value of every instance.
+
+    Those that are as they must be are counted.
+    """
+    lines = ["Settings by instance", "====================", ""]
+    shown = [row for row in matrix.rows if row.severity > Severity.ok or not row.equal]
+    for row in shown:
+        grade = f" ({row.severity.name}, {row.check})" if row.severity > Severity.ok else ""
+        lines += wrapped("", f"{row.setting}: {row.rule.value}{grade}")
+        same: dict[str, list[str]] = {}
+        for name, value in zip(matrix.instances, row.values):
+            same.setdefault(value, []).append(name)
+        for value, names in same.items():
+            lines += wrapped("  ", f"{value or 'not set'}: {', '.join(names)}", 2)
+    rest = len(matrix.rows) - len(shown)
+    return [*lines, f"as they must be: {counted(rest, 'more setting')}"]
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:

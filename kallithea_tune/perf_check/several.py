@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
@@ -12,7 +12,9 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check import runner
 from kallithea_tune.perf_check.measurement import Context, Deadline, Measurement, Outcome
 from kallithea_tune.perf_check.model import Check
-from kallithea_tune.perf_check.results import Place, PlacedRun, Results
+from kallithea_tune.perf_check.results import Matrix, Place, PlacedRun, Results
+from kallithea_tune.perf_check.scaling import comparison
+from kallithea_tune.perf_check.scaling import instances as scaling
 
 Outcomes = Mapping["Measurement[Any]", Outcome]
 
@@ -73,7 +75,13 @@ def run(
         report = _after(progress, number, len(instances))
         runs.append(PlacedRun(Place(name), runner.run_in(context, checks, share, report)))
         taken.append((instance, context.outcomes))
-    return Results(tuple(runs))
+    return Results(tuple(runs), matrix=_matrix(taken[0][1]))
+
+
+def _matrix(outcomes: Outcomes) -> Optional[Matrix]:
+    compared = outcomes.get(scaling.instances)
+    facts = compared.result.facts if compared and compared.result else ()
+    return comparison.matrix(facts) if facts else None
 
 
 def _known(

@@ -71,6 +71,7 @@ def test_help_imports_nothing_that_is_heavy(tmp_path):
         "kallithea_tune.cli.fixing",
         "kallithea_tune.cli.masking",
         "kallithea_tune.cli.perf_check",
+        "kallithea_tune.cli.perf_check_options",
         "kallithea_tune.system",
         "kallithea_tune.system.interruption",
         "kallithea_tune.text",

@@ -1,0 +1,190 @@
+"""What several instances must have in common, and what users see where they have not."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass
+from typing import Iterator, Optional, Sequence
+
+from kallithea_tune.perf_check.model import Severity
+from kallithea_tune.perf_check.results import Matrix, Row, Rule
+from kallithea_tune.perf_check.scaling.instances import Facts, Value
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """The rule of a setting, the check that judges it, and what users see where it is broken."""
+
+    setting: str
+    check: str
+    seen: str
+    severity: Severity = Severity.error
+    rule: Rule = Rule.must_be_equal
+
+
+_OUT = "users are logged out everywhere, and a form sent to the other instance is refused (403)"
+_TURNS = "users are logged in at one instance and not at the other, page by page"
+_HELD = "each has its own locks, so two may do the same work at once"
+
+# Each was broken on two running instances of Kallithea 0.7.0, but for those of archives, cache
+# locks, cookie path and domain and SSH, which are from its source.
+REQUIREMENTS = (
+    Requirement(
+        "sqlalchemy.url",
+        "SCA001",
+        "each has its own users and permissions, and a session of one may be another user's there",
+    ),
+    Requirement("repositories", "SCA001", "what is pushed to one is not seen at the other"),
+    Requirement("session.secret", "SCA002", _OUT),
+    Requirement("session.validate_key", "SCA002", _OUT),
+    Requirement("session.encrypt_key", "SCA002", _OUT),
+    Requirement("session.type", "SCA002", _TURNS),
+    Requirement("session.data_dir", "SCA002", _TURNS),
+    Requirement("session.url", "SCA002", _TURNS),
+    Requirement("session.key", "SCA002", _TURNS),
+    Requirement("session.cookie_domain", "SCA002", _TURNS),
+    Requirement("session.cookie_path", "SCA002", _TURNS),
+    Requirement("cache_dir", "SCA003", _HELD, Severity.warning),
+    Requirement("index_dir", "SCA003", "searches find something else at each", Severity.warning),
+    Requirement(
+        "beaker.cache.data_dir",
+        "SCA003",
+        "each keeps its own cache, and what one clears stays with the other",
+        Severity.warning,
+    ),
+    Requirement("beaker.cache.lock_dir", "SCA003", _HELD, Severity.warning),
+    Requirement("archive_cache_dir", "SCA003", "each packs every archive anew", Severity.advice),
+    Requirement("use_celery", "SCA004", "tasks of one wait in its requests", Severity.warning),
+    Requirement("celery.broker_url", "SCA004", "the workers of one never see the other's tasks"),
+    Requirement(
+        "celery.task_default_queue", "SCA004", "the workers of one never see the other's tasks"
+    ),
+    Requirement(
+        "app_instance_uuid",
+        "SCA005",
+        "a password can be reset only at the instance that sent the mail",
+        Severity.warning,
+    ),
+    Requirement(
+        "ssh_authorized_keys",
+        "SCA006",
+        "a key that is added at one does not work at the other",
+        Severity.warning,
+    ),
+    Requirement(
+        "kallithea_cli_path",
+        "SCA006",
+        "the instance at which a key was changed last decides what runs for all of them",
+        Severity.warning,
+    ),
+    Requirement(
+        "git_hook_interpreter",
+        "SCA006",
+        "the hooks of a repository start the Python of the instance that made it",
+        Severity.warning,
+    ),
+    Requirement(
+        "address",
+        "SCA007",
+        "on one machine, the second does not start",
+        Severity.warning,
+        Rule.must_differ,
+    ),
+)
+
+
+_UNSET = Value("", "", {})
+
+
+@dataclass(frozen=True)
+class Break:
+    """A requirement that one instance does not meet, and what the `reference` has instead."""
+
+    requirement: Requirement
+    own: Value
+    reference: Value
+    other: str
+
+
+def identity(values: Sequence[Value], names: Sequence[str]) -> tuple[Value, str]:
+    """Return the value that most instances have, of two the first one's, and who has it first."""
+    counted = collections.Counter(value.identity for value in values if not value.failure)
+    for value, name in zip(values, names):
+        if not value.failure and counted[value.identity] == max(counted.values()):
+            return value, name
+    return values[0], names[0]
+
+
+def breaks(facts: Sequence[Facts], uri: str) -> Iterator[Break]:
+    """Yield the requirements that the instance of `uri` breaks.
+
+    What must be equal is compared with what most have, so that it is broken by the others; of two
+    instances, by the second. What must differ is broken by all but the first that has it.
+    """
+    names = [item.name for item in facts]
+    own = next((number for number, item in enumerate(facts) if item.uri == uri), None)
+    if own is None:
+        return
+    for requirement in REQUIREMENTS:
+        values = [item.values[requirement.setting] for item in facts]
+        broken = _broken(requirement, values, names, own)
+        if broken:
+            yield broken
+
+
+def _broken(
+    requirement: Requirement, values: Sequence[Value], names: Sequence[str], own: int
+) -> Optional[Break]:
+    value = values[own]
+    if value.failure:
+        return None
+    if requirement.rule is Rule.must_differ:
+        same = [other for other in range(own) if values[other].identity == value.identity]
+        if same and value.identity:
+            return Break(requirement, value, values[same[0]], names[same[0]])
+        return None
+    reference, other = identity(values, names)
+    if reference.failure or reference.identity == value.identity:
+        return None
+    return Break(requirement, value, reference, other)
+
+
+def matrix(facts: Sequence[Facts]) -> Matrix:
+    """Return all settings that have a rule, and the others that differ: the worst first."""
+    rows = []
+    broken = {
+        (item.requirement.setting): item.requirement.severity
+        for fact in facts
+        for item in breaks(facts, fact.uri)
+    }
+    for requirement in REQUIREMENTS:
+        name = requirement.setting
+        values = [item.values[name] for item in facts]
+        severity = broken.get(name, Severity.ok)
+        if any(value.failure for value in values) and severity is Severity.ok:
+            severity = Severity.unknown
+        rows.append(Row(name, _shown(values), requirement.rule, severity, requirement.check))
+    known = {requirement.setting for requirement in REQUIREMENTS}
+    for name in dict.fromkeys(name for item in facts for name in item.more):
+        values = [item.more.get(name, _UNSET) for item in facts]
+        if name not in known and len({value.identity for value in values}) > 1:
+            rows.append(Row(name, _shown(values), Rule.free))
+    rows.sort(key=lambda row: (-row.severity, row.equal, row.rule is Rule.free))
+    return Matrix(tuple(item.name for item in facts), tuple(rows))
+
+
+def _shown(values: Sequence[Value]) -> tuple[str, ...]:
+    """Return the values as they are shown; a secret as a letter, the same for the same secret."""
+    seen = list(dict.fromkeys(value.identity for value in values))
+    return tuple(
+        "not measured"
+        if value.failure
+        else value.shown or ("" if value.identity in ("", "unset") else _letter(seen, value))
+        for value in values
+    )
+
+
+def _letter(seen: Sequence[str], value: Value) -> str:
+    return LETTERS[seen.index(value.identity) % len(LETTERS)]

@@ -1,0 +1,274 @@
+"""What several instances have to have in common, as their ini files and what these lead to say."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional, Sequence
+
+from kallithea_tune.app import beaker_config, directories
+from kallithea_tune.config.instance import Instance, as_bool
+from kallithea_tune.config.secret_names import is_secret_key
+from kallithea_tune.db.url import sqlite_file
+from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.celery.request_tasks import uses_celery
+from kallithea_tune.perf_check.database.server import connected
+from kallithea_tune.perf_check.measurement import BY_NOTHING, Context, Examined, measurement
+from kallithea_tune.perf_check.repositories.root import root_in_database
+from kallithea_tune.system import child
+
+ANSWER_SECONDS = 8.0
+# What makes a guess of a secret by its digest cost about 0.1 s: our judgement.
+ROUNDS = 100_000
+# The moment at which a server was started tells two apart, whatever they are called.
+_SERVERS = {
+    "postgresql": "SELECT concat_ws('/', pg_postmaster_start_time(), current_database())",
+    "mysql": "SELECT concat_ws('/', @@hostname, @@port, @@datadir, database())",
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an instance has for a setting: as it may be `shown`, and what is compared.
+
+    Two values with the same `identity` are the same thing, whatever they are called. `option` is
+    what the ini file would have for it, a secret included: to write, never to show. `failure` is
+    why the identity is not known.
+    """
+
+    shown: str
+    identity: str
+    option: Mapping[str, str]
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What tells a directory or a database apart from all others, or why that is not known."""
+
+    identity: str
+    failure: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One instance: what it is called, where it lies, and its values by setting: those that have a
+    rule, and `more`, which are as in the ini file.
+    """
+
+    name: str
+    uri: str
+    section: str
+    values: Mapping[str, Value]
+    more: Mapping[str, Value]
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The facts of all instances, in the order in which they were given; none of one alone."""
+
+    facts: tuple[Facts, ...] = ()
+
+    @property
+    def examined(self) -> Examined:
+        """The values that could be compared."""
+        values = [value for item in self.facts for value in item.values.values()]
+        return Examined(sum(not value.failure for value in values), len(values), "setting")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What was found behind the URLs and paths of all instances, each looked at once.
+
+    `found` has the identity of each path and URL, `roots` the directory of the repositories by the
+    URL of the database.
+    """
+
+    found: Mapping[str, Found]
+    roots: Mapping[str, Found]
+    digest: Callable[[str], str]
+
+    def value(self, place: str, shown: str, option: Mapping[str, str]) -> Value:
+        """Return the value of a setting that leads to `place`, a path or a URL."""
+        if not place:
+            return Value("", "unset", option)
+        found = self.found[place]
+        return Value(shown, found.identity, option, found.failure)
+
+
+@measurement(seconds=3.0, needs=("database",), decided_by=BY_NOTHING)
+def instances(context: Context) -> Instances:
+    """Read the settings of all instances, and look at the databases and directories in them."""
+    from kallithea_tune.perf_check.several import names
+
+    together = context.together
+    looks = _look(together) if together else None
+    return Instances(
+        tuple(
+            Facts(name, one.uri, one.section, _values(one, looks), _more(one, looks.digest))
+            for name, one in zip(names(together), together)
+            if looks
+        )
+    )
+
+
+def _look(together: Sequence[Instance]) -> Looks:
+    urls = {instance.database_url for instance in together}
+    roots = {url: _found(root_in_database, url) for url in urls}
+    paths = {path for instance in together for path in _directories(instance).values() if path}
+    paths.update(path for path in map(sqlite_file, urls) if path)
+    paths.update(root.identity for root in roots.values() if root.identity)
+    try:
+        found = child.call(_inodes, ANSWER_SECONDS, paths=sorted(paths))
+    except NotMeasured as error:
+        found = {path: Found("", str(error)) for path in paths}
+    found.update({url: _found(_server, url) for url in urls if not sqlite_file(url)})
+    return Looks(found, roots, _digest(secrets.token_bytes(16)))
+
+
+def _found(function: Callable[..., str], url: str) -> Found:
+    """Return what `function` finds in the database, in a child since that may hang."""
+    try:
+        return Found(child.call(function, ANSWER_SECONDS, url=url))
+    except (NotMeasured, TuneError) as error:
+        return Found("", str(error))
+
+
+def _digest(salt: bytes) -> Callable[[str], str]:
+    """Return a slow digest that is another one in each run."""
+
+    @functools.lru_cache(maxsize=None)
+    def digest(text: str) -> str:
+        return hashlib.pbkdf2_hmac("sha256", text.encode("utf-8"), salt, ROUNDS).hex()
+
+    return digest
+
+
+def _values(instance: Instance, looks: Looks) -> dict[str, Value]:
+    settings, url = instance.settings, instance.database_url
+    path = sqlite_file(url)
+    values = {
+        "sqlalchemy.url": looks.value(path or url, path or _shown(url), {"sqlalchemy.url": url})
+    }
+    root = looks.roots[url]
+    values["repositories"] = (
+        Value("", "", {}, root.failure)
+        if root.failure
+        else looks.value(root.identity, root.identity, {})
+    )
+    values["session.type"] = _plain("session.type", beaker_config.session_type(settings))
+    for name, default in _DEFAULTS.items():
+        values[name] = _plain(name, settings.get(name, "").strip() or default)
+    for name in _SECRETS:
+        values[name] = _secret(name, settings.get(name, ""), looks.digest)
+    for name, path in _directories(instance).items():
+        values[name] = looks.value(path, path, {name: path})
+    celery = str(as_bool(settings.get("use_celery", ""))).lower()
+    values["use_celery"] = _plain("use_celery", celery)
+    values["celery.broker_url"] = _broker(instance, looks.digest)
+    values["address"] = _plain("", _address(instance.server))
+    return values
+
+
+# Beaker's, Celery's and Kallithea's own defaults.
+_DEFAULTS = {
+    "session.key": "beaker.session.id",
+    "session.url": "",
+    "session.cookie_domain": "",
+    "session.cookie_path": "/",
+    "celery.task_default_queue": "celery",
+    "git_hook_interpreter": "",
+    "ssh_authorized_keys": "",
+    "kallithea_cli_path": "kallithea-cli",
+}
+_SECRETS = ("session.secret", "session.validate_key", "session.encrypt_key", "app_instance_uuid")
+_NAMES = {
+    "sessions": "session.data_dir",
+    "cache_dir": "cache_dir",
+    "index_dir": "index_dir",
+    "archives": "archive_cache_dir",
+    "file cache": "beaker.cache.data_dir",
+    "cache locks": "beaker.cache.lock_dir",
+}
+
+
+def _more(instance: Instance, digest: Callable[[str], str]) -> dict[str, Value]:
+    """Return all settings and those of the server, as text."""
+    settings = {
+        **instance.settings,
+        **{f"server: {name}": text for name, text in instance.server.items()},
+    }
+    shown = instance.redactor.value(settings)
+    return {
+        name: _secret(name, text, digest) if is_secret_key(name) else Value(shown[name], text, {})
+        for name, text in settings.items()
+        if name not in ("here", "__file__")
+    }
+
+
+def _plain(name: str, text: str) -> Value:
+    return Value(text, text, {name: text})
+
+
+def _secret(name: str, text: str, digest: Callable[[str], str]) -> Value:
+    return Value("", digest(text) if text else "unset", {name: text})
+
+
+def _directories(instance: Instance) -> dict[str, str]:
+    paths = directories.configured(instance)
+    return {name: paths.get(key, "") for key, name in _NAMES.items()}
+
+
+def _inodes(paths: Sequence[str]) -> dict[str, Found]:
+    """Return device and inode of each path, which are its own whatever leads to it."""
+    return {path: _inode(path) for path in paths}
+
+
+def _inode(path: str) -> Found:
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return Found(os.path.realpath(path))
+    except OSError as error:
+        return Found("", f"{path} cannot be examined: {error.strerror}")
+    return Found(f"{status.st_dev}:{status.st_ino}")
+
+
+def _shown(url: str) -> str:
+    from sqlalchemy.engine.url import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return "unusable"
+    port = f":{parsed.port}" if parsed.port else ""
+    return f"{parsed.get_backend_name()}://{parsed.host or ''}{port}/{parsed.database or ''}"
+
+
+def _server(url: str) -> str:
+    import sqlalchemy
+
+    with connected(url) as connection:
+        query = _SERVERS.get(connection.dialect.name)
+        if not query:
+            raise NotMeasured(f"{connection.dialect.name} is not a supported engine")
+        return str(connection.execute(sqlalchemy.text(query)).scalar())
+
+
+def _broker(instance: Instance, digest: Callable[[str], str]) -> Value:
+    """Return the broker, whose password is part of its identity and not of what is shown."""
+    url: Optional[str] = instance.settings.get("celery.broker_url", "amqp://")
+    if not url or not uses_celery(instance):
+        return Value("", "unset", {})
+    return Value(instance.redactor.text(url), digest(url), {"celery.broker_url": url})
+
+
+def _address(server: Mapping[str, str]) -> str:
+    """Return where the server of the ini file listens, empty where it does not say so."""
+    if server.get("listen") or server.get("bind"):
+        return server.get("listen") or server["bind"]
+    return f"{server.get('host', '')}:{server['port']}" if server.get("port") else ""

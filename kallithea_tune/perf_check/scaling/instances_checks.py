@@ -1,0 +1,159 @@
+"""Whether several instances have in common what they must."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from kallithea_tune.perf_check.measurement import Configuration, configuration
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.remedy import Remedy, app_options
+from kallithea_tune.perf_check.results import Rule
+from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS, Break, breaks
+from kallithea_tune.perf_check.scaling.instances import Instances, instances
+
+KALLITHEA = "Kallithea 0.7.0, two instances with this difference alone"
+
+
+def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Finding]:
+    """Judge what one instance has otherwise than the others, of the settings of `check`."""
+    instance = settings.instance
+    wanted = [item.setting for item in REQUIREMENTS if item.check == check]
+    broken = [item for item in breaks(found.facts, instance.uri) if item.requirement.check == check]
+    yield from (_finding(item, instance.section) for item in broken)
+    own = next((item for item in found.facts if item.uri == instance.uri), None)
+    unknown = {
+        f"{name} at {item.name}: {item.values[name].failure}"
+        for item in found.facts
+        for name in wanted
+        if item.values[name].failure
+    }
+    for reason in sorted(unknown):
+        yield Finding(Severity.unknown, f"not measured: {reason}")
+    if own and not broken and not unknown:
+        yield Finding(
+            Severity.ok,
+            f"{len(found.facts)} instances agree in {', '.join(wanted)}",
+            evidence={"instances": [item.name for item in found.facts]},
+        )
+
+
+def _finding(broken: Break, section: str) -> Finding:
+    requirement = broken.requirement
+    equal = requirement.rule is Rule.must_be_equal
+    evidence: dict[str, object] = {"other": broken.other}
+    if broken.own.shown or broken.reference.shown:
+        evidence = {"here": broken.own.shown, broken.other: broken.reference.shown}
+    verb = "is not that of" if equal else "is also that of"
+    return Finding(
+        requirement.severity,
+        f"{requirement.setting} {verb} {broken.other}: {requirement.seen}",
+        subject=requirement.setting,
+        evidence=evidence,
+        threshold=requirement.rule.value,
+        remedy=_remedy(broken, section),
+    )
+
+
+def _remedy(broken: Break, section: str) -> Remedy:
+    if broken.requirement.rule is Rule.must_differ:
+        return "give each instance of one machine a port of its own in its server's section"
+    if not broken.reference.option:
+        return f"give both the sqlalchemy.url of {broken.other}"
+    values = {name: value or None for name, value in broken.reference.option.items()}
+    return app_options(section, values, "and restart this instance")
+
+
+@check(
+    "SCA001",
+    "instances-database",
+    "One database and one place of repositories",
+    measures=(instances, configuration),
+    source=KALLITHEA,
+    tags=("scaling", "config"),
+    harm=Harm.loss,
+)
+def database(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """All instances use the same database and repositories, whatever these are called."""
+    yield from judge(found, settings, "SCA001")
+
+
+@check(
+    "SCA002",
+    "instances-sessions",
+    "One store, name and secret of sessions",
+    measures=(instances, configuration),
+    source=KALLITHEA,
+    tags=("scaling", "config"),
+)
+def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """Who is logged in at one instance is logged in at all of them."""
+    yield from judge(found, settings, "SCA002")
+
+
+@check(
+    "SCA003",
+    "instances-directories",
+    "Directories of caches, index and locks in common",
+    measures=(instances, configuration),
+    source=KALLITHEA,
+    tags=("scaling", "config"),
+    harm=Harm.some_pages,
+)
+def directories(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """Caches, the search index and locks lie in the same directories for all instances."""
+    yield from judge(found, settings, "SCA003")
+
+
+@check(
+    "SCA004",
+    "instances-broker",
+    "One broker and queue",
+    measures=(instances, configuration),
+    source=KALLITHEA,
+    tags=("scaling", "config", "celery"),
+    harm=Harm.some_pages,
+)
+def broker(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """The tasks of all instances arrive at the same workers."""
+    yield from judge(found, settings, "SCA004")
+
+
+@check(
+    "SCA005",
+    "instances-uuid",
+    "One key of password resets",
+    measures=(instances, configuration),
+    source="Kallithea 0.7.0, model/user.py",
+    tags=("scaling", "config"),
+    harm=Harm.some_pages,
+)
+def uuid(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """A mail for a new password works at each instance."""
+    yield from judge(found, settings, "SCA005")
+
+
+@check(
+    "SCA006",
+    "instances-programs",
+    "One file of SSH keys, and programs that all have",
+    measures=(instances, configuration),
+    source="Kallithea 0.7.0, model/ssh_key.py and model/scm.py",
+    tags=("scaling", "config"),
+    harm=Harm.some_pages,
+)
+def programs(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """SSH keys and hooks refer to programs by paths that every instance has."""
+    yield from judge(found, settings, "SCA006")
+
+
+@check(
+    "SCA007",
+    "instances-addresses",
+    "An address of its own for each instance",
+    measures=(instances, configuration),
+    source="bind(2), EADDRINUSE",
+    tags=("scaling", "config"),
+)
+def addresses(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """No two instances of one machine listen at the same address."""
+    yield from judge(found, settings, "SCA007")

@@ -1,0 +1,182 @@
+"""What users see of two real instances that differ in one setting, and what is found."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import subprocess
+import urllib.error
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+from environment import BIN
+from servers.application import Kallithea
+from servers.visitor import Visitor
+
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check import several
+from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.results import Results
+from kallithea_tune.perf_check.scaling import instances_checks
+
+pytestmark = pytest.mark.once
+
+CHECKS = [
+    instances_checks.database,
+    instances_checks.sessions,
+    instances_checks.directories,
+    instances_checks.broker,
+    instances_checks.uuid,
+    instances_checks.programs,
+    instances_checks.addresses,
+]
+
+
+@pytest.fixture(scope="module")
+def first(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kallithea]:
+    """A running instance, beside whose ini file the others lie."""
+    directory = tmp_path_factory.mktemp("instances") / "instance"
+    shutil.copytree(str(pristine), str(directory), symlinks=True)
+    with _served(directory / "my.ini") as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _served(ini: Path) -> Iterator[Kallithea]:
+    server = Kallithea(ini)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextlib.contextmanager
+def second(first: Kallithea, **settings: str) -> Iterator[Kallithea]:
+    """Serve a second instance, as the first but for some settings; ``__`` stands for a dot."""
+    ini = first.ini.with_name("second.ini")
+    lines = "".join(f"{name.replace('__', '.')} = {value}\n" for name, value in settings.items())
+    names = [line.split(" = ")[0] for line in lines.splitlines()]
+    kept = [
+        line
+        for line in first.ini.read_text().splitlines(keepends=True)
+        if line.split(" = ")[0] not in names
+    ]
+    ini.write_text("".join(kept).replace("[app:main]\n", "[app:main]\n" + lines))
+    with _served(ini) as server:
+        yield server
+
+
+def _url(server: Kallithea) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def logged_in(visitor: Visitor, server: Kallithea) -> bool:
+    visitor.url = _url(server)
+    return "/_admin/logout" in visitor.get("/")
+
+
+def seen(first: Kallithea, other: Kallithea) -> str:
+    """Log in at the first, visit both in turn, and tell where one is logged in: ``AbAb``."""
+    visitor = Visitor(_url(first))
+    visitor.log_in()
+    turns = [(other, "B"), (first, "A"), (other, "B"), (first, "A")]
+    return "".join(
+        letter if logged_in(visitor, server) else letter.lower() for server, letter in turns
+    )
+
+
+def compared(*servers: Kallithea) -> Results:
+    together = several.with_one_redactor([load(str(server.ini)) for server in servers])
+    return several.run(together, CHECKS, 20)
+
+
+def found(first: Kallithea, other: Kallithea) -> dict[str, Finding]:
+    """Return the findings at the second instance by setting; the first has none."""
+    alone, beside = compared(first, other).runs
+    assert {item.severity for item in alone.run.findings} == {Severity.ok}
+    return {item.subject: item for item in beside.run.findings if item.severity is not Severity.ok}
+
+
+def test_users_stay_logged_in_and_forms_are_accepted_where_nothing_differs(
+    first: Kallithea,
+) -> None:
+    with second(first) as other:
+        assert seen(first, other) == "BABA"
+        assert form(first, other) == "/"
+        assert found(first, other) == {}
+
+
+def form(first: Kallithea, other: Kallithea) -> str:
+    """Send the form of the log-in of the first instance to the other one, as a load balancer may;
+    return the path that it led to, or the status of the error.
+    """
+    visitor = Visitor(_url(first))
+    get = visitor.get
+
+    def before_the_other(path: str) -> str:
+        visitor.url = _url(first)
+        page = get(path)
+        visitor.url = _url(other)
+        return page
+
+    visitor.get = before_the_other  # type: ignore[method-assign]
+    try:
+        came = visitor.post("/_admin/login", username="admin", password="demo-password")
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+    return came[len(_url(other)) :]
+
+
+def test_another_secret_logs_users_out_everywhere_and_refuses_forms(first: Kallithea) -> None:
+    with second(first, session__secret="another-secret") as other:
+        assert seen(first, other) == "baba"
+        assert form(first, other) == "403"
+        broken = found(first, other)
+    assert set(broken) == {"session.secret"}
+    assert broken["session.secret"].severity is Severity.error
+    assert "another-secret" not in str(broken) and "d8d639" not in str(broken)
+
+
+@pytest.mark.parametrize(
+    "setting, value", [("session__key", "other"), ("session__data_dir", "%(here)s/elsewhere")]
+)
+def test_another_cookie_or_store_logs_users_in_at_one_only(
+    first: Kallithea, setting: str, value: str
+) -> None:
+    with second(first, **{setting: value}) as other:
+        assert seen(first, other) == "bAbA"
+        assert set(found(first, other)) == {setting.replace("__", ".")}
+
+
+def test_a_session_is_somebody_elses_in_another_database(first: Kallithea) -> None:
+    database = first.ini.with_name("second.db")
+    shutil.copy(str(first.ini.with_name("kallithea.db")), str(database))
+    with contextlib.closing(sqlite3.connect(str(database))) as connection:
+        connection.execute("UPDATE users SET username = 'stranger' WHERE username = 'admin'")
+        connection.commit()
+    with second(first, sqlalchemy__url=f"sqlite:///{database}") as other:
+        visitor = Visitor(_url(first))
+        visitor.log_in()
+        assert "stranger" not in visitor.get("/")
+        visitor.url = _url(other)
+        page = visitor.get("/")
+        assert "stranger" in page and "/_admin/logout" in page
+        assert set(found(first, other)) == {"sqlalchemy.url"}
+
+
+def test_a_second_server_at_the_same_address_does_not_start(first: Kallithea) -> None:
+    ini = first.ini.with_name("third.ini")
+    ini.write_text(first.ini.read_text())
+    ended = subprocess.run(
+        [str(BIN / "gearbox"), "serve", "-c", str(ini)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=60,
+    )
+    assert ended.returncode and b"Address already in use" in ended.stdout
+    alone, beside = several.run([load(str(first.ini)), load(str(ini))], CHECKS, 20).runs
+    (clash,) = [item for item in beside.run.findings if item.severity is not Severity.ok]
+    assert (clash.check, clash.subject) == ("SCA007", "address")
