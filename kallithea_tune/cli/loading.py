@@ -32,6 +32,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the host of that URL where it is another machine, to confirm that its users may "
         "notice the load",
     )
+    parser.add_argument(
+        "--target-rate",
+        type=positive_rate,
+        metavar="REQUESTS",
+        help="with --load: how many workers and machines serve so many requests per second",
+    )
+
+
+def positive_rate(text: str) -> float:
+    """Return a number of requests per second. Raises ArgumentTypeError for what is none."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of requests per second")
+    return rate
 
 
 def choose(command: TuneCommand, args: Any) -> None:
@@ -45,6 +62,8 @@ def choose(command: TuneCommand, args: Any) -> None:
     if args.load is None:
         if args.load_host:
             raise ConfigError("--load-host belongs to --load URL")
+        if args.target_rate:
+            raise ConfigError("--target-rate belongs to --load")
         return
     for option, given in (("--fix", args.fix), ("--try", args.wanted), ("--list", args.list)):
         if given:
@@ -68,10 +87,18 @@ def curves(instance: Instance, args: Any, progress: Progress) -> tuple[Curve, ..
     """Return the curves with their fit; none without ``--load``."""
     if args.load is None:
         return ()
-    from kallithea_tune.perf_check.load import scalability
+    from kallithea_tune.perf_check.load import access_log, capacity, databases, scalability
     from kallithea_tune.perf_check.load.curves import curves as measured
 
-    return tuple(map(scalability.fitted, measured(instance, args.load, progress)))
+    log = access_log.read(args.access_log, instance.prefix) if args.access_log else None
+    found = list(measured(instance, args.load, progress, log))
+    if args.compare_db and not args.load:
+        other = instance.with_settings({"sqlalchemy.url": args.compare_db})
+        found += databases.beside(instance, other, progress, log)
+    fitted = map(scalability.fitted, found)
+    if not args.target_rate:
+        return tuple(fitted)
+    return tuple(capacity.with_target(curve, args.target_rate) for curve in fitted)
 
 
 def status(curves: Sequence[Curve]) -> int:

@@ -58,6 +58,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
+        from kallithea_tune.perf_check.load import access_log
 
         checks = model.all_checks()
         if args.explain:
@@ -73,6 +74,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         given = args.compare_db
         if given:
             args.compare_db = self._compare_db(given)
+        if args.access_log:
+            access_log.require_readable(args.access_log)
         self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
@@ -94,14 +97,17 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
-        from kallithea_tune.perf_check.formats import nagios, prometheus
+        from kallithea_tune.perf_check.formats import html, nagios, prometheus
         from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
         collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
+        shown = html.place(args.html, self.instance) if args.html else None
         before = saved_run.read(args.compare) if args.compare else None
         with self.progress() as progress:
-            results = several.run(self.instances, chosen, args.budget, args.compare_db, progress)
+            results = several.run(
+                self.instances, chosen, args.budget, args.compare_db, progress, args.access_log
+            )
             curves = loading.curves(self.instance, args, progress)
         results = dataclasses.replace(results, curves=curves)
         if before:
@@ -111,6 +117,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             self._report(results, args)
         if place:
             saved_run.save(results.runs[0].run, place)
+        if shown:
+            html.write(results, shown)
         if collected:
             prometheus.write(results, collected)
         if args.format == perf_check_options.NAGIOS:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
+from kallithea_tune.perf_check.formats import curves
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
 from kallithea_tune.perf_check.results import Results
@@ -77,6 +78,8 @@ def write_results(results: Results, stream: TextIO, everything: bool = False) ->
         write_text(item.run, stream, everything)
         if several:
             print(file=stream)
+    for curve in results.curves:
+        curves.write(curve, stream)
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:

@@ -124,11 +124,22 @@ def read(path: str, prefix: str = "", out_of_time: Callable[[], bool] = lambda: 
                 file.readline(LONGEST_LINE)
             found = _summary(_lines(file, out_of_time), prefix, partial)
     except OSError as error:
-        reason = error.strerror or error
-        raise ConfigError(f"--access-log: '{path}' cannot be read: {reason}") from error
+        raise _unreadable(path, error) from error
     if found.lines and found.unread == found.lines:
         raise ConfigError(f"--access-log: no line of '{path}' is in the combined log format")
     return found
+
+
+def require_readable(path: str) -> None:
+    """Raise ConfigError for what is not a readable file."""
+    try:
+        _opened(path).close()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: OSError) -> ConfigError:
+    return ConfigError(f"--access-log: '{path}' cannot be read: {error.strerror or error}")
 
 
 def request_of(line: str) -> Optional[Request]:

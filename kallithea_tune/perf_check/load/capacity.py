@@ -60,7 +60,7 @@ def with_target(curve: Curve, rate: float, memory: Optional[Memory] = None) -> C
 def capacity(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Optional[Capacity]:
     """Return the fewest workers, on the fewest machines, that serve `rate` requests per second.
 
-    `curve` has bands, see `scalability.fitted`: the lower limit of throughput counts, at `BUSY`.
+    `curve` has bands, see `scalability.fitted`; their lower limits count, at `BUSY`.
     None where memory is too small for the smallest level.
     """
     most = memory.workers if memory else curve.bands[-1].workers

@@ -9,12 +9,19 @@ from typing import Iterator, Optional
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.perf_check.load.access_log import AccessLog
 from kallithea_tune.perf_check.load.actions import mix_of_instance
 from kallithea_tune.perf_check.load.mix import Mix
 from kallithea_tune.perf_check.load.run import Plan, Progress, levels_for, measure
 from kallithea_tune.perf_check.results import Curve
 from kallithea_tune.perf_check.servers.processes import cores
 from kallithea_tune.system.account import acting_as
+
+
+def mix_of(instance: Instance, log: Optional[AccessLog]) -> Mix:
+    """Return the mix as the access log has it, else as `mix_of_instance` does."""
+    mix = mix_of_instance(instance)
+    return mix.with_counts(log.kinds, "as in the access log") if log else mix
 
 
 def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
@@ -27,19 +34,20 @@ def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
 
 
 def curves(
-    instance: Instance, url: str, progress: Progress, mix: Optional[Mix] = None
+    instance: Instance, url: str, progress: Progress, log: Optional[AccessLog] = None
 ) -> Iterator[Curve]:
-    """Yield the curves for the `mix`, by default that of the instance, at `url` if there is one.
+    """Yield the curves for the mix of the instance, or of `log`, at `url` if there is one.
 
     What could not be measured is a curve without levels, with the reason as its note.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
     levels = levels_for(cores(os.getpid()))
+    mix: Optional[Mix] = None
     for plan in plans(Mix({}), url, levels):
         try:
             with acting_as(owner_of(instance).account):
-                mix = mix or mix_of_instance(instance)
+                mix = mix or mix_of(instance, log)
             yield measure(instance, replace(plan, mix=mix), progress)
         except (NotMeasured, TuneError) as error:
             yield Curve(plan.subject, (), notes=(f"not measured: {error}",))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 from dataclasses import dataclass
 from typing import Optional
-from urllib.parse import urlsplit
 
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.perf_check.load import access_log
@@ -14,13 +14,13 @@ from kallithea_tune.system.account import as_invoker
 
 # The primary key finds them at once, and nothing else of the table has an index.
 NEWEST_ROWS = 20000
-# People sleep: an account at one address that is active in more hours of the day is taken for a
+# People sleep: an account at one address that is active in more hours of one day is taken for a
 # program. Our judgement.
 HOURS_OF_PEOPLE = 18
 _HOURS = (
-    "SELECT user_id, user_ip, {hour}, COUNT(*) FROM "
+    "SELECT user_id, user_ip, date(action_date), {hour}, COUNT(*) FROM "
     "(SELECT user_id, user_ip, action_date FROM user_logs ORDER BY user_log_id DESC "
-    "LIMIT :rows) newest GROUP BY user_id, user_ip, {hour}"
+    "LIMIT :rows) newest GROUP BY user_id, user_ip, date(action_date), {hour}"
 )
 
 
@@ -53,9 +53,10 @@ class Traffic:
 def traffic(context: Context) -> Traffic:
     """Read the access log if there is one, else the newest actions."""
     if context.access_log:
-        prefix = urlsplit(context.instance.settings.get("canonical_url", "").strip()).path
         with as_invoker():
-            log = access_log.read(context.access_log, prefix, lambda: context.deadline.passed)
+            log = access_log.read(
+                context.access_log, context.instance.prefix, lambda: context.deadline.passed
+            )
         return Traffic(log=log)
     return Traffic(actions=actions(context.instance.database_url))
 
@@ -71,11 +72,12 @@ def actions(url: str) -> Actions:
         else ("EXTRACT(HOUR FROM action_date)")
     )
     statement = sqlalchemy.text(_HOURS.format(hour=hour))
-    hours: dict[tuple[object, str], set[int]] = {}
-    counts: dict[tuple[object, str], int] = {}
+    hours: collections.Counter[tuple[object, str, str]] = collections.Counter()
+    counts: collections.Counter[tuple[object, str]] = collections.Counter()
     with engine.connect() as connection:
-        for user, address, at, count in connection.execute(statement, {"rows": NEWEST_ROWS}):
-            hours.setdefault((user, address), set()).add(int(at))
-            counts[user, address] = counts.get((user, address), 0) + count
-    programs = [who for who, seen in hours.items() if len(seen) > HOURS_OF_PEOPLE]
+        rows = connection.execute(statement, {"rows": NEWEST_ROWS})
+        for user, address, day, _, count in rows:
+            hours[user, address, str(day)] += 1
+            counts[user, address] += count
+    programs = {who[:2] for who, seen in hours.items() if seen > HOURS_OF_PEOPLE}
     return Actions(sum(counts.values()), sum(map(counts.__getitem__, programs)), len(programs))

@@ -84,7 +84,7 @@ def judge_actions(actions: Actions) -> Iterator[Finding]:
         confidence="low",
     )
     diagnosis = f"{share:.0%} of the actions are by programs".replace("%", " %")
-    diagnosis += f", as a guess (active in more than {HOURS_OF_PEOPLE} hours of the day)"
+    diagnosis += f", as a guess (active in more than {HOURS_OF_PEOPLE} hours of a day)"
     if share <= MUCH:
         yield finding(Severity.ok, diagnosis)
         return

@@ -53,15 +53,17 @@ def test_who_never_sleeps_is_found_in_a_real_table(instance: Path) -> None:
     database = sqlite3.connect(str(instance.parent / "kallithea.db"))
     with database:
         database.execute("DELETE FROM user_logs")
-        for address, hours in (("192.0.2.1", range(24)), ("192.0.2.2", range(8, 18))):
+        # The last one is a person who has acted in every hour of the day, but not on one day.
+        acts = {
+            "192.0.2.1": [(day, hour) for day in range(1, 6) for hour in range(24)],
+            "192.0.2.2": [(day, hour) for day in range(1, 6) for hour in range(8, 18)],
+            "192.0.2.3": [(hour + 1, hour) for hour in range(24)],
+        }
+        for address, times in acts.items():
             database.executemany(
                 "INSERT INTO user_logs (user_id, username, repository_name, user_ip, action, "
                 "action_date) VALUES (1, 'x', 'hg-one', ?, 'pull', ?)",
-                [
-                    (address, f"2026-01-{day:02} {hour:02}:00:00.000000")
-                    for hour in hours
-                    for day in range(1, 6)
-                ],
+                [(address, f"2026-01-{day:02} {hour:02}:00:00.000000") for day, hour in times],
             )
     database.close()
-    assert actions(configured.database_url) == Actions(170, 120, 1)
+    assert actions(configured.database_url) == Actions(194, 120, 1)
