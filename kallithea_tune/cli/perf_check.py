@@ -98,15 +98,17 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
         from kallithea_tune.perf_check.formats import html, nagios, prometheus
+        from kallithea_tune.perf_check.measurement import OnRequest
         from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
         collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
         shown = html.place(args.html, self.instance) if args.html else None
         before = saved_run.read(args.compare) if args.compare else None
+        on_request = OnRequest(args.access_log, clones=args.load is not None)
         with self.progress() as progress:
             results = several.run(
-                self.instances, chosen, args.budget, args.compare_db, progress, args.access_log
+                self.instances, chosen, args.budget, args.compare_db, progress, on_request
             )
             curves = loading.curves(self.instance, args, progress)
         results = dataclasses.replace(results, curves=curves)

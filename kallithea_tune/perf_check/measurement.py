@@ -177,13 +177,26 @@ class Surroundings:
 
 
 @dataclass(frozen=True)
+class OnRequest:
+    """What is looked at only where an option says so: `access_log` is the path of the web server's,
+    empty for none; with `clones` the running instance is cloned from, which its log of actions has.
+    """
+
+    access_log: str = ""
+    clones: bool = False
+
+
+NOTHING = OnRequest()
+
+
+@dataclass(frozen=True)
 class Context:
     """What a measurement is given: the instance, its share of the time, and the other results.
 
     `together` are all instances of the installation that are compared, in the order in which they
     were given, this one among them; empty for one alone.
     `compare_db` is the URL of another database to put the same load on, empty for none.
-    `access_log` is the path of the web server's access log, empty for none.
+    `on_request` is what options allow beyond that.
     `unvisitable` has the reason once the application was found not to start, or not to answer.
     """
 
@@ -195,7 +208,7 @@ class Context:
     surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
     together: tuple[Instance, ...] = ()
-    access_log: str = ""
+    on_request: OnRequest = NOTHING
 
     def measure(self, wanted: Measurement[T]) -> T:
         """Return the result of a measurement, which is taken once in a run.

@@ -10,7 +10,14 @@ from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check import runner
-from kallithea_tune.perf_check.measurement import Context, Deadline, Measurement, Outcome
+from kallithea_tune.perf_check.measurement import (
+    NOTHING,
+    Context,
+    Deadline,
+    Measurement,
+    OnRequest,
+    Outcome,
+)
 from kallithea_tune.perf_check.model import Check
 from kallithea_tune.perf_check.results import Matrix, Place, PlacedRun, Results
 from kallithea_tune.perf_check.scaling import comparison
@@ -50,7 +57,7 @@ def run(
     budget: float,
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
-    access_log: str = "",
+    on_request: OnRequest = NOTHING,
 ) -> Results:
     """Run `checks` at each of the instances as alone, all within about `budget` seconds.
 
@@ -70,7 +77,7 @@ def run(
             compare_db,
             known,
             together=together,
-            access_log=access_log,
+            on_request=on_request,
         )
         report = _after(progress, number, len(instances))
         runs.append(PlacedRun(Place(name), runner.run_in(context, checks, share, report)))

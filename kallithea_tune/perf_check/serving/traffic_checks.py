@@ -1,18 +1,23 @@
-"""How much of the load is automated: robots, monitoring, programs that poll."""
+"""How much of the traffic is automated, and whether the web server holds clones back."""
 
 from __future__ import annotations
 
 import functools
+import statistics
 from typing import Iterator
 
 from kallithea_tune.perf_check.load.access_log import AccessLog, Agent
-from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
-from kallithea_tune.perf_check.serving.traffic import (
+from kallithea_tune.perf_check.load.proxied_clones import Clones, ProxiedClones, proxied_clones
+from kallithea_tune.perf_check.load.traffic import (
     HOURS_OF_PEOPLE,
     Actions,
     Traffic,
     traffic,
 )
+from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
+from kallithea_tune.perf_check.statistics import paired_difference
+from kallithea_tune.system.busyness import Part
+from kallithea_tune.text import figure
 
 # The larger part of what the workers do is for nobody, then: our judgement.
 MUCH = 0.5
@@ -92,4 +97,62 @@ def judge_actions(actions: Actions) -> Iterator[Finding]:
         Severity.advice,
         diagnosis,
         remedy="let them use hooks in place of polling; --access-log FILE shows more",
+    )
+
+
+# Users notice it at every pull: our judgement.
+LATE_MS = 100
+FEWEST_CLONES = 5
+
+
+@check(
+    "WEB004",
+    "serving-first-byte",
+    "First byte of a clone through the web server",
+    measures=(proxied_clones,),
+    threshold=f"{LATE_MS} ms later than direct",
+    source="our judgement; nginx manual (proxy_buffering)",
+    tags=("probe", "load"),
+    harm=Harm.some_pages,
+    disturbed_by=(Part.cpu,),
+)
+def first_byte(seen: ProxiedClones) -> Iterator[Finding]:
+    """Judge how much later the first byte comes than from the application itself."""
+    for clones in seen.clones:
+        yield judge_clones(clones, seen.proxy)
+
+
+def judge_clones(clones: Clones, proxy: str) -> Finding:
+    """The difference counts pair by pair, so that a busy machine slows down both."""
+    if clones.failure:
+        return Finding(Severity.unknown, f"not measured: {clones.failure}", subject=clones.kind)
+    if len(clones.through) < FEWEST_CLONES:
+        return Finding(
+            Severity.unknown, "not measured: too few clones in the time", subject=clones.kind
+        )
+    through = [one.first_ms for one in clones.through]
+    direct = [one.first_ms for one in clones.direct]
+    later = paired_difference(through, direct)
+    finding = functools.partial(
+        Finding,
+        subject=clones.kind,
+        evidence={
+            "first_byte_ms": statistics.median(through),
+            "direct_ms": statistics.median(direct),
+            "later_ms": [later.low, later.high],
+            "bytes": clones.through[0].bytes,
+        },
+        impact_ms=later.estimate,
+        impact_per="clone or pull",
+        excess=max(0.0, later.estimate) / LATE_MS,
+    )
+    if later.low <= LATE_MS:
+        return finding(
+            Severity.ok, f"{clones.kind} clones begin as soon through {proxy} as without it"
+        )
+    return finding(
+        Severity.warning,
+        f"{proxy} holds {clones.kind} clones back: they begin {figure(later.estimate)} ms later",
+        remedy="have it pass on answers as they come: proxy_buffering off in nginx, as gearbox "
+        "static-export writes it",
     )

@@ -9,8 +9,8 @@ import pytest
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.load.access_log import AccessLog, Agent
+from kallithea_tune.perf_check.load.traffic import Actions, actions
 from kallithea_tune.perf_check.model import Severity
-from kallithea_tune.perf_check.serving.traffic import Actions, actions
 from kallithea_tune.perf_check.serving.traffic_checks import judge_actions, judge_log
 
 

@@ -52,10 +52,12 @@ class Traffic:
 @measurement(seconds=4.0, needs=["database"])
 def traffic(context: Context) -> Traffic:
     """Read the access log if there is one, else the newest actions."""
-    if context.access_log:
+    if context.on_request.access_log:
         with as_invoker():
             log = access_log.read(
-                context.access_log, context.instance.prefix, lambda: context.deadline.passed
+                context.on_request.access_log,
+                context.instance.prefix,
+                lambda: context.deadline.passed,
             )
         return Traffic(log=log)
     return Traffic(actions=actions(context.instance.database_url))
