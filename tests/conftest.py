@@ -32,6 +32,24 @@ HEAVY = frozenset(
     }
 )
 SERVED = ROOT / "tests" / "static_export" / "served"
+MIGRATION = ROOT / "tests" / "db_migrate"
+# Of the migration, what shows that values pass through the drivers of a Python and its sqlite3.
+DRIVERS = frozenset(
+    f"test_{name}.py"
+    for name in (
+        "engines",
+        "round_trip",
+        "session_settings",
+        "storage_form",
+        "switch",
+        "to_mysql",
+        "to_postgresql",
+        "utf16",
+        "verified_run",
+        "verify",
+        "violation_sql",
+    )
+)
 LOG_ROWS = 500  # of the instance, the last of them of today
 
 
@@ -47,8 +65,10 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """Mark the tests that use none of what takes long to have, `unit`, and those of web servers,
-    `once`: what these do with our configuration does not depend on our Python.
+    """Mark `unit` the tests that use none of what takes long to have, and `once` those of servers.
+
+    What web servers do with our configuration does not depend on our Python, nor does what database
+    servers refuse and survive: SQLAlchemy and Kallithea are the same on both.
     """
     for item in items:
         if SERVED in item.path.parents:
@@ -61,6 +81,8 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
             item.get_closest_marker(name) for name in ("once", "alone", "slow")
         ):
             item.add_marker("unit")
+        elif MIGRATION in item.path.parents and item.path.name not in DRIVERS:
+            item.add_marker("once")
 
 
 def pytest_make_parametrize_id(val: object) -> Optional[str]:
