@@ -32,15 +32,33 @@ HEAVY = frozenset(
     }
 )
 SERVED = ROOT / "tests" / "static_export" / "served"
-MIGRATION = ROOT / "tests" / "db_migrate"
-# Of the migration, what shows that values pass through the drivers of a Python and its sqlite3.
-DRIVERS = frozenset(
+# What servers, disks and files do there is the same on both Pythons, as are SQLAlchemy, Beaker and
+# Kallithea,
+SAME = frozenset(
+    ROOT / "tests" / path
+    for path in (
+        "cli/test_perf_check_try.py",
+        "db_migrate",
+        "perf_check/caching",
+        "perf_check/database",
+        "perf_check/storage",
+        "security/test_written_paths_of_commands.py",
+        "static_export",
+    )
+)
+# but for values that pass through drivers, sqlite3 and pickle.
+DIFFERENT = frozenset(
     f"test_{name}.py"
     for name in (
+        "beaker_files",
+        "beaker_files_checks",
+        "database_server",
         "engines",
         "round_trip",
         "session_settings",
+        "sqlite_checks",
         "storage_form",
+        "stores_checks",
         "switch",
         "to_mysql",
         "to_postgresql",
@@ -67,8 +85,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
     """Mark `unit` the tests that use none of what takes long to have, and `once` those of servers.
 
-    What web servers do with our configuration does not depend on our Python, nor does what database
-    servers refuse and survive: SQLAlchemy and Kallithea are the same on both.
+    What web servers do with our configuration does not depend on our Python.
     """
     for item in items:
         if SERVED in item.path.parents:
@@ -81,7 +98,7 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
             item.get_closest_marker(name) for name in ("once", "alone", "slow")
         ):
             item.add_marker("unit")
-        elif MIGRATION in item.path.parents and item.path.name not in DRIVERS:
+        elif SAME & {item.path, *item.path.parents} and item.path.name not in DIFFERENT:
             item.add_marker("once")
 
 
