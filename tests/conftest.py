@@ -32,6 +32,42 @@ HEAVY = frozenset(
     }
 )
 SERVED = ROOT / "tests" / "static_export" / "served"
+# What servers, disks and files do there is the same on both Pythons, as are SQLAlchemy, Beaker and
+# Kallithea,
+SAME = frozenset(
+    ROOT / "tests" / path
+    for path in (
+        "cli/test_perf_check_try.py",
+        "db_migrate",
+        "perf_check/caching",
+        "perf_check/database",
+        "perf_check/storage",
+        "security/test_written_paths_of_commands.py",
+        "static_export",
+    )
+)
+# but for values that pass through drivers, sqlite3 and pickle.
+DIFFERENT = frozenset(
+    f"test_{name}.py"
+    for name in (
+        "beaker_files",
+        "beaker_files_checks",
+        "database_server",
+        "engines",
+        "round_trip",
+        "session_settings",
+        "sqlite_checks",
+        "storage_form",
+        "stores_checks",
+        "switch",
+        "to_mysql",
+        "to_postgresql",
+        "utf16",
+        "verified_run",
+        "verify",
+        "violation_sql",
+    )
+)
 LOG_ROWS = 500  # of the instance, the last of them of today
 
 
@@ -47,8 +83,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
-    """Mark the tests that use none of what takes long to have, `unit`, and those of web servers,
-    `once`: what these do with our configuration does not depend on our Python.
+    """Mark `unit` the tests that use none of what takes long to have, and `once` those of servers.
+
+    What web servers do with our configuration does not depend on our Python.
     """
     for item in items:
         if SERVED in item.path.parents:
@@ -61,6 +98,8 @@ def pytest_collection_modifyitems(items: "list[pytest.Item]") -> None:
             item.get_closest_marker(name) for name in ("once", "alone", "slow")
         ):
             item.add_marker("unit")
+        elif SAME & {item.path, *item.path.parents} and item.path.name not in DIFFERENT:
+            item.add_marker("once")
 
 
 def pytest_make_parametrize_id(val: object) -> Optional[str]:

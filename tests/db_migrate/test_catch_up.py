@@ -321,8 +321,6 @@ def test_tables_without_a_model_are_replaced_entirely(postgresql: Any, instance:
 WRITER = """
 import signal, sqlite3, sys
 
-pytestmark = pytest.mark.once
-
 ended = []
 # In the middle of a transaction it would leave one that nobody takes back.
 signal.signal(signal.SIGTERM, lambda *_: ended.append(True))

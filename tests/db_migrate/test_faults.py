@@ -295,8 +295,6 @@ def test_two_at_once_do_not_get_into_each_others_way(target: str, large: Path) -
 DYING = """
 import os, sqlite3, sys
 
-pytestmark = pytest.mark.once
-
 connection = sqlite3.connect(sys.argv[1])
 connection.execute("PRAGMA cache_size = 1")
 connection.execute("UPDATE user_logs SET action = action || 'half'")

@@ -127,7 +127,6 @@ def hostile(instance: Path, probe: Any, tmp_path: Path) -> Callable[[], list[str
     return executed
 
 
-@pytest.mark.alone
 def test_the_commands_execute_nothing_of_the_working_directory(
     hostile: Callable[[], list[str]],
     gearbox: Callable[..., "subprocess.CompletedProcess[str]"],
