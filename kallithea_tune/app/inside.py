@@ -44,6 +44,7 @@ class _Inside:
     refused: Optional[list[str]] = None
     start_ms = 0.0
     statements: StatementCounter
+    app: WsgiApp
     new_browser: Callable[[], Browser]
 
 
@@ -91,8 +92,14 @@ def load_here(order: Order) -> Optional[LoadFailure]:
         _raise_if_locked(error)
         return loading.failure_of(error, log.messages)
     _inside.start_ms = (time.perf_counter() - began) * 1000
+    _inside.app = app
     _inside.new_browser, _inside.statements = lambda: Browser(app, instance), StatementCounter()
     return None
+
+
+def application_here() -> WsgiApp:
+    """Return the application that `load_here` has loaded."""
+    return _inside.app
 
 
 def answer_here(order: Order) -> Visit:

@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from typing import Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.app import inside, loading
+from kallithea_tune.app import inside, loading, served
 from kallithea_tune.app.exchange import Answer, Order, Outcome, Request, Visit
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
 from kallithea_tune.app.owner import owner_of
@@ -152,6 +152,16 @@ class Visitor:
         order = self._order(tuple(requests), seconds)
         return self._conversation.call(inside.answer_here, seconds + HANGS_S, order=order)
 
+    def serve(self) -> served.Served:
+        """Have the application answer over HTTP until the child is killed; raises as `visit`."""
+        if not self._loaded:
+            self._load()
+        return self._conversation.call(served.serve_here, HANGS_S)
+
+    def set_threads(self, count: int) -> None:
+        """Have `serve` use `count` threads in place of one."""
+        self._conversation.call(served.threads_here, HANGS_S, count=count)
+
     def kill(self) -> None:
         """End the child now; a visit in another thread raises NotMeasured."""
         self._conversation.kill()
@@ -184,6 +194,22 @@ class Visitor:
             patience=0.0,
             end=time.monotonic() + FAR_S,
             settings=self._settings,
+        )
+
+
+@contextlib.contextmanager
+def colleagues(
+    instance: Instance, settings: Mapping[str, str], most: int
+) -> Iterator[Iterator[Visitor]]:
+    """Yield an iterator that starts up to `most` children which share sessions and caches.
+
+    That is what several processes of one instance do. The rest is as in `visitor`.
+    """
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(scratch(_scratch_parent(instance)))
+        yield (
+            Visitor(instance, settings, stack.enter_context(child.conversation()), directory)
+            for _ in range(most)
         )
 
 

@@ -62,9 +62,9 @@ def add_ini_option(parser: argparse.ArgumentParser, several: bool = False) -> No
     )
 
 
-def add_format_options(parser: argparse.ArgumentParser) -> None:
+def add_format_options(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     """Add ``--format`` and ``--column``, which `TuneCommand.emit` reads."""
-    parser.add_argument("-f", "--format", choices=FORMATS, help="for machines, instead of text")
+    parser.add_argument("-f", "--format", choices=formats, help="for machines, instead of text")
     parser.add_argument(
         "--column",
         action="append",

@@ -52,6 +52,8 @@ def choose(args: argparse.Namespace) -> None:
         ("--try", args.wanted),
         ("--save", args.save),
         ("--compare", args.compare),
+        ("--prometheus", args.prometheus),
+        ("--html", args.html),
         ("--list", args.list),
     ):
         if given and not (option == "--only" and args.fix == [_ALL_SAFE]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Sequence, TextIO
 
 from gearbox.command import Command
 
-from kallithea_tune.cli import fixing, perf_check_options
+from kallithea_tune.cli import fixing, loading, perf_check_options
 from kallithea_tune.cli.base import INI_VARIABLE, TuneCommand, reader_may_leave
 from kallithea_tune.cli.masking import redacted
 from kallithea_tune.text import printable
@@ -34,18 +34,37 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         """Return the command's options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         perf_check_options.add_options(parser)
+        loading.add_options(parser)
         fixing.add_options(parser)
         return parser
 
     def act(self, args: Any) -> int:
-        """Run the command and return its exit status."""
+        """Run the command and return its exit status, for a monitoring system its own."""
+        if args.format != perf_check_options.NAGIOS:
+            return self._act(args)
+        from kallithea_tune.errors import interrupted
+        from kallithea_tune.perf_check.formats import nagios
+
+        try:
+            perf_check_options.require_measuring(args)
+            return self._act(args)
+        except Exception as error:
+            # A plug-in's message is what it prints, and a failed run is unknown.
+            if interrupted(error):
+                raise
+            print(nagios.failure(str(error)), file=self.stdout)
+            return nagios.Status.unknown
+
+    def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
+        from kallithea_tune.perf_check.load import access_log
 
         checks = model.all_checks()
         if args.explain:
             return self._explain(checks, args.explain)
         fixing.choose(args)
+        loading.choose(self, args)
         chosen = runner.select(checks, args.only, args.skip, not args.no_probes)
         if args.list:
             return self._list(chosen, args)
@@ -55,6 +74,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         given = args.compare_db
         if given:
             args.compare_db = self._compare_db(given)
+        if args.access_log:
+            access_log.require_readable(args.access_log)
         self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
         self.warn_of_password("--try", args.wanted, "give a false one")
@@ -76,11 +97,19 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
+        from kallithea_tune.perf_check.formats import html, nagios, prometheus
+        from kallithea_tune.perf_check.model import Severity
 
         place = saved_run.place(args.save, self.instance) if args.save else None
+        collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
+        shown = html.place(args.html, self.instance) if args.html else None
         before = saved_run.read(args.compare) if args.compare else None
         with self.progress() as progress:
-            results = several.run(self.instances, chosen, args.budget, args.compare_db, progress)
+            results = several.run(
+                self.instances, chosen, args.budget, args.compare_db, progress, args.access_log
+            )
+            curves = loading.curves(self.instance, args, progress)
+        results = dataclasses.replace(results, curves=curves)
         if before:
             changes = saved_run.compare(before, results.runs[0].run)
             results = dataclasses.replace(results, changes=tuple(changes))
@@ -88,12 +117,22 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             self._report(results, args)
         if place:
             saved_run.save(results.runs[0].run, place)
-        return self._status(results.findings, args.fail_on)
+        if shown:
+            html.write(results, shown)
+        if collected:
+            prometheus.write(results, collected)
+        if args.format == perf_check_options.NAGIOS:
+            return nagios.status_of(results, Severity[args.fail_on])
+        return self._status(results.findings, args.fail_on) or loading.status(results.curves)
 
     def _report(self, results: Results, args: Any) -> None:
         from kallithea_tune.perf_check import report, saved_run
+        from kallithea_tune.perf_check.formats import nagios
+        from kallithea_tune.perf_check.model import Severity
 
-        if args.format:
+        if args.format == perf_check_options.NAGIOS:
+            print(nagios.line(results, Severity[args.fail_on]), file=self.stdout)
+        elif args.format:
             columns, rows, essential = report.table(results)
             self.emit(args, columns, rows, essential)
         else:

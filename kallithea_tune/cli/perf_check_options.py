@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from kallithea_tune.cli.base import Once, add_format_options, add_ini_option, positive_seconds
+from kallithea_tune.cli.base import (
+    FORMATS,
+    Once,
+    add_format_options,
+    add_ini_option,
+    positive_seconds,
+)
+
+# One line with statuses of its own, as a plug-in of Nagios prints it.
+NAGIOS = "nagios"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -56,6 +65,13 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="put the same load on this database too (URL, env:NAME or file:PATH)",
     )
+    add(
+        "--access-log",
+        action=Once,
+        default="",
+        metavar="FILE",
+        help="the web server's log in the combined format: who makes the requests, and which",
+    )
 
 
 def _add_reports(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +82,27 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="exit with 1 for findings of this level or worse (default: error)",
     )
-    add_format_options(parser)
+    add_format_options(parser, (*FORMATS, NAGIOS))
+    add(
+        "--prometheus",
+        metavar="FILE",
+        help="write metrics for the textfile collector of node_exporter, as FILE.prom",
+    )
+    add("--html", metavar="FILE", help="write the report as a page to look at")
     add("-a", "--all", action="store_true", help="show findings that are ok, too")
     add("--save", metavar="FILE", help="save the findings for a later --compare")
     add("--compare", metavar="FILE", help="show what got better or worse since --save")
+
+
+def require_measuring(args: argparse.Namespace) -> None:
+    """Raise ConfigError where a plug-in's line is requested of anything but a measurement."""
+    from kallithea_tune.errors import ConfigError
+
+    for option, given in (
+        ("--list", args.list),
+        ("--explain", args.explain),
+        ("--try", args.wanted),
+        ("--fix", args.fix),
+    ):
+        if given:
+            raise ConfigError(f"-f {NAGIOS} is for measuring, so {option} has no such format")

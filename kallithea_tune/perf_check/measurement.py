@@ -183,6 +183,7 @@ class Context:
     `together` are all instances of the installation that are compared, in the order in which they
     were given, this one among them; empty for one alone.
     `compare_db` is the URL of another database to put the same load on, empty for none.
+    `access_log` is the path of the web server's access log, empty for none.
     `unvisitable` has the reason once the application was found not to start, or not to answer.
     """
 
@@ -194,6 +195,7 @@ class Context:
     surroundings: Surroundings = field(default_factory=Surroundings)
     unvisitable: list[NotMeasured] = field(default_factory=list)
     together: tuple[Instance, ...] = ()
+    access_log: str = ""
 
     def measure(self, wanted: Measurement[T]) -> T:
         """Return the result of a measurement, which is taken once in a run.

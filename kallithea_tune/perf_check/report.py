@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Sequence, TextIO
 
 from kallithea_tune.perf_check.colours import coloured
+from kallithea_tune.perf_check.formats import curves
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
 from kallithea_tune.perf_check.results import Matrix, Results
@@ -79,6 +80,8 @@ def write_results(results: Results, stream: TextIO, everything: bool = False) ->
             print(file=stream)
     if results.matrix:
         print(*matrix_lines(results.matrix), sep="\n", file=stream)
+    for curve in results.curves:
+        curves.write(curve, stream)
 
 
 def matrix_lines(matrix: Matrix) -> list[str]:

@@ -102,7 +102,8 @@ class Curve:
     """How throughput grew with the workers of one subject: ``SQLite``, ``threads of waitress``.
 
     `bands` end with the largest level. `peak` is the number of workers with the most throughput, 0
-    where no level beyond it was measured.
+    where no level beyond it was measured. `worker_bytes` is the resident memory of a worker after
+    the load, 0 where it was not seen.
     """
 
     subject: str
@@ -110,6 +111,7 @@ class Curve:
     bands: tuple[Band, ...] = ()
     peak: int = 0
     notes: tuple[str, ...] = ()
+    worker_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def run(
     budget: float,
     compare_db: str = "",
     progress: Callable[[str, int, int], None] = lambda title, done, total: None,
+    access_log: str = "",
 ) -> Results:
     """Run `checks` at each of the instances as alone, all within about `budget` seconds.
 
@@ -63,7 +64,14 @@ def run(
         known = _known(instance, taken, checks)
         left = deadline.left if number else budget
         share = left * _part(instance, instances[number + 1 :], checks, known)
-        context = Context(instance, Deadline(share), compare_db, known, together=together)
+        context = Context(
+            instance,
+            Deadline(share),
+            compare_db,
+            known,
+            together=together,
+            access_log=access_log,
+        )
         report = _after(progress, number, len(instances))
         runs.append(PlacedRun(Place(name), runner.run_in(context, checks, share, report)))
         taken.append((instance, context.outcomes))

@@ -368,6 +368,7 @@ def run(*words, cwd):
     assert result.returncode == 0, result.stdout
 
 
+@pytest.mark.once
 def test_the_command_verifies_what_the_server_serves(
     published, gearbox, kallithea, front_end, tmp_path
 ):
@@ -389,6 +390,7 @@ def test_the_command_verifies_what_the_server_serves(
     assert direct.returncode == 1 and "answered by the application" in direct.stdout
 
 
+@pytest.mark.once
 def test_hg_and_git_clone_pull_and_push_through_the_server(published, tmp_path):
     url = published.url.replace("http://", "http://admin:demo-password@")
     content = os.urandom(3_000_000)

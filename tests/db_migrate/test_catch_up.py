@@ -115,7 +115,6 @@ def test_only_ranges_that_were_written_to_are_read_twice(
     )
 
 
-@pytest.mark.once
 def test_what_a_trigger_of_the_target_changes_elsewhere_is_seen(target: str, large: Path) -> None:
     copied(large, target)
     written = "UPDATE user_logs SET action = 'x' WHERE user_log_id = 9000"
@@ -321,6 +320,9 @@ def test_tables_without_a_model_are_replaced_entirely(postgresql: Any, instance:
 
 WRITER = """
 import signal, sqlite3, sys
+
+pytestmark = pytest.mark.once
+
 ended = []
 # In the middle of a transaction it would leave one that nobody takes back.
 signal.signal(signal.SIGTERM, lambda *_: ended.append(True))

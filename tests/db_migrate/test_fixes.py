@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from environment import BIN
 
+pytestmark = pytest.mark.once
+
+
 ALL = [
     "--fix",
     "orphans=null",

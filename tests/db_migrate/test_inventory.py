@@ -16,6 +16,9 @@ from kallithea_tune.db_migrate import Migration, Options
 from kallithea_tune.db_migrate.inventory.items import Fate, ItemKind, not_carried
 from kallithea_tune.errors import Refused
 
+pytestmark = pytest.mark.once
+
+
 ENGINES = ("sqlite", "postgresql", "mariadb")
 
 # What is carried from everywhere to everywhere.

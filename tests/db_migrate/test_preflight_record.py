@@ -25,6 +25,9 @@ from kallithea_tune.db_migrate.preflight import record
 from kallithea_tune.db_migrate.preflight.record import Circumstances, RecordFile
 from kallithea_tune.db_migrate.source import Source
 
+pytestmark = pytest.mark.once
+
+
 SAME_SIZE = "UPDATE users SET firstname = 'Xyz' WHERE user_id = 1"
 WRITTEN = "the source may have been written to"
 
@@ -76,7 +79,6 @@ def test_an_unchanged_source_is_not_examined_twice(instance: Path, url: str) -> 
     }
 
 
-@pytest.mark.once
 def test_the_report_says_that_preflight_was_proven(
     instance: Path, url: str, migrate: Callable[..., Any]
 ) -> None:
@@ -215,7 +217,6 @@ def test_a_write_while_the_snapshot_is_taken_leaves_no_identity(
     opened.close()
 
 
-@pytest.mark.once
 def test_nothing_is_proven_in_wal_mode(instance: Path, url: str) -> None:
     path = source(instance)
     dry_run(instance, url)
@@ -226,7 +227,6 @@ def test_nothing_is_proven_in_wal_mode(instance: Path, url: str) -> None:
     assert not record_of(instance).exists()
 
 
-@pytest.mark.once
 def test_other_choices_and_another_tool_are_noticed(
     instance: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,7 +240,6 @@ def test_other_choices_and_another_tool_are_noticed(
     assert run_again(instance, url, **leave) == "db-migrate is not the same"
 
 
-@pytest.mark.once
 def test_a_dry_run_with_problems_or_fixes_leaves_no_record(instance: Path, url: str) -> None:
     dry_run(instance, url, fixes=["orphans=null"])
     assert not record_of(instance).exists()
@@ -303,7 +302,6 @@ def test_what_is_no_record_stays_as_it_is(written: RecordFile) -> None:
     assert written.read() is None and not list(path.iterdir())
 
 
-@pytest.mark.once
 def test_another_configuration_of_the_target_is_noticed(instance: Path, mariadb: Any) -> None:
     url = mariadb.url("configured")
     dry_run(instance, url)

@@ -20,6 +20,9 @@ from owned import ROOT, Owned, mounts
 from servers.mariadb import MariaDB
 from servers.postgresql import PostgreSQL
 
+pytestmark = pytest.mark.once
+
+
 RUNBOOKS = ROOT / "docs" / "runbooks"
 USER = 54321
 PASSWORD = "a1b2c3d4e5f6"
@@ -160,7 +163,6 @@ def test_every_block_of_commands_says_who_runs_it() -> None:
     assert [len(steps_of(name)) for name in names] == [11, 2, 8]
 
 
-@pytest.mark.once
 def test_from_sqlite_to_postgresql(place: Place, administered: PostgreSQL) -> None:
     server = administered
     place.variables = {
@@ -199,7 +201,6 @@ def test_from_sqlite_to_postgresql(place: Place, administered: PostgreSQL) -> No
     ]
 
 
-@pytest.mark.once
 def test_to_mariadb_and_back(place: Place) -> None:
     server = MariaDB()
     try:

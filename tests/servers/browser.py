@@ -83,6 +83,18 @@ class Browser(Server):
         """Open a page and wait until it is loaded."""
         self._call("POST", self._session + "/url", {"url": url})
 
+    def look(self, width: int, scheme: str) -> None:
+        """Show pages as wide as `width` pixels, to somebody who prefers ``light`` or ``dark``."""
+        metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        for command, words in (
+            ("Emulation.setDeviceMetricsOverride", metrics),
+            ("Emulation.setEmulatedMedia", media),
+        ):
+            self._call(
+                "POST", self._session + "/goog/cdp/execute", {"cmd": command, "params": words}
+            )
+
     def run(self, script: str, *words: Any) -> Any:  # type: ignore[override]
         """Run JavaScript in the page and return its result."""
         return self._call(

@@ -1,0 +1,109 @@
+"""``--load`` of perf-check: where it may go, and the curves that it adds to the results."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any, Sequence
+from urllib.parse import urlsplit
+
+from kallithea_tune.cli.base import Once, TuneCommand
+
+if TYPE_CHECKING:
+    from kallithea_tune.config.instance import Instance
+    from kallithea_tune.perf_check.load.run import Progress
+    from kallithea_tune.perf_check.results import Curve
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--load`` and what belongs to it."""
+    parser.add_argument(
+        "--load",
+        nargs="?",
+        const="",
+        metavar="URL",
+        help="also measure how many workers are worth it, which takes minutes: on processes that "
+        "are started from the ini file, or on the running instance at URL",
+    )
+    parser.add_argument(
+        "--load-host",
+        action=Once,
+        default="",
+        metavar="HOST",
+        help="the host of that URL where it is another machine, to confirm that its users may "
+        "notice the load",
+    )
+    parser.add_argument(
+        "--target-rate",
+        type=positive_rate,
+        metavar="REQUESTS",
+        help="with --load: how many workers and machines serve so many requests per second",
+    )
+
+
+def positive_rate(text: str) -> float:
+    """Return a number of requests per second. Raises ArgumentTypeError for what is none."""
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < 1e6:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of requests per second")
+    return rate
+
+
+def choose(command: TuneCommand, args: Any) -> None:
+    """Check the options, and have a load of another machine confirmed before anything is measured.
+
+    Raises ConfigError, and Refused without a confirmation.
+    """
+    from kallithea_tune.errors import ConfigError, Refused
+    from kallithea_tune.perf_check.load.place import checked, is_here
+
+    if args.load is None:
+        if args.load_host:
+            raise ConfigError("--load-host belongs to --load URL")
+        if args.target_rate:
+            raise ConfigError("--target-rate belongs to --load")
+        return
+    for option, given in (("--fix", args.fix), ("--try", args.wanted), ("--list", args.list)):
+        if given:
+            raise ConfigError(f"--load and {option} cannot be combined")
+    if len(args.config or ()) > 1:
+        raise ConfigError("--load is for one instance; give one -c")
+    if not args.load:
+        return
+    args.load = checked(args.load)
+    host = urlsplit(args.load).hostname or ""
+    if is_here(args.load) or host == args.load_host.lower():
+        return
+    unattended = f"--load: {host} is not this machine; confirm with --load-host {host}"
+    if args.load_host or not command.confirm(
+        f"{host} is not this machine, and its users may notice the load. Continue?", unattended
+    ):
+        raise Refused(unattended)
+
+
+def curves(instance: Instance, args: Any, progress: Progress) -> tuple[Curve, ...]:
+    """Return the curves with their fit; none without ``--load``."""
+    if args.load is None:
+        return ()
+    from kallithea_tune.perf_check.load import access_log, capacity, databases, scalability
+    from kallithea_tune.perf_check.load.curves import curves as measured
+
+    log = access_log.read(args.access_log, instance.prefix) if args.access_log else None
+    found = list(measured(instance, args.load, progress, log))
+    if args.compare_db and not args.load:
+        other = instance.with_settings({"sqlalchemy.url": args.compare_db})
+        found += databases.beside(instance, other, progress, log)
+    fitted = map(scalability.fitted, found)
+    if not args.target_rate:
+        return tuple(fitted)
+    return tuple(capacity.with_target(curve, args.target_rate) for curve in fitted)
+
+
+def status(curves: Sequence[Curve]) -> int:
+    """Return the exit status where the load itself is all that may be missing."""
+    from kallithea_tune import errors
+
+    measured = all(curve.levels for curve in curves)
+    return errors.EXIT_OK if measured else errors.EXIT_NOT_MEASURED

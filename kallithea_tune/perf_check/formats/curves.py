@@ -1,0 +1,54 @@
+"""Curves of throughput as text."""
+
+from __future__ import annotations
+
+from typing import Iterator, TextIO
+
+from kallithea_tune.perf_check.results import Band, Curve, Level
+from kallithea_tune.text import figure, printable, wrapped
+
+HEADINGS = ("workers", "requests/s", "law (95 %)", "p50 ms", "p95 ms", "p99 ms", "failed", "CPU")
+
+
+def write(curve: Curve, stream: TextIO) -> None:
+    """Write a table with a line per level, then the notes; CPU is that of the generator."""
+    print(f"\n{printable(curve.subject)}", file=stream)
+    rows = [HEADINGS, *rows_of(curve)]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    for row in rows:
+        print("  ".join(value.rjust(width) for value, width in zip(row, widths)), file=stream)
+    for note in curve.notes:
+        print("\n".join(wrapped("Note: ", printable(note), 4)), file=stream)
+
+
+def rows_of(curve: Curve) -> Iterator[tuple[str, ...]]:
+    """Yield the values of each level under `HEADINGS`."""
+    bands = {band.workers: band for band in curve.bands}
+    for level in curve.levels:
+        yield (
+            str(level.workers),
+            _range(level),
+            _band(bands.get(level.workers)),
+            *(percentile(level, part) for part in (0.50, 0.95, 0.99)),
+            f"{level.errors:,} of {level.requests:,}",
+            f"{level.generator_cpu:.0%}".replace("%", " %"),
+        )
+
+
+def percentile(level: Level, part: float) -> str:
+    """Return a percentile of the latencies by nearest rank; a dash for too few to have it."""
+    latencies = sorted(level.latencies_ms)
+    if len(latencies) * (1 - part) < 1:
+        return "-"
+    return figure(latencies[min(len(latencies) - 1, int(len(latencies) * part))])
+
+
+def _range(level: Level) -> str:
+    if not level.requests_s:
+        return "-"
+    low, high = min(level.requests_s), max(level.requests_s)
+    return figure(low) if low == high else f"{figure(low)} to {figure(high)}"
+
+
+def _band(band: "Band | None") -> str:
+    return f"{figure(band.low)} to {figure(band.high)}" if band else "-"

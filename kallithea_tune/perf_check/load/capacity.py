@@ -1,0 +1,112 @@
+"""How many workers and machines serve a rate of requests: what follows from a measured curve.
+
+Nothing is concluded beyond the largest level that was measured, and of several machines only how
+many there have to be at least: whether database and storage keep up with them was not measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Optional
+
+from kallithea_tune.perf_check.results import Band, Curve
+from kallithea_tune.text import counted, figure
+
+# At this utilisation a request waits for more than two others before it (M/M/1).
+BUSY = 0.7
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a worker takes, and what all of them may take, in bytes."""
+
+    of_worker: float
+    available: float
+
+    @property
+    def workers(self) -> int:
+        """How many workers there is memory for."""
+        return int(self.available // self.of_worker)
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What serves `rate` requests per second: `workers` on each of `machines` machines like this.
+
+    `served` is what a machine serves with them at `BUSY` of the lower limit of its throughput,
+    `memory` what they take in bytes on each, 0 where that is not known. `limit` is what kept a
+    machine from serving more: ``memory``, ``the largest level that was measured``, or empty.
+    """
+
+    rate: float
+    workers: int
+    machines: int
+    served: float
+    memory: float = 0.0
+    limit: str = ""
+
+
+def with_target(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Curve:
+    """Return the curve with a note on what serves `rate` requests per second."""
+    if not curve.bands:
+        note = f"what serves {figure(rate)} requests/s is not known without a law"
+        return replace(curve, notes=(*curve.notes, note))
+    found = capacity(curve, rate, memory)
+    note = text(found) if found else "there is no memory for as many workers as were measured"
+    return replace(curve, notes=(*curve.notes, note))
+
+
+def capacity(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Optional[Capacity]:
+    """Return the fewest workers, on the fewest machines, that serve `rate` requests per second.
+
+    `curve` has bands, see `scalability.fitted`; their lower limits count, at `BUSY`.
+    None where memory is too small for the smallest level.
+    """
+    most = memory.workers if memory else curve.bands[-1].workers
+    usable = [band for band in curve.bands if band.workers <= most]
+    if not usable:
+        return None
+    best = max(usable, key=_served)
+    enough = next((band for band in usable if _served(band) >= rate), None)
+    if enough:
+        return _capacity(rate, enough, 1, memory, "")
+    if len(usable) < len(curve.bands):
+        limit = "memory"
+    elif best is usable[-1] and not curve.peak:
+        limit = "the largest level that was measured"
+    else:
+        limit = "the peak of its throughput"
+    machines = math.ceil(rate / _served(best))
+    each = rate / machines
+    # What the last machine has left over may do with fewer workers on all of them.
+    fewest = next(band for band in usable if _served(band) >= each)
+    return _capacity(rate, fewest, machines, memory, limit)
+
+
+def text(found: Capacity) -> str:
+    """Return a sentence for the report."""
+    workers = counted(found.workers, "worker")
+    if found.memory:
+        workers += f" ({found.memory / 1e6:,.0f} MB)"
+    rate = f"{figure(found.rate)} requests/s"
+    if found.machines == 1:
+        return f"{workers} serve {rate} on this machine, with {BUSY:.0%} of them busy".replace(
+            "%", " %"
+        )
+    return (
+        f"{rate} take at least {found.machines} machines like this one with {workers} each, since "
+        f"one serves no more than {figure(found.served)} ({found.limit}); whether database and "
+        "storage keep up with them was not measured"
+    )
+
+
+def _served(band: Band) -> float:
+    return BUSY * band.low
+
+
+def _capacity(
+    rate: float, band: Band, machines: int, memory: Optional[Memory], limit: str
+) -> Capacity:
+    taken = band.workers * memory.of_worker if memory else 0.0
+    return Capacity(rate, band.workers, machines, _served(band), taken, limit)

@@ -1,0 +1,37 @@
+"""Root puts a load on an instance of another user as that user."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from owned import NOBODY, Owned
+
+LOAD = """
+import json, os, sys
+import psutil
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.load import generator, run
+from kallithea_tune.perf_check.load.mix import mix_of
+seen = set()
+def progress(title, done, total):
+    # A child has root as its real user until its first code runs.
+    if not title.endswith("starting"):
+        seen.update(child.uids().real for child in psutil.Process().children())
+plan = run.Plan(mix_of({"hg": "hg-one", "git": "git-one"}), (1,), 1, 1.0)
+curve = run.measure(load(sys.argv[1]), plan, progress)
+print(json.dumps([sorted(seen), curve.levels[0].errors, curve.levels[0].requests, os.geteuid()]))
+"""
+
+
+@pytest.mark.once
+def test_servers_and_clients_run_as_the_owner_of_the_data(owned: Owned) -> None:
+    owned.give_to(NOBODY, NOBODY)
+    done = owned.as_root(sys.executable, "-c", LOAD, owned.ini)
+    assert done.returncode == 0, done.stderr
+    users, errors, requests, own = json.loads(done.stdout)
+    assert (users, errors, own) == ([NOBODY], 0, 0) and requests > 0
+    rest = ["find", str(owned.directory), "!", "-user", str(NOBODY), "-o", "-name", ".kallithea-*"]
+    assert subprocess.check_output(rest, universal_newlines=True) == ""
