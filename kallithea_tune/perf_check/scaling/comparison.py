@@ -28,8 +28,8 @@ _OUT = "users are logged out everywhere, and a form sent to the other instance i
 _TURNS = "users are logged in at one instance and not at the other, page by page"
 _HELD = "each has its own locks, so two may do the same work at once"
 
-# Each was broken on two running instances of Kallithea 0.7.0, but for those of archives, cache
-# locks, cookie path and domain and SSH, which are from its source.
+# The database, the address, and the secret, the key and the directory of sessions were broken on
+# two running instances of Kallithea 0.7.0; the rest is from its source, and was not run.
 REQUIREMENTS = (
     Requirement(
         "sqlalchemy.url",

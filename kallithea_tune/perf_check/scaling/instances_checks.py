@@ -11,7 +11,8 @@ from kallithea_tune.perf_check.results import Rule
 from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS, Break, breaks
 from kallithea_tune.perf_check.scaling.instances import Instances, instances
 
-KALLITHEA = "Kallithea 0.7.0, two instances with this difference alone"
+TRIED = "two running instances of Kallithea 0.7.0; see the page for what was not run"
+READ = "the source of Kallithea 0.7.0; not run"
 
 
 def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Finding]:
@@ -68,7 +69,7 @@ def _remedy(broken: Break, section: str) -> Remedy:
     "instances-database",
     "One database and one place of repositories",
     measures=(instances, configuration),
-    source=KALLITHEA,
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.loss,
 )
@@ -82,7 +83,7 @@ def database(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-sessions",
     "One store, name and secret of sessions",
     measures=(instances, configuration),
-    source=KALLITHEA,
+    source=TRIED,
     tags=("scaling", "config"),
 )
 def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
@@ -95,7 +96,7 @@ def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-directories",
     "Directories of caches, index and locks in common",
     measures=(instances, configuration),
-    source=KALLITHEA,
+    source=READ,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -109,7 +110,7 @@ def directories(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-broker",
     "One broker and queue",
     measures=(instances, configuration),
-    source=KALLITHEA,
+    source=READ,
     tags=("scaling", "config", "celery"),
     harm=Harm.some_pages,
 )
