@@ -488,7 +488,7 @@ def box() -> Iterator[Box]:
 CASES = [pytest.param(name, option, id=f"{name}-{option}") for name in KINDS for option in OPTIONS]
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("name, option", CASES)
 def test_each_kind_of_path_with_each_option(box: Box, name: str, option: str) -> None:
     make, outcomes = KINDS[name]

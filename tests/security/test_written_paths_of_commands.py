@@ -72,7 +72,7 @@ def refused(
     return done
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("make, status", UNSAFE)
 def test_db_migrate_keeps_originals_in_no_foreign_file(
     ini: Path, tmp_path: Path, make: Callable[[Path], Path], status: int
@@ -82,7 +82,7 @@ def test_db_migrate_keeps_originals_in_no_foreign_file(
     refused([tmp_path, ini.parent], status, "db-migrate", "-c", ini, *words)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize(
     "other", ["my.ini", "kallithea.db-journal", "moved.db", "moved.db.kallithea-tune-part"]
 )
@@ -95,7 +95,7 @@ def test_db_migrate_keeps_originals_in_no_file_that_it_uses(
     refused([tmp_path, ini.parent], 3, "db-migrate", "-c", ini, *words)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 # Of a link as of a file, the owner would be the one to act as, who may not read the ini file here.
 @pytest.mark.parametrize("make, status", [*UNSAFE[:3], (planted, 2), *UNSAFE[4:]])
 def test_db_migrate_fills_no_foreign_file(
@@ -105,7 +105,7 @@ def test_db_migrate_fills_no_foreign_file(
     refused([tmp_path, ini.parent], status, "db-migrate", "-c", ini, "--to", f"sqlite:///{path}")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_db_migrate_follows_no_link_in_the_place_of_its_unfinished_file(
     ini: Path, tmp_path: Path
 ) -> None:
@@ -114,7 +114,7 @@ def test_db_migrate_follows_no_link_in_the_place_of_its_unfinished_file(
     refused([tmp_path], 3, "db-migrate", "-c", ini, "--to", f"sqlite:///{tmp_path}/moved.db")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_a_switch_that_the_ini_file_does_not_allow_is_refused_before_the_copy(
     instance: Path, tmp_path: Path
 ) -> None:
@@ -124,7 +124,7 @@ def test_a_switch_that_the_ini_file_does_not_allow_is_refused_before_the_copy(
     refused([tmp_path], 3, "static-export", "-c", instance, tmp_path / "static", "--switch")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("make, status", [(fifo, 2), *UNSAFE[2:]])
 def test_perf_check_saves_into_no_foreign_file(
     ini: Path, tmp_path: Path, make: Callable[[Path], Path], status: int
@@ -134,7 +134,7 @@ def test_perf_check_saves_into_no_foreign_file(
     refused([tmp_path, ini.parent], 3, "perf-check", "-c", ini, "--save", ini)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_perf_check_writes_into_a_stream(ini: Path, tmp_path: Path) -> None:
     words = ["perf-check", "-c", ini, "--only", "WEB001", "--no-probes", "--save"]
     path = fifo(tmp_path / "fifo")
@@ -152,7 +152,7 @@ def test_perf_check_writes_into_a_stream(ini: Path, tmp_path: Path) -> None:
     assert shape(tmp_path) == before
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_what_is_read_neither_hangs_nor_fills_the_memory(
     ini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +170,7 @@ def test_what_is_read_neither_hangs_nor_fills_the_memory(
     assert refused([tmp_path], 2, *words)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_a_pipe_is_read_to_its_end(ini: Path, tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.write(writer, b"nothing://that.is.served\n")
@@ -180,7 +180,7 @@ def test_a_pipe_is_read_to_its_end(ini: Path, tmp_path: Path) -> None:
     assert done.returncode == 2 and "cannot be read" not in done.stderr
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("make, status", [(fifo, 2), *UNSAFE[2:]])
 def test_static_export_configures_no_foreign_file(
     ini: Path, tmp_path: Path, make: Callable[[Path], Path], status: int
@@ -190,7 +190,7 @@ def test_static_export_configures_no_foreign_file(
     refused([tmp_path], status, *words, "nginx", "-o", path)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 def test_static_export_configures_nothing_that_it_uses(ini: Path, tmp_path: Path) -> None:
     overlay, static = tmp_path / "overlay", tmp_path / "static"
     overlay.mkdir()
@@ -203,7 +203,7 @@ def test_static_export_configures_nothing_that_it_uses(ini: Path, tmp_path: Path
     refused([tmp_path], 3, *words, tmp_path / "site.conf")
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("make, status", UNSAFE)
 def test_static_export_publishes_in_no_foreign_place(
     ini: Path, tmp_path: Path, make: Callable[[Path], Path], status: int
