@@ -77,7 +77,7 @@ def test_agent(name: str, agent: Agent) -> None:
 
 def test_log_is_counted(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
-    # As nginx 1.22 and Apache 2.4 wrote them.
+    # In the combined log format, as nginx and Apache document it.
     lines = [
         line("/repo"),
         line("/css/style.css"),
