@@ -37,7 +37,8 @@ def status_of(results: Results, fail_on: Severity) -> Status:
     if worst >= min(fail_on, Severity.warning):
         return Status.warning
     unknown = any(finding.severity is Severity.unknown for finding in _counted(results))
-    return Status.unknown if unknown or results.silent or not _counted(results) else Status.ok
+    missing = results.silent or any(not curve.levels for curve in results.curves)
+    return Status.unknown if unknown or missing or not _counted(results) else Status.ok
 
 
 def line(results: Results, fail_on: Severity) -> str:
@@ -68,6 +69,7 @@ def _summary(results: Results) -> str:
     unknown = list(dict.fromkeys(f.check for f in findings if f.severity is Severity.unknown))
     if unknown:
         said.append(f"not measured: {first_of(unknown, SHOWN)}")
+    said += [f"not measured: {curve.subject}" for curve in results.curves if not curve.levels]
     if results.silent:
         machines = [silent.machine for silent in results.silent]
         said.append(f"no report from {first_of(machines, SHOWN)}")

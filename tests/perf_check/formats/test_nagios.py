@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from kallithea_tune.perf_check.formats import nagios
 from kallithea_tune.perf_check.formats.nagios import Status
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.results import Place, PlacedRun, Results, Silent
+from kallithea_tune.perf_check.results import Curve, Place, PlacedRun, Results, Silent
 from kallithea_tune.perf_check.runner import Run
 
 
@@ -46,6 +47,12 @@ def test_a_machine_without_a_report_is_unknown_and_no_green() -> None:
     found = results(Severity.ok, silent=1)
     assert nagios.status_of(found, Severity.error) is Status.unknown
     assert "no report from host0" in nagios.line(found, Severity.error)
+
+
+def test_a_load_that_was_not_measured_is_unknown() -> None:
+    found = dataclasses.replace(results(Severity.ok), curves=(Curve("processes", ()),))
+    assert nagios.status_of(found, Severity.error) is Status.unknown
+    assert "not measured: processes" in nagios.line(found, Severity.error)
 
 
 def test_an_ignored_error_is_not_counted() -> None:
