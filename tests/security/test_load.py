@@ -35,3 +35,27 @@ def test_servers_and_clients_run_as_the_owner_of_the_data(owned: Owned) -> None:
     assert (users, errors, own) == ([NOBODY], 0, 0)
     rest = ["find", str(owned.directory), "!", "-user", str(NOBODY), "-o", "-name", ".kallithea-*"]
     assert subprocess.check_output(rest, universal_newlines=True) == ""
+
+
+LOOKS = """
+import json, os, sys
+from kallithea_tune.config.instance import load
+from kallithea_tune.perf_check.load import curves, databases
+seen = []
+def noted(function):
+    return lambda *words: seen.append(os.geteuid()) or function(*words)
+databases._repositories = noted(databases._repositories)
+curves.mix_of_instance = noted(curves.mix_of_instance)
+instance = load(sys.argv[1])
+databases._require_same(instance, instance)
+curves.mix_of(instance, None)
+print(json.dumps([seen, os.geteuid()]))
+"""
+
+
+@pytest.mark.once
+def test_the_databases_are_read_as_the_owner_of_the_data(owned: Owned) -> None:
+    owned.give_to(NOBODY, NOBODY)
+    done = owned.as_root(sys.executable, "-c", LOOKS, owned.ini)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [[NOBODY] * 3, 0]

@@ -19,9 +19,19 @@ from kallithea_tune.system.account import acting_as
 
 
 def mix_of(instance: Instance, log: Optional[AccessLog]) -> Mix:
-    """Return the mix as the access log has it, else as `mix_of_instance` does."""
-    mix = mix_of_instance(instance)
+    """Return the mix as the access log has it, else as `mix_of_instance` does; root reads the
+    database as the owner of the data.
+    """
+    with acting_as(owner_of(instance).account):
+        mix = mix_of_instance(instance)
     return mix.with_counts(log.kinds, "as in the access log") if log else mix
+
+
+def unmeasured(subject: str, error: Exception) -> Curve:
+    """Return a curve without levels that says why: what is not ours is an error of the database."""
+    known = isinstance(error, (NotMeasured, TuneError))
+    reason = str(error) if known else "the database: " + str(error).split("\n")[0]
+    return Curve(subject, (), notes=(f"not measured: {reason}",))
 
 
 def plans(mix: Mix, url: str, levels: tuple[int, ...]) -> Iterator[Plan]:
@@ -46,11 +56,7 @@ def curves(
     mix: Optional[Mix] = None
     for plan in plans(Mix({}), url, levels):
         try:
-            with acting_as(owner_of(instance).account):
-                mix = mix or mix_of(instance, log)
+            mix = mix or mix_of(instance, log)
             yield measure(instance, replace(plan, mix=mix), progress)
-        except (NotMeasured, TuneError) as error:
-            yield Curve(plan.subject, (), notes=(f"not measured: {error}",))
-        except SQLAlchemyError as error:
-            reason = str(error).split("\n")[0]
-            yield Curve(plan.subject, (), notes=(f"not measured: the database: {reason}",))
+        except (NotMeasured, TuneError, SQLAlchemyError) as error:
+            yield unmeasured(plan.subject, error)

@@ -6,15 +6,17 @@ import os
 from dataclasses import replace
 from typing import Optional, Sequence
 
+from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.db.engine import read_only_engine
 from kallithea_tune.errors import NotMeasured, TuneError
 from kallithea_tune.perf_check.load import comparison
 from kallithea_tune.perf_check.load.access_log import AccessLog
-from kallithea_tune.perf_check.load.curves import mix_of
+from kallithea_tune.perf_check.load.curves import mix_of, unmeasured
 from kallithea_tune.perf_check.load.run import Plan, Progress, levels_for, measure
 from kallithea_tune.perf_check.results import Curve, Level
 from kallithea_tune.perf_check.servers.processes import cores
+from kallithea_tune.system.account import acting_as
 
 _REPOSITORIES = "SELECT repo_name FROM repositories ORDER BY repo_name"
 
@@ -34,11 +36,8 @@ def beside(
         _require_same(instance, other)
         plan = Plan(mix_of(instance, log), levels_for(cores(os.getpid())))
         first, second = in_turns((instance, other), plan, progress)
-    except (NotMeasured, TuneError) as error:
-        return (Curve(subject, (), notes=(f"not measured: {error}",)),)
-    except SQLAlchemyError as error:
-        reason = str(error).split("\n")[0]
-        return (Curve(subject, (), notes=(f"not measured: the database: {reason}",)),)
+    except (NotMeasured, TuneError, SQLAlchemyError) as error:
+        return (unmeasured(subject, error),)
     first = replace(first, subject=f"processes with the database in use ({_engine(instance)})")
     second = replace(second, subject=subject)
     found = comparison.difference(first, second)
@@ -85,8 +84,12 @@ def _engine(instance: Instance) -> str:
 
 
 def _require_same(instance: Instance, other: Instance) -> None:
-    """Raise NotMeasured where the databases do not describe the same repositories."""
-    if _repositories(instance.database_url) != _repositories(other.database_url):
+    """Raise NotMeasured where the databases do not describe the same repositories; root reads them
+    as the owner of the data.
+    """
+    with acting_as(owner_of(instance).account):
+        same = _repositories(instance.database_url) == _repositories(other.database_url)
+    if not same:
         raise NotMeasured(
             "the database of --compare-db has other repositories; copy this one to it with "
             "gearbox db-migrate"
