@@ -90,8 +90,7 @@ def matrix_lines(matrix: Matrix) -> list[str]:
     Those that are as they must be are counted.
     """
     lines = ["Settings by instance", "====================", ""]
-    shown = [row for row in matrix.rows if row.severity > Severity.ok or not row.equal]
-    for row in shown:
+    for row in matrix.notable:
         grade = f" ({row.severity.name}, {row.check})" if row.severity > Severity.ok else ""
         lines += wrapped("", f"{row.setting}: {row.rule.value}{grade}")
         same: dict[str, list[str]] = {}
@@ -99,7 +98,7 @@ def matrix_lines(matrix: Matrix) -> list[str]:
             same.setdefault(value, []).append(name)
         for value, names in same.items():
             lines += wrapped("  ", f"{value or 'not set'}: {', '.join(names)}", 2)
-    rest = len(matrix.rows) - len(shown)
+    rest = len(matrix.rows) - len(matrix.notable)
     return [*lines, f"as they must be: {counted(rest, 'more setting')}"]
 
 
@@ -189,18 +188,26 @@ def _count(number: int, level: Severity) -> str:
 def summary(findings: Sequence[Finding]) -> list[tuple[str, str]]:
     """Return (severity, line) per area, worst first, with the worst diagnosis of each."""
     lines = []
-    for area in dict.fromkeys([*AREAS, *(finding.area for finding in findings)]):
-        own = [item for item in findings if item.area == area and not item.ignored]
-        if not own:
-            continue
-        worst = max(own, key=lambda item: (item.severity, item.impact_ms or 0.0))
+    for area, own, worst in by_area(findings):
         diagnosis = worst.diagnosis
         if worst.severity is Severity.ok:
             diagnosis = f"{len(own)} checked, nothing to change"
         label = f"{area:<12} {worst.severity.name:<8} "
-        lines.append((worst.severity, wrapped(label, diagnosis)[0]))
-    lines.sort(key=lambda line: -line[0])
-    return [(severity.name, line) for severity, line in lines]
+        lines.append((worst.severity.name, wrapped(label, diagnosis)[0]))
+    return lines
+
+
+def by_area(findings: Sequence[Finding]) -> list[tuple[str, list[Finding], Finding]]:
+    """Return the areas with findings that are not ignored, these, and the worst of them; the worst
+    area first.
+    """
+    found = []
+    for area in dict.fromkeys([*AREAS, *(finding.area for finding in findings)]):
+        own = [item for item in findings if item.area == area and not item.ignored]
+        if own:
+            worst = max(own, key=lambda item: (item.severity, item.impact_ms or 0.0))
+            found.append((area, own, worst))
+    return sorted(found, key=lambda item: -item[2].severity)
 
 
 LINES = 4

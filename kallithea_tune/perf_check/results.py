@@ -70,6 +70,11 @@ class Matrix:
     instances: tuple[str, ...]
     rows: tuple[Row, ...]
 
+    @property
+    def notable(self) -> tuple[Row, ...]:
+        """The settings that differ, or break their rule."""
+        return tuple(row for row in self.rows if row.severity > Severity.ok or not row.equal)
+
 
 @dataclass(frozen=True)
 class Level:

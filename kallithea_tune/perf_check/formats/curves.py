@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Iterator, TextIO
+from typing import Iterator, Optional, TextIO
 
 from kallithea_tune.perf_check.results import Band, Curve, Level
 from kallithea_tune.text import figure, printable, wrapped
 
 HEADINGS = ("workers", "requests/s", "law (95 %)", "p50 ms", "p95 ms", "p99 ms", "failed", "CPU")
+
+PERCENTILES = (0.50, 0.95, 0.99)
 
 
 def write(curve: Curve, stream: TextIO) -> None:
@@ -29,14 +31,14 @@ def rows_of(curve: Curve) -> Iterator[tuple[str, ...]]:
             str(level.workers),
             _range(level),
             _band(bands.get(level.workers)),
-            *(percentile(level, part) for part in (0.50, 0.95, 0.99)),
+            *(percentile(level, part) for part in PERCENTILES),
             f"{level.errors:,} of {level.requests:,}",
             f"{level.generator_cpu:.0%}".replace("%", " %"),
         )
 
 
 def percentile(level: Level, part: float) -> str:
-    """Return a percentile of the latencies by nearest rank; a dash for too few to have it."""
+    """Return the latency in ms that `part` of all are below; a dash for too few to say so."""
     latencies = sorted(level.latencies_ms)
     if len(latencies) * (1 - part) < 1:
         return "-"
@@ -50,5 +52,5 @@ def _range(level: Level) -> str:
     return figure(low) if low == high else f"{figure(low)} to {figure(high)}"
 
 
-def _band(band: "Band | None") -> str:
+def _band(band: Optional[Band]) -> str:
     return f"{figure(band.low)} to {figure(band.high)}" if band else "-"

@@ -9,11 +9,11 @@ from typing import Iterable, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.perf_check import report
-from kallithea_tune.perf_check.formats import plots
+from kallithea_tune.perf_check.formats import curves, plots
 from kallithea_tune.perf_check.formats.plots import Plot
-from kallithea_tune.perf_check.model import AREAS, Finding, Severity
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import steps_of
-from kallithea_tune.perf_check.results import Curve, Level, PlacedRun, Results, Row
+from kallithea_tune.perf_check.results import Curve, Level, PlacedRun, Results
 from kallithea_tune.system import written_path
 from kallithea_tune.system.written_path import Output, Place
 from kallithea_tune.text import counted, evidence_text, figure, printable
@@ -41,13 +41,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Area:
-    """A line of the summary: the worst of an area, and what of it was not examined."""
+    """A line of the summary: the worst of an area, and how many findings of each severity."""
 
     name: str
     severity: str
     diagnosis: str
     counts: str
-    unknown: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Load:
-    """A curve with its plots and its table."""
+    """A curve with its plots and its table; what was not measured has the reason only."""
 
     curve: Curve
     plots: tuple[Plot, ...]
@@ -112,8 +111,7 @@ def page(results: Results, when: datetime.datetime) -> str:
         sections=[_section(placed, number) for number, placed in enumerate(results.runs)],
         silent=results.silent,
         matrix=results.matrix,
-        differing=_differing(results.matrix.rows) if results.matrix else (),
-        loads=[_load(curve) for curve in results.curves if curve.levels],
+        loads=list(map(_load, results.curves)),
         changes=results.changes,
     )
     return HEAD + rendered + "\n"
@@ -126,7 +124,7 @@ def _visible(value: object) -> object:
 
 def _section(placed: PlacedRun, number: int) -> Section:
     run = placed.run
-    title = " on ".join(filter(None, (placed.place.instance, placed.place.machine)))
+    title = str(placed.place)
     prefix = _slug(title) if number else ""
     shown = [item for item in report.merged(run.findings) if item.severity > Severity.ok]
     seconds = f"{counted(len(run.checks), 'check')} in {run.seconds:.1f} s"
@@ -142,22 +140,13 @@ def _section(placed: PlacedRun, number: int) -> Section:
 
 
 def _areas(findings: Sequence[Finding]) -> Iterable[Area]:
-    found = []
-    for name in dict.fromkeys([*AREAS, *(finding.area for finding in findings)]):
-        own = [one for one in findings if one.area == name and not one.ignored]
-        if not own:
-            continue
-        worst = max(own, key=lambda one: (one.severity, one.impact_ms or 0.0))
-        unknown = sum(one.severity is Severity.unknown for one in own)
+    for name, own, worst in report.by_area(findings):
+        levels = [finding.severity for finding in own]
         counts = ", ".join(
-            f"{number} {level.name}"
-            for level in sorted(Severity, reverse=True)
-            for number in [sum(one.severity is level for one in own)]
-            if number
+            f"{levels.count(level)} {level.name}" for level in sorted(set(levels), reverse=True)
         )
         diagnosis = "" if worst.severity is Severity.ok else worst.diagnosis
-        found.append(Area(name, worst.severity.name, diagnosis, counts, unknown))
-    return sorted(found, key=lambda area: -Severity[area.severity])
+        yield Area(name, worst.severity.name, diagnosis, counts)
 
 
 def _items(findings: Sequence[Finding], prefix: str) -> Iterable[Item]:
@@ -191,11 +180,9 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60]
 
 
-def _differing(rows: Sequence[Row]) -> tuple[Row, ...]:
-    return tuple(row for row in rows if not row.equal or row.severity > Severity.ok)
-
-
 def _load(curve: Curve) -> Load:
+    if not curve.levels:
+        return Load(curve, (), ())
     drawn = [plots.scaling(curve)]
     if max(curve.levels, key=lambda level: level.workers).latencies_ms:
         drawn.append(plots.latencies(curve))
@@ -203,12 +190,7 @@ def _load(curve: Curve) -> Load:
 
 
 def _percentiles(level: Level) -> Percentiles:
-    ranked = sorted(level.latencies_ms)
-
-    def at(percent: int) -> str:
-        # Nearest rank, one of the latencies.
-        return f"{figure(ranked[-(-len(ranked) * percent // 100) - 1])} ms" if ranked else "none"
-
+    p50, p95, p99 = (curves.percentile(level, part) for part in curves.PERCENTILES)
     rates = ", ".join(map(figure, level.requests_s))
     cpu = f"{100 * level.generator_cpu:.0f} %"
-    return Percentiles(level.workers, rates, at(50), at(95), at(99), level.errors, cpu)
+    return Percentiles(level.workers, rates, p50, p95, p99, level.errors, cpu)

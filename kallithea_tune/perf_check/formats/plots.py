@@ -32,7 +32,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point with its text, as ``(4, 12.5)``: what a pointer that rests on it shows."""
+    """A point, and the text on which a pointer rests: ``4 workers: 12.5 requests/s``."""
 
     x: float
     y: float
@@ -57,7 +57,7 @@ class Plot:
 
 
 def scaling(curve: Curve) -> Plot:
-    """Plot the requests per second of each repeat by workers, with the fitted band below."""
+    """Plot the requests per second of each repeat by workers, with the band of the fit."""
     rates = [rate for level in curve.levels for rate in level.requests_s]
     x = Scale(max(level.workers for level in curve.levels), LEFT, WIDTH - RIGHT)
     most = max([*rates, *(band.high for band in curve.bands)], default=1.0)

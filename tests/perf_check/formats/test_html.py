@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import random
 import re
@@ -167,6 +168,13 @@ def test_what_was_not_examined_is_said_and_nothing_ignored_is_counted() -> None:
     assert "Kept: until the move" in page
     (row,) = re.findall(r"<tr><td>database</td>.*", page)[:1]
     assert ">ok</td>" in row and "1 ok" in row
+
+
+def test_a_load_that_was_not_measured_is_on_the_page_with_its_reason() -> None:
+    missing = Curve("threads", (), notes=("not measured: it does not start",))
+    page = html.page(dataclasses.replace(results(), curves=(missing,)), WHEN)
+    assert "Load: threads" in page and "not measured: it does not start" in page
+    assert "<svg" not in page
 
 
 def test_another_page_is_not_replaced(tmp_path: Path) -> None:
