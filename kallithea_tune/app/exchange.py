@@ -105,3 +105,16 @@ class Outcome:
 
     visit: Optional[Visit] = None
     failure: Optional[LoadFailure] = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where the application answers over HTTP, on this machine only, and the process it runs in."""
+
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """The URL of its root."""
+        return f"http://127.0.0.1:{self.port}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -11,12 +12,12 @@ import threading
 import time
 from concurrent import futures
 from dataclasses import replace
-from typing import Callable, Iterable, Mapping, Optional, Sequence
+from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from kallithea_tune.app import loading
 from kallithea_tune.app.application import contexts
 from kallithea_tune.app.browser import Browser
-from kallithea_tune.app.exchange import Answer, Order, Outcome, Request, Visit
+from kallithea_tune.app.exchange import Answer, Order, Outcome, Request, Served, Visit
 from kallithea_tune.app.loading import LoadFailure
 from kallithea_tune.app.repository_settings import start_nothing
 from kallithea_tune.app.sandbox import sandboxed
@@ -45,6 +46,7 @@ class _Inside:
     start_ms = 0.0
     statements: StatementCounter
     app: WsgiApp
+    server: Any  # of waitress, which has no types
     new_browser: Callable[[], Browser]
 
 
@@ -97,9 +99,30 @@ def load_here(order: Order) -> Optional[LoadFailure]:
     return None
 
 
-def application_here() -> WsgiApp:
-    """Return the application that `load_here` has loaded."""
-    return _inside.app
+def serve_here() -> Served:
+    """Serve what `load_here` has loaded with waitress, which Kallithea itself requires.
+
+    It has one thread, see `threads_here`. Raises NotMeasured without waitress.
+    """
+    try:
+        waitress: Any = importlib.import_module("waitress")
+    except ImportError:
+        raise NotMeasured("waitress is not installed, which Kallithea requires") from None
+    # Nobody reads what the application prints while it serves; a full pipe would stop it.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    _inside.server = waitress.create_server(
+        _inside.app, host="127.0.0.1", port=0, threads=1, ident=None
+    )
+    threading.Thread(target=_inside.server.run, daemon=True).start()
+    return Served(int(_inside.server.effective_port), os.getpid())
+
+
+def threads_here(count: int) -> int:
+    """Have the server of `serve_here` use `count` threads from now on; return that."""
+    _inside.server.task_dispatcher.set_thread_count(count)
+    return count
 
 
 def answer_here(order: Order) -> Visit:

@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 from typing import Iterator, Mapping, Optional, Sequence
 
-from kallithea_tune.app import inside, loading, served
-from kallithea_tune.app.exchange import Answer, Order, Outcome, Request, Visit
+from kallithea_tune.app import inside, loading
+from kallithea_tune.app.exchange import Answer, Order, Outcome, Request, Served, Visit
 from kallithea_tune.app.loading import DoesNotLoad, LoadFailure
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.app.slow_request import REACTION_S
@@ -152,15 +152,15 @@ class Visitor:
         order = self._order(tuple(requests), seconds)
         return self._conversation.call(inside.answer_here, seconds + HANGS_S, order=order)
 
-    def serve(self) -> served.Served:
+    def serve(self) -> Served:
         """Have the application answer over HTTP until the child is killed; raises as `visit`."""
         if not self._loaded:
             self._load()
-        return self._conversation.call(served.serve_here, HANGS_S)
+        return self._conversation.call(inside.serve_here, HANGS_S)
 
     def set_threads(self, count: int) -> None:
         """Have `serve` use `count` threads in place of one."""
-        self._conversation.call(served.threads_here, HANGS_S, count=count)
+        self._conversation.call(inside.threads_here, HANGS_S, count=count)
 
     def kill(self) -> None:
         """End the child now; a visit in another thread raises NotMeasured."""

@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, replace
 from typing import Callable, Iterator, Mapping, Sequence
 
+from kallithea_tune.app.exchange import Served
 from kallithea_tune.app.owner import owner_of
-from kallithea_tune.app.served import Served
 from kallithea_tune.app.visit import Visitor, colleagues
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import NotMeasured
@@ -155,9 +155,9 @@ def _threads(visitor: Visitor, bases: tuple[str, ...]) -> Callable[[int], tuple[
 
 def _room_for(pid: int) -> bool:
     """Whether there is memory for two further processes as large as `pid`, so that none swaps."""
-    with open("/proc/meminfo", encoding="ascii") as file:
-        fields = dict(line.split(":", 1) for line in file)
-    available = int(fields.get("MemAvailable", fields["MemFree"]).split()[0]) << 10
+    import psutil
+
+    available: int = psutil.virtual_memory().available
     return available > 2 * processes.memory(pid)[0]
 
 
