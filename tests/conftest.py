@@ -202,6 +202,14 @@ def rabbitmq() -> Iterator[Any]:
     yield from _started(RabbitMQ())
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A private Chromium."""
+    from servers.browser import Browser
+
+    yield from _started(Browser())
+
+
 def _started(server: Any) -> Iterator[Any]:
     try:
         server.start()

@@ -8,7 +8,6 @@ import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 from servers.browser import Browser
@@ -98,16 +97,6 @@ def results() -> Results:
         (curve(),),
         (f"worse: {HOSTILE}",),
     )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    server = Browser()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 def instance(directory: Path) -> Instance:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import re
 
 import pytest
-from servers.browser import Browser
 
 PAGES = (
     "/",
@@ -27,16 +26,6 @@ PAGES = (
 
 # Kallithea's own sheet asks for an icon font that it does not have.
 NOWHERE = re.compile(r"/css/none\.(woff2?|ttf)\b")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    server = Browser()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
 
 
 def looked_at(browser, url, path, directory):
