@@ -112,6 +112,11 @@ def figure(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 999.5 else f"{value:.0f}"
 
 
+def percentage(part: float, sign: str = "") -> str:
+    """Write a part of 1 as ``12 %``; with a `sign` of ``+`` as ``+12 %``."""
+    return f"{part:{sign}.0%}".replace("%", " %")
+
+
 def megabytes(count: float) -> str:
     """Write bytes as an admin reads them: ``12.3 MB``, ``4.56 GB``."""
     return f"{count / 1e9:.3g} GB" if count >= 1e9 else f"{count / 1e6:.3g} MB"

@@ -58,7 +58,6 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _act(self, args: Any) -> int:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import model, runner
-        from kallithea_tune.perf_check.load import access_log
 
         checks = model.all_checks()
         if args.explain:
@@ -75,6 +74,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         if given:
             args.compare_db = self._compare_db(given)
         if args.access_log:
+            from kallithea_tune.perf_check.load import access_log
+
             access_log.require_readable(args.access_log)
         self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
@@ -86,11 +87,12 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     def _load_all(self, configs: Sequence[str], args: Any) -> None:
         from kallithea_tune.errors import ConfigError
         from kallithea_tune.perf_check import several
+        from kallithea_tune.perf_check.scaling.instances import names
 
         given = {"--compare-db": args.compare_db}
         self.instances = several.with_one_redactor([self.load(one, given) for one in configs])
         self.instance = self.instances[0]
-        several.names(self.instances)
+        names(self.instances)
         for option in ("fix", "try", "save", "compare"):
             if len(configs) > 1 and getattr(args, "wanted" if option == "try" else option):
                 raise ConfigError(f"--{option} is for one instance; give one -c")

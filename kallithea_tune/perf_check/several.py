@@ -1,14 +1,12 @@
-"""Runs the checks at several instances; what decides alike is measured once."""
+"""Runs the checks at several instances; what is the same for them is measured once."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import Any, Callable, Iterable, Mapping, Optional, Sequence
 
 from kallithea_tune.app.owner import owner_of
 from kallithea_tune.config.instance import Instance
-from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check import runner
 from kallithea_tune.perf_check.measurement import (
     NOTHING,
@@ -22,25 +20,9 @@ from kallithea_tune.perf_check.model import Check
 from kallithea_tune.perf_check.results import Matrix, Place, PlacedRun, Results
 from kallithea_tune.perf_check.scaling import comparison
 from kallithea_tune.perf_check.scaling import instances as scaling
+from kallithea_tune.perf_check.scaling.instances import names
 
 Outcomes = Mapping["Measurement[Any]", Outcome]
-
-
-def names(instances: Sequence[Instance]) -> tuple[str, ...]:
-    """Return the shortest names that tell the ini files apart: ``web1.ini`` or ``/etc/b/my.ini``.
-
-    Raises ConfigError for one that is given twice.
-    """
-    paths = [_location(instance, instance.path) for instance in instances]
-    files = {os.path.realpath(instance.path) + "#" + instance.name for instance in instances}
-    if len(files) < len(instances):
-        raise ConfigError(f"an ini file is given twice: {', '.join(paths)}")
-    short = [_location(instance, os.path.basename(instance.path)) for instance in instances]
-    return tuple(short if len(set(short)) == len(short) else paths)
-
-
-def _location(instance: Instance, path: str) -> str:
-    return path if instance.name == "main" else f"{path}#{instance.name}"
 
 
 def with_one_redactor(instances: Sequence[Instance]) -> tuple[Instance, ...]:
@@ -68,7 +50,7 @@ def run(
     taken: list[tuple[Instance, Outcomes]] = []
     runs = []
     for number, (name, instance) in enumerate(zip(names(instances), instances)):
-        known = _known(instance, taken, checks)
+        known = _known(instance, taken)
         left = deadline.left if number else budget
         share = left * _part(instance, instances[number + 1 :], checks, known)
         context = Context(
@@ -92,7 +74,7 @@ def _matrix(outcomes: Outcomes) -> Optional[Matrix]:
 
 
 def _known(
-    instance: Instance, taken: Iterable[tuple[Instance, Outcomes]], checks: Sequence[Check]
+    instance: Instance, taken: Iterable[tuple[Instance, Outcomes]]
 ) -> dict[Measurement[Any], Outcome]:
     """Return what was measured at another instance with the same result; a failure is no result."""
     account = owner_of(instance).account

@@ -12,6 +12,7 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check import several
 from kallithea_tune.perf_check.measurement import Context, Examined, measurement
 from kallithea_tune.perf_check.model import Check, Finding, Severity, check
+from kallithea_tune.perf_check.scaling.instances import names
 
 
 @dataclass(frozen=True)
@@ -69,4 +70,4 @@ def test_the_secrets_of_all_are_masked_in_each(tmp_path: Path) -> None:
 def test_an_instance_given_twice_is_refused(tmp_path: Path) -> None:
     (instance,) = made(tmp_path, "")
     with pytest.raises(ConfigError, match="given twice"):
-        several.names([instance, instance])
+        names([instance, instance])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterator, Optional, TextIO
 
 from kallithea_tune.perf_check.results import Band, Curve, Level
-from kallithea_tune.text import figure, printable, wrapped
+from kallithea_tune.text import figure, percentage, printable, wrapped
 
 HEADINGS = ("workers", "requests/s", "law (95 %)", "p50 ms", "p95 ms", "p99 ms", "failed", "CPU")
 
@@ -33,7 +33,7 @@ def rows_of(curve: Curve) -> Iterator[tuple[str, ...]]:
             _band(bands.get(level.workers)),
             *(percentile(level, part) for part in PERCENTILES),
             f"{level.errors:,} of {level.requests:,}",
-            f"{level.generator_cpu:.0%}".replace("%", " %"),
+            percentage(level.generator_cpu),
         )
 
 

@@ -16,7 +16,7 @@ from kallithea_tune.perf_check.remedy import steps_of
 from kallithea_tune.perf_check.results import Curve, Level, PlacedRun, Results
 from kallithea_tune.system import written_path
 from kallithea_tune.system.written_path import Output, Place
-from kallithea_tune.text import counted, evidence_text, figure, printable
+from kallithea_tune.text import counted, evidence_text, figure, percentage, printable
 
 HEAD = "<!DOCTYPE html>\n<!-- a report of kallithea_tune -->\n"
 OUTPUT = Output("--html", "a report that --html wrote", lambda head: head.startswith(HEAD.encode()))
@@ -192,5 +192,5 @@ def _load(curve: Curve) -> Load:
 def _percentiles(level: Level) -> Percentiles:
     p50, p95, p99 = (curves.percentile(level, part) for part in curves.PERCENTILES)
     rates = ", ".join(map(figure, level.requests_s))
-    cpu = f"{100 * level.generator_cpu:.0f} %"
+    cpu = percentage(level.generator_cpu)
     return Percentiles(level.workers, rates, p50, p95, p99, level.errors, cpu)

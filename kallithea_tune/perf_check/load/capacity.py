@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from kallithea_tune.perf_check.results import Band, Curve
-from kallithea_tune.text import counted, figure
+from kallithea_tune.text import counted, figure, percentage
 
 # At this utilisation a request waits for more than two others before it (M/M/1).
 BUSY = 0.7
@@ -91,9 +91,7 @@ def text(found: Capacity) -> str:
         workers += f" ({found.memory / 1e6:,.0f} MB)"
     rate = f"{figure(found.rate)} requests/s"
     if found.machines == 1:
-        return f"{workers} serve {rate} on this machine, with {BUSY:.0%} of them busy".replace(
-            "%", " %"
-        )
+        return f"{workers} serve {rate} on this machine, with {percentage(BUSY)} of them busy"
     return (
         f"{rate} take at least {found.machines} machines like this one with {workers} each, since "
         f"one serves no more than {figure(found.served)} ({found.limit}); whether database and "

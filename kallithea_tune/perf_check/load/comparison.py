@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from kallithea_tune.perf_check.results import Curve, Level
-from kallithea_tune.text import counted
+from kallithea_tune.text import counted, percentage
 
 RESAMPLES = 2000
 # Each repeat of one side is set beside that of the other that was made next to it, if levels are
@@ -57,12 +57,12 @@ def difference(first: Curve, second: Curve, seed: int = 1) -> Optional[Differenc
 
 def text(found: Difference) -> str:
     """Return a sentence for the report, for no difference shown as well."""
-    limits = f"95 %: {_percent(found.low)} to {_percent(found.high)}"
+    limits = f"95 %: {percentage(found.low, '+')} to {percentage(found.high, '+')}"
     over = f"over {counted(found.levels, 'level')}"
     if not found.shown:
         return f"no difference between {found.first} and {found.second} was shown {over} ({limits})"
     word = "more" if found.estimate > 0 else "fewer"
-    amount = f"{abs(found.estimate):.0%}".replace("%", " %")
+    amount = percentage(abs(found.estimate))
     return f"{found.second} serves {amount} {word} requests than {found.first} {over} ({limits})"
 
 
@@ -84,7 +84,3 @@ def _ratio(first: Sequence[float], second: Sequence[float]) -> float:
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _percent(part: float) -> str:
-    return f"{part:+.0%}".replace("%", " %")

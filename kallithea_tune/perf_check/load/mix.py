@@ -8,6 +8,8 @@ import random
 from dataclasses import dataclass, field, replace
 from typing import Mapping, Optional
 
+from kallithea_tune.text import percentage
+
 
 class Kind(enum.Enum):
     """A kind of request; the value is what a report calls it."""
@@ -55,7 +57,7 @@ class Mix:
     def text(self) -> str:
         """The shares for a report, the largest first: ``summary 20 %, hg clone 5 %``."""
         ordered = sorted(self.shares.items(), key=lambda item: -item[1])
-        return ", ".join(f"{kind.value} {share:.0%}".replace("%", " %") for kind, share in ordered)
+        return ", ".join(f"{kind.value} {percentage(share)}" for kind, share in ordered)
 
     def with_counts(self, counts: Mapping[Kind, int], source: str) -> Mix:
         """Return the mix with shares as in `counts` of all kinds of requests, from an access log.

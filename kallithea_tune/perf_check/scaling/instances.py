@@ -13,7 +13,7 @@ from kallithea_tune.app import beaker_config, directories
 from kallithea_tune.config.instance import Instance, as_bool
 from kallithea_tune.config.secret_names import is_secret_key
 from kallithea_tune.db.url import sqlite_file
-from kallithea_tune.errors import NotMeasured, TuneError
+from kallithea_tune.errors import ConfigError, NotMeasured, TuneError
 from kallithea_tune.perf_check.celery.request_tasks import uses_celery
 from kallithea_tune.perf_check.database.server import connected
 from kallithea_tune.perf_check.measurement import BY_NOTHING, Context, Examined, measurement
@@ -102,8 +102,6 @@ class Looks:
 @measurement(seconds=3.0, needs=("database",), decided_by=BY_NOTHING)
 def instances(context: Context) -> Instances:
     """Read the settings of all instances, and look at the databases and directories in them."""
-    from kallithea_tune.perf_check.several import names
-
     together = context.together
     looks = _look(together) if together else None
     return Instances(
@@ -113,6 +111,23 @@ def instances(context: Context) -> Instances:
             if looks
         )
     )
+
+
+def names(instances: Sequence[Instance]) -> tuple[str, ...]:
+    """Return the shortest names that tell the ini files apart: ``web1.ini`` or ``/etc/b/my.ini``.
+
+    Raises ConfigError for one that is given twice.
+    """
+    paths = [_location(instance, instance.path) for instance in instances]
+    files = {os.path.realpath(instance.path) + "#" + instance.name for instance in instances}
+    if len(files) < len(instances):
+        raise ConfigError(f"an ini file is given twice: {', '.join(paths)}")
+    short = [_location(instance, os.path.basename(instance.path)) for instance in instances]
+    return tuple(short if len(set(short)) == len(short) else paths)
+
+
+def _location(instance: Instance, path: str) -> str:
+    return path if instance.name == "main" else f"{path}#{instance.name}"
 
 
 def _look(together: Sequence[Instance]) -> Looks:

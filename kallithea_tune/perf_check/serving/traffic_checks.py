@@ -17,7 +17,7 @@ from kallithea_tune.perf_check.load.traffic import (
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.statistics import paired_difference
 from kallithea_tune.system.busyness import Part
-from kallithea_tune.text import figure
+from kallithea_tune.text import figure, percentage
 
 # The larger part of what the workers do is for nobody, then: our judgement.
 MUCH = 0.5
@@ -30,7 +30,7 @@ FEWEST = 100
     "serving-automated",
     "Share of automated traffic",
     measures=(traffic,),
-    threshold=f"{MUCH:.0%}".replace("%", " %"),
+    threshold=percentage(MUCH),
     source="our judgement; Apache manual, 'Log Files' (combined format)",
     tags=("probe", "load"),
     harm=Harm.some_pages,
@@ -62,7 +62,7 @@ def judge_log(log: AccessLog) -> Finding:
             Severity.unknown, f"not measured: the access log has fewer than {FEWEST} requests"
         )
     share = robots / log.requests
-    diagnosis = f"{share:.0%} of the requests are by robots and programs".replace("%", " %")
+    diagnosis = f"{percentage(share)} of the requests are by robots and programs"
     if share <= MUCH:
         return finding(Severity.ok, diagnosis)
     return finding(
@@ -74,7 +74,7 @@ def judge_log(log: AccessLog) -> Finding:
 
 
 def judge_actions(actions: Actions) -> Iterator[Finding]:
-    """A guess from pulls and pushes: nobody who never rests at one address is a person."""
+    """A guess from pulls and pushes: an account that is active day and night is a program."""
     if actions.count < FEWEST:
         return
     share = actions.sleepless / actions.count
@@ -88,7 +88,7 @@ def judge_actions(actions: Actions) -> Iterator[Finding]:
         },
         confidence="low",
     )
-    diagnosis = f"{share:.0%} of the actions are by programs".replace("%", " %")
+    diagnosis = f"{percentage(share)} of the actions are by programs"
     diagnosis += f", as a guess (active in more than {HOURS_OF_PEOPLE} hours of a day)"
     if share <= MUCH:
         yield finding(Severity.ok, diagnosis)
