@@ -22,6 +22,19 @@ def _silent(title: str, done: int, total: int) -> None:
     pass
 
 
+class _Children:
+    """The processes that are started after it was made; servers of other tests run beside them."""
+
+    def __init__(self) -> None:
+        self._others = set(psutil.Process().children())
+        self.seen: set[psutil.Process] = set()
+
+    def now(self) -> set[psutil.Process]:
+        found = set(psutil.Process().children()) - self._others
+        self.seen |= found
+        return found
+
+
 def _state(ini: Path) -> tuple[str, list[str]]:
     database = hashlib.sha256((ini.parent / "kallithea.db").read_bytes()).hexdigest()
     return database, sorted(str(path) for path in ini.parent.rglob("*"))
@@ -34,11 +47,11 @@ def test_one_process_and_two_answer_everything_and_leave_nothing(instance: Path)
     mix = mix_of_instance(loaded)
     assert set(mix.repositories) == {"hg", "git"} and set(mix.shares) == set(Kind)
     steps: list[str] = []
-    seen: set[int] = set()
+    children = _Children()
 
     def progress(title: str, done: int, total: int) -> None:
         steps.append(title)
-        seen.update(child.pid for child in psutil.Process().children())
+        children.now()
 
     curve = measure(loaded, Plan(mix, (1, 2), repeats=2, seconds=1.0), progress)
     assert [level.workers for level in curve.levels] == [1, 2]
@@ -57,7 +70,8 @@ def test_one_process_and_two_answer_everything_and_leave_nothing(instance: Path)
     assert curve.worker_bytes > 30 << 20
     assert "only read" in curve.notes[0]
     assert "hg clone 5 %" in curve.notes[1] and "assumed" in curve.notes[1]
-    assert len(seen) >= 2 and not any(map(psutil.pid_exists, seen))
+    assert len(children.seen) >= 2
+    assert not any(child.is_running() for child in children.seen)
     # No pull in the log of actions, no session, no clone.
     assert _state(instance) == before
 
@@ -65,9 +79,10 @@ def test_one_process_and_two_answer_everything_and_leave_nothing(instance: Path)
 @pytest.mark.once
 def test_threads_are_those_of_one_process(instance: Path) -> None:
     started: list[int] = []
+    children = _Children()
 
     def progress(title: str, done: int, total: int) -> None:
-        started.append(len(psutil.Process().children()))
+        started.append(len(children.now()))
 
     mix = mix_of_instance(load(str(instance)))
     curve = measure(load(str(instance)), Plan(mix, (1, 3), 1, 1.0, threads=True), progress)
