@@ -93,7 +93,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         self.instances = several.with_one_redactor([self.load(one, given) for one in configs])
         self.instance = self.instances[0]
         names(self.instances)
-        for option in ("fix", "try", "save", "compare"):
+        for option in ("try", "save", "compare"):
             if len(configs) > 1 and getattr(args, "wanted" if option == "try" else option):
                 raise ConfigError(f"--{option} is for one instance; give one -c")
 
