@@ -35,6 +35,7 @@ def test_the_settings_of_the_one_that_differs_become_those_of_the_others(
         "session.secret": SECRET,
         "session.key": "another",
         "cache_dir": "%(here)s/data/elsewhere",
+        "cache.data_dir": "%(here)s/data/elsewhere-cache",
         "index_dir": "%(here)s/elsewhere",
         "app_instance_uuid": "another-uuid",
         "git_hook_interpreter": "/usr/bin/python3",

@@ -180,7 +180,7 @@ def _values(instance: Instance, looks: Looks) -> dict[str, Value]:
     for name in _SECRETS:
         values[name] = _secret(name, settings.get(name, ""), looks.digest)
     for name, path in _directories(instance).items():
-        values[name] = looks.value(path, path, {name: path})
+        values[name] = looks.value(path, path, {name: path, **_INSTEAD.get(name, {})})
     celery = str(as_bool(settings.get("use_celery", ""))).lower()
     values["use_celery"] = _plain("use_celery", celery)
     values["celery.broker_url"] = _broker(instance, looks.digest)
@@ -205,9 +205,11 @@ _NAMES = {
     "cache_dir": "cache_dir",
     "index_dir": "index_dir",
     "archives": "archive_cache_dir",
-    "file cache": "beaker.cache.data_dir",
+    "file cache": "cache.data_dir",
     "cache locks": "beaker.cache.lock_dir",
 }
+# To Beaker these two are one option, of which the later counts.
+_INSTEAD = {"cache.data_dir": {"beaker.cache.data_dir": ""}}
 
 
 def _more(instance: Instance, digest: Callable[[str], str]) -> dict[str, Value]:

@@ -12,7 +12,6 @@ from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS, Break, br
 from kallithea_tune.perf_check.scaling.instances import Instances, instances
 
 TRIED = "two running instances of Kallithea 0.7.0; see the page for what was not run"
-READ = "the source of Kallithea 0.7.0; not run"
 
 
 def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Finding]:
@@ -96,7 +95,7 @@ def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-directories",
     "Directories of caches, index and locks in common",
     measures=(instances, configuration),
-    source=READ,
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -110,7 +109,7 @@ def directories(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-broker",
     "One broker and queue",
     measures=(instances, configuration),
-    source=READ,
+    source=TRIED,
     tags=("scaling", "config", "celery"),
     harm=Harm.some_pages,
 )
@@ -124,7 +123,7 @@ def broker(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-uuid",
     "One key of password resets",
     measures=(instances, configuration),
-    source="Kallithea 0.7.0, model/user.py",
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -138,7 +137,7 @@ def uuid(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-programs",
     "One file of SSH keys, and programs that all have",
     measures=(instances, configuration),
-    source="Kallithea 0.7.0, model/ssh_key.py and model/scm.py",
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
