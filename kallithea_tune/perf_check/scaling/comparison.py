@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.perf_check.model import Severity
@@ -99,6 +99,19 @@ REQUIREMENTS = (
         Severity.warning,
         Rule.must_differ,
     ),
+    Requirement(
+        "versions",
+        "SCA012",
+        "the older one may not read what the newer one writes",
+        Severity.warning,
+    ),
+    Requirement(
+        "index-create",
+        "SCA013",
+        "two may write one index at once, and delete each other's files",
+        Severity.warning,
+        Rule.one,
+    ),
 )
 
 
@@ -128,17 +141,23 @@ def breaks(facts: Sequence[Facts], uri: str) -> Iterator[Break]:
     """Yield the requirements that the instance of `uri` breaks.
 
     What must be equal is compared with what most have, so that it is broken by the others; of two
-    instances, by the second. What must differ is broken by all but the first that has it.
+    instances, by the second. What must differ, or be at one only, is broken by all but the first
+    that has it.
     """
     names = [item.name for item in facts]
     own = next((number for number, item in enumerate(facts) if item.uri == uri), None)
     if own is None:
         return
-    for requirement in REQUIREMENTS:
+    for requirement in _known(facts):
         values = [item.values[requirement.setting] for item in facts]
         broken = _broken(requirement, values, names, own)
         if broken:
             yield broken
+
+
+def _known(facts: Sequence[Facts]) -> list[Requirement]:
+    """Return the requirements of what was looked at."""
+    return [item for item in REQUIREMENTS if all(item.setting in fact.values for fact in facts)]
 
 
 def _broken(
@@ -147,7 +166,7 @@ def _broken(
     value = values[own]
     if value.failure:
         return None
-    if requirement.rule is Rule.must_differ:
+    if requirement.rule is not Rule.must_be_equal:
         same = [other for other in range(own) if values[other].identity == value.identity]
         if same and value.identity:
             return Break(requirement, value, values[same[0]], names[same[0]])
@@ -158,15 +177,26 @@ def _broken(
     return Break(requirement, value, reference, other)
 
 
-def matrix(facts: Sequence[Facts]) -> Matrix:
-    """Return all settings that have a rule, and the others that differ: the worst first."""
+def matrix(*looks: Sequence[Facts]) -> Matrix:
+    """Return all settings that have a rule, and the others that differ: the worst first.
+
+    Each of `looks` has facts of the same instances, in the same order.
+    """
+    facts = [
+        replace(
+            one[0],
+            values={name: value for item in one for name, value in item.values.items()},
+            more={name: value for item in one for name, value in item.more.items()},
+        )
+        for one in zip(*looks)
+    ]
     rows = []
     broken = {
         (item.requirement.setting): item.requirement.severity
         for fact in facts
         for item in breaks(facts, fact.uri)
     }
-    for requirement in REQUIREMENTS:
+    for requirement in _known(facts):
         name = requirement.setting
         values = [item.values[name] for item in facts]
         severity = broken.get(name, Severity.ok)

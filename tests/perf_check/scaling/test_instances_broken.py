@@ -32,6 +32,9 @@ CHECKS = [
     instances_checks.uuid,
     instances_checks.programs,
     instances_checks.addresses,
+    instances_checks.versions,
+    instances_checks.jobs,
+    instances_checks.one_machine,
 ]
 
 
@@ -134,5 +137,16 @@ def test_a_second_server_at_the_same_address_does_not_start(first: Kallithea) ->
     )
     assert ended.returncode and b"Address already in use" in ended.stdout
     alone, beside = several.run([load(str(first.ini)), load(str(ini))], CHECKS, 20).runs
-    (clash,) = [item for item in beside.run.findings if item.severity is not Severity.ok]
+    (clash,) = [item for item in beside.run.findings if item.severity > Severity.unknown]
     assert (clash.check, clash.subject) == ("SCA007", "address")
+
+
+def test_sqlite_is_for_one_machine(first: Kallithea) -> None:
+    ini = first.ini.with_name("elsewhere.ini")
+    # An address for documentation (RFC 5737), which no machine has.
+    ini.write_text(first.ini.read_text().replace("host = 127.0.0.1", "host = 192.0.2.7"))
+    check = [instances_checks.one_machine]
+    for run in several.run([load(str(first.ini)), load(str(ini))], check, 20).runs:
+        (shared,) = run.run.findings
+        assert shared.severity is Severity.error
+        assert shared.evidence["machines"] == ["192.0.2.7", "this machine"]
