@@ -71,7 +71,7 @@ def set_in(ini: Any, **settings: str) -> None:
 
 def url(server: Kallithea) -> str:
     """Return where it answers."""
-    return f"http://127.0.0.1:{server.port}"
+    return f"http://{server.address}:{server.port}"
 
 
 def logged_in(visitor: Visitor, server: Kallithea) -> bool:
