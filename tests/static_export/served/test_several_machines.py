@@ -169,7 +169,7 @@ def test_machines_die_one_by_one_under_load(fleet, balancer):
     pages, again = sum(one.pages for one in people), sum(one.again for one in people)
     print(f"{pages} pages, {again} opened a second time")
     assert [one.wrong for one in people] == [[], [], []]
-    # HAProxy repeats a page that was not begun; the end of one that was may be lost with its machine.
+    # HAProxy repeats a page that was not begun; the rest of one may be lost with its machine.
     assert pages > len(fleet) and again <= len(people)
 
 
