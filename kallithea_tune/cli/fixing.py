@@ -8,7 +8,6 @@ import sys
 from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.cli.base import reader_may_leave
-from kallithea_tune.errors import EXIT_FAILED, EXIT_FINDINGS, EXIT_NOT_MEASURED, EXIT_OK
 from kallithea_tune.text import plain, printable
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from kallithea_tune.perf_check.runner import Run
 
 _ALL_SAFE = "all-safe"
-# From the best status of several instances to the worst.
-_SEVERITY = (EXIT_OK, EXIT_NOT_MEASURED, EXIT_FINDINGS, EXIT_FAILED)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +77,7 @@ class Fixing:
 
     def act(self, checks: Sequence[Check]) -> int:
         """Measure, and for each instance plan, ask and carry out; return the worst status."""
+        from kallithea_tune import errors
         from kallithea_tune.perf_check import several
 
         given = self._command.instances
@@ -93,11 +91,19 @@ class Fixing:
             self._command.instance = instance
             statuses.append(self._fix(item, checks))
         self._emit()
-        return max(statuses, key=_SEVERITY.index)
+        # From the best to the worst.
+        order = (
+            errors.EXIT_OK,
+            errors.EXIT_NOT_MEASURED,
+            errors.EXIT_FINDINGS,
+            errors.EXIT_FAILED,
+        )
+        return max(statuses, key=order.index)
 
     def _fix(self, found: PlacedRun, checks: Sequence[Check]) -> int:
         """Fix the findings of one instance, compared with the others; return the status."""
         from kallithea_tune.config import inifile
+        from kallithea_tune.errors import EXIT_OK
         from kallithea_tune.perf_check.fix import carry_out, plan, report
 
         run, instance = found.run, self._command.instance
@@ -170,6 +176,7 @@ class Fixing:
         return kept
 
     def _nothing(self, run: Run) -> int:
+        from kallithea_tune.errors import EXIT_NOT_MEASURED, EXIT_OK
         from kallithea_tune.perf_check.fix import report
         from kallithea_tune.perf_check.model import Severity
 
@@ -202,6 +209,8 @@ class Fixing:
                 self._command.emit(self._args, [*first, *report.COLUMNS], self._rows)
 
     def _status(self, plan: Plan, outcome: Outcome | None) -> int:
+        from kallithea_tune.errors import EXIT_FAILED, EXIT_FINDINGS, EXIT_OK
+
         if outcome and outcome.failure:
             return EXIT_FAILED
         left = any(task.by_hand for task in plan.tasks)
