@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from dataclasses import dataclass
 from typing import Iterable, Iterator, Mapping, Optional, Sequence
 
@@ -16,6 +17,7 @@ from kallithea_tune.text import counted
 from kallithea_tune.text import figure as shown
 
 FIGURES = 400  # on a page; what changed comes before what did not
+LISTED = 25  # of what is notable, those that changed most
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,28 @@ class _Judged:
 def section(history: History, results: Results, titles: Mapping[str, str]) -> Section:
     """Return the trends of a history that ends with `results`; `titles` of checks by their ids."""
     judged = list(_judged(history, results))
-    order = sorted(judged, key=lambda one: (not one.is_notable, one.mark is Mark.none))
-    chosen = set(map(id, order[:FIGURES]))
-    groups, notable = _laid_out([one for one in judged if id(one) in chosen], history, titles)
+    order = sorted(judged, key=_rank)
+    chosen = {one.figure for one in order[:FIGURES]}
+    groups, notable = _laid_out([one for one in judged if one.figure in chosen], history, titles)
     notes = list(history.notes)
     if len(judged) > FIGURES:
         notes.append(
             f"{FIGURES} of {len(judged):,} figures are shown, those that changed before others"
         )
-    return Section(_runs(history), tuple(notable), _verdict(judged, history), groups, tuple(notes))
+    listed = [notable[one.figure] for one in order if one.figure in notable]
+    if len(listed) > LISTED:
+        notes.append(f"{LISTED} of {len(listed):,} notable figures are listed; all are marked")
+    verdict = _verdict(judged, history)
+    return Section(_runs(history), tuple(listed[:LISTED]), verdict, groups, tuple(notes))
+
+
+def _rank(one: _Judged) -> tuple[bool, bool, float]:
+    """Return by what figures are sorted: the worst first, and what changed most of these."""
+    times = 0.0
+    if one.step:
+        smaller, larger = sorted((abs(one.step.before), abs(one.step.now)))
+        times = larger / smaller if smaller else math.inf
+    return not one.is_notable, one.mark is not Mark.worse, -times
 
 
 def _judged(history: History, results: Results) -> Iterator[_Judged]:
@@ -129,10 +144,10 @@ def _verdict(judged: Sequence[_Judged], history: History) -> str:
 
 def _laid_out(
     judged: Iterable[_Judged], history: History, titles: Mapping[str, str]
-) -> tuple[tuple[Group, ...], list[Notable]]:
+) -> tuple[tuple[Group, ...], dict[Figure, Notable]]:
     anchors = Anchors()
     grouped: dict[tuple[str, str], list[Trend]] = {}
-    notable = []
+    notable = {}
     for one in judged:
         figure = one.figure
         anchor = anchors.take("trend", figure.place, figure.check, figure.subject, figure.label)
@@ -140,7 +155,8 @@ def _laid_out(
         grouped.setdefault((figure.place, figure.check), []).append(trend)
         if one.is_notable:
             where = f"{figure.check}, {figure.place}"
-            notable.append(Notable(anchor, trend.mark, f"{trend.name} ({where}): {trend.said}"))
+            text = f"{trend.name} ({where}): {trend.said}"
+            notable[figure] = Notable(anchor, trend.mark, text)
     places = list(dict.fromkeys(place for place, _ in grouped))
     by_place = sorted(grouped.items(), key=lambda item: places.index(item[0][0]))
     groups = tuple(
@@ -151,7 +167,7 @@ def _laid_out(
         )
         for (place, check), trends in by_place
     )
-    return groups, sorted(notable, key=lambda one: one.mark != Mark.worse.value)
+    return groups, notable
 
 
 def _title(place: str, check: str, titles: Mapping[str, str]) -> str:
@@ -163,16 +179,16 @@ def _title(place: str, check: str, titles: Mapping[str, str]) -> str:
 def _trend(one: _Judged, history: History, anchor: str) -> Trend:
     figure, unit = one.figure, one.figure.unit
     measured = [value for value in one.values if value == value]
-    values = (
-        f"first {shown(measured[0])}, last {shown(measured[-1])}, "
-        f"min {shown(min(measured))}, max {shown(max(measured))}{unit}"
-    )
+    first, last, low, high = measured[0], measured[-1], min(measured), max(measured)
+    values = f"first {shown(first)}, last {shown(last)}, min {shown(low)}, max {shown(high)}{unit}"
+    if low == high:
+        values = f"always {shown(last)}{unit}"
     number = f"measured in {len(measured):,} of {counted(len(one.values), 'run')}"
     if one.values[-1] != one.values[-1]:
         newest = max(run for run, value in enumerate(one.values) if value == value)
         number += f", last on {_day(history.times[newest])}"
     said = words_of(figure, one.step, history.times) if one.step else ""
-    name = ", ".join(filter(None, (figure.subject, figure.label))) + (f",{unit}" if unit else "")
+    name = ", ".join(filter(None, (figure.subject, figure.label, unit.strip())))
     description = ". ".join(filter(None, (values, number, said)))
     line = sparkline(history.times, one.values)
     return Trend(anchor, name, values, number, description, one.mark.value, said, line)
