@@ -31,7 +31,7 @@ _TEXTS = (
     "remedy",
     "ignored",
 )
-_DIGITS = 18  # of a whole number; Python 3.8 reads a million of them for minutes
+_DIGITS = 300  # of a whole number, as a float may have; a million take Python 3.8 minutes
 
 
 def _is_saved_run(head: bytes) -> bool:

@@ -81,8 +81,11 @@ def examine_directory(path: str, option: str) -> str:
     Raises ConfigError where nothing can be written, Refused where it would be unsafe.
     """
     shown = f"{option} {path}"
+    none = f"{shown} is not a directory; give one, or a name that is free"
     refuse_control_characters(path, option)
     try:
+        if _own_descriptor(path) is not None:
+            raise Refused(none)
         real = resolved(path, option)
         try:
             status = os.lstat(real)
@@ -90,7 +93,7 @@ def examine_directory(path: str, option: str) -> str:
             _require_directory(real, shown)
             return real
         if not stat.S_ISDIR(status.st_mode):
-            raise ConfigError(f"{shown} is not a directory; give one, or a name that is free")
+            raise Refused(none)
         if status.st_mode & stat.S_IWOTH:
             raise Refused(f"{shown} is a directory that everybody may write to; give one inside it")
         _refuse_planted_file(real, status, shown)
