@@ -106,7 +106,9 @@ def _damaged() -> "Iterator[str]":
     yield '{"runs": 3}'
     yield '{"format": 2, "runs": [{"checks": [], "findings": [{"severity": "awful"}]}]}'
     yield whole.replace('"impact_ms": null', '"impact_ms": "x"')
-    yield whole.replace('"loads": []', '"loads": [{"subject": "x", "workers": 1e999, "figures": {}}]')
+    yield whole.replace(
+        '"loads": []', '"loads": [{"subject": "x", "workers": 1e999, "figures": {}}]'
+    )
     yield "\x00"
 
 
