@@ -148,13 +148,16 @@ def first_of(names: Sequence[str], limit: int = 2) -> str:
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
-def _entry(key: str, value: object) -> str:
-    unit = ""
-    for suffix, name in _UNITS:
+def label_and_unit(key: str) -> tuple[str, str]:
+    """Return what a key of evidence names, and its unit as it follows a number."""
+    for suffix, unit in _UNITS:
         if key.endswith(suffix):
-            key, unit = key[: -len(suffix)], name
-            break
-    label = key.replace("_", " ")
+            return key[: -len(suffix)].replace("_", " "), unit
+    return key.replace("_", " "), ""
+
+
+def _entry(key: str, value: object) -> str:
+    label, unit = label_and_unit(key)
     return f"{label} {_evidence_value(value)}{unit}"
 
 

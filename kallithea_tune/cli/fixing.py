@@ -57,6 +57,7 @@ def choose(args: argparse.Namespace) -> None:
         ("--compare", args.compare),
         ("--prometheus", args.prometheus),
         ("--html", args.html),
+        ("--history", args.history is not None),
         ("--list", args.list),
     ):
         if given and not (option == "--only" and args.fix == [_ALL_SAFE]):

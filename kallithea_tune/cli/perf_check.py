@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Sequence, TextIO
 
 from gearbox.command import Command
 
-from kallithea_tune.cli import fixing, loading, perf_check_options
+from kallithea_tune.cli import fixing, loading, perf_check_files, perf_check_options
 from kallithea_tune.cli.base import INI_VARIABLE, TuneCommand, reader_may_leave
 from kallithea_tune.cli.masking import redacted
 from kallithea_tune.text import printable
@@ -99,13 +99,11 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
-        from kallithea_tune.perf_check.formats import html, nagios, prometheus
+        from kallithea_tune.perf_check.formats import nagios
         from kallithea_tune.perf_check.measurement import OnRequest
         from kallithea_tune.perf_check.model import Severity
 
-        place = saved_run.place(args.save, self.instance) if args.save else None
-        collected = prometheus.place(args.prometheus, self.instance) if args.prometheus else None
-        shown = html.place(args.html, self.instance) if args.html else None
+        files = perf_check_files.examined(args, self.instance)
         before = saved_run.read(args.compare) if args.compare else None
         on_request = OnRequest(args.access_log, clones=args.load is not None)
         with self.progress() as progress:
@@ -119,12 +117,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             results = dataclasses.replace(results, changes=tuple(changes))
         with reader_may_leave():
             self._report(results, args)
-        if place:
-            saved_run.save(results.runs[0].run, place)
-        if shown:
-            html.write(results, shown)
-        if collected:
-            prometheus.write(results, collected)
+        files.write(results, None if args.format else self.stdout)
         if args.format == perf_check_options.NAGIOS:
             return nagios.status_of(results, Severity[args.fail_on])
         return self._status(results.findings, args.fail_on) or loading.status(results.curves)
@@ -166,9 +159,9 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         from kallithea_tune import errors
         from kallithea_tune.perf_check import tryout
 
-        if args.save or args.compare:
+        if args.save or args.compare or args.history is not None:
             raise errors.ConfigError(
-                "--try shows before and after by itself, without --save and --compare"
+                "--try shows before and after by itself, without --save, --compare and --history"
             )
         before = self.instance
         after = self.instance = tryout.proposed(before, args.wanted)

@@ -89,6 +89,12 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
         help="write metrics for the textfile collector of node_exporter, as FILE.prom",
     )
     add("--html", metavar="FILE", help="write the report as a page to look at")
+    add(
+        "--history",
+        action=Once,
+        metavar="DIR",
+        help="keep this run in a directory of runs, whose trends --html shows",
+    )
     add("-a", "--all", action="store_true", help="show findings that are ok, too")
     add("--save", metavar="FILE", help="save the findings for a later --compare")
     add("--compare", metavar="FILE", help="show what got better or worse since --save")

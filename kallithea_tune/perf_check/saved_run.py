@@ -8,35 +8,134 @@ from typing import Any, Iterable, Mapping, Optional, Sequence, TextIO
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.errors import ConfigError
+from kallithea_tune.perf_check.formats.curves import figures_of
 from kallithea_tune.perf_check.model import Finding, Harm, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
+from kallithea_tune.perf_check.results import Place, Results
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import given_file, interruption, written_path
-from kallithea_tune.system.written_path import Output, Place
+from kallithea_tune.system.written_path import Output
 from kallithea_tune.text import figure, plain, wrapped
+
+# How a document begins, and how it did before it had several places.
+_HEADS = (b'{\n "format": 2,\n "runs": [', b'{\n "format": 1,\n "checks": [')
+_TEXTS = (
+    "check",
+    "confidence",
+    "area",
+    "subject",
+    "diagnosis",
+    "impact_per",
+    "threshold",
+    "source",
+    "remedy",
+    "ignored",
+)
+_DIGITS = 300  # of a whole number, as a float may have; a million take Python 3.8 minutes
 
 
 def _is_saved_run(head: bytes) -> bool:
-    return head.startswith(b'{\n "format": 1,\n "checks": [')
+    return head.startswith(_HEADS)
 
 
 OUTPUT = Output("--save", "a run that --save wrote", _is_saved_run)
 
 
-def place(path: str, instance: Instance) -> Place:
+def place(path: str, instance: Instance) -> written_path.Place:
     """Return where `save` writes to. Raises as `examine`, before anything is measured."""
     return written_path.examine(path, OUTPUT, {"the ini file": instance.path})
 
 
-def save(run: Run, place: Place) -> None:
+def save(results: Results, place: written_path.Place) -> None:
     """Write a run as JSON, for a later `compare`: completely, or nothing. Raises as `write`."""
-    document = {
-        "format": 1,
-        "checks": list(run.checks),
-        "findings": [dict(zip(COLUMNS, row)) for row in rows(run.findings)],
-    }
     interruption.check()
-    written_path.write(place, json.dumps(document, indent=1) + "\n")
+    written_path.write(place, document(results))
+
+
+def document(results: Results) -> str:
+    """Return what was found at each place, and under load, as JSON for `parse`."""
+    runs = [
+        {
+            "instance": plain(item.place.instance),
+            "machine": plain(item.place.machine),
+            "checks": list(item.run.checks),
+            "findings": [dict(zip(COLUMNS, row)) for row in rows(item.run.findings)],
+        }
+        for item in results.runs
+    ]
+    loads = [
+        {"subject": plain(curve.subject), "workers": level.workers, "figures": figures_of(level)}
+        for curve in results.curves
+        for level in curve.levels
+    ]
+    return json.dumps({"format": 2, "runs": runs, "loads": loads}, indent=1) + "\n"
+
+
+@dataclass(frozen=True)
+class SavedPlace:
+    """What a run found at one place."""
+
+    place: Place
+    checks: frozenset[str]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class SavedLoad:
+    """What `figures_of` said of one number of workers."""
+
+    subject: str
+    workers: int
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SavedResults:
+    """What a document has."""
+
+    places: tuple[SavedPlace, ...]
+    loads: tuple[SavedLoad, ...] = ()
+
+
+def parse(text: str) -> SavedResults:
+    """Read what `document` returned, of one place at least. Raises ValueError for any other."""
+    try:
+        content = json.loads(text, parse_int=_whole)
+        places = tuple(map(_place, content.get("runs", [content])))
+        if not places:
+            raise KeyError
+        return SavedResults(places, tuple(map(_load, content.get("loads", ()))))
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError):
+        raise ValueError("it is not a saved run") from None
+
+
+def _whole(digits: str) -> float:
+    return int(digits) if len(digits) <= _DIGITS else float(digits)
+
+
+def _place(item: Mapping[str, Any]) -> SavedPlace:
+    return SavedPlace(
+        Place(str(item.get("instance", "")), str(item.get("machine", ""))),
+        frozenset(map(str, item["checks"])),
+        tuple(map(_finding, item["findings"])),
+    )
+
+
+def _load(item: Mapping[str, Any]) -> SavedLoad:
+    figures = {str(name): float(value) for name, value in item["figures"].items()}
+    return SavedLoad(str(item["subject"]), int(item["workers"]), figures)
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    texts: dict[str, Any] = {name: str(item[name]) for name in _TEXTS if name in item}
+    impact_ms = item.get("impact_ms")
+    return Finding(
+        severity=Severity[item["severity"]],
+        evidence=dict(item.get("evidence", ())),
+        impact_ms=None if impact_ms is None else float(impact_ms),
+        harm=Harm[item.get("harm", Harm.housekeeping.name)],
+        **texts,
+    )
 
 
 @dataclass(frozen=True)
@@ -55,21 +154,16 @@ class SavedRun:
 
 
 def read(path: str) -> SavedRun:
-    """Read what `save` wrote. Raises ConfigError for any other file."""
+    """Read what `save` wrote of one place. Raises ConfigError for any other file."""
     try:
-        document = json.loads(given_file.text(path))
-        findings = [_finding(item) for item in document["findings"]]
-        return saved(document["checks"], findings)
+        places = parse(given_file.text(path)).places
     except OSError as error:
         raise ConfigError(f"--compare {path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except ValueError:
         raise ConfigError(f"--compare {path} was not written by --save") from None
-
-
-def _finding(item: Mapping[str, Any]) -> Finding:
-    fields = {name: value for name, value in item.items() if name != "actions"}
-    harm = Harm[item.get("harm", Harm.housekeeping.name)]
-    return Finding(**{**fields, "severity": Severity[item["severity"]], "harm": harm})
+    if len(places) != 1:
+        raise ConfigError(f"--compare {path} has {len(places)} instances; give a run of one")
+    return saved(places[0].checks, places[0].findings)
 
 
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:

@@ -52,6 +52,22 @@ def replace(
         os.fsync(place)
 
 
+def create(directory: str, name: str, text: str) -> None:
+    """Write `text` to the new file `name`, which only we may read, and sync it to disk.
+
+    `directory` is an absolute path without links. Raises FileExistsError where the name is in use,
+    and OSError, having changed nothing.
+    """
+    with opened_directory(directory) as place, _private_directory(place) as scratch:
+        handle = os.open(_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=scratch)
+        with open(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        _give_name(scratch, place, name)
+        os.fsync(place)
+
+
 def backup(path: str) -> str:
     """Copy the file to an unused name beside it, with the same access; return that name.
 

@@ -75,6 +75,34 @@ def examine(path: str, output: Output, others: Optional[Mapping[str, str]] = Non
         raise ConfigError(f"{shown} cannot be written: {error.strerror}") from None
 
 
+def examine_directory(path: str, option: str) -> str:
+    """Return the real path of a directory to write files into, one that is there or a new one.
+
+    Raises ConfigError where nothing can be written, Refused where it would be unsafe.
+    """
+    shown = f"{option} {path}"
+    none = f"{shown} is not a directory; give one, or a name that is free"
+    refuse_control_characters(path, option)
+    try:
+        if _own_descriptor(path) is not None:
+            raise Refused(none)
+        real = resolved(path, option)
+        try:
+            status = os.lstat(real)
+        except FileNotFoundError:
+            _require_directory(real, shown)
+            return real
+        if not stat.S_ISDIR(status.st_mode):
+            raise Refused(none)
+        if status.st_mode & stat.S_IWOTH:
+            raise Refused(f"{shown} is a directory that everybody may write to; give one inside it")
+        _refuse_planted_file(real, status, shown)
+        _require_directory(os.path.join(real, ""), shown)
+        return real
+    except OSError as error:
+        raise ConfigError(f"{shown} cannot be written: {error.strerror}") from None
+
+
 def write(place: Place, text: str, mode: Optional[int] = None) -> None:
     """Write `text`: into the stream, or as a file that replaces what was examined.
 

@@ -120,7 +120,7 @@ def test_no_secret_is_seen_in_any_format(perf_check, planted, tmp_path):
     nothing_seen(
         markers, result.stdout, result.stderr, kept.read_text(), again.stdout, again.stderr
     )
-    assert len(json.loads(kept.read_text())["findings"]) > 20
+    assert len(json.loads(kept.read_text())["runs"][0]["findings"]) > 20
 
 
 def test_no_secret_is_seen_in_logs_tracebacks_and_tried_settings(

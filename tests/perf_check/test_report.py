@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from kallithea_tune.perf_check import report, saved_run
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Statements
+from kallithea_tune.perf_check.results import Place, PlacedRun, Results
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import written_path
 from kallithea_tune.text import has_control
@@ -312,7 +313,8 @@ def test_what_only_one_run_looked_at_is_left_out():
 def test_what_was_saved_is_read_back(tmp_path_factory, findings):
     path = str(tmp_path_factory.getbasetemp() / "saved.json")
     run = Run(findings, 1.0, checks=("A", "B", "C"))
-    saved_run.save(run, written_path.examine(path, saved_run.OUTPUT))
+    results = Results((PlacedRun(Place("my.ini"), run),))
+    saved_run.save(results, written_path.examine(path, saved_run.OUTPUT))
     again = saved_run.read(path)
     assert again == saved_run.saved(run.checks, findings)
     assert saved_run.compare(again, run) == []

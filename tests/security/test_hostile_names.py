@@ -136,6 +136,7 @@ def _broken(ini: Path) -> "list[Any]":
 def test_the_report_shows_names_in_one_line_and_no_control_character(planted):
     from kallithea_tune.config.instance import load
     from kallithea_tune.perf_check import report, runner, saved_run
+    from kallithea_tune.perf_check.results import Place, PlacedRun, Results
 
     found = [replace(finding, check="REPO003", area="storage") for finding in _broken(planted)]
     run, stream = runner.Run(found, 1.0, ["a\x1b[31m\nb"], ("REPO003",)), io.StringIO()
@@ -146,7 +147,8 @@ def test_the_report_shows_names_in_one_line_and_no_control_character(planted):
     # A line that begins with an id is a finding; none was made by a name.
     assert not re.search(r"^GIT003 error", text, re.M)
     saved = planted.parent / "run.json"
-    saved_run.save(run, saved_run.place(str(saved), load(str(planted))))
+    results = Results((PlacedRun(Place("a\x1b[31m.ini"), run),))
+    saved_run.save(results, saved_run.place(str(saved), load(str(planted))))
     assert not RAW.search(saved.read_bytes().decode("utf-8"))
     assert saved_run.compare(saved_run.read(str(saved)), run) == []
 

@@ -27,20 +27,27 @@ from kallithea_tune.config import inifile  # noqa: E402
 from kallithea_tune.db_migrate.quarantine import Quarantine  # noqa: E402
 from kallithea_tune.db_migrate.target import Target  # noqa: E402
 from kallithea_tune.errors import TuneError  # noqa: E402
-from kallithea_tune.perf_check import saved_run  # noqa: E402
+from kallithea_tune.perf_check import history, saved_run  # noqa: E402
+from kallithea_tune.perf_check.results import Place as Location  # noqa: E402
+from kallithea_tune.perf_check.results import PlacedRun, Results  # noqa: E402
 from kallithea_tune.perf_check.runner import Run  # noqa: E402
 from kallithea_tune.static_export import generated_files  # noqa: E402
 from kallithea_tune.static_export.release import destination
 from kallithea_tune.system import written_path  # noqa: E402
 
 NOBODY = 65534
+RESULTS = Results((PlacedRun(Location("my.ini"), Run([], 1.0, checks=("NEW001",))),))
 CONFIGURATION = "# Written by gearbox static-export. A site.\nlisten 80;\n"
 ROW = '{"table": "users", "key": {"user_id": 1}, "fixes": [], "became": "changed", "row": {}}\n'
 
 
 def save(path: str) -> None:
     place = written_path.examine(path, saved_run.OUTPUT)
-    saved_run.save(Run([], 1.0, checks=("NEW001",)), place)
+    saved_run.save(RESULTS, place)
+
+
+def keep(path: str) -> None:
+    history.keep(RESULTS, history.place(path))
 
 
 def output(path: str) -> None:
@@ -99,8 +106,10 @@ OPTIONS = {
     "--switch": Option(ini, b"[a]\nb = 1\n", RUN, lambda now: b"b = 2" in now),
     "--to": Option(to, database(), RUN, lambda now: b"moved" in now),
     "DEST": Option(dest, RUN, RUN, bytes.__len__),  # type: ignore[arg-type]
+    "--history": Option(keep, RUN, RUN, lambda now: b"NEW001" in now),
 }
 CREATED, REPLACED, WRITTEN, USAGE, REFUSED, FAILED = "new", "ours", "stream", "2", "3", "4"
+KEPT = "kept"
 MEANING = {
     CREATED: "created",
     REPLACED: "written",
@@ -109,6 +118,7 @@ MEANING = {
     REFUSED: "refused (3)",
     FAILED: "no space (4)",
     "free": "usable",
+    KEPT: "a file in it",
 }
 
 
@@ -165,7 +175,7 @@ def kind(name: str, outcomes: str) -> Callable[[_Make], _Make]:
     return register
 
 
-@kind("new file", "new new new 2 new free")
+@kind("new file", "new new new 2 new free kept")
 def _(box: Box) -> object:
     return box.directory / "file"
 
@@ -180,32 +190,32 @@ def _(box: Box) -> object:
     return box.file(b"mine") / "file"
 
 
-@kind("our own file", "ours ours ours ours ours 3")
+@kind("our own file", "ours ours ours ours ours 3 3")
 def _(box: Box) -> object:
     return box.file(box.option.own)
 
 
-@kind("a file of another option", "3 3 3 2 3 3")
+@kind("a file of another option", "3 3 3 2 3 3 3")
 def _(box: Box) -> object:
     return box.file(box.option.other)
 
 
-@kind("foreign text", "3 3 3 2 3 3")
+@kind("foreign text", "3 3 3 2 3 3 3")
 def _(box: Box) -> object:
     return box.file(b"root:x:0:0\nlast line, not ended")
 
 
-@kind("foreign binary", "3 3 3 2 3 3")
+@kind("foreign binary", "3 3 3 2 3 3 3")
 def _(box: Box) -> object:
     return box.file(bytes(range(256)))
 
 
-@kind("foreign JSON", "3 3 3 2 3 3")
+@kind("foreign JSON", "3 3 3 2 3 3 3")
 def _(box: Box) -> object:
     return box.file(b'{"table": "x"}')
 
 
-@kind("empty file", "ours ours ours 2 ours 3")
+@kind("empty file", "ours ours ours 2 ours 3 3")
 def _(box: Box) -> object:
     return box.file(b"")
 
@@ -217,22 +227,22 @@ def _(box: Box) -> object:
     return path
 
 
-@kind("link to our file", "ours ours ours ours ours 3")
+@kind("link to our file", "ours ours ours ours ours 3 3")
 def _(box: Box) -> object:
     return box.link(box.file(box.option.own))
 
 
-@kind("link to a foreign file", "3 3 3 2 3 3")
+@kind("link to a foreign file", "3 3 3 2 3 3 3")
 def _(box: Box) -> object:
     return box.link(box.file(b"mine"))
 
 
-@kind("dangling link", "new new new 2 new 3")
+@kind("dangling link", "new new new 2 new 3 kept")
 def _(box: Box) -> object:
     return box.link(box.directory / "file")
 
 
-@kind("links in a circle", "2 2 2 2 2 3")
+@kind("links in a circle", "2 2 2 2 2 3 2")
 def _(box: Box) -> object:
     return box.link("link")
 
@@ -259,37 +269,37 @@ def _(box: Box) -> object:
     return box.strangers(box.file(box.option.own, mode=0o644))
 
 
-@kind("directory", "2 2 2 2 2 3")
+@kind("directory", "2 2 2 2 2 3 kept")
 def _(box: Box) -> object:
     (box.directory / "directory").mkdir()
     (box.directory / "directory" / "mine").write_text("mine")
     return box.directory / "directory"
 
 
-@kind("empty directory", "2 2 2 2 2 free")
+@kind("empty directory", "2 2 2 2 2 free kept")
 def _(box: Box) -> object:
     (box.directory / "directory").mkdir()
     return box.directory / "directory"
 
 
-@kind("/dev/null", "stream stream 3 3 3 3")
+@kind("/dev/null", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     box.untouched.append(Path("/dev/null"))
     return "/dev/null"
 
 
-@kind("/dev/full", "4 4 3 3 3 3")
+@kind("/dev/full", "4 4 3 3 3 3 3")
 def _(box: Box) -> object:
     box.untouched.append(Path("/dev/full"))
     return "/dev/full"
 
 
-@kind("a node like /dev/null", "stream stream 3 3 3 3")
+@kind("a node like /dev/null", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     return box.node("c", 1, 3)
 
 
-@kind("link to a node like /dev/null", "stream stream 3 3 3 3")
+@kind("link to a node like /dev/null", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     return box.link(box.node("c", 1, 3))
 
@@ -304,7 +314,7 @@ def _(box: Box) -> object:
     return box.node("b", 7, 200)
 
 
-@kind("FIFO with a reader", "stream stream 3 3 3 3")
+@kind("FIFO with a reader", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     path = fifo(box)
     reader = os.open(str(path), os.O_RDONLY | os.O_NONBLOCK)
@@ -313,7 +323,7 @@ def _(box: Box) -> object:
     return path
 
 
-@kind("FIFO without a reader", "2 2 3 3 3 3")
+@kind("FIFO without a reader", "2 2 3 3 3 3 3")
 def fifo(box: Box) -> Path:
     path = box.directory / "fifo"
     os.mkfifo(str(path))
@@ -333,12 +343,12 @@ def _(box: Box) -> object:
     return box.directory / "socket"
 
 
-@kind("read-only file", "2 2 2 2 2 3")
+@kind("read-only file", "2 2 2 2 2 3 3")
 def _(box: Box) -> object:
     return box.file(box.option.own, mode=0o440)
 
 
-@kind("file on a read-only mount", "2 2 2 2 2 3")
+@kind("file on a read-only mount", "2 2 2 2 2 3 3")
 def _(box: Box) -> object:
     box.directory = box.opened.enter_context(tmpfs(box.directory / "mount", "size=1m"))
     path = box.file(box.option.own)
@@ -346,14 +356,14 @@ def _(box: Box) -> object:
     return path
 
 
-@kind("new file on a read-only mount", "2 2 2 2 2 free")
+@kind("new file on a read-only mount", "2 2 2 2 2 free 2")
 def _(box: Box) -> object:
     box.directory = box.opened.enter_context(tmpfs(box.directory / "mount", "size=1m"))
     run("mount", "-o", "remount,ro", box.directory)
     return box.directory / "file"
 
 
-@kind("file without permission", "2 2 2 2 2 3")
+@kind("file without permission", "2 2 2 2 2 3 3")
 def _(box: Box) -> object:
     box.as_nobody = True
     path = box.file(box.option.own, mode=0o600)
@@ -361,7 +371,7 @@ def _(box: Box) -> object:
     return path
 
 
-@kind("new file without permission", "2 2 2 2 2 free")
+@kind("new file without permission", "2 2 2 2 2 free 2")
 def _(box: Box) -> object:
     box.as_nobody = True
     run("chown", 0, box.directory)
@@ -379,12 +389,12 @@ def _(box: Box) -> object:
     return box.directory / "fi\nle"
 
 
-@kind("too long a name", "2 2 2 2 2 2")
+@kind("too long a name", "2 2 2 2 2 2 2")
 def _(box: Box) -> object:
     return box.directory / ("x" * 300)
 
 
-@kind("/dev/fd/N, a pipe", "stream stream 3 3 3 3")
+@kind("/dev/fd/N, a pipe", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     reader, writer = os.pipe()
     box.opened.callback(os.close, reader)
@@ -393,7 +403,7 @@ def _(box: Box) -> object:
     return f"/dev/fd/{writer}"
 
 
-@kind("/dev/fd/N, a file", "stream stream 3 3 3 3")
+@kind("/dev/fd/N, a file", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     path = box.directory / "log"
     path.write_bytes(b"before\n")
@@ -411,7 +421,7 @@ def _(box: Box) -> object:
     return f"/dev/fd/{reader}"
 
 
-@kind("terminal", "stream stream 3 3 3 3")
+@kind("terminal", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     master, slave = os.openpty()
     box.opened.callback(os.close, master)
@@ -462,6 +472,13 @@ def outcome(write: Callable[[str], None], path: str, box: Box) -> str:
         assert after == before
         return "free"
     real = os.path.realpath(path)
+    if write is keep:
+        (kept,) = (name for name in set(after) - set(before) if name != real)
+        assert os.path.dirname(kept) == real and os.lstat(kept).st_mode == stat.S_IFREG | 0o600
+        assert box.option.new(Path(kept).read_bytes())
+        before.setdefault(real, shape(Path(real)))
+        assert {name: shape(Path(name)) for name in before} == before
+        return KEPT
     if box.received or not os.path.isfile(real):
         assert box.received or after == before
         return WRITTEN

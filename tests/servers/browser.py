@@ -85,15 +85,32 @@ class Browser(Server):
 
     def look(self, width: int, scheme: str) -> None:
         """Show pages as wide as `width` pixels, to somebody who prefers ``light`` or ``dark``."""
+        self._look(width, features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def on_paper(self, width: int) -> None:
+        """Show the page as it is printed on paper that has room for `width` pixels."""
+        self._look(width, media="print")
+
+    def _look(self, width: int, **media: Any) -> None:
         metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        for command, words in (
-            ("Emulation.setDeviceMetricsOverride", metrics),
-            ("Emulation.setEmulatedMedia", media),
-        ):
-            self._call(
-                "POST", self._session + "/goog/cdp/execute", {"cmd": command, "params": words}
-            )
+        self._devtools("Emulation.setDeviceMetricsOverride", metrics)
+        self._devtools("Emulation.setEmulatedMedia", {"media": "", **media})
+
+    def accessible(self, selector: str) -> dict[str, Any]:
+        """Return what a screen reader is told of the first element that a CSS selector finds."""
+        found = self._devtools(
+            "Runtime.evaluate", {"expression": f"document.querySelector({selector!r})"}
+        )
+        words = {"objectId": found["result"]["objectId"], "fetchRelatives": False}
+        nodes = self._devtools("Accessibility.getPartialAXTree", words)["nodes"]
+        told: dict[str, Any] = nodes[0]
+        return told
+
+    def _devtools(self, command: str, words: Any) -> Any:
+        """Send a command of https://chromedevtools.github.io/devtools-protocol/."""
+        return self._call(
+            "POST", self._session + "/goog/cdp/execute", {"cmd": command, "params": words}
+        )
 
     def run(self, script: str, *words: Any) -> Any:  # type: ignore[override]
         """Run JavaScript in the page and return its result."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Iterator, Optional, TextIO
 
 from kallithea_tune.perf_check.results import Band, Curve, Level
@@ -39,10 +40,24 @@ def rows_of(curve: Curve) -> Iterator[tuple[str, ...]]:
 
 def percentile(level: Level, part: float) -> str:
     """Return the latency in ms that `part` of all are below; a dash for too few to say so."""
+    found = _percentile_ms(level, part)
+    return "-" if found is None else figure(found)
+
+
+def _percentile_ms(level: Level, part: float) -> Optional[float]:
     latencies = sorted(level.latencies_ms)
     if len(latencies) * (1 - part) < 1:
-        return "-"
-    return figure(latencies[min(len(latencies) - 1, int(len(latencies) * part))])
+        return None
+    return latencies[min(len(latencies) - 1, int(len(latencies) * part))]
+
+
+def figures_of(level: Level) -> dict[str, float]:
+    """Return what a level says in a few numbers: the median of its repeats, its percentiles."""
+    found = {f"p{part * 100:.0f}_ms": _percentile_ms(level, part) for part in PERCENTILES}
+    if level.requests_s:
+        found["requests_per_s"] = statistics.median(level.requests_s)
+    found["errors"] = float(level.errors)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _range(level: Level) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import re
 from dataclasses import dataclass
-from typing import Iterable, Sequence
+from typing import Iterable, Optional, Sequence
 
 from kallithea_tune.config.instance import Instance
 from kallithea_tune.perf_check import report
-from kallithea_tune.perf_check.formats import curves, plots
+from kallithea_tune.perf_check.formats import curves, plots, trends_section
+from kallithea_tune.perf_check.formats.anchors import Anchors, slug
 from kallithea_tune.perf_check.formats.plots import Plot
-from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.formats.trends import History
+from kallithea_tune.perf_check.model import Finding, Severity, all_checks
 from kallithea_tune.perf_check.remedy import steps_of
 from kallithea_tune.perf_check.results import Curve, Level, PlacedRun, Results
 from kallithea_tune.system import written_path
@@ -89,13 +90,16 @@ def place(path: str, instance: Instance) -> Place:
     return written_path.examine(path, OUTPUT, {"the ini file": instance.path})
 
 
-def write(results: Results, where: Place) -> None:
+def write(results: Results, where: Place, history: Optional[History] = None) -> None:
     """Write the page, completely or not at all."""
-    written_path.write(where, page(results, datetime.datetime.now()))
+    written_path.write(where, page(results, datetime.datetime.now(), history))
 
 
-def page(results: Results, when: datetime.datetime) -> str:
-    """Return the page. All that it shows is escaped, and nothing in it is a link to elsewhere."""
+def page(results: Results, when: datetime.datetime, history: Optional[History] = None) -> str:
+    """Return the page, with the trends of a history that ends with `results`.
+
+    All that it shows is escaped, and nothing in it is a link to elsewhere.
+    """
     import jinja2
 
     environment = jinja2.Environment(
@@ -113,8 +117,14 @@ def page(results: Results, when: datetime.datetime) -> str:
         matrix=results.matrix,
         loads=list(map(_load, results.curves)),
         changes=results.changes,
+        trends=_trends(history, results) if history and history.times else None,
     )
     return HEAD + rendered + "\n"
+
+
+def _trends(history: History, results: Results) -> trends_section.Section:
+    titles = {check.id: check.title for check in all_checks()}
+    return trends_section.section(history, results, titles)
 
 
 def _visible(value: object) -> object:
@@ -125,12 +135,12 @@ def _visible(value: object) -> object:
 def _section(placed: PlacedRun, number: int) -> Section:
     run = placed.run
     title = str(placed.place)
-    prefix = _slug(title) if number else ""
+    prefix = slug(title) if number else ""
     shown = [item for item in report.merged(run.findings) if item.severity > Severity.ok]
     seconds = f"{counted(len(run.checks), 'check')} in {run.seconds:.1f} s"
     return Section(
         title,
-        _slug(title),
+        slug(title),
         report.left_out(run),
         tuple(_areas(run.findings)),
         tuple(_items(shown, prefix)),
@@ -150,13 +160,9 @@ def _areas(findings: Sequence[Finding]) -> Iterable[Area]:
 
 
 def _items(findings: Sequence[Finding], prefix: str) -> Iterable[Item]:
-    seen: dict[str, int] = {}
+    anchors = Anchors()
     for finding in findings:
-        anchor = "-".join(filter(None, (prefix, finding.check, _slug(finding.subject))))
-        seen[anchor] = seen.get(anchor, 0) + 1
-        if seen[anchor] > 1:
-            anchor += f"-{seen[anchor]}"
-        yield _item(finding, anchor)
+        yield _item(finding, anchors.take(prefix, finding.check, finding.subject))
 
 
 def _item(finding: Finding, anchor: str) -> Item:
@@ -174,10 +180,6 @@ def _item(finding: Finding, anchor: str) -> Item:
         command,
         finding.ignored,
     )
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60]
 
 
 def _load(curve: Curve) -> Load:
