@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import secrets
 from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.errors import ConfigError, NotMeasured
 from kallithea_tune.perf_check.celery.request_tasks import uses_celery
-from kallithea_tune.perf_check.fleet import client, merging, messages, report, worker
+from kallithea_tune.perf_check.fleet import client, facts, merging, messages, report, worker
+from kallithea_tune.perf_check.fleet.messages import Request
 from kallithea_tune.perf_check.results import Results, Silent
 
 if TYPE_CHECKING:
@@ -32,17 +34,17 @@ def joined(
     progress: client.Progress,
 ) -> Results:
     """Return the results with those of the workers, which run the same checks."""
-    wanted = [item.id for item in report.allowed(checks)]
+    wanted = tuple(item.id for item in report.allowed(checks))
+    request = Request(secrets.token_hex(16), wanted, min(budget, messages.MOST_SECONDS))
     try:
         if not wanted:
             raise NotMeasured("none of the checks is one that other machines run")
-        replies = client.reports(
-            instance.settings.get("celery.broker_url", "amqp://"),
-            wanted,
-            min(budget, messages.MOST_SECONDS),
-            progress,
-        )
+        url = instance.settings.get("celery.broker_url", "amqp://")
+        replies = client.reports(url, request, progress)
     except NotMeasured as error:
         nobody = Silent("the fleet", instance.redactor.text(str(error)))
         return dataclasses.replace(results, silent=(nobody,))
-    return merging.merged(results, replies, worker.here(instance.path))
+    own = merging.Reported(
+        results.runs[0], worker.here(instance.path), facts.facts_here(instance, request.token)
+    )
+    return merging.merged(results, replies, own)

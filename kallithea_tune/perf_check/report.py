@@ -134,7 +134,9 @@ def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
     for note in run.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
     number = counted(len(run.checks), "check")
-    print(f"{_counts(run.findings)}; {number} in {run.seconds:.1f} s", file=stream)
+    # Another machine's report does not say how long it took.
+    time = f" in {run.seconds:.1f} s" if run.seconds else ""
+    print(f"{_counts(run.findings)}; {number}{time}", file=stream)
     if run.busyness:
         print(str(run.busyness), file=stream)
 

@@ -73,8 +73,12 @@ class Matrix:
 
     @property
     def notable(self) -> tuple[Row, ...]:
-        """The settings that differ, or break their rule."""
-        return tuple(row for row in self.rows if row.severity > Severity.ok or not row.equal)
+        """The settings that break their rule, or differ where they need not."""
+        return tuple(
+            row
+            for row in self.rows
+            if row.severity > Severity.ok or not (row.equal or row.rule is Rule.must_differ)
+        )
 
 
 @dataclass(frozen=True)

@@ -155,7 +155,7 @@ def _run(
         progress(item.title, number, len(checks))
         context = dataclasses.replace(results, deadline=Deadline(share.seconds))
         own = [
-            _redacted(_with_ignore(_labelled(finding, item), item, ignores, today), instance)
+            _redacted(_with_ignore(labelled(finding, item), item, ignores, today), instance)
             for finding in (_guarded(item, context) if cut.begins(share) else [_NO_TIME])
         ]
         findings += own
@@ -174,7 +174,8 @@ def _run(
     )
 
 
-def _labelled(finding: Finding, item: Check) -> Finding:
+def labelled(finding: Finding, item: Check) -> Finding:
+    """Return the finding as one of a check."""
     return dataclasses.replace(
         finding, check=item.id, slug=item.slug, area=item.area, harm=item.harm
     )

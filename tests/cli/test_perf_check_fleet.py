@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -75,25 +76,36 @@ def started() -> "Iterator[Callable[..., Worker]]":
 def test_three_machines_report_and_one_without_the_plug_in_is_listed(
     ini: Path, perf_check: Run, started: "Callable[..., Worker]", tmp_path: Path
 ) -> None:
-    for host in ("web1", "web2", "web3"):
-        started(ini, host)
+    other = ini.with_name("other.ini")
+    other.write_text(ini.read_text().replace(SECRET, "an-0ther-s3cret"))
     bare = ini.with_name("bare.ini")
     bare.write_text(ini.read_text().replace("celery.include", "#celery.include"))
-    started(bare, "bare")
-    page = tmp_path / "page.html"
-    words = ["-c", ini, "--fleet", "--only", "CFG*", "--only", "CEL00[45]", "--only", "MEM*"]
-    done = perf_check(*words, "-f", "json", "--html", page)
-    print(done.stdout[-1500:], done.stderr)
+    for file, host in ((ini, "web1"), (ini, "web2"), (other, "web3"), (bare, "bare")):
+        started(file, host)
+    # Another worker of a machine leaves the request to the first.
+    started(ini, "web4")
+    page, saved = tmp_path / "page.html", tmp_path / "saved.json"
+    words = ["-c", ini, "--fleet", "--only", "CFG*", "--only", "CEL00[45]"]
+    done = perf_check(*words, "-f", "json", "--html", page, "--save", saved)
     rows = json.loads(done.stdout)
-    found = {(row["instance"], row["machine"]) for row in rows}
-    assert found == {
+    machines = {(row["instance"], row["machine"]) for row in rows}
+    assert machines == {
         ("my.ini", ""),
-        *(("my.ini", f"web{n}") for n in (1, 2, 3)),
+        *(("my.ini", host) for host in ("web1", "web2", "web4")),
+        ("other.ini", "web3"),
         ("", "celery@bare"),
     }
     (silent,) = [row for row in rows if row["machine"] == "celery@bare"]
     assert silent["severity"] == "unknown" and "celery.include does not load" in silent["diagnosis"]
-    assert SECRET not in done.stdout + done.stderr + page.read_text()
-    assert done.returncode in (1, 5)
-    text = perf_check(*words)
-    print(text.stdout)
+    # Where the settings of one machine differ, it is found, by digests.
+    (broken,) = [row for row in rows if row["check"] == "SCA002"]
+    assert (broken["machine"], broken["subject"]) == ("web3", "session.secret")
+    assert done.returncode == 1
+    written = done.stdout + done.stderr + page.read_text() + saved.read_text()
+    assert SECRET not in written and "an-0ther-s3cret" not in written
+    text = perf_check(*words).stdout
+    assert "\nNo report\n=========\n\ncelery@bare: celery.include does not load" in text
+    assert re.search(
+        r"session.secret: must be equal \(error, SCA002\)\n  A: my.ini, my.ini on", text
+    )
+    print(text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import resource
-import secrets
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Callable, Mapping, Optional, Sequence, TypeVar
@@ -43,14 +42,11 @@ class Reply:
     reason: str = ""
 
 
-def reports(
-    broker_url: str, checks: Sequence[str], seconds: float, progress: Progress
-) -> list[Reply]:
+def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply]:
     """Return the last reply of each worker, when all have ended or the time is up.
 
     Raises NotMeasured where the broker does not answer, or no worker does.
     """
-    request = Request(secrets.token_hex(16), tuple(checks), seconds)
     with child.conversation() as broker:
 
         def call(function: Callable[..., T], **given: object) -> T:
@@ -60,7 +56,7 @@ def reports(
         if not names:
             raise NotMeasured(f"no Celery worker answered within {ANSWER_SECONDS:g} s")
         last = call(begun, workers=names, request=request)
-        end = time.monotonic() + seconds + LATE_SECONDS
+        end = time.monotonic() + request.seconds + LATE_SECONDS
         missed: collections.Counter[str] = collections.Counter()
         while time.monotonic() < end:
             running = [name for name in last if _waits_for(last[name], missed[name])]

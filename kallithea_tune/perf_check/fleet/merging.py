@@ -2,35 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Iterable, Optional, Union
+import os
+from dataclasses import dataclass, replace
+from typing import Iterable, Optional, Sequence, Union
 
 from kallithea_tune.perf_check import saved_run
+from kallithea_tune.perf_check.fleet import facts
 from kallithea_tune.perf_check.fleet.client import Reply
 from kallithea_tune.perf_check.fleet.messages import Answer, Machine, State
+from kallithea_tune.perf_check.model import all_checks
 from kallithea_tune.perf_check.results import Place, PlacedRun, Results, Silent
-from kallithea_tune.perf_check.runner import Run, ranked
+from kallithea_tune.perf_check.runner import Run, labelled, ranked
+from kallithea_tune.perf_check.scaling import comparison
+from kallithea_tune.perf_check.scaling.comparison import breaks
+from kallithea_tune.perf_check.scaling.instances import DIRECTORIES, Facts, Value
+from kallithea_tune.perf_check.scaling.instances_checks import finding, sqlite_on
 
+# What is compared by device and inode.
+PLACES = frozenset({"repositories", *DIRECTORIES.values()})
+ELSEWHERE = Value("", "", {}, "inodes of two machines cannot be compared")
 REASONS = {
     State.busy: "it carries out the checks of another command",
     State.forgotten: "it was started anew meanwhile",
 }
 
 
-def merged(results: Results, replies: Iterable[Reply], own: Machine) -> Results:
+@dataclass(frozen=True)
+class Reported:
+    """The run of one machine, which it was, and the facts of its instance."""
+
+    run: PlacedRun
+    machine: Machine
+    facts: Facts
+
+
+def merged(results: Results, replies: Iterable[Reply], own: Reported) -> Results:
     """Return the results with what each machine reported, and those that did not with why.
 
-    A worker whose machine and ini file are those of this command, or which left the request to
-    another worker of its machine, adds nothing.
+    `own` is this command's. A worker whose machine and ini file are the same, or which left the
+    request to another worker of its machine, adds nothing.
     """
-    found = list(filter(None, (_of(reply, own) for reply in replies)))
-    runs = [item for item in found if isinstance(item, PlacedRun)]
-    runs.sort(key=lambda item: (item.place.machine, item.place.instance))
+    found = list(filter(None, (_of(reply, own.machine) for reply in replies)))
     silent = [item for item in found if isinstance(item, Silent)]
-    return replace(results, runs=(*results.runs, *runs), silent=(*results.silent, *silent))
+    others = [item for item in found if isinstance(item, Reported)]
+    others.sort(key=lambda item: (item.run.place.machine, item.run.place.instance))
+    everybody = [own, *others]
+    compared = comparable(everybody) if others else []
+    runs = [_with_breaks(item, compared) for item in everybody]
+    return replace(
+        results,
+        runs=(runs[0], *results.runs[1:], *runs[1:]),
+        silent=(*results.silent, *silent),
+        matrix=comparison.matrix(compared) if compared else results.matrix,
+    )
 
 
-def _of(reply: Reply, own: Machine) -> Optional[Union[PlacedRun, Silent]]:
+def _of(reply: Reply, own: Machine) -> Optional[Union[Reported, Silent]]:
     answer = reply.answer
     if answer is None:
         return Silent(reply.worker, reply.reason)
@@ -41,10 +68,53 @@ def _of(reply: Reply, own: Machine) -> Optional[Union[PlacedRun, Silent]]:
     return Silent(reply.worker, REASONS.get(answer.state, answer.reason or answer.state.name))
 
 
-def _reported(worker: str, answer: Answer) -> Union[PlacedRun, Silent]:
+def _reported(worker: str, answer: Answer) -> Union[Reported, Silent]:
     try:
         (saved,) = saved_run.parse(answer.report).places
+        known = facts.loaded(answer.facts)
     except ValueError:
         return Silent(worker, "what it sent is no report of one instance")
     run = Run(ranked(saved.findings), 0.0, checks=tuple(sorted(saved.checks)))
-    return PlacedRun(Place(saved.place.instance, answer.machine.host), run)
+    return Reported(
+        PlacedRun(Place(saved.place.instance, answer.machine.host), run), answer.machine, known
+    )
+
+
+def comparable(machines: Sequence[Reported]) -> list[Facts]:
+    """Return the facts by place, each with its host; what means nothing elsewhere is unknown.
+
+    Inodes tell directories apart as long as one kernel runs all machines.
+    """
+    several = len({item.machine.boot for item in machines}) > 1
+    seen: set[Machine] = set()
+    found = []
+    for item in machines:
+        values = dict(item.facts.values)
+        if several:
+            values.update({name: ELSEWHERE for name in values if name in PLACES})
+        system = replace(item.machine, ini="")
+        host = item.machine.host
+        values["host"] = Value(host, "" if system in seen else host, {})
+        seen.add(system)
+        name = str(item.run.place)
+        found.append(
+            replace(item.facts, name=name, uri=name, values=values, machine=item.machine.boot)
+        )
+    return found
+
+
+def _with_breaks(item: Reported, compared: Sequence[Facts]) -> PlacedRun:
+    """Add what the instance has otherwise than the others."""
+    uri, run = str(item.run.place), item.run.run
+    checks = {check.id: check for check in all_checks()}
+    added = [
+        labelled(finding(broken, item.facts.section), checks[broken.requirement.check])
+        for broken in breaks(compared, uri)
+    ]
+    boots = {one.machine for one in compared}
+    if len(boots) > 1 and os.path.isabs(item.facts.values["sqlalchemy.url"].shown):
+        hosts = [one.values["host"].shown for one in compared]
+        added.append(labelled(sqlite_on(hosts), checks["SCA014"]))
+    named = dict.fromkeys([*run.checks, *(one.check for one in added)])
+    findings = ranked([*run.findings, *added])
+    return replace(item.run, run=replace(run, findings=findings, checks=tuple(named)))

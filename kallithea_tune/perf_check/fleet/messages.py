@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Mapping, Optional
@@ -102,11 +101,14 @@ class Machine:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a worker answers: its `state`, `reason` in words, and its `report` as JSON when done."""
+    """What a worker answers: its `state`, `reason` in words, and when done, its `report` and its
+    `facts`, both as JSON.
+    """
 
     state: State
     reason: str = ""
     report: str = ""
+    facts: str = ""
     machine: Machine = field(default_factory=Machine)
 
     def document(self) -> dict[str, object]:
@@ -121,22 +123,18 @@ def answered(document: object) -> Optional[Answer]:
         return None
     try:
         state = State[document["state"]]
-        reason, report = document["reason"], document["report"]
+        reason, report, facts = (document[name] for name in ("reason", "report", "facts"))
         fields = document["machine"]
         machine = Machine(**{name: _text(fields[name]) for name in vars(Machine())})
     except (KeyError, TypeError):
         return None
-    if not isinstance(report, str) or len(report.encode("utf-8", "replace")) > REPORT_BYTES:
-        return Answer(State.failed, f"its report has more than {REPORT_BYTES >> 10} KB")
-    return Answer(state, _text(reason), report, machine)
+    for text in (report, facts):
+        if not isinstance(text, str) or len(text.encode("utf-8", "replace")) > REPORT_BYTES:
+            return Answer(State.failed, f"its report has more than {REPORT_BYTES >> 10} KB")
+    return Answer(state, _text(reason), report, facts, machine)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError
     return shortened(printable(value[: 10 * REASON]), REASON)
-
-
-def size(document: object) -> int:
-    """Return the bytes of a document as JSON."""
-    return len(json.dumps(document).encode())

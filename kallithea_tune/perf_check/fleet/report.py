@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from dataclasses import dataclass
 from typing import Sequence
 
 from kallithea_tune.errors import ConfigError, NotMeasured
@@ -24,14 +25,23 @@ def allowed(checks: Sequence[Check]) -> list[Check]:
     ]
 
 
-def made(ini: str, checks: Sequence[str], budget: float, host: str) -> str:
-    """Run checks by id and return the report, as `saved_run.document`; for a child.
+@dataclass(frozen=True)
+class Report:
+    """What a machine found, as `saved_run.document`, and its facts as `facts.dumped`."""
+
+    findings: str
+    facts: str
+
+
+def made(ini: str, checks: Sequence[str], budget: float, host: str, token: str) -> Report:
+    """Run checks by id and return the report; for a child.
 
     Raises NotMeasured where the ini file is no Kallithea's here, or none of the checks is allowed.
     """
     from kallithea_tune.app import kallithea
     from kallithea_tune.config import instance
     from kallithea_tune.perf_check import runner
+    from kallithea_tune.perf_check.fleet import facts
 
     chosen = [item for item in allowed(all_checks()) if item.id in set(checks)]
     if not chosen:
@@ -42,7 +52,10 @@ def made(ini: str, checks: Sequence[str], budget: float, host: str) -> str:
     except ConfigError as error:
         raise NotMeasured(f"{type(error).__name__} in the ini file") from None
     run = runner.run(loaded, chosen, budget)
-    return bounded(run, Place(os.path.basename(ini), host))
+    return Report(
+        bounded(run, Place(os.path.basename(ini), host)),
+        facts.dumped(facts.facts_here(loaded, token)),
+    )
 
 
 def bounded(run: Run, place: Place, limit: int = REPORT_BYTES) -> str:

@@ -71,13 +71,14 @@ def _carried_out(request: Request, ini: str) -> Answer:
 
     machine = here(ini)
     try:
-        text = child.call(
+        made = child.call(
             report.made,
             request.seconds + LOADING_SECONDS,
             ini=ini,
             checks=request.checks,
             budget=request.seconds,
             host=machine.host,
+            token=request.token,
         )
     except child.Ended:
         return Answer(State.failed, "the checks did not end in their time", machine=machine)
@@ -86,7 +87,7 @@ def _carried_out(request: Request, ini: str) -> Answer:
         return Answer(State.failed, str(error), machine=machine)
     except BaseException as error:
         return Answer(State.failed, type(error).__name__, machine=machine)
-    return Answer(State.done, report=text, machine=machine)
+    return Answer(State.done, report=made.findings, facts=made.facts, machine=machine)
 
 
 def _claimed(token: str, machine: Machine) -> Optional[socket.socket]:

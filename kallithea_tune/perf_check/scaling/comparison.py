@@ -112,6 +112,13 @@ REQUIREMENTS = (
         Severity.warning,
         Rule.one,
     ),
+    Requirement(
+        "host",
+        "SCA015",
+        "Mercurial takes a lock of the other machine for one of its own, and may break it",
+        Severity.error,
+        Rule.must_differ,
+    ),
 )
 
 

@@ -108,21 +108,24 @@ class Looks:
 @measurement(seconds=3.0, needs=("database",), decided_by=BY_NOTHING)
 def instances(context: Context) -> Instances:
     """Read the settings of all instances, and look at the databases and directories in them."""
-    together = context.together
-    looks = _look(together) if together else None
-    return Instances(
-        tuple(
-            Facts(
-                name,
-                one.uri,
-                one.section,
-                _values(one, looks),
-                _more(one, looks),
-                _machine(one.server),
-            )
-            for name, one in zip(names(together), together)
-            if looks
+    return Instances(facts_of(context.together, secrets.token_bytes(16)))
+
+
+def facts_of(together: Sequence[Instance], salt: bytes) -> tuple[Facts, ...]:
+    """Return the facts of instances; secrets are compared by digests with this salt."""
+    if not together:
+        return ()
+    looks = _look(together, salt)
+    return tuple(
+        Facts(
+            name,
+            one.uri,
+            one.section,
+            _values(one, looks),
+            _more(one, looks),
+            _machine(one.server),
         )
+        for name, one in zip(names(together), together)
     )
 
 
@@ -143,7 +146,7 @@ def _location(instance: Instance, path: str) -> str:
     return path if instance.name == "main" else f"{path}#{instance.name}"
 
 
-def _look(together: Sequence[Instance]) -> Looks:
+def _look(together: Sequence[Instance], salt: bytes) -> Looks:
     urls = {instance.database_url for instance in together}
     roots = {url: _found(root_in_database, url) for url in urls}
     paths = {path for instance in together for path in _directories(instance).values() if path}
@@ -154,7 +157,7 @@ def _look(together: Sequence[Instance]) -> Looks:
     except NotMeasured as error:
         found = {path: Found("", str(error)) for path in paths}
     found.update({url: _found(_server, url) for url in urls if not sqlite_file(url)})
-    return Looks(found, roots, _digest(secrets.token_bytes(16)))
+    return Looks(found, roots, slow_digest(salt))
 
 
 def _found(function: Callable[..., str], url: str) -> Found:
@@ -165,8 +168,8 @@ def _found(function: Callable[..., str], url: str) -> Found:
         return Found("", str(error))
 
 
-def _digest(salt: bytes) -> Callable[[str], str]:
-    """Return a slow digest that is another one in each run."""
+def slow_digest(salt: bytes) -> Callable[[str], str]:
+    """Return a slow digest, which is another one in each run with a salt of its own."""
 
     @functools.lru_cache(maxsize=None)
     def digest(text: str) -> str:
@@ -213,7 +216,7 @@ _DEFAULTS = {
     "kallithea_cli_path": "kallithea-cli",
 }
 _SECRETS = ("session.secret", "session.validate_key", "session.encrypt_key", "app_instance_uuid")
-_NAMES = {
+DIRECTORIES = {
     "sessions": "session.data_dir",
     "cache_dir": "cache_dir",
     "index_dir": "index_dir",
@@ -251,7 +254,7 @@ def _secret(name: str, text: str, digest: Callable[[str], str]) -> Value:
 
 def _directories(instance: Instance) -> dict[str, str]:
     paths = directories.configured(instance)
-    return {name: paths.get(key, "") for key, name in _NAMES.items()}
+    return {name: paths.get(key, "") for key, name in DIRECTORIES.items()}
 
 
 def _inodes(paths: Sequence[str]) -> dict[str, Found]:

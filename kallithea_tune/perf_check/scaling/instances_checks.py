@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Iterator, Sequence
 
 from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.perf_check.measurement import Configuration, configuration
@@ -21,7 +21,7 @@ def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Fin
     instance = settings.instance
     wanted = [item.setting for item in REQUIREMENTS if item.check == check]
     broken = [item for item in breaks(found.facts, instance.uri) if item.requirement.check == check]
-    yield from (_finding(item, instance.section) for item in broken)
+    yield from (finding(item, instance.section) for item in broken)
     own = next((item for item in found.facts if item.uri == instance.uri), None)
     unknown = {
         f"{name} at {item.name}: {item.values[name].failure}"
@@ -39,7 +39,8 @@ def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Fin
         )
 
 
-def _finding(broken: Break, section: str) -> Finding:
+def finding(broken: Break, section: str) -> Finding:
+    """Return what users see of a broken requirement, and what an instance has to have instead."""
     requirement = broken.requirement
     equal = requirement.rule is Rule.must_be_equal
     evidence: dict[str, object] = {"other": broken.other}
@@ -60,6 +61,7 @@ _BY_HAND = {
     "repositories": "give both the sqlalchemy.url of {other}",
     "address": "give each instance of one machine a port of its own in its server's section",
     "versions": "install what {other} has, and restart this instance",
+    "host": "give each machine a host name of its own",
     "index-create": "remove the job from {own}; that of {other} is enough",
 }
 
@@ -68,6 +70,8 @@ def _remedy(broken: Break, section: str) -> Remedy:
     sentence = _BY_HAND.get(broken.requirement.setting)
     if sentence:
         return sentence.format(own=broken.own.shown, other=broken.other)
+    if not broken.reference.option:
+        return f"set {broken.requirement.setting} as {broken.other} has it, and restart"
     values = {name: value or None for name, value in broken.reference.option.items()}
     return app_options(section, values, "and restart this instance")
 
@@ -197,6 +201,20 @@ def jobs(found: Instances, settings: Configuration) -> Iterator[Finding]:
 
 
 @check(
+    "SCA015",
+    "fleet-hosts",
+    "A host name of its own for each machine",
+    measures=(configuration,),
+    source="mercurial/lock.py of Mercurial 5.9.3",
+    tags=("scaling",),
+    harm=Harm.loss,
+)
+def hosts(settings: Configuration) -> Iterator[Finding]:
+    """No two machines of --fleet, which compares them, have the same host name."""
+    return iter(())
+
+
+@check(
     "SCA014",
     "instances-sqlite",
     "SQLite on one machine only",
@@ -210,13 +228,16 @@ def one_machine(found: Instances, settings: Configuration) -> Iterator[Finding]:
     url = settings.instance.database_url
     if not found.facts or not sqlite_file(url):
         return
-    machines = sorted({item.machine or "this machine" for item in found.facts})
-    evidence: dict[str, object] = {"machines": machines}
+    yield sqlite_on(sorted({item.machine or "this machine" for item in found.facts}))
+
+
+def sqlite_on(machines: Sequence[str]) -> Finding:
+    """Judge that a SQLite database is used on these machines."""
+    evidence: dict[str, object] = {"machines": list(machines)}
     if len(machines) == 1:
         fine = "no instance listens at an address of another machine"
-        yield Finding(Severity.ok, fine, evidence=evidence)
-        return
-    yield Finding(
+        return Finding(Severity.ok, fine, evidence=evidence)
+    return Finding(
         Severity.error,
         f"SQLite is used from {len(machines)} machines, whose locks may not exclude one another",
         evidence=evidence,

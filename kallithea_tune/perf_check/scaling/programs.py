@@ -61,13 +61,13 @@ def cron_jobs(context: Context) -> Instances:
     texts = child.call(tables, LOOK_SECONDS) if together else {}
     return Instances(
         tuple(
-            Facts(name, one.uri, one.section, *_jobs(texts, one.path))
+            Facts(name, one.uri, one.section, *jobs_of(texts, one.path))
             for name, one in zip(names(together), together)
         )
     )
 
 
-def _jobs(texts: Mapping[str, str], ini: str) -> tuple[dict[str, Value], dict[str, Value]]:
+def jobs_of(texts: Mapping[str, str], ini: str) -> tuple[dict[str, Value], dict[str, Value]]:
     """Return in which files the command is that has a rule, and in which the others."""
     found = {command: _job(paths) for command, paths in jobs(texts, ini).items()}
     return {INDEX: found.pop(INDEX, _job(()))}, found

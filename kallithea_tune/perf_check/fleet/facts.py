@@ -1,0 +1,92 @@
+"""What a machine says of its settings, to be compared with those of the others: no secret."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from importlib import metadata
+from typing import Callable, Iterator, Mapping
+
+from kallithea_tune.app.package import kallithea_version
+from kallithea_tune.config.instance import Instance
+from kallithea_tune.config.redact import Redactor
+from kallithea_tune.errors import NotMeasured
+from kallithea_tune.perf_check.scaling import programs
+from kallithea_tune.perf_check.scaling.instances import Facts, Value, facts_of, slow_digest
+from kallithea_tune.system import typed_json
+from kallithea_tune.text import shortened
+
+SHOWN = 200  # characters of a value
+# Servers of two machines may well have the same.
+_APART = ("address",)
+
+
+def facts_here(instance: Instance, token: str) -> Facts:
+    """Return the facts of an instance here, for a comparison with this token."""
+    salt = bytes.fromhex(token)
+    (found,) = facts_of([instance], salt)
+    kept = {name: value for name, value in found.values.items() if name not in _APART}
+    kept["versions"] = _plain(_versions())
+    jobs, others = _jobs(instance.path)
+
+    def sent(values: Mapping[str, Value]) -> dict[str, Value]:
+        return {name: _sent(value, instance.redactor, digest) for name, value in values.items()}
+
+    digest = slow_digest(salt)
+    return dataclasses.replace(
+        found, values=sent({**kept, **jobs}), more=sent({**found.more, **others})
+    )
+
+
+def _versions() -> str:
+    python = ".".join(platform.python_version_tuple()[:2])
+    try:
+        mercurial = metadata.version("mercurial")
+    except metadata.PackageNotFoundError:
+        mercurial = "unknown"
+    return f"Kallithea {kallithea_version() or 'unknown'}, Mercurial {mercurial}, Python {python}"
+
+
+def _jobs(ini: str) -> tuple[Mapping[str, Value], Mapping[str, Value]]:
+    try:
+        return programs.jobs_of(programs.tables(), ini)
+    except NotMeasured as error:
+        return {programs.INDEX: Value("", "", {}, str(error))}, {}
+
+
+def _plain(text: str) -> Value:
+    return Value(text, text, {})
+
+
+def _sent(value: Value, redactor: Redactor, digest: Callable[[str], str]) -> Value:
+    """Return a value without what the ini file has: of what is not shown as it is, the digest."""
+    shown = shortened(redactor.text(value.shown), SHOWN)
+    same = not value.identity or value.identity == shown
+    identity = value.identity if same else digest(value.identity)
+    return Value(shown, identity, {}, shortened(redactor.text(value.failure), SHOWN))
+
+
+def dumped(facts: Facts) -> str:
+    """Return the facts as JSON."""
+    return json.dumps(typed_json.dump(facts))
+
+
+def loaded(text: str) -> Facts:
+    """Return the facts in what a machine sent. Raises ValueError for anything else."""
+    try:
+        content = json.loads(text)
+        if not all(isinstance(leaf, str) for leaf in _leaves(content)):
+            raise TypeError
+        facts: Facts = typed_json.load(Facts, content)
+    except (AttributeError, KeyError, RecursionError, TypeError):
+        raise ValueError("these are no facts of an instance") from None
+    return facts
+
+
+def _leaves(content: object) -> Iterator[object]:
+    if isinstance(content, dict):
+        for item in content.values():
+            yield from _leaves(item)
+    else:
+        yield content

@@ -1,0 +1,135 @@
+"""What becomes of what machines sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+
+from kallithea_tune.perf_check import saved_run
+from kallithea_tune.perf_check.fleet import facts, merging
+from kallithea_tune.perf_check.fleet.client import Reply
+from kallithea_tune.perf_check.fleet.messages import Answer, Machine, State
+from kallithea_tune.perf_check.fleet.report import bounded
+from kallithea_tune.perf_check.model import Finding, Severity
+from kallithea_tune.perf_check.results import Place, PlacedRun, Results, Rule
+from kallithea_tune.perf_check.runner import Run
+from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS
+from kallithea_tune.perf_check.scaling.instances import Facts, Value
+
+NAMES = [item.setting for item in REQUIREMENTS if item.rule is Rule.must_be_equal]
+RUN = Run([Finding(Severity.warning, "it is slow", check="STO001")], 1.0, checks=("STO001",))
+
+
+def _facts(**values: str) -> Facts:
+    known = {name: Value("same", "same", {}) for name in NAMES}
+    known["index-create"] = Value("", "", {})
+    given = {name.replace("__", "."): Value(text, text, {}) for name, text in values.items()}
+    return Facts("", "", "app:main", {**known, **given}, {})
+
+
+def _answer(host: str, boot: str = "boot", **values: str) -> Answer:
+    report = saved_run.document(Results((PlacedRun(Place("my.ini", host), RUN),)))
+    machine = Machine(host, boot, f"pid:[{host}]", "/my.ini")
+    return Answer(State.done, "", report, facts.dumped(_facts(**values)), machine)
+
+
+OWN = merging.Reported(
+    PlacedRun(Place("my.ini"), RUN), Machine("here", "boot", "pid:[1]", "/my.ini"), _facts()
+)
+
+
+def merge(*replies: Reply) -> Results:
+    return merging.merged(Results((OWN.run,)), replies, OWN)
+
+
+def test_machines_that_agree_have_a_run_each_and_nothing_more() -> None:
+    results = merge(Reply("celery@b", _answer("b")), Reply("celery@a", _answer("a")))
+    assert [str(item.place) for item in results.runs] == ["my.ini", "my.ini on a", "my.ini on b"]
+    assert [[one.check for one in item.run.findings] for item in results.runs] == [["STO001"]] * 3
+    assert results.matrix and not results.matrix.notable and not results.silent
+
+
+def test_the_one_that_differs_has_the_finding() -> None:
+    results = merge(
+        Reply("a", _answer("a", session__key="other")), Reply("b", _answer("b", versions="older"))
+    )
+    found = {
+        str(item.place): [one.check for one in item.run.findings if one.check != "STO001"]
+        for item in results.runs
+    }
+    assert found == {"my.ini": [], "my.ini on a": ["SCA002"], "my.ini on b": ["SCA012"]}
+
+
+def test_equal_host_names_of_two_machines_are_found() -> None:
+    twin = dataclasses.replace(
+        _answer("here"), machine=Machine("here", "boot2", "pid:[1]", "/a.ini")
+    )
+    results = merge(Reply("celery@here", twin))
+    assert "SCA015" in [one.check for one in results.runs[1].run.findings]
+    beside = dataclasses.replace(twin, machine=dataclasses.replace(OWN.machine, ini="/a.ini"))
+    results = merge(Reply("celery@here", beside))
+    assert "SCA015" not in [one.check for one in results.runs[1].run.findings]
+
+
+def test_sqlite_on_two_machines_is_found_and_directories_are_not_compared() -> None:
+    elsewhere = _answer("a", boot="boot2", sqlalchemy__url="/srv/kallithea.db", cache_dir="b")
+    own = dataclasses.replace(OWN, facts=_facts(sqlalchemy__url="/srv/kallithea.db"))
+    results = merging.merged(Results((OWN.run,)), [Reply("a", elsewhere)], own)
+    for item in results.runs:
+        assert [one.check for one in item.run.findings if one.check.startswith("SCA")] == ["SCA014"]
+    assert results.matrix
+    (row,) = [row for row in results.matrix.rows if row.setting == "cache_dir"]
+    assert row.severity is Severity.unknown
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        (None, "gone"),
+        (Answer(State.failed, "the checks did not end in their time"), "did not end in their time"),
+        (Answer(State.busy, ""), "the checks of another command"),
+        (Answer(State.forgotten, ""), "started anew"),
+        (dataclasses.replace(_answer("a"), report="{}"), "no report of one instance"),
+        (dataclasses.replace(_answer("a"), report="[" * 99999), "no report of one instance"),
+        (dataclasses.replace(_answer("a"), facts="{}"), "no report of one instance"),
+        (dataclasses.replace(_answer("a"), facts=json.dumps({"name": 7})), "no report of one"),
+        (dataclasses.replace(_answer("a"), facts='{"more": {"a": 1}}'), "no report of one"),
+    ],
+)
+def test_who_sends_no_report_is_listed_with_why(answer: "Answer | None", reason: str) -> None:
+    results = merge(Reply("celery@a", answer, reason="gone" if answer is None else ""))
+    (silent,) = results.silent
+    assert silent.machine == "celery@a" and reason in silent.reason
+    assert results.runs == (OWN.run,) and results.matrix is None
+
+
+def test_facts_that_lack_a_setting_leave_it_out_of_the_comparison() -> None:
+    few = dataclasses.replace(_facts(), values={"session.key": Value("a", "a", {})})
+    answer = dataclasses.replace(_answer("a"), facts=facts.dumped(few))
+    results = merge(Reply("celery@a", answer))
+    assert results.matrix and {row.setting for row in results.matrix.rows} == {
+        "session.key",
+        "host",
+    }
+
+
+def test_this_machine_and_a_second_worker_of_one_add_nothing() -> None:
+    same = dataclasses.replace(_answer("here"), machine=OWN.machine)
+    results = merge(Reply("celery@here", same), Reply("celery@b", Answer(State.elsewhere)))
+    assert results.runs == (OWN.run,) and not results.silent
+
+
+def test_a_report_that_is_too_long_has_the_worst_and_says_what_is_missing() -> None:
+    findings = [Finding(Severity.error, "first", check="STO001")]
+    findings += [
+        Finding(Severity.ok, "x" * 200, check="STO002", subject=str(n)) for n in range(999)
+    ]
+    text = bounded(Run(findings, 1.0, checks=("STO001", "STO002")), Place("my.ini"), 20_000)
+    assert len(text.encode()) <= 20_000
+    (place,) = saved_run.parse(text).places
+    assert place.findings[0].diagnosis == "first" and 3 < len(place.findings) < 999
+    left = place.findings[-1]
+    assert left.severity is Severity.unknown
+    assert f"not sent: {1000 - len(place.findings) + 1} more findings" in left.diagnosis
