@@ -125,8 +125,8 @@ def _runs(history: History) -> str:
     number = len(history.times)
     runs = counted(number, "run")
     if number < history.total:
-        runs = f"the newest {number:,} of {history.total:,} runs"
-    return f"{runs}, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+        runs = f"The newest {number:,} of {history.total:,} runs"
+    return f"{runs}, from {_minute(first)} to {_minute(last)} {last:%Z}".strip()
 
 
 def _verdict(judged: Sequence[_Judged], history: History) -> str:
@@ -139,7 +139,7 @@ def _verdict(judged: Sequence[_Judged], history: History) -> str:
         f"{marks.count(kind):,} {'got ' if kind is not Mark.changed else ''}{kind.value}"
         for kind in (Mark.worse, Mark.better, Mark.changed)
     )
-    return f"{said}. {missing:,} were not measured in the last run."
+    return f"{said}. Not measured in the last run: {missing:,}."
 
 
 def _laid_out(
@@ -186,7 +186,7 @@ def _trend(one: _Judged, history: History, anchor: str) -> Trend:
     number = f"measured in {len(measured):,} of {counted(len(one.values), 'run')}"
     if one.values[-1] != one.values[-1]:
         newest = max(run for run, value in enumerate(one.values) if value == value)
-        number += f", last on {_day(history.times[newest])}"
+        number += f", last on {_minute(history.times[newest])}"
     said = words_of(figure, one.step, history.times) if one.step else ""
     name = ", ".join(filter(None, (figure.subject, figure.label, unit.strip())))
     description = ". ".join(filter(None, (values, number, said)))
@@ -194,5 +194,5 @@ def _trend(one: _Judged, history: History, anchor: str) -> Trend:
     return Trend(anchor, name, values, number, description, one.mark.value, said, line)
 
 
-def _day(time: datetime.datetime) -> str:
+def _minute(time: datetime.datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M}"

@@ -179,14 +179,14 @@ def past() -> History:
 
 def test_what_got_worse_is_listed_first_with_what_was_compared() -> None:
     section = trends_section.section(past(), results(), {"STO001": "Syncing to disk"})
-    assert section.runs.startswith("the newest 60 of 75 runs, from 2026-09-29")
+    assert section.runs.startswith("The newest 60 of 75 runs, from 2026-09-29")
     assert [one.mark for one in section.notable] == ["worse", "changed"]
     worse, changed = (one.text for one in section.notable)
     assert worse.startswith("/, p99, ms (STO001, my.ini): worse since 2026-11-24 12:30: ")
     assert "changed since 2026-11-25 12:30: 20 GB instead of 100 GB" in changed
     assert section.verdict == (
         "Of 5 figures, 4 were measured in two runs or more: 1 got worse, 0 got better, 2 changed. "
-        "1 were not measured in the last run."
+        "Not measured in the last run: 1."
     )
     shown = {trend.name: trend for group in section.groups for trend in group.trends}
     assert shown["/, p50, ms"].measured == "measured in 50 of 60 runs, last on 2026-11-26 12:30"
