@@ -8,13 +8,16 @@ import sys
 from typing import TYPE_CHECKING, Sequence
 
 from kallithea_tune.cli.base import reader_may_leave
-from kallithea_tune.text import printable
+from kallithea_tune.text import plain, printable
 
 if TYPE_CHECKING:
     from kallithea_tune.cli.perf_check import PerfCheckCommand
+    from kallithea_tune.cli.progress import Progress
+    from kallithea_tune.config.instance import Instance
     from kallithea_tune.perf_check.fix.carry_out import Outcome
     from kallithea_tune.perf_check.fix.plan import Plan, Task
     from kallithea_tune.perf_check.model import Check
+    from kallithea_tune.perf_check.results import PlacedRun
     from kallithea_tune.perf_check.runner import Run
 
 _ALL_SAFE = "all-safe"
@@ -71,18 +74,41 @@ class Fixing:
     def __init__(self, command: PerfCheckCommand, args: argparse.Namespace) -> None:
         self._command, self._args = command, args
         self._safe_only = args.fix == [_ALL_SAFE]
+        self._rows: list[list[object]] = []
 
     def act(self, checks: Sequence[Check]) -> int:
-        """Measure, plan, ask, carry out; return the exit status."""
+        """Measure, and for each instance plan, ask and carry out; return the worst status."""
+        from kallithea_tune import errors
+        from kallithea_tune.perf_check import several
+
+        given = self._command.instances
+        with self._command.progress() as progress:
+            results = several.run(given, checks, self._args.budget, progress=progress)
+        statuses = []
+        for number, (instance, item) in enumerate(zip(given, results.runs)):
+            if len(given) > 1:
+                name = str(item.place)
+                self._show([*([""] if number else []), name, "=" * len(name)])
+            self._command.instance = instance
+            statuses.append(self._fix(item, checks))
+        self._emit()
+        # From the best to the worst.
+        order = (
+            errors.EXIT_OK,
+            errors.EXIT_NOT_MEASURED,
+            errors.EXIT_FINDINGS,
+            errors.EXIT_FAILED,
+        )
+        return max(statuses, key=order.index)
+
+    def _fix(self, found: PlacedRun, checks: Sequence[Check]) -> int:
+        """Fix the findings of one instance, compared with the others; return the status."""
         from kallithea_tune.config import inifile
         from kallithea_tune.errors import EXIT_OK
-        from kallithea_tune.perf_check import runner
         from kallithea_tune.perf_check.fix import carry_out, plan, report
 
-        instance = self._command.instance
+        run, instance = found.run, self._command.instance
         unchanged = inifile.unchanged(instance.path)
-        with self._command.progress() as progress:
-            run = runner.run(instance, checks, self._args.budget, progress=progress)
         wanted = plan.tasks(run.findings, self._safe_only)
         self._mask(wanted)
         made = plan.make(wanted, unchanged)
@@ -90,15 +116,29 @@ class Fixing:
             return self._nothing(run)
         self._show([*report.plan_lines(made), *report.note_lines(run.notes)])
         if self._args.dry_run or not made.carried_out:
-            self._emit(made, None)
+            self._add(found, made, None)
             return EXIT_OK if self._args.dry_run else self._status(made, None)
         carry_out.require_possible(made, instance)
         made = plan.make(self._confirmed(made), unchanged)
+        again = [check for check in checks if check.id in made.checks]
         with self._command.progress() as progress:
-            outcome = carry_out.carry_out(made, instance, checks, self._args.budget, progress)
+            outcome = carry_out.carry_out(
+                made, instance, lambda new: self._measured(new, again, progress), progress
+            )
         self._show(report.outcome_lines(made, outcome))
-        self._emit(made, outcome)
+        self._add(found, made, outcome)
         return self._status(made, outcome)
+
+    def _measured(self, new: Instance, checks: Sequence[Check], progress: Progress) -> Run:
+        """Measure an instance again, beside the others; later ones are compared with it."""
+        from kallithea_tune.perf_check import several
+
+        given = self._command.instances
+        number = [one.uri for one in given].index(new.uri)
+        after = (*given[:number], new, *given[number + 1 :])
+        self._command.instances = several.with_one_redactor(after)
+        results = several.run(self._command.instances, checks, self._args.budget, progress=progress)
+        return results.runs[number].run
 
     def _mask(self, wanted: Sequence[Task]) -> None:
         """Have the values of edits masked that are secrets in the new ini file."""
@@ -144,7 +184,6 @@ class Fixing:
         unknown = any(item.severity is Severity.unknown for item in run.findings)
         lines = report.nothing_lines(run.findings, self._safe_only)
         self._show([*lines, *report.note_lines(run.notes)])
-        self._rows([])
         return EXIT_NOT_MEASURED if unknown else EXIT_OK
 
     def _show(self, lines: Sequence[str]) -> None:
@@ -155,23 +194,26 @@ class Fixing:
                 print(printable(self._command.redactor.text(line)), file=stream)
             stream.flush()
 
-    def _emit(self, plan: Plan, outcome: Outcome | None) -> None:
+    def _add(self, found: PlacedRun, plan: Plan, outcome: Outcome | None) -> None:
+        """Keep the rows of one instance for the document; of several, each begins with its own."""
         from kallithea_tune.perf_check.fix import report
 
-        self._rows(report.rows(plan, outcome))
+        place = [plain(found.place.instance)] if len(self._command.instances) > 1 else []
+        self._rows += [[*place, *row] for row in report.rows(plan, outcome)]
 
-    def _rows(self, rows: Sequence[Sequence[object]]) -> None:
+    def _emit(self) -> None:
         from kallithea_tune.perf_check.fix import report
 
         if self._args.format:
+            first = ["instance"] if len(self._command.instances) > 1 else []
             with reader_may_leave():
-                self._command.emit(self._args, report.COLUMNS, rows)
+                self._command.emit(self._args, [*first, *report.COLUMNS], self._rows)
 
     def _status(self, plan: Plan, outcome: Outcome | None) -> int:
-        from kallithea_tune import errors
+        from kallithea_tune.errors import EXIT_FAILED, EXIT_FINDINGS, EXIT_OK
 
         if outcome and outcome.failure:
-            return errors.EXIT_FAILED
+            return EXIT_FAILED
         left = any(task.by_hand for task in plan.tasks)
         gone = outcome is not None and outcome.all_gone
-        return errors.EXIT_OK if gone and not left else errors.EXIT_FINDINGS
+        return EXIT_OK if gone and not left else EXIT_FINDINGS

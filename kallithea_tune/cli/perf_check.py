@@ -93,9 +93,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         self.instances = several.with_one_redactor([self.load(one, given) for one in configs])
         self.instance = self.instances[0]
         names(self.instances)
-        for option in ("fix", "try", "save", "compare"):
-            if len(configs) > 1 and getattr(args, "wanted" if option == "try" else option):
-                raise ConfigError(f"--{option} is for one instance; give one -c")
+        if len(configs) > 1 and args.wanted:
+            raise ConfigError("--try is for one instance; give one -c")
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.perf_check import saved_run, several
@@ -113,7 +112,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             curves = loading.curves(self.instance, args, progress)
         results = dataclasses.replace(results, curves=curves)
         if before:
-            changes = saved_run.compare(before, results.runs[0].run)
+            changes = saved_run.compare(before, results)
             results = dataclasses.replace(results, changes=tuple(changes))
         with reader_may_leave():
             self._report(results, args)

@@ -42,6 +42,7 @@ class Rule(enum.Enum):
 
     must_be_equal = "must be equal"
     must_differ = "must differ"
+    one = "at one instance only"
     free = "may differ"
 
 

@@ -153,17 +153,14 @@ class SavedRun:
         return self.findings.get(key, unmeasured)
 
 
-def read(path: str) -> SavedRun:
-    """Read what `save` wrote of one place. Raises ConfigError for any other file."""
+def read(path: str) -> SavedResults:
+    """Read what `save` wrote. Raises ConfigError for any other file."""
     try:
-        places = parse(given_file.text(path)).places
+        return parse(given_file.text(path))
     except OSError as error:
         raise ConfigError(f"--compare {path} cannot be read: {error.strerror}") from None
     except ValueError:
         raise ConfigError(f"--compare {path} was not written by --save") from None
-    if len(places) != 1:
-        raise ConfigError(f"--compare {path} has {len(places)} instances; give a run of one")
-    return saved(places[0].checks, places[0].findings)
 
 
 def saved(checks: Iterable[str], findings: Iterable[Finding]) -> SavedRun:
@@ -177,10 +174,29 @@ def _key(finding: Finding) -> tuple[str, str]:
     return finding.check, str(plain(finding.subject))
 
 
-def compare(before: SavedRun, run: Run) -> list[str]:
-    """Return a line for each finding that got better or worse, of the checks that both ran."""
-    after = saved(run.checks, run.findings)
-    lines = (change_of(old, new) for old, new in pairs(before, after))
+def compare(before: SavedResults, results: Results) -> list[str]:
+    """Return a line for each finding that got better or worse, of the checks that both ran.
+
+    Of several places, each line begins with its own; one alone is compared whatever it is called.
+    """
+    if len(before.places) == len(results.runs) == 1:
+        return _changes(before.places[0], results.runs[0].run)
+    known = {item.place: item for item in before.places}
+    lines = []
+    for item in results.runs:
+        earlier = known.pop(_as_saved(item.place), None)
+        found = _changes(earlier, item.run) if earlier else ["not in the earlier run"]
+        lines += [f"{item.place}: {line}" for line in found]
+    return lines + [f"{place}: only in the earlier run" for place in known]
+
+
+def _as_saved(place: Place) -> Place:
+    return Place(str(plain(place.instance)), str(plain(place.machine)))
+
+
+def _changes(before: SavedPlace, run: Run) -> list[str]:
+    earlier, after = saved(before.checks, before.findings), saved(run.checks, run.findings)
+    lines = (change_of(old, new) for old, new in pairs(earlier, after))
     return list(filter(None, dict.fromkeys(lines)))
 
 

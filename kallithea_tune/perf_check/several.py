@@ -18,7 +18,7 @@ from kallithea_tune.perf_check.measurement import (
 )
 from kallithea_tune.perf_check.model import Check
 from kallithea_tune.perf_check.results import Matrix, Place, PlacedRun, Results
-from kallithea_tune.perf_check.scaling import comparison
+from kallithea_tune.perf_check.scaling import comparison, programs
 from kallithea_tune.perf_check.scaling import instances as scaling
 from kallithea_tune.perf_check.scaling.instances import names
 
@@ -68,9 +68,10 @@ def run(
 
 
 def _matrix(outcomes: Outcomes) -> Optional[Matrix]:
-    compared = outcomes.get(scaling.instances)
-    facts = compared.result.facts if compared and compared.result else ()
-    return comparison.matrix(facts) if facts else None
+    wanted = (scaling.instances, programs.running_versions, programs.cron_jobs)
+    found = [outcomes[one].result for one in wanted if one in outcomes]
+    looks = [result.facts for result in found if result and result.facts]
+    return comparison.matrix(*looks) if looks else None
 
 
 def _known(

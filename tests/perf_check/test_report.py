@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -241,6 +242,19 @@ OK, UNKNOWN, ADVICE, WARNING, ERROR = Severity
 BLIND = found("A", UNKNOWN, "not measured: why")
 
 
+def results(*places: Any) -> Results:
+    return Results(
+        tuple(
+            PlacedRun(Place(name), Run(findings, 1.0, checks=tuple(checks)))
+            for name, findings, checks in places
+        )
+    )
+
+
+def before(*place: Any) -> saved_run.SavedResults:
+    return saved_run.parse(saved_run.document(results(place)))
+
+
 @pytest.mark.parametrize(
     "then, now, said",
     [
@@ -281,15 +295,27 @@ BLIND = found("A", UNKNOWN, "not measured: why")
     ],
 )
 def test_what_changed(then, now, said):
-    before = saved_run.saved(["A"], then)
-    lines = saved_run.compare(before, Run(now, 1.0, checks=("A",)))
+    lines = saved_run.compare(before("my.ini", then, "A"), results(("other.ini", now, "A")))
     assert sorted(lines) == sorted(said)
 
 
 def test_what_only_one_run_looked_at_is_left_out():
-    before = saved_run.saved(["A", "B"], [found("A", ERROR), found("B", ERROR)])
-    assert saved_run.compare(before, Run([found("C", ERROR)], 1.0, checks=("B", "C"))) == [
-        "better: B error -> ok: it is so"
+    earlier = before("my.ini", [found("A", ERROR), found("B", ERROR)], "AB")
+    now = results(("my.ini", [found("C", ERROR)], "BC"))
+    assert saved_run.compare(earlier, now) == ["better: B error -> ok: it is so"]
+
+
+def test_of_several_places_each_is_compared_with_itself():
+    one, two = ("1.ini", [found("A", ERROR)], "A"), ("2.ini", [found("A", ERROR)], "A")
+    earlier = saved_run.parse(saved_run.document(results(one, two)))
+    fixed = ("2.ini", [], "A")
+    assert saved_run.compare(earlier, results(one, two)) == []
+    assert saved_run.compare(earlier, results(one, fixed)) == [
+        "2.ini: better: A error -> ok: it is so"
+    ]
+    assert saved_run.compare(earlier, results(one, ("3.ini", [], "A"))) == [
+        "3.ini: not in the earlier run",
+        "2.ini: only in the earlier run",
     ]
 
 
@@ -316,5 +342,6 @@ def test_what_was_saved_is_read_back(tmp_path_factory, findings):
     results = Results((PlacedRun(Place("my.ini"), run),))
     saved_run.save(results, written_path.examine(path, saved_run.OUTPUT))
     again = saved_run.read(path)
-    assert again == saved_run.saved(run.checks, findings)
-    assert saved_run.compare(again, run) == []
+    assert saved_run.compare(again, results) == []
+    (place,) = again.places
+    assert place.checks == set(run.checks) and len(place.findings) == len(findings)

@@ -150,7 +150,7 @@ def test_the_report_shows_names_in_one_line_and_no_control_character(planted):
     results = Results((PlacedRun(Place("a\x1b[31m.ini"), run),))
     saved_run.save(results, saved_run.place(str(saved), load(str(planted))))
     assert not RAW.search(saved.read_bytes().decode("utf-8"))
-    assert saved_run.compare(saved_run.read(str(saved)), run) == []
+    assert saved_run.compare(saved_run.read(str(saved)), results) == []
 
 
 def test_the_command_saves_and_compares_names_as_they_are(planted):

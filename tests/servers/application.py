@@ -84,6 +84,7 @@ class Kallithea(Server):
     """The instance of an ini file under ``gearbox serve``; its port is written into the file."""
 
     account = "root"  # who made the instance in the tests that run as root
+    address = "127.0.0.1"
 
     def __init__(self, ini: Path, package: Optional[Path] = None) -> None:
         super().__init__()

@@ -14,9 +14,11 @@ from pathlib import Path
 import amqp
 from servers.server import Server, free_port
 
+VIRTUAL_HOSTS = ("/", "/other")
+
 
 class RabbitMQ(Server):
-    """A RabbitMQ node with a user ``kallithea`` who may do everything in the virtual host ``/``."""
+    """A RabbitMQ node with a user ``kallithea`` who may do everything in its virtual hosts."""
 
     account = "rabbitmq"
 
@@ -36,9 +38,10 @@ class RabbitMQ(Server):
                     "hashing_algorithm": "rabbit_password_hashing_sha256",
                 }
             ],
-            "vhosts": [{"name": "/"}],
+            "vhosts": [{"name": name} for name in VIRTUAL_HOSTS],
             "permissions": [
-                {"user": "kallithea", "vhost": "/", "configure": ".*", "write": ".*", "read": ".*"}
+                {"user": "kallithea", "vhost": name, "configure": ".*", "write": ".*", "read": ".*"}
+                for name in VIRTUAL_HOSTS
             ],
         }
         self._write("definitions.json", json.dumps(definitions))

@@ -15,11 +15,12 @@ from kallithea_tune.app.owner import Owner, owner_of
 from kallithea_tune.config import inifile, locate
 from kallithea_tune.config.instance import Instance, load
 from kallithea_tune.errors import ConfigError, NotMeasured, Refused, TuneError
-from kallithea_tune.perf_check import runner, saved_run
+from kallithea_tune.perf_check import saved_run
 from kallithea_tune.perf_check.fix.plan import Plan, Task
 from kallithea_tune.perf_check.measurement import Context, Deadline
-from kallithea_tune.perf_check.model import Check, Finding, Severity
+from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.remedy import Command
+from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.perf_check.servers.served import servers
 from kallithea_tune.system import interruption, programs
 from kallithea_tune.system.account import Account, account_of, acting_as
@@ -110,9 +111,9 @@ def _running(instance: Instance) -> int:
 
 
 def carry_out(
-    plan: Plan, instance: Instance, checks: Sequence[Check], budget: float, progress: Progress
+    plan: Plan, instance: Instance, measure: Callable[[Instance], Run], progress: Progress
 ) -> Outcome:
-    """Carry out the plan, measure its checks again, and put the ini file back unless it helped.
+    """Carry out the plan, `measure` its checks again, and put the ini file back unless it helped.
 
     Raises Refused, with nothing done, where the application does not load with the new ini file,
     or no longer answers; CommandFailed where a command fails before the ini file is changed.
@@ -127,7 +128,8 @@ def carry_out(
     def works() -> bool:
         try:
             _run_all(plan.after, owner, progress)
-            _judge(outcome, plan, _reloaded(instance), checks, budget, progress)
+            found = measure(_reloaded(instance)).findings
+            outcome.results, outcome.new = judged(plan, found)
             if commands and answered and not _answers(_reloaded(instance)):
                 outcome.failure = f"the application no longer answers {PAGE}"
         except (CommandFailed, ConfigError) as error:
@@ -223,20 +225,6 @@ def _account(user: str, owner: Owner) -> Optional[Account]:
     if os.geteuid():
         raise Refused(f"a command has to run as {user}; run this as root, or as {user}")
     return account_of(uid, uid)
-
-
-def _judge(
-    outcome: Outcome,
-    plan: Plan,
-    instance: Instance,
-    checks: Sequence[Check],
-    budget: float,
-    progress: Progress,
-) -> None:
-    """Measure the checks of the plan again, and compare."""
-    again = [check for check in checks if check.id in plan.checks]
-    run = runner.run(instance, again, budget, progress=progress)
-    outcome.results, outcome.new = judged(plan, run.findings)
 
 
 def judged(plan: Plan, found: Sequence[Finding]) -> tuple[list[Result], list[Finding]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, Optional, Sequence
 
 from kallithea_tune.perf_check.model import Severity
@@ -26,10 +26,12 @@ class Requirement:
 
 _OUT = "users are logged out everywhere, and a form sent to the other instance is refused (403)"
 _TURNS = "users are logged in at one instance and not at the other, page by page"
+_REFUSED = "nobody can log in at the other instance: browsers do not keep its cookie (403)"
+_WAITS = "tasks of one are never carried out by the workers of the other"
 _HELD = "each has its own locks, so two may do the same work at once"
 
-# The database, the address, and the secret, the key and the directory of sessions were broken on
-# two running instances of Kallithea 0.7.0; the rest is from its source, and was not run.
+# Each was broken on two running instances of Kallithea 0.7.0, but for what the pages of the checks
+# name as read in its source.
 REQUIREMENTS = (
     Requirement(
         "sqlalchemy.url",
@@ -44,23 +46,28 @@ REQUIREMENTS = (
     Requirement("session.data_dir", "SCA002", _TURNS),
     Requirement("session.url", "SCA002", _TURNS),
     Requirement("session.key", "SCA002", _TURNS),
-    Requirement("session.cookie_domain", "SCA002", _TURNS),
-    Requirement("session.cookie_path", "SCA002", _TURNS),
+    Requirement("session.cookie_domain", "SCA002", _REFUSED),
+    Requirement("session.cookie_path", "SCA002", _REFUSED),
     Requirement("cache_dir", "SCA003", _HELD, Severity.warning),
-    Requirement("index_dir", "SCA003", "searches find something else at each", Severity.warning),
     Requirement(
-        "beaker.cache.data_dir",
+        "index_dir",
         "SCA003",
-        "each keeps its own cache, and what one clears stays with the other",
+        "a search finds nothing at the instance whose index is not made",
         Severity.warning,
+    ),
+    Requirement(
+        "cache.data_dir",
+        "SCA003",
+        "each renders and keeps the same pages; nothing old is shown",
+        Severity.advice,
     ),
     Requirement("beaker.cache.lock_dir", "SCA003", _HELD, Severity.warning),
     Requirement("archive_cache_dir", "SCA003", "each packs every archive anew", Severity.advice),
-    Requirement("use_celery", "SCA004", "tasks of one wait in its requests", Severity.warning),
-    Requirement("celery.broker_url", "SCA004", "the workers of one never see the other's tasks"),
     Requirement(
-        "celery.task_default_queue", "SCA004", "the workers of one never see the other's tasks"
+        "use_celery", "SCA004", "one carries its tasks out in the requests", Severity.warning
     ),
+    Requirement("celery.broker_url", "SCA004", _WAITS),
+    Requirement("celery.task_default_queue", "SCA004", _WAITS),
     Requirement(
         "app_instance_uuid",
         "SCA005",
@@ -70,13 +77,13 @@ REQUIREMENTS = (
     Requirement(
         "ssh_authorized_keys",
         "SCA006",
-        "a key that is added at one does not work at the other",
+        "a key that is added at one is not in the other's file",
         Severity.warning,
     ),
     Requirement(
         "kallithea_cli_path",
         "SCA006",
-        "the instance at which a key was changed last decides what runs for all of them",
+        "a change of any key writes the program and the ini file of one instance into all lines",
         Severity.warning,
     ),
     Requirement(
@@ -91,6 +98,19 @@ REQUIREMENTS = (
         "on one machine, the second does not start",
         Severity.warning,
         Rule.must_differ,
+    ),
+    Requirement(
+        "versions",
+        "SCA012",
+        "the older one may not read what the newer one writes",
+        Severity.warning,
+    ),
+    Requirement(
+        "index-create",
+        "SCA013",
+        "two may write one index at once, and delete each other's files",
+        Severity.warning,
+        Rule.one,
     ),
 )
 
@@ -121,17 +141,23 @@ def breaks(facts: Sequence[Facts], uri: str) -> Iterator[Break]:
     """Yield the requirements that the instance of `uri` breaks.
 
     What must be equal is compared with what most have, so that it is broken by the others; of two
-    instances, by the second. What must differ is broken by all but the first that has it.
+    instances, by the second. What must differ, or be at one only, is broken by all but the first
+    that has it.
     """
     names = [item.name for item in facts]
     own = next((number for number, item in enumerate(facts) if item.uri == uri), None)
     if own is None:
         return
-    for requirement in REQUIREMENTS:
+    for requirement in _known(facts):
         values = [item.values[requirement.setting] for item in facts]
         broken = _broken(requirement, values, names, own)
         if broken:
             yield broken
+
+
+def _known(facts: Sequence[Facts]) -> list[Requirement]:
+    """Return the requirements of what was looked at."""
+    return [item for item in REQUIREMENTS if all(item.setting in fact.values for fact in facts)]
 
 
 def _broken(
@@ -140,7 +166,7 @@ def _broken(
     value = values[own]
     if value.failure:
         return None
-    if requirement.rule is Rule.must_differ:
+    if requirement.rule is not Rule.must_be_equal:
         same = [other for other in range(own) if values[other].identity == value.identity]
         if same and value.identity:
             return Break(requirement, value, values[same[0]], names[same[0]])
@@ -151,15 +177,26 @@ def _broken(
     return Break(requirement, value, reference, other)
 
 
-def matrix(facts: Sequence[Facts]) -> Matrix:
-    """Return all settings that have a rule, and the others that differ: the worst first."""
+def matrix(*looks: Sequence[Facts]) -> Matrix:
+    """Return all settings that have a rule, and the others that differ: the worst first.
+
+    Each of `looks` has facts of the same instances, in the same order.
+    """
+    facts = [
+        replace(
+            one[0],
+            values={name: value for item in one for name, value in item.values.items()},
+            more={name: value for item in one for name, value in item.more.items()},
+        )
+        for one in zip(*looks)
+    ]
     rows = []
     broken = {
         (item.requirement.setting): item.requirement.severity
         for fact in facts
         for item in breaks(facts, fact.uri)
     }
-    for requirement in REQUIREMENTS:
+    for requirement in _known(facts):
         name = requirement.setting
         values = [item.values[name] for item in facts]
         severity = broken.get(name, Severity.ok)

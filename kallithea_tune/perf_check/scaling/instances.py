@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
+import ipaddress
 import os
 import secrets
+import socket
 from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Sequence
 
@@ -57,6 +60,8 @@ class Found:
 class Facts:
     """One instance: what it is called, where it lies, and its values by setting: those that have a
     rule, and `more`, which are as in the ini file.
+
+    `machine` is the address of its own that it listens at, empty where that may be this machine's.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Facts:
     section: str
     values: Mapping[str, Value]
     more: Mapping[str, Value]
+    machine: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,14 @@ def instances(context: Context) -> Instances:
     looks = _look(together) if together else None
     return Instances(
         tuple(
-            Facts(name, one.uri, one.section, _values(one, looks), _more(one, looks.digest))
+            Facts(
+                name,
+                one.uri,
+                one.section,
+                _values(one, looks),
+                _more(one, looks),
+                _machine(one.server),
+            )
             for name, one in zip(names(together), together)
             if looks
         )
@@ -180,7 +193,7 @@ def _values(instance: Instance, looks: Looks) -> dict[str, Value]:
     for name in _SECRETS:
         values[name] = _secret(name, settings.get(name, ""), looks.digest)
     for name, path in _directories(instance).items():
-        values[name] = looks.value(path, path, {name: path})
+        values[name] = looks.value(path, path, {name: path, **_INSTEAD.get(name, {})})
     celery = str(as_bool(settings.get("use_celery", ""))).lower()
     values["use_celery"] = _plain("use_celery", celery)
     values["celery.broker_url"] = _broker(instance, looks.digest)
@@ -205,12 +218,14 @@ _NAMES = {
     "cache_dir": "cache_dir",
     "index_dir": "index_dir",
     "archives": "archive_cache_dir",
-    "file cache": "beaker.cache.data_dir",
+    "file cache": "cache.data_dir",
     "cache locks": "beaker.cache.lock_dir",
 }
+# To Beaker these two are one option, of which the later counts.
+_INSTEAD = {"cache.data_dir": {"beaker.cache.data_dir": ""}}
 
 
-def _more(instance: Instance, digest: Callable[[str], str]) -> dict[str, Value]:
+def _more(instance: Instance, looks: Looks) -> dict[str, Value]:
     """Return all settings and those of the server, as text."""
     settings = {
         **instance.settings,
@@ -218,7 +233,9 @@ def _more(instance: Instance, digest: Callable[[str], str]) -> dict[str, Value]:
     }
     shown = instance.redactor.value(settings)
     return {
-        name: _secret(name, text, digest) if is_secret_key(name) else Value(shown[name], text, {})
+        name: _secret(name, text, looks.digest)
+        if is_secret_key(name)
+        else Value(shown[name], text, {})
         for name, text in settings.items()
         if name not in ("here", "__file__")
     }
@@ -280,6 +297,21 @@ def _broker(instance: Instance, digest: Callable[[str], str]) -> Value:
     if not url or not uses_celery(instance):
         return Value("", "unset", {})
     return Value(instance.redactor.text(url), digest(url), {"celery.broker_url": url})
+
+
+def _machine(server: Mapping[str, str]) -> str:
+    """Return the host that a server listens at where it is no address of this machine."""
+    host = server.get("host") or _address(server).rpartition(":")[0]
+    try:
+        ipaddress.ip_address(host)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as one:
+            one.bind((host, 0))
+    except ValueError:
+        return ""  # a name, or all addresses
+    except OSError as error:
+        return host if error.errno == errno.EADDRNOTAVAIL else ""
+    return ""
 
 
 def _address(server: Mapping[str, str]) -> str:

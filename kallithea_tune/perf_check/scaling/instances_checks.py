@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Iterator
 
+from kallithea_tune.db.url import sqlite_file
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy, app_options
 from kallithea_tune.perf_check.results import Rule
 from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS, Break, breaks
 from kallithea_tune.perf_check.scaling.instances import Instances, instances
+from kallithea_tune.perf_check.scaling.programs import cron_jobs, running_versions
 
 TRIED = "two running instances of Kallithea 0.7.0; see the page for what was not run"
-READ = "the source of Kallithea 0.7.0; not run"
 
 
 def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Finding]:
@@ -55,11 +56,18 @@ def _finding(broken: Break, section: str) -> Finding:
     )
 
 
+_BY_HAND = {
+    "repositories": "give both the sqlalchemy.url of {other}",
+    "address": "give each instance of one machine a port of its own in its server's section",
+    "versions": "install what {other} has, and restart this instance",
+    "index-create": "remove the job from {own}; that of {other} is enough",
+}
+
+
 def _remedy(broken: Break, section: str) -> Remedy:
-    if broken.requirement.rule is Rule.must_differ:
-        return "give each instance of one machine a port of its own in its server's section"
-    if not broken.reference.option:
-        return f"give both the sqlalchemy.url of {broken.other}"
+    sentence = _BY_HAND.get(broken.requirement.setting)
+    if sentence:
+        return sentence.format(own=broken.own.shown, other=broken.other)
     values = {name: value or None for name, value in broken.reference.option.items()}
     return app_options(section, values, "and restart this instance")
 
@@ -96,7 +104,7 @@ def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-directories",
     "Directories of caches, index and locks in common",
     measures=(instances, configuration),
-    source=READ,
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -110,7 +118,7 @@ def directories(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-broker",
     "One broker and queue",
     measures=(instances, configuration),
-    source=READ,
+    source=TRIED,
     tags=("scaling", "config", "celery"),
     harm=Harm.some_pages,
 )
@@ -124,7 +132,7 @@ def broker(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-uuid",
     "One key of password resets",
     measures=(instances, configuration),
-    source="Kallithea 0.7.0, model/user.py",
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -138,7 +146,7 @@ def uuid(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-programs",
     "One file of SSH keys, and programs that all have",
     measures=(instances, configuration),
-    source="Kallithea 0.7.0, model/ssh_key.py and model/scm.py",
+    source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
 )
@@ -158,3 +166,60 @@ def programs(found: Instances, settings: Configuration) -> Iterator[Finding]:
 def addresses(found: Instances, settings: Configuration) -> Iterator[Finding]:
     """No two instances of one machine listen at the same address."""
     yield from judge(found, settings, "SCA007")
+
+
+@check(
+    "SCA012",
+    "instances-versions",
+    "One version of Kallithea, Mercurial and Python",
+    measures=(running_versions, configuration),
+    source="Mercurial's requirements of repositories (hg help internals.requirements)",
+    tags=("scaling",),
+    harm=Harm.some_pages,
+)
+def versions(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """The processes of all instances run the same versions."""
+    yield from judge(found, settings, "SCA012")
+
+
+@check(
+    "SCA013",
+    "instances-jobs",
+    "One instance whose search index cron updates",
+    measures=(cron_jobs, configuration),
+    source="two index-create of Kallithea 0.7.0 in process namespaces of their own",
+    tags=("scaling",),
+    harm=Harm.some_pages,
+)
+def jobs(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """Cron updates the search index for one instance only."""
+    yield from judge(found, settings, "SCA013")
+
+
+@check(
+    "SCA014",
+    "instances-sqlite",
+    "SQLite on one machine only",
+    measures=(instances, configuration),
+    source="sqlite.org/whentouse.html and lockingv3.html",
+    tags=("scaling", "config", "database"),
+    harm=Harm.loss,
+)
+def one_machine(found: Instances, settings: Configuration) -> Iterator[Finding]:
+    """No SQLite file is used by instances of several machines."""
+    url = settings.instance.database_url
+    if not found.facts or not sqlite_file(url):
+        return
+    machines = sorted({item.machine or "this machine" for item in found.facts})
+    evidence: dict[str, object] = {"machines": machines}
+    if len(machines) == 1:
+        fine = "no instance listens at an address of another machine"
+        yield Finding(Severity.ok, fine, evidence=evidence)
+        return
+    yield Finding(
+        Severity.error,
+        f"SQLite is used from {len(machines)} machines, whose locks may not exclude one another",
+        evidence=evidence,
+        threshold="one machine",
+        remedy="move the database to a server: gearbox db-migrate --to URL",
+    )

@@ -18,6 +18,7 @@ def facts(setting: str, *identities: "str | Value") -> list[Facts]:
     for number, identity in enumerate(identities):
         values = {name: Value("same", "same", {}) for name in NAMES}
         values["address"] = Value(f":{number}", f":{number}", {})
+        values["index-create"] = Value("", "", {})
         value = identity if isinstance(identity, Value) else Value("", identity, {})
         made.append(
             Facts(f"{number}.ini", f"uri{number}", "app:main", {**values, setting: value}, {})
@@ -37,6 +38,7 @@ def facts(setting: str, *identities: "str | Value") -> list[Facts]:
         ("address", "aa", [1], "0.ini"),
         ("address", "aba", [2], "0.ini"),
         ("address", ["", ""], [], ""),
+        ("index-create", ["", "by cron", "by cron"], [2], "1.ini"),
     ],
 )
 def test_the_minority_breaks_what_must_be_equal_and_the_later_what_must_differ(

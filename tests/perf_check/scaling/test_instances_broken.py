@@ -13,6 +13,7 @@ from typing import Iterator
 import pytest
 from environment import BIN
 from servers.application import Kallithea
+from servers.pair import second, seen, served, url
 from servers.visitor import Visitor
 
 from kallithea_tune.config.instance import load
@@ -31,6 +32,9 @@ CHECKS = [
     instances_checks.uuid,
     instances_checks.programs,
     instances_checks.addresses,
+    instances_checks.versions,
+    instances_checks.jobs,
+    instances_checks.one_machine,
 ]
 
 
@@ -39,53 +43,8 @@ def first(pristine: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A running instance, beside whose ini file the others lie."""
     directory = tmp_path_factory.mktemp("instances") / "instance"
     shutil.copytree(str(pristine), str(directory), symlinks=True)
-    with _served(directory / "my.ini") as server:
+    with served(directory / "my.ini") as server:
         yield server
-
-
-@contextlib.contextmanager
-def _served(ini: Path) -> Iterator[Kallithea]:
-    server = Kallithea(ini)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@contextlib.contextmanager
-def second(first: Kallithea, **settings: str) -> Iterator[Kallithea]:
-    """Serve a second instance, as the first but for some settings; ``__`` stands for a dot."""
-    ini = first.ini.with_name("second.ini")
-    lines = "".join(f"{name.replace('__', '.')} = {value}\n" for name, value in settings.items())
-    names = [line.split(" = ")[0] for line in lines.splitlines()]
-    kept = [
-        line
-        for line in first.ini.read_text().splitlines(keepends=True)
-        if line.split(" = ")[0] not in names
-    ]
-    ini.write_text("".join(kept).replace("[app:main]\n", "[app:main]\n" + lines))
-    with _served(ini) as server:
-        yield server
-
-
-def _url(server: Kallithea) -> str:
-    return f"http://127.0.0.1:{server.port}"
-
-
-def logged_in(visitor: Visitor, server: Kallithea) -> bool:
-    visitor.url = _url(server)
-    return "/_admin/logout" in visitor.get("/")
-
-
-def seen(first: Kallithea, other: Kallithea) -> str:
-    """Log in at the first, visit both in turn, and tell where one is logged in: ``AbAb``."""
-    visitor = Visitor(_url(first))
-    visitor.log_in()
-    turns = [(other, "B"), (first, "A"), (other, "B"), (first, "A")]
-    return "".join(
-        letter if logged_in(visitor, server) else letter.lower() for server, letter in turns
-    )
 
 
 def compared(*servers: Kallithea) -> Results:
@@ -113,13 +72,13 @@ def form(first: Kallithea, other: Kallithea) -> str:
     """Send the form of the log-in of the first instance to the other one, as a load balancer may;
     return the path that it led to, or the status of the error.
     """
-    visitor = Visitor(_url(first))
+    visitor = Visitor(url(first))
     get = visitor.get
 
     def before_the_other(path: str) -> str:
-        visitor.url = _url(first)
+        visitor.url = url(first)
         page = get(path)
-        visitor.url = _url(other)
+        visitor.url = url(other)
         return page
 
     visitor.get = before_the_other  # type: ignore[method-assign]
@@ -127,7 +86,7 @@ def form(first: Kallithea, other: Kallithea) -> str:
         came = visitor.post("/_admin/login", username="admin", password="demo-password")
     except urllib.error.HTTPError as error:
         return str(error.code)
-    return came[len(_url(other)) :]
+    return came[len(url(other)) :]
 
 
 def test_another_secret_logs_users_out_everywhere_and_refuses_forms(first: Kallithea) -> None:
@@ -158,10 +117,10 @@ def test_a_session_is_somebody_elses_in_another_database(first: Kallithea) -> No
         connection.execute("UPDATE users SET username = 'stranger' WHERE username = 'admin'")
         connection.commit()
     with second(first, sqlalchemy__url=f"sqlite:///{database}") as other:
-        visitor = Visitor(_url(first))
+        visitor = Visitor(url(first))
         visitor.log_in()
         assert "stranger" not in visitor.get("/")
-        visitor.url = _url(other)
+        visitor.url = url(other)
         page = visitor.get("/")
         assert "stranger" in page and "/_admin/logout" in page
         assert set(found(first, other)) == {"sqlalchemy.url"}
@@ -178,5 +137,16 @@ def test_a_second_server_at_the_same_address_does_not_start(first: Kallithea) ->
     )
     assert ended.returncode and b"Address already in use" in ended.stdout
     alone, beside = several.run([load(str(first.ini)), load(str(ini))], CHECKS, 20).runs
-    (clash,) = [item for item in beside.run.findings if item.severity is not Severity.ok]
+    (clash,) = [item for item in beside.run.findings if item.severity > Severity.unknown]
     assert (clash.check, clash.subject) == ("SCA007", "address")
+
+
+def test_sqlite_is_for_one_machine(first: Kallithea) -> None:
+    ini = first.ini.with_name("elsewhere.ini")
+    # An address for documentation (RFC 5737), which no machine has.
+    ini.write_text(first.ini.read_text().replace("host = 127.0.0.1", "host = 192.0.2.7"))
+    check = [instances_checks.one_machine]
+    for run in several.run([load(str(first.ini)), load(str(ini))], check, 20).runs:
+        (shared,) = run.run.findings
+        assert shared.severity is Severity.error
+        assert shared.evidence["machines"] == ["192.0.2.7", "this machine"]

@@ -4,13 +4,17 @@ killed.
 
 from __future__ import annotations
 
+import http.server
 import re
 import shutil
 import signal
+import threading
 import time
 import urllib.error
+from typing import ClassVar
 
 import pytest
+from servers import raw
 from servers.application import Kallithea, instance_for_traffic
 from servers.tap import Tap
 from servers.visitor import Visitor
@@ -131,3 +135,38 @@ def test_pages_stay_when_the_pool_of_hg_and_git_is_down(name, pool, web_server, 
     with pytest.raises(urllib.error.HTTPError):
         person.get("/git-one/info/refs?service=git-upload-pack")
     assert "hg-one" in person.get("/")
+
+
+class Dying(http.server.BaseHTTPRequestHandler):
+    """Passes health checks, and ends the connection of every other request without an answer."""
+
+    seen: ClassVar["list[str]"] = []
+
+    def do_GET(self):
+        if self.path == HEALTH:
+            self.send_response(200)
+            self.end_headers()
+        else:
+            self.seen.append(self.command)
+
+    do_POST = do_GET
+
+    def log_message(self, *words):
+        pass
+
+
+def test_haproxy_repeats_what_only_reads_where_a_server_dies_before_it_answers(pool, web_server):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Dying) as dying:
+        threading.Thread(target=dying.serve_forever, daemon=True).start()
+        backend = f"http://127.0.0.1:{dying.server_port}"
+        server = web_server("haproxy", pool[0].ini, "--backend", backend, *words(pool[:1]))
+        sent = ("Host", "localhost"), ("Content-Length", "0")
+        # Each of the two backends gets every second request.
+        statuses = {
+            method: [raw.send(server.port, f"{method} / HTTP/1.1", *sent).status for _ in range(4)]
+            for method in ("POST", "GET")
+        }
+        dying.shutdown()
+    # What may have changed something is sent once; the one that works refuses it without a token.
+    assert sorted(statuses["POST"]) == [403, 403, 502, 502] and Dying.seen.count("POST") == 2
+    assert statuses["GET"] == [200] * 4 and "GET" in Dying.seen

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from environment import BIN
 from servers.application import QUIET, Kallithea, instance_for_traffic
+from servers.pair import api, url
+from servers.server import Server
 from servers.visitor import Visitor
 
 pytestmark = [pytest.mark.once, pytest.mark.alone]
@@ -36,17 +38,21 @@ class Machine(Kallithea):
         self.host, self.address = f"web{number}", f"127.0.0.1{number}"
 
     def command(self) -> list[str]:
-        """Return gearbox serve in namespaces."""
+        """Return the program in namespaces."""
         inside = f'hostname {self.host} && exec "$@"'
         return [
             *["unshare", "-m", "-u", "-p", "-f", "--mount-proc", "--kill-child"],
-            *["sh", "-ec", inside, "sh", *super().command()],
+            *["sh", "-ec", inside, "sh", *self.program()],
         ]
+
+    def program(self) -> list[str]:
+        """Return what runs in them."""
+        return super().command()
 
     def ready(self) -> bool:
         """Tell whether it listens at its own address, and has served a page."""
         try:
-            Visitor(f"http://{self.address}:{self.port}").get("/")
+            Visitor(url(self)).get("/")
         except OSError:
             return False
         return True
@@ -163,8 +169,8 @@ def test_machines_die_one_by_one_under_load(fleet, balancer):
     pages, again = sum(one.pages for one in people), sum(one.again for one in people)
     print(f"{pages} pages, {again} opened a second time")
     assert [one.wrong for one in people] == [[], [], []]
-    # Only what a machine had accepted when it was killed: at most a page of each person.
-    assert pages > len(fleet) and again <= len(people) * len(fleet)
+    # HAProxy repeats a page that was not begun; the rest of one may be lost with its machine.
+    assert pages > len(fleet) and again <= len(people)
 
 
 @pytest.mark.parametrize("kind", ["git", "hg"])
@@ -180,7 +186,7 @@ def test_what_is_pushed_to_one_is_seen_on_all_at_once(kind, fleet, balancer, pro
     where = f"{account}{first.address}:{first.port}/{name}"
     programs(kind, "push", "-q", where, *(["HEAD"] if kind == "git" else []), cwd=work)
     for machine in fleet:
-        page = Visitor(f"http://{machine.address}:{machine.port}")
+        page = Visitor(url(machine))
         page.log_in()
         assert subject in page.get(f"/{name}/changelog"), machine.host
     clone = tmp_path / "clone"
@@ -198,3 +204,49 @@ def test_each_machine_has_a_host_name_of_its_own(fleet):
         for machine in fleet
     }
     assert seen == {"web1", "web2", "web3"} and socket.gethostname() not in seen
+
+
+class Worker(Machine):
+    """A Celery worker of an ini file, in namespaces of its own."""
+
+    def __init__(self, ini: Path, package: Path, number: int) -> None:
+        # The port in the ini file stays that of the machine's server.
+        Server.__init__(self)
+        self.ini, self.host = ini, f"web{number}"
+
+    def program(self) -> list[str]:
+        """Return the command of the page."""
+        run = [str(BIN / "kallithea-cli"), "celery-run", "-c", str(self.ini)]
+        return ["env", f"HOME={self.directory}", *run, "--", "-c", "1", "-l", "INFO"]
+
+    def ready(self) -> bool:
+        """Tell whether it waits for tasks."""
+        return " ready." in self.log.read_text(errors="replace")
+
+
+def test_a_worker_on_one_machine_carries_out_what_was_requested_on_another(fleet, built):
+    worker = Worker(fleet[1].ini, built, 2)
+    worker.start()
+    try:
+        api(fleet[0], "fork_repo", repoid="hg-one", fork_name="forked")
+        give_up = time.monotonic() + 60
+        while "forked" not in [repo["repo_name"] for repo in api(fleet[2], "get_repos")]:
+            assert time.monotonic() < give_up, worker.log.read_text(errors="replace")
+            time.sleep(0.1)
+    finally:
+        worker.remove()
+
+
+def test_a_browser_stays_logged_in_while_its_machines_die(fleet, balancer, browser, tmp_path):
+    browser.open(balancer.url + "/_admin/login")
+    browser.type("#username", "admin")
+    browser.type("#password", "demo-password\n")
+    inside = "return document.readyState == 'complete' && document.body.innerHTML.indexOf('%s') > 0"
+    browser.wait(inside % "/_admin/logout")
+    for machine in fleet:
+        machine.stop()
+        for path in PAGES:
+            browser.open(balancer.url + path)
+            assert browser.run(inside % "/_admin/logout"), path
+        machine.start()
+    browser.screenshot(tmp_path / "page.png")
