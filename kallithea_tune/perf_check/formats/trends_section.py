@@ -13,7 +13,7 @@ from kallithea_tune.perf_check.formats.trends import LOAD, Figure, History, Mark
 from kallithea_tune.perf_check.formats.trends import said as words_of
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.results import Results
-from kallithea_tune.text import counted
+from kallithea_tune.text import counted, plain
 from kallithea_tune.text import figure as shown
 
 FIGURES = 400  # on a page; what changed comes before what did not
@@ -113,7 +113,8 @@ def _judged(history: History, results: Results) -> Iterator[_Judged]:
     for item in results.runs:
         for finding in item.run.findings:
             if not finding.ignored:
-                key = (str(item.place), finding.check, finding.subject)
+                # A history has names as JSON can hold them.
+                key = (plain(str(item.place)), finding.check, plain(finding.subject))
                 grades[key] = max(grades.get(key, Severity.ok), finding.severity)
     for figure, values in history.figures.items():
         graded = grades.get((figure.place, figure.check, figure.subject), Severity.ok)
