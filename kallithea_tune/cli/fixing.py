@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kallithea_tune.perf_check.fix.carry_out import Outcome
     from kallithea_tune.perf_check.fix.plan import Plan, Task
     from kallithea_tune.perf_check.model import Check
-    from kallithea_tune.perf_check.results import PlacedRun
+    from kallithea_tune.perf_check.results import PlacedRun, Results
     from kallithea_tune.perf_check.runner import Run
 
 _ALL_SAFE = "all-safe"
@@ -79,11 +79,10 @@ class Fixing:
     def act(self, checks: Sequence[Check]) -> int:
         """Measure, and for each instance plan, ask and carry out; return the worst status."""
         from kallithea_tune import errors
-        from kallithea_tune.perf_check import several
 
         given = self._command.instances
         with self._command.progress() as progress:
-            results = several.run(given, checks, self._args.budget, progress=progress)
+            results = self._run(checks, progress)
         statuses = []
         for number, (instance, item) in enumerate(zip(given, results.runs)):
             if len(given) > 1:
@@ -137,8 +136,19 @@ class Fixing:
         number = [one.uri for one in given].index(new.uri)
         after = (*given[:number], new, *given[number + 1 :])
         self._command.instances = several.with_one_redactor(after)
-        results = several.run(self._command.instances, checks, self._args.budget, progress=progress)
-        return results.runs[number].run
+        return self._run(checks, progress).runs[number].run
+
+    def _run(self, checks: Sequence[Check], progress: Progress) -> Results:
+        from kallithea_tune.perf_check import several
+        from kallithea_tune.perf_check.measurement import OnRequest
+
+        return several.run(
+            self._command.instances,
+            checks,
+            self._args.budget,
+            progress=progress,
+            on_request=OnRequest(fleet=self._args.fleet),
+        )
 
     def _mask(self, wanted: Sequence[Task]) -> None:
         """Have the values of edits masked that are secrets in the new ini file."""

@@ -95,9 +95,16 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         names(self.instances)
         if len(configs) > 1 and args.wanted:
             raise ConfigError("--try is for one instance; give one -c")
+        if args.fleet:
+            from kallithea_tune.cli import fleet
+
+            if args.wanted:
+                raise ConfigError("--fleet and --try cannot be combined")
+            fleet.require(self.instance)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
         from kallithea_tune.cli import perf_check_files
+        from kallithea_tune.errors import EXIT_NOT_MEASURED, EXIT_OK
         from kallithea_tune.perf_check import saved_run, several
         from kallithea_tune.perf_check.formats import nagios
         from kallithea_tune.perf_check.measurement import OnRequest
@@ -105,11 +112,15 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
         files = perf_check_files.examined(args, self.instance)
         before = saved_run.read(args.compare) if args.compare else None
-        on_request = OnRequest(args.access_log, clones=args.load is not None)
+        on_request = OnRequest(args.access_log, clones=args.load is not None, fleet=args.fleet)
         with self.progress() as progress:
             results = several.run(
                 self.instances, chosen, args.budget, args.compare_db, progress, on_request
             )
+            if args.fleet:
+                from kallithea_tune.cli import fleet
+
+                results = fleet.joined(results, self.instance, chosen, args.budget, progress)
             curves = loading.curves(self.instance, args, progress)
         results = dataclasses.replace(results, curves=curves)
         if before:
@@ -120,7 +131,11 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
         files.write(results, None if args.format else self.stdout)
         if args.format == perf_check_options.NAGIOS:
             return nagios.status_of(results, Severity[args.fail_on])
-        return self._status(results.findings, args.fail_on) or loading.status(results.curves)
+        return (
+            self._status(results.findings, args.fail_on)
+            or loading.status(results.curves)
+            or (EXIT_NOT_MEASURED if results.silent else EXIT_OK)
+        )
 
     def _report(self, results: Results, args: Any) -> None:
         from kallithea_tune.perf_check import report, saved_run

@@ -31,6 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="measure with and without this setting, which is written nowhere (repeatable)",
     )
+    add(
+        "--fleet",
+        action="store_true",
+        help="have all Celery workers run the checks that write nothing, and report",
+    )
     _add_reports(parser)
 
 

@@ -179,11 +179,13 @@ class Surroundings:
 @dataclass(frozen=True)
 class OnRequest:
     """What is looked at only where an option says so: `access_log` is the path of the web server's,
-    empty for none; with `clones` the running instance is cloned from, which its log of actions has.
+    empty for none; with `clones` the running instance is cloned from, which its log of actions has;
+    with `fleet` all Celery workers run checks.
     """
 
     access_log: str = ""
     clones: bool = False
+    fleet: bool = False
 
 
 NOTHING = OnRequest()

@@ -11,7 +11,7 @@ from kallithea_tune.perf_check.colours import coloured
 from kallithea_tune.perf_check.formats import curves
 from kallithea_tune.perf_check.model import AREAS, Finding, Severity
 from kallithea_tune.perf_check.remedy import Command, Remedy, Statements, actions, introduction
-from kallithea_tune.perf_check.results import Matrix, Results
+from kallithea_tune.perf_check.results import Matrix, Results, Silent
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.text import counted, evidence_text, figure, first_of, plain, printable, wrapped
 
@@ -51,12 +51,17 @@ def table(results: Results) -> tuple[Sequence[str], list[list[object]], Sequence
     """Return columns, rows and the columns that a terminal has room for; of several places, each
     row begins with its own.
     """
-    if len(results.runs) == 1:
+    if len(results.runs) == 1 and not results.silent:
         return COLUMNS, rows(results.findings), ESSENTIAL
     placed = [
         [plain(item.place.instance), plain(item.place.machine), *row]
         for item in results.runs
         for row in rows(item.run.findings)
+    ]
+    placed += [
+        ["", plain(item.machine), *row]
+        for item in results.silent
+        for row in rows([Finding(Severity.unknown, f"no report: {item.reason}")])
     ]
     return ("instance", "machine", *COLUMNS), placed, ("instance", *ESSENTIAL)
 
@@ -70,7 +75,7 @@ def _value(finding: Finding, column: str) -> object:
 
 def write_results(results: Results, stream: TextIO, everything: bool = False) -> None:
     """Write the report of each place under its name; that of one alone has no heading."""
-    several = len(results.runs) > 1
+    several = len(results.runs) > 1 or bool(results.silent)
     for item in results.runs:
         if several:
             name = printable(str(item.place))
@@ -78,10 +83,20 @@ def write_results(results: Results, stream: TextIO, everything: bool = False) ->
         write_text(item.run, stream, everything)
         if several:
             print(file=stream)
+    if results.silent:
+        print(*silent_lines(results.silent), sep="\n", file=stream)
     if results.matrix:
         print(*matrix_lines(results.matrix), sep="\n", file=stream)
     for curve in results.curves:
         curves.write(curve, stream)
+
+
+def silent_lines(silent: Sequence[Silent]) -> list[str]:
+    """Say which machines sent no report, and why."""
+    lines = ["No report", "=========", ""]
+    for item in silent:
+        lines += wrapped(f"{printable(item.machine)}: ", printable(item.reason))
+    return [*lines, ""]
 
 
 def matrix_lines(matrix: Matrix) -> list[str]:
