@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ContextManager, Sequence, TextIO
 
 from gearbox.command import Command
 
-from kallithea_tune.cli import fixing, loading, perf_check_files, perf_check_options
+from kallithea_tune.cli import fixing, loading, perf_check_options
 from kallithea_tune.cli.base import INI_VARIABLE, TuneCommand, reader_may_leave
 from kallithea_tune.cli.masking import redacted
 from kallithea_tune.text import printable
@@ -103,6 +103,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             fleet.require(self.instance)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:
+        from kallithea_tune.cli import perf_check_files
         from kallithea_tune.errors import EXIT_NOT_MEASURED, EXIT_OK
         from kallithea_tune.perf_check import saved_run, several
         from kallithea_tune.perf_check.formats import nagios

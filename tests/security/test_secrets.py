@@ -166,11 +166,14 @@ def told(canary: Any, gearbox: Any, tmp_path: Path) -> Any:
 
 def test_nothing_is_seen_in_the_outputs_of_perf_check(told, canary, tmp_path):
     saved = tmp_path / "saved.json"
-    only = ["--only", "GOSSIP1", "--save", saved]
+    kept, page = tmp_path / "runs", tmp_path / "page.html"
+    only = ["--only", "GOSSIP1", "--save", saved, "--history", kept, "--html", page]
     assert "GOSSIP1" in told("perf-check", *only, "--all", status=5)
     for form in ("json", "csv"):
         assert "before *** after" in told("perf-check", *only, "-f", form, status=5)
-    require_unseen(canary[1], saved.read_text())
+    runs = [path.read_text() for path in kept.iterdir()]
+    require_unseen(canary[1], saved.read_text(), page.read_text(), *runs)
+    assert len(runs) == 3 and all("RuntimeError: xxx" in text for text in runs)
     assert "RuntimeError: xxx" in saved.read_text()
 
 

@@ -282,6 +282,12 @@ def _(box: Box) -> object:
     return box.directory / "directory"
 
 
+@kind("directory of somebody else in /tmp", "2 2 2 2 2 free 3")
+def _(box: Box) -> object:
+    (box.directory / "directory").mkdir()
+    return box.strangers(box.directory / "directory")
+
+
 @kind("/dev/null", "stream stream 3 3 3 3 3")
 def _(box: Box) -> object:
     box.untouched.append(Path("/dev/null"))

@@ -13,7 +13,7 @@ from kallithea_tune.perf_check.formats.trends import LOAD, Figure, History, Mark
 from kallithea_tune.perf_check.formats.trends import said as words_of
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.results import Results
-from kallithea_tune.text import counted
+from kallithea_tune.text import counted, plain
 from kallithea_tune.text import figure as shown
 
 FIGURES = 400  # on a page; what changed comes before what did not
@@ -113,7 +113,8 @@ def _judged(history: History, results: Results) -> Iterator[_Judged]:
     for item in results.runs:
         for finding in item.run.findings:
             if not finding.ignored:
-                key = (str(item.place), finding.check, finding.subject)
+                # A history has names as JSON can hold them.
+                key = (plain(str(item.place)), finding.check, plain(finding.subject))
                 grades[key] = max(grades.get(key, Severity.ok), finding.severity)
     for figure, values in history.figures.items():
         graded = grades.get((figure.place, figure.check, figure.subject), Severity.ok)
@@ -125,8 +126,8 @@ def _runs(history: History) -> str:
     number = len(history.times)
     runs = counted(number, "run")
     if number < history.total:
-        runs = f"the newest {number:,} of {history.total:,} runs"
-    return f"{runs}, from {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M %Z}"
+        runs = f"The newest {number:,} of {history.total:,} runs"
+    return f"{runs}, from {_minute(first)} to {_minute(last)} {last:%Z}".strip()
 
 
 def _verdict(judged: Sequence[_Judged], history: History) -> str:
@@ -139,7 +140,7 @@ def _verdict(judged: Sequence[_Judged], history: History) -> str:
         f"{marks.count(kind):,} {'got ' if kind is not Mark.changed else ''}{kind.value}"
         for kind in (Mark.worse, Mark.better, Mark.changed)
     )
-    return f"{said}. {missing:,} were not measured in the last run."
+    return f"{said}. Not measured in the last run: {missing:,}."
 
 
 def _laid_out(
@@ -186,7 +187,7 @@ def _trend(one: _Judged, history: History, anchor: str) -> Trend:
     number = f"measured in {len(measured):,} of {counted(len(one.values), 'run')}"
     if one.values[-1] != one.values[-1]:
         newest = max(run for run, value in enumerate(one.values) if value == value)
-        number += f", last on {_day(history.times[newest])}"
+        number += f", last on {_minute(history.times[newest])}"
     said = words_of(figure, one.step, history.times) if one.step else ""
     name = ", ".join(filter(None, (figure.subject, figure.label, unit.strip())))
     description = ". ".join(filter(None, (values, number, said)))
@@ -194,5 +195,5 @@ def _trend(one: _Judged, history: History, anchor: str) -> Trend:
     return Trend(anchor, name, values, number, description, one.mark.value, said, line)
 
 
-def _day(time: datetime.datetime) -> str:
+def _minute(time: datetime.datetime) -> str:
     return f"{time:%Y-%m-%d %H:%M}"

@@ -12,6 +12,7 @@ from typing import Optional, Sequence
 import pytest
 from servers.browser import Browser
 
+from kallithea_tune.perf_check import saved_run
 from kallithea_tune.perf_check.formats import html, trends, trends_section
 from kallithea_tune.perf_check.formats.sparklines import Sparkline, sparkline
 from kallithea_tune.perf_check.formats.trends import Figure, History, Mark, mark, step
@@ -179,20 +180,29 @@ def past() -> History:
 
 def test_what_got_worse_is_listed_first_with_what_was_compared() -> None:
     section = trends_section.section(past(), results(), {"STO001": "Syncing to disk"})
-    assert section.runs.startswith("the newest 60 of 75 runs, from 2026-09-29")
+    assert section.runs.startswith("The newest 60 of 75 runs, from 2026-09-29")
     assert [one.mark for one in section.notable] == ["worse", "changed"]
     worse, changed = (one.text for one in section.notable)
     assert worse.startswith("/, p99, ms (STO001, my.ini): worse since 2026-11-24 12:30: ")
     assert "changed since 2026-11-25 12:30: 20 GB instead of 100 GB" in changed
     assert section.verdict == (
         "Of 5 figures, 4 were measured in two runs or more: 1 got worse, 0 got better, 2 changed. "
-        "1 were not measured in the last run."
+        "Not measured in the last run: 1."
     )
     shown = {trend.name: trend for group in section.groups for trend in group.trends}
     assert shown["/, p50, ms"].measured == "measured in 50 of 60 runs, last on 2026-11-26 12:30"
     assert shown["/, p50, ms"].values == "always 1 ms"
     assert shown["SQLite, requests with 2 workers, /s"].measured == "measured in 1 of 60 runs"
     assert [group.title for group in section.groups][0] == "STO001: Syncing to disk"
+
+
+def test_a_name_that_is_not_utf_8_has_its_trend_and_its_grade() -> None:
+    found = Finding(Severity.error, "", "caf\udce9", {"free_gb": 3.0}, check="STO004")
+    now = Results((PlacedRun(Place("\udce9.ini"), Run([found], 1.0, checks=("STO004",))),))
+    (figure,) = trends.figures(saved_run.parse(saved_run.document(now)))
+    section = trends_section.section(History(times(2), {figure: [9.0, 3.0]}, 2), now, {})
+    assert [one.mark for one in section.notable] == ["changed"]
+    assert "\udce9" not in section.notable[0].text
 
 
 def test_a_page_has_a_bounded_number_of_figures(monkeypatch: pytest.MonkeyPatch) -> None:
