@@ -51,8 +51,9 @@ def test_imports_run_one_way(drawing: ModuleType) -> None:
     wrong, seen = [], set()
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).parts
-        # The modules at the root are below all rooms.
-        room, own = parts[0], level.get(parts[0], len(drawing.LAYERS))
+        # The modules at the root are below all rooms, but for what Celery loads: it is a command.
+        room = "cli" if parts == ("fleet.py",) else parts[0]
+        own = level.get(room, len(drawing.LAYERS))
         for name in imported(path):
             root, _, rest = name.partition(".")
             other = rest.split(".")[0]

@@ -126,12 +126,13 @@ def answered(document: object) -> Optional[Answer]:
         reason, report, facts = (document[name] for name in ("reason", "report", "facts"))
         fields = document["machine"]
         machine = Machine(**{name: _text(fields[name]) for name in vars(Machine())})
+        reason = _text(reason)
     except (KeyError, TypeError):
         return None
     for text in (report, facts):
         if not isinstance(text, str) or len(text.encode("utf-8", "replace")) > REPORT_BYTES:
             return Answer(State.failed, f"its report has more than {REPORT_BYTES >> 10} KB")
-    return Answer(state, _text(reason), report, facts, machine)
+    return Answer(state, reason, report, facts, machine)
 
 
 def _text(value: object) -> str:
