@@ -14,7 +14,9 @@ def tried(perf_check, ini, *words):
     result = perf_check("-c", ini, *words, "-f", "json")
     assert result.returncode in (0, 1), result.stderr
     assert ini.read_bytes() == before
-    return result.returncode, {item["measured"]: item for item in fits(result.stdout, "perf-check-try")}
+    return result.returncode, {
+        item["measured"]: item for item in fits(result.stdout, "perf-check-try")
+    }
 
 
 def test_static_files_are_seen_to_stop(perf_check, instance):
