@@ -4,53 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-import signal
 import subprocess
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Callable, Iterator
 
 import pytest
-from environment import BIN
+from servers.fleet import Worker
 from servers.pair import set_in
-from servers.server import Server
 
 pytestmark = pytest.mark.once
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 SECRET = "fl33t-s3cret"
 
 
-class Worker(Server):
-    """A Celery worker with host name and process ids of its own."""
-
-    account = "root"
-    stop_signal = signal.SIGKILL  # to unshare, with which all in its namespace dies
-
-    def __init__(self, ini: Path, host: str, *words: str) -> None:
-        super().__init__()
-        self.ini, self.host, self.words = ini, host, words
-
-    def command(self) -> "list[str]":
-        """Return celery-run in namespaces."""
-        run = [str(BIN / "kallithea-cli"), "celery-run", "-c", str(self.ini), "--", "-l", "INFO"]
-        inside = f'hostname {self.host} && exec "$@"'
-        return [
-            *["unshare", "-m", "-u", "-p", "-f", "--mount-proc", "--kill-child"],
-            *["sh", "-ec", inside, "sh", "env", f"HOME={self.directory}", *run, "-c", "1"],
-            *self.words,
-        ]
-
-    def ready(self) -> bool:
-        """Tell whether it waits for tasks."""
-        return " ready." in self.log.read_text(errors="replace")
-
-
-@pytest.fixture
-def ini(instance: Path, rabbitmq: Any) -> Path:
+@pytest.fixture(params=["rabbitmq", "redis"])
+def ini(instance: Path, request: pytest.FixtureRequest) -> Path:
     """An ini file whose workers load the plug-in."""
     set_in(
         instance,
         use_celery="true",
-        celery__broker_url=rabbitmq.url,
+        celery__broker_url=request.getfixturevalue(request.param).url,
         celery__include="kallithea_tune.fleet",
         session__secret=SECRET,
     )
