@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Iterable, Optional, Sequence, Union
+from typing import Container, Iterable, Optional, Sequence, Union
 
 from kallithea_tune.perf_check import saved_run
 from kallithea_tune.perf_check.fleet import facts
@@ -22,6 +22,7 @@ from kallithea_tune.perf_check.scaling.instances_checks import finding, sqlite_o
 PLACES = frozenset({"repositories", *DIRECTORIES.values()})
 ELSEWHERE = Value("", "", {}, "inodes of two machines cannot be compared")
 REASONS = {
+    State.elsewhere: "it left the request to another worker of its machine, which did not report",
     State.busy: "it carries out the checks of another command",
     State.forgotten: "it was started anew meanwhile",
 }
@@ -39,12 +40,20 @@ class Reported:
 def merged(results: Results, replies: Iterable[Reply], own: Reported) -> Results:
     """Return the results with what each machine reported, and those that did not with why.
 
-    `own` is this command's. A worker whose machine and ini file are the same, or which left the
-    request to another worker of its machine, adds nothing.
+    `own` is this command's. A machine is listed once for each ini file, whatever workers it has:
+    one whose machine and ini file are this command's, or which left the request to another worker
+    of its machine, which reported, adds nothing.
     """
-    found = list(filter(None, (_of(reply, own.machine) for reply in replies)))
-    silent = [item for item in found if isinstance(item, Silent)]
-    others = [item for item in found if isinstance(item, Reported)]
+    reported = {own.machine: own}
+    others, silent = [], []
+    # Those last that rely on another one.
+    for reply in sorted(replies, key=lambda reply: (_relies(reply), reply.worker)):
+        found = _of(reply, reported)
+        if isinstance(found, Reported):
+            reported[found.machine] = found
+            others.append(found)
+        elif found:
+            silent.append(found)
     others.sort(key=lambda item: (item.run.place.machine, item.run.place.instance))
     everybody = [own, *others]
     compared = comparable(everybody) if others else []
@@ -57,14 +66,18 @@ def merged(results: Results, replies: Iterable[Reply], own: Reported) -> Results
     )
 
 
-def _of(reply: Reply, own: Machine) -> Optional[Union[Reported, Silent]]:
+def _relies(reply: Reply) -> bool:
+    return reply.answer is not None and reply.answer.state is State.elsewhere
+
+
+def _of(reply: Reply, known: Container[Machine]) -> Optional[Union[Reported, Silent]]:
     answer = reply.answer
     if answer is None:
         return Silent(reply.worker, reply.reason)
-    if answer.state is State.done:
-        return None if answer.machine == own else _reported(reply.worker, answer)
-    if answer.state is State.elsewhere:
+    if answer.state in (State.done, State.elsewhere) and answer.machine in known:
         return None
+    if answer.state is State.done:
+        return _reported(reply.worker, answer)
     return Silent(reply.worker, REASONS.get(answer.state, answer.reason or answer.state.name))
 
 

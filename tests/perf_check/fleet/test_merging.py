@@ -117,8 +117,34 @@ def test_facts_that_lack_a_setting_leave_it_out_of_the_comparison() -> None:
 
 def test_this_machine_and_a_second_worker_of_one_add_nothing() -> None:
     same = dataclasses.replace(_answer("here"), machine=OWN.machine)
-    results = merge(Reply("celery@here", same), Reply("celery@b", Answer(State.elsewhere)))
-    assert results.runs == (OWN.run,) and not results.silent
+    results = merge(
+        Reply("celery@here", same),
+        Reply("a-elsewhere", Answer(State.elsewhere, machine=_answer("b").machine)),
+        Reply("celery@b", _answer("b")),
+        Reply("late@b", _answer("b")),
+    )
+    assert [str(item.place) for item in results.runs] == ["my.ini", "my.ini on b"]
+    assert not results.silent
+
+
+def test_who_relies_on_a_worker_that_did_not_report_is_listed() -> None:
+    results = merge(
+        Reply("celery@a", reason="gone"),
+        Reply("second@a", Answer(State.elsewhere, machine=_answer("a").machine)),
+    )
+    assert [item.machine for item in results.silent] == ["celery@a", "second@a"]
+    assert "which did not report" in results.silent[1].reason
+
+
+def test_one_finding_that_is_too_long_takes_no_other_with_it() -> None:
+    findings = [
+        Finding(Severity.error, "x" * 30_000, check="STO001"),
+        Finding(Severity.warning, "second", check="STO002"),
+    ]
+    text = bounded(Run(findings, 1.0, checks=("STO001", "STO002")), Place("my.ini"), 20_000)
+    (place,) = saved_run.parse(text).places
+    assert len(text) <= 20_000 and place.findings[0].diagnosis == "second"
+    assert "not sent: 1 more finding," in place.findings[1].diagnosis
 
 
 def test_a_report_that_is_too_long_has_the_worst_and_says_what_is_missing() -> None:
