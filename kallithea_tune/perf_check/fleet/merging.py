@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import Container, Iterable, Optional, Sequence, Union
+from typing import Container, Iterable, Iterator, Optional, Sequence, Union
 
 from kallithea_tune.perf_check import saved_run
 from kallithea_tune.perf_check.fleet import facts
@@ -21,6 +21,7 @@ from kallithea_tune.perf_check.scaling.instances_checks import finding, sqlite_o
 # What is compared by device and inode.
 PLACES = frozenset({"repositories", *DIRECTORIES.values()})
 ELSEWHERE = Value("", "", {}, "inodes of two machines cannot be compared")
+NAME = 60  # characters of an id or an area
 REASONS = {
     State.elsewhere: "it left the request to another worker of its machine, which did not report",
     State.busy: "it carries out the checks of another command",
@@ -85,12 +86,23 @@ def _reported(worker: str, answer: Answer) -> Union[Reported, Silent]:
     try:
         (saved,) = saved_run.parse(answer.report).places
         known = facts.loaded(answer.facts)
+        if not all(name.isprintable() and len(name) <= NAME for name in _names(saved)):
+            raise ValueError
     except ValueError:
         return Silent(worker, "what it sent is no report of one instance")
+    if not saved.checks:
+        return Silent(worker, "it ran none of the checks")
     run = Run(ranked(saved.findings), 0.0, checks=tuple(sorted(saved.checks)))
     return Reported(
         PlacedRun(Place(saved.place.instance, answer.machine.host), run), answer.machine, known
     )
+
+
+def _names(saved: saved_run.SavedPlace) -> Iterator[str]:
+    """Yield what reports show as it is, which no check of ours has otherwise."""
+    yield from saved.checks
+    for one in saved.findings:
+        yield from (one.check, one.area, one.confidence)
 
 
 def comparable(machines: Sequence[Reported]) -> list[Facts]:
@@ -125,7 +137,8 @@ def _with_breaks(item: Reported, compared: Sequence[Facts]) -> PlacedRun:
         for broken in breaks(compared, uri)
     ]
     boots = {one.machine for one in compared}
-    if len(boots) > 1 and os.path.isabs(item.facts.values["sqlalchemy.url"].shown):
+    url = item.facts.values.get("sqlalchemy.url")
+    if len(boots) > 1 and url and os.path.isabs(url.shown):
         hosts = [one.values["host"].shown for one in compared]
         added.append(labelled(sqlite_on(hosts), checks["SCA014"]))
     named = dict.fromkeys([*run.checks, *(one.check for one in added)])
