@@ -55,7 +55,7 @@ def opened(gate):
     yield Finding(Severity.ok, "the gate is open", evidence={"key": "key " + gate.secret})
 ''',
     # The module of an admin, which imports ours, with a task that takes as long.
-    "tasks": '''
+    "tasks": """
 import os
 import time
 import kallithea_tune.fleet
@@ -66,9 +66,9 @@ def wait(begun, gate):
     open(begun, "w").close()
     while not os.path.exists(gate):
         time.sleep(0.01)
-''',
+""",
     # A worker that was taken over: to each request another answer.
-    "hostile": '''
+    "hostile": """
 import json
 import os
 from celery import Celery
@@ -80,8 +80,9 @@ FINDING = {"check": "<script>", "severity": "error", "area": "storage",
            "diagnosis": "a\\x1b[2J\\n<script>alert(1)</script>",
            "evidence": {"<script>": ["\\x1b[31m"]}, "remedy": "<script>"}
 REPORT = {"runs": [{"instance": "<script>\\x1b", "checks": ["X"], "findings": [FINDING]}]}
-FACTS = {"name": "\\x1b", "uri": "", "section": "", "more": {}, "machine": "", "values": {
-         "session.key": {"shown": "<script>\\x1b[2J", "identity": "x", "option": {}, "failure": ""}}}
+VALUE = {"shown": "<script>\\x1b[2J", "identity": "x", "option": {}, "failure": ""}
+FACTS = {"name": "\\x1b", "uri": "", "section": "", "more": {}, "machine": "",
+         "values": {"session.key": VALUE}}
 DONE = {"state": "done", "reason": "", "report": json.dumps(REPORT), "facts": json.dumps(FACTS),
         "machine": MACHINE}
 ANSWERS = [DONE, {**DONE, "report": "x" * (20 << 20)}, {**DONE, "state": "__class__"}, ["done"],
@@ -96,7 +97,7 @@ def begin(state, **arguments):
 @inspect_command(name="kallithea_tune_collect")
 def collect(state, **arguments):
     return ANSWERS[len(asked) - 1]
-''',
+""",
 }
 
 

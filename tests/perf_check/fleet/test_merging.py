@@ -108,14 +108,29 @@ def test_who_sends_no_report_is_listed_with_why(answer: "Answer | None", reason:
     assert results.runs == (OWN.run,) and results.matrix is None
 
 
-def test_facts_that_lack_a_setting_leave_it_out_of_the_comparison() -> None:
-    few = dataclasses.replace(_facts(), values={"session.key": Value("a", "a", {})})
+def test_facts_that_lack_a_setting_keep_no_other_machine_from_comparison() -> None:
+    few = dataclasses.replace(_facts(), values={"session.key": Value("same", "same", {})})
     answer = dataclasses.replace(_answer("a"), facts=facts.dumped(few))
-    results = merge(Reply("celery@a", answer))
-    assert results.matrix and {row.setting for row in results.matrix.rows} == {
-        "session.key",
-        "host",
-    }
+    results = merge(
+        Reply("celery@a", answer),
+        Reply("celery@b", _answer("b")),
+        Reply("celery@c", _answer("c", session__secret="other")),
+    )
+    assert results.matrix
+    rows = {row.setting: row for row in results.matrix.rows}
+    assert rows["session.secret"].severity is Severity.error
+    assert rows["session.secret"].values[1] == "not measured"
+    assert rows["session.type"].severity is Severity.unknown
+    assert rows["session.key"].severity is Severity.ok
+
+
+def test_equal_host_names_of_two_other_machines_are_found() -> None:
+    twin = dataclasses.replace(
+        _answer("a"), machine=Machine("a", "boot2", "pid:[1]", "/other/my.ini")
+    )
+    results = merge(Reply("celery@a", _answer("a")), Reply("other@a", twin))
+    found = [[one.check for one in item.run.findings] for item in results.runs]
+    assert [("SCA015" in checks) for checks in found] == [False, False, True]
 
 
 def test_this_machine_and_a_second_worker_of_one_add_nothing() -> None:
