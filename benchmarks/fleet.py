@@ -113,9 +113,8 @@ def peak() -> float:
 
 def main() -> None:
     """Measure each size."""
-    print(
-        "machines  MB sent  merge s   text s   save s   html s    rest s  html MB  merge MB  peak MB"
-    )
+    columns = ("merge s", "text s", "save s", "html s", "rest s", "html MB")
+    print("machines", f"{'MB sent':>9}", *(f"{one:>8}" for one in columns), " merge MB  peak MB")
     for size in map(int, sys.argv[1:] or SIZES):
         child = multiprocessing.get_context("spawn").Process(target=measure, args=(size,))
         child.start()

@@ -30,6 +30,7 @@ NAME = 300  # characters of a worker's, as ``celery@`` and a host's, which has 2
 MOST_MISSED = 3  # answers in a row, of `ANSWER_SECONDS` each
 
 Progress = Callable[[str, int, int], None]
+_LOST = "it began, and then the broker answered no more"
 _SOLO = "its pool is solo and runs a task, or it is gone"
 
 
@@ -65,7 +66,11 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
                 break
             interruption.check()
             time.sleep(PAUSE_SECONDS)
-            found = call(collected, workers=running, token=request.token)
+            try:
+                found = call(collected, workers=running, token=request.token)
+            except NotMeasured:
+                # What has arrived stays.
+                return [Reply(name, *_reply(last.get(name), missed[name], _LOST)) for name in names]
             last.update(found)
             missed.update(name for name in running if name not in found)
     return [Reply(name, *_reply(last.get(name), missed[name])) for name in names]
@@ -75,14 +80,16 @@ def _waits_for(answer: Answer, missed: int) -> bool:
     return answer.state is State.running and missed < MOST_MISSED
 
 
-def _reply(answer: Optional[Answer], missed: int) -> tuple[Optional[Answer], str]:
+def _reply(
+    answer: Optional[Answer], missed: int, late: str = "it began, and did not end in its time"
+) -> tuple[Optional[Answer], str]:
     if answer is None:
         return None, f"it answered a ping and nothing else: {_SOLO}"
     if answer.state is not State.running:
         return answer, ""
     if missed >= MOST_MISSED:
         return None, f"it began, and then answered no more: {_SOLO}"
-    return None, "it began, and did not end in its time"
+    return None, late
 
 
 def present(broker_url: str) -> list[str]:

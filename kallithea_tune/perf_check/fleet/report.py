@@ -12,7 +12,7 @@ from kallithea_tune.perf_check.fleet.messages import REPORT_BYTES
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.perf_check.results import Place, PlacedRun, Results
 from kallithea_tune.perf_check.runner import Run
-from kallithea_tune.text import counted
+from kallithea_tune.text import counted, first_of
 
 
 def allowed(checks: Sequence[Check]) -> list[Check]:
@@ -53,6 +53,9 @@ def made(ini: str, checks: Sequence[str], budget: float, host: str, token: str) 
     except ConfigError as error:
         raise NotMeasured(f"{type(error).__name__} in the ini file") from None
     run = runner.run(loaded, chosen, budget)
+    absent = sorted(set(checks) - {item.id for item in chosen})
+    if absent:
+        run = dataclasses.replace(run, findings=runner.ranked([*run.findings, _absent(absent)]))
     return Report(
         bounded(run, Place(os.path.basename(ini), host)),
         facts.dumped(facts.facts_here(loaded, token)),
@@ -84,12 +87,16 @@ def bounded(run: Run, place: Place, limit: int = REPORT_BYTES) -> str:
     return text([*kept, _left_out(len(run.findings) - len(kept))])
 
 
+def _absent(ids: Sequence[str]) -> Finding:
+    return _unknown(f"not run, as this machine has no such check: {first_of(ids)}")
+
+
 def _left_out(number: int) -> Finding:
-    return Finding(
-        Severity.unknown,
+    return _unknown(
         f"not sent: {counted(number, 'more finding')}, as the report is longer than "
-        f"{REPORT_BYTES >> 10} KB; run perf-check on that machine",
-        check="CEL004",
-        slug="celery-fleet",
-        area="celery",
+        f"{REPORT_BYTES >> 10} KB; run perf-check on that machine"
     )
+
+
+def _unknown(diagnosis: str) -> Finding:
+    return Finding(Severity.unknown, diagnosis, check="CEL004", slug="celery-fleet", area="celery")

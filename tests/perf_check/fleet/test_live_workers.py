@@ -96,7 +96,8 @@ def begin(state, **arguments):
 
 @inspect_command(name="kallithea_tune_collect")
 def collect(state, **arguments):
-    return ANSWERS[len(asked) - 1]
+    running = {**DONE, "state": "running", "report": "", "facts": ""}
+    return running if os.environ["HOSTILE_RUNNING"] else ANSWERS[len(asked) - 1]
 """,
 }
 
@@ -136,9 +137,10 @@ class Hostile(Server):
 
     account = "root"
 
-    def __init__(self, broker_url: str) -> None:
+    def __init__(self, broker_url: str, running: bool = False) -> None:
         super().__init__()
         self.environment["HOSTILE_BROKER"] = broker_url
+        self.environment["HOSTILE_RUNNING"] = "yes" * running
 
     def command(self) -> "list[str]":
         """Return Celery's own command."""
@@ -253,6 +255,19 @@ def test_what_a_worker_that_was_taken_over_sends_is_harmless(
         none = reply().answer
         assert none and "no answer to the request" in none.reason
     assert "KB" in _merged(reply()).silent[0].reason
+
+
+def test_a_broker_that_is_lost_meanwhile_is_the_reason_of_those_that_run(
+    redis: Any, started: "Callable[[Server], Any]"
+) -> None:
+    started(Hostile(redis.url, running=True))
+    try:
+        (reply,) = _reports(
+            redis.url, "CFG001", progress=lambda title, done, total: redis.stop()
+        ).values()
+    finally:
+        redis.start()
+    assert reply.reason == "it began, and then the broker answered no more"
 
 
 def _merged(reply: Reply) -> Results:
