@@ -84,6 +84,8 @@ def bindfs(source: Path, path: Path, options: str = CACHING) -> Iterator[Path]:
     finally:
         if process.poll() is None:
             until(lambda: _unmounted(path))
+            # It may have ended by itself; it is our child, so that its number is still its own.
+            run("sh", "-c", f"kill {process.pid} 2>&1 || true")
         process.wait(30)
 
 
