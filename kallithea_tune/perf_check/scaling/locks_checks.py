@@ -6,6 +6,7 @@ from typing import Iterator
 
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.scaling.contention import LEAST_SECTIONS, Contest, Mechanism
+from kallithea_tune.perf_check.scaling.hosts import Runnings, running
 from kallithea_tune.perf_check.scaling.storage_locks import (
     Delays,
     Locks,
@@ -128,3 +129,38 @@ def _late(storage: Storage, delay: Delay) -> Finding:
         "attr_timeout, entry_timeout and negative_timeout; until then a push, a session and a "
         "search index are seen late at the other instances",
     )
+
+
+@check(
+    "SCA010",
+    "pid-file-locks",
+    "Tasks that lock by process id in one place",
+    measures=(running,),
+    threshold="one namespace of process ids",
+    source="kallithea/lib/pidlock.py (0.7.0), held twice in two namespaces",
+    tags=("scaling", "locks", "celery"),
+    harm=Harm.some_pages,
+)
+def pid_files(found: Runnings) -> Iterator[Finding]:
+    """Processes that use Kallithea's DaemonLock see one another's process ids."""
+    places: dict[tuple[str, int], list[str]] = {}
+    for item in found.found:
+        places.setdefault(item.host.processes, []).append(f"{item.program} ({item.ini})")
+    evidence: dict[str, object] = {
+        f"namespace {inode}": sorted(set(names)) for (_, inode), names in places.items()
+    }
+    if len(places) > 1:
+        yield Finding(
+            Severity.warning,
+            f"processes are in {len(places)} namespaces of process ids, in which Kallithea's lock "
+            "of index-create, whoosh_index and get_commits_stats does not exclude",
+            evidence=evidence,
+            remedy="run index-create and celery-run in one container, on one machine; sharing "
+            "the directory of the lock files does not help",
+        )
+    elif places:
+        yield Finding(
+            Severity.ok,
+            f"all {len(found.found)} processes see one another's process ids",
+            evidence=evidence,
+        )
