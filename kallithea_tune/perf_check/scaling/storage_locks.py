@@ -4,9 +4,8 @@ of each; and how late one path sees what another has changed.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Callable, Generic, Mapping, Sequence, TypeVar
+from typing import Callable, Generic, Iterator, Mapping, Sequence, Tuple, TypeVar
 
 from kallithea_tune.app.directories import configured
 from kallithea_tune.errors import NotMeasured, TuneError
@@ -20,6 +19,8 @@ from kallithea_tune.perf_check.measurement import (
 from kallithea_tune.perf_check.repositories.root import repositories_root
 from kallithea_tune.perf_check.scaling.contention import LEAST_S, Contest, Mechanism, contests
 from kallithea_tune.perf_check.scaling.instances import Instances, instances
+from kallithea_tune.perf_check.scaling.same_storage import spot
+from kallithea_tune.perf_check.scaling.sameness import Spot
 from kallithea_tune.perf_check.scaling.visibility import Delay, delays
 from kallithea_tune.perf_check.storage import disk
 from kallithea_tune.system import child
@@ -29,6 +30,8 @@ T = TypeVar("T")
 # Those in which Kallithea, Mercurial, git, Beaker and Whoosh take locks.
 SETTINGS = ("repositories", "cache_dir", "index_dir", "session.data_dir", "beaker.cache.lock_dir")
 LOOK_SECONDS = 3.0
+
+Group = Tuple[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def locks(context: Context) -> Locks:
         first, *others = storage.paths
         return disk.run(contests, first, seconds, others=others)
 
-    return Locks(_each(context, _storages(context), contend))
+    storages, unknown = _storages(context)
+    return Locks((*_each(context, storages, contend), *_not_tried(unknown)))
 
 
 @measurement(
@@ -109,8 +113,14 @@ def visibility(context: Context) -> Delays:
         first, *others = storage.paths
         return disk.run(delays, first, max(0.5, deadline.left), others=others)
 
-    several = [storage for storage in _storages(context) if len(storage.paths) > 1]
-    return Delays(_each(context, several, wait))
+    storages, unknown = _storages(context)
+    several = [storage for storage in storages if len(storage.paths) > 1]
+    return Delays((*_each(context, several, wait), *_not_tried(unknown)))
+
+
+def _not_tried(unknown: Mapping[str, str]) -> Iterator[Tried[T]]:
+    for name, reason in unknown.items():
+        yield Tried(Storage((name,), ()), failure=reason)
 
 
 def _each(
@@ -129,47 +139,55 @@ def _each(
     return tuple(tried)
 
 
-def _storages(context: Context) -> tuple[Storage, ...]:
-    groups = _of_several(context.measure(instances)) if context.together else _of_one(context)
+def _storages(context: Context) -> tuple[tuple[Storage, ...], dict[str, str]]:
+    """Return the storages, and by setting why it is not known where it leads."""
+    groups, unknown = (
+        _of_several(context.measure(instances)) if context.together else _of_one(context)
+    )
     paths = sorted({path for _, group in groups for path in group})
-    return merged(groups, child.call(devices, LOOK_SECONDS, paths=paths))
+    seen = child.call(spots, LOOK_SECONDS, paths=paths)
+    failed = ((name, seen[path].failure) for name, group in groups for path in group)
+    unknown.update((name, failure) for name, failure in failed if failure)
+    return merged(groups, seen), unknown
 
 
-def _of_one(context: Context) -> list[tuple[str, tuple[str, ...]]]:
-    own = configured(context.instance)
+def _of_one(context: Context) -> tuple[list[Group], dict[str, str]]:
+    own, unknown = configured(context.instance), {}
     names = {"session.data_dir": "sessions", "beaker.cache.lock_dir": "cache locks"}
     found = {name: own.get(names.get(name, name), "") for name in SETTINGS}
     try:
         found["repositories"] = context.measure(repositories_root).path
-    except (NotMeasured, TuneError):
-        found["repositories"] = ""
-    return [(name, (path,)) for name, path in found.items() if path]
+    except (NotMeasured, TuneError) as error:
+        unknown["repositories"] = str(error)
+    return [(name, (path,)) for name, path in found.items() if path], unknown
 
 
-def _of_several(found: Instances) -> list[tuple[str, tuple[str, ...]]]:
-    """Return by setting the paths that lead to the same storage; others are apart."""
+def _of_several(found: Instances) -> tuple[list[Group], dict[str, str]]:
+    """Group by setting the paths that lead to the same storage; others are apart."""
     groups: dict[tuple[str, str], dict[str, None]] = {}
+    unknown: dict[str, str] = {}
     for facts in found.facts:
         for name in SETTINGS:
             value = facts.values[name]
-            if value.shown and not value.failure:
+            if value.failure:
+                unknown[name] = value.failure
+            elif value.shown:
                 groups.setdefault((name, value.identity), {})[value.shown] = None
-    return [(name, tuple(paths)) for (name, _), paths in groups.items()]
+    return [(name, tuple(paths)) for (name, _), paths in groups.items()], unknown
 
 
-def merged(
-    groups: Sequence[tuple[str, Sequence[str]]], devices: Mapping[str, int]
-) -> tuple[Storage, ...]:
+def merged(groups: Sequence[Group], spots: Mapping[str, Spot]) -> tuple[Storage, ...]:
     """Put together what is on the same file systems, as what is measured in one is true for all.
 
-    Of several paths that are below one mount, the first is tried; what is not there is left out.
+    Of several paths that are below one mount, the first is tried; for a directory that is not there
+    yet, the nearest above.
     """
     found: dict[tuple[int, ...], Storage] = {}
     for name, paths in groups:
         by_device: dict[int, str] = {}
-        for path in paths:
-            if path in devices:
-                by_device.setdefault(devices[path], path)
+        for one in map(spots.__getitem__, paths):
+            if not one.failure:
+                by_device.setdefault(one.device, one.directory)
         if by_device:
             key = tuple(sorted(by_device))
             before = found.get(key, Storage((), tuple(by_device.values())))
@@ -178,6 +196,6 @@ def merged(
     return tuple(found.values())
 
 
-def devices(paths: Sequence[str]) -> dict[str, int]:
-    """Return the device of each directory that is there; for a child."""
-    return {path: os.stat(path).st_dev for path in paths if os.path.isdir(path)}
+def spots(paths: Sequence[str]) -> dict[str, Spot]:
+    """Return where each path leads; for a child."""
+    return {path: spot(path) for path in paths}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
-from typing import Iterator
+from subprocess import CompletedProcess
+from typing import Callable, Iterator
 
 import mounted
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from kallithea_tune.perf_check.model import Finding, Severity
 from kallithea_tune.perf_check.scaling import contention, locks_checks, visibility
 from kallithea_tune.perf_check.scaling.contention import Contest, Mechanism
+from kallithea_tune.perf_check.scaling.sameness import Spot
 from kallithea_tune.perf_check.scaling.storage_locks import (
     Delays,
     Locks,
@@ -125,10 +129,37 @@ def test_what_is_on_the_same_mounts_is_tried_once() -> None:
     groups = [
         ("repositories", ["/a/repos", "/b/repos"]),
         ("cache_dir", ["/a/data", "/b/data"]),
-        ("index_dir", ["/a/index", "/a/other", "/gone"]),
+        ("index_dir", ["/a/new/index", "/a/other", "/gone"]),
     ]
-    devices = {"/a/repos": 1, "/a/data": 1, "/a/index": 1, "/a/other": 1, "/b/repos": 2}
-    assert merged(groups, {**devices, "/b/data": 2}) == (
+    spots = {
+        path: Spot(path, path, device=1 + (path[1] == "b")) for _, own in groups for path in own
+    }
+    spots["/a/new/index"] = Spot("/a/new/index", "/a", "new/index", False, 1)
+    spots["/gone"] = Spot("/gone", failure="it hangs")
+    assert merged(groups, spots) == (
         Storage(("repositories", "cache_dir"), ("/a/repos", "/b/repos")),
-        Storage(("index_dir",), ("/a/index",)),
+        Storage(("index_dir",), ("/a",)),
     )
+
+
+@pytest.mark.parametrize("mounts", [1, 2])
+def test_instances_are_told_which_locks_do_not_exclude(
+    instance: Path, gearbox: "Callable[..., CompletedProcess[str]]", mounts: int
+) -> None:
+    """As an admin would, with one instance, and with two that have a mount each."""
+    with contextlib.ExitStack() as stack:
+        inis = [instance]
+        if mounts > 1:
+            other = instance.parent.parent / "other"
+            inis.append(stack.enter_context(mounted.bindfs(instance.parent, other)) / "my.ini")
+        words = [word for ini in inis for word in ("-c", ini)]
+        only = ["--only", "SCA00[89]", "-f", "json", "--budget", 60]
+        done = gearbox("perf-check", *words, *only)
+        assert done.stdout, done.stderr
+        found = json.loads(done.stdout)
+    wrong = {(item["check"], item["severity"]) for item in found} - {("SCA008", "ok")}
+    assert ("SCA008", "ok") in {(item["check"], item["severity"]) for item in found}
+    if mounts > 1:
+        assert {("SCA008", "error"), ("SCA009", "warning")} <= wrong
+    else:
+        assert not wrong and not done.returncode
