@@ -26,10 +26,11 @@ PAUSE_SECONDS = 0.5
 LATE_SECONDS = 20.0  # beyond the time that the checks have: starting them, and the messages
 MEMORY = 2 << 30  # bytes: 1,000 reports of the largest size are 256 MB, and as much again decoded
 MOST_WORKERS = 5000
-
+NAME = 300  # characters of a worker's, as ``celery@`` and a host's, which has 253 at most
 MOST_MISSED = 3  # answers in a row, of `ANSWER_SECONDS` each
 
 Progress = Callable[[str, int, int], None]
+_LOST = "it began, and then the broker answered no more"
 _SOLO = "its pool is solo and runs a task, or it is gone"
 
 
@@ -56,6 +57,7 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
         if not names:
             raise NotMeasured(f"no Celery worker answered within {ANSWER_SECONDS:g} s")
         last = call(begun, workers=names, request=request)
+        late = "it began, and did not end in its time"
         end = time.monotonic() + request.seconds + LATE_SECONDS
         missed: collections.Counter[str] = collections.Counter()
         while time.monotonic() < end:
@@ -65,31 +67,37 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
                 break
             interruption.check()
             time.sleep(PAUSE_SECONDS)
-            found = call(collected, workers=running, token=request.token)
+            try:
+                found = call(collected, workers=running, token=request.token)
+            except NotMeasured:
+                # What has arrived stays.
+                late = _LOST
+                break
             last.update(found)
             missed.update(name for name in running if name not in found)
-    return [Reply(name, *_reply(last.get(name), missed[name])) for name in names]
+            missed.subtract({name: missed[name] for name in found})
+    return [Reply(name, *_reply(last.get(name), missed[name], late)) for name in names]
 
 
 def _waits_for(answer: Answer, missed: int) -> bool:
     return answer.state is State.running and missed < MOST_MISSED
 
 
-def _reply(answer: Optional[Answer], missed: int) -> tuple[Optional[Answer], str]:
+def _reply(answer: Optional[Answer], missed: int, late: str) -> tuple[Optional[Answer], str]:
     if answer is None:
         return None, f"it answered a ping and nothing else: {_SOLO}"
     if answer.state is not State.running:
         return answer, ""
     if missed >= MOST_MISSED:
         return None, f"it began, and then answered no more: {_SOLO}"
-    return None, "it began, and did not end in its time"
+    return None, late
 
 
 def present(broker_url: str) -> list[str]:
     """Return the names of the workers that answer a ping."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies = _control(broker_url).ping(timeout=ANSWER_SECONDS)
-    return sorted({name for reply in replies for name in reply})[:MOST_WORKERS]
+    return sorted(_by_worker(replies))[:MOST_WORKERS]
 
 
 def begun(broker_url: str, workers: Sequence[str], request: Request) -> dict[str, Answer]:
@@ -114,11 +122,20 @@ def _answers(
         # With the last answer there is nothing to wait for.
         limit=len(workers),
     )
+    asked = set(workers)
     return {
-        name: answer_in(document)
+        name: answer_in(document) for name, document in _by_worker(replies).items() if name in asked
+    }
+
+
+def _by_worker(replies: Sequence[object]) -> dict[str, object]:
+    """Return what each worker sent; what is no reply at all is left out."""
+    return {
+        name: document
         for reply in replies
+        if isinstance(reply, dict)
         for name, document in reply.items()
-        if name in workers
+        if isinstance(name, str) and len(name) <= NAME
     }
 
 
