@@ -87,8 +87,8 @@ test_venvs() {
     done
 }
 
-# Holds the linters and what builds the documentation.
+# Holds the linters, and what builds the documentation and the package.
 lint_venv() {
     python=$(newest_python) || { echo "The linters need Python 3.9 or newer." >&2; exit 1; }
-    plain_venv "$python" .venv-lint lint,docs
+    plain_venv "$python" .venv-lint lint,docs,package
 }
