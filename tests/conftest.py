@@ -23,6 +23,7 @@ HEAVY = frozenset(
         "postgresql",
         "mariadb",
         "rabbitmq",
+        "redis",
         "target",
         "server",
         "mysql",
@@ -200,6 +201,14 @@ def rabbitmq() -> Iterator[Any]:
     from servers.rabbitmq import RabbitMQ
 
     yield from _started(RabbitMQ())
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[Any]:
+    """A private Redis."""
+    from servers.redis import Redis
+
+    yield from _started(Redis())
 
 
 @pytest.fixture(scope="module")

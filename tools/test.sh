@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . tools/packages.sh
 
 begun=$(date +%s)
-debian_packages git gcc sqlite3 postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server \
+debian_packages git gcc sqlite3 postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server redis-server \
     apache2 caddy haproxy lighttpd lighttpd-mod-openssl lighttpd-modules-lua nginx libnginx-mod-http-brotli-static ca-certificates openssl strace \
     uwsgi-core uwsgi-plugin-python3 chromium chromium-driver man-db mandoc
 # It may have come with another Node.js than Debian's.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import os
 from typing import TYPE_CHECKING, Any, Sequence
 from urllib.parse import urlsplit
 
@@ -89,16 +91,38 @@ def curves(instance: Instance, args: Any, progress: Progress) -> tuple[Curve, ..
         return ()
     from kallithea_tune.perf_check.load import access_log, capacity, databases, scalability
     from kallithea_tune.perf_check.load.curves import curves as measured
+    from kallithea_tune.perf_check.storage.memory import available
 
     log = access_log.read(args.access_log, instance.prefix) if args.access_log else None
     found = list(measured(instance, args.load, progress, log))
     if args.compare_db and not args.load:
         other = instance.with_settings({"sqlalchemy.url": args.compare_db})
         found += databases.beside(instance, other, progress, log)
-    fitted = map(scalability.fitted, found)
+    found = _with_threads_note([scalability.fitted(curve) for curve in found])
     if not args.target_rate:
-        return tuple(fitted)
-    return tuple(capacity.with_target(curve, args.target_rate) for curve in fitted)
+        return tuple(found)
+    free = available(os.getpid())
+    return tuple(
+        capacity.with_target(curve, args.target_rate, capacity.memory_for(curve, free))
+        for curve in found
+    )
+
+
+def _with_threads_note(found: list[Curve]) -> list[Curve]:
+    """Say of the curve of threads how it compares with one process, which is the curve before."""
+    from kallithea_tune.perf_check.load import comparison
+    from kallithea_tune.perf_check.load.run import PROCESSES, THREADS
+
+    by_subject = {curve.subject: curve for curve in found}
+    if not {PROCESSES, THREADS} <= set(by_subject):
+        return found
+    note = comparison.threads_note(by_subject[PROCESSES], by_subject[THREADS])
+    return [
+        dataclasses.replace(curve, notes=(*curve.notes, note), worker_bytes=0)
+        if note and curve.subject == THREADS
+        else curve
+        for curve in found
+    ]
 
 
 def status(curves: Sequence[Curve]) -> int:

@@ -100,6 +100,8 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
             if args.wanted:
                 raise ConfigError("--fleet and --try cannot be combined")
+            if len(configs) > 1:
+                raise ConfigError("--fleet is for one instance, whose workers report; give one -c")
             fleet.require(self.instance)
 
     def _measure(self, chosen: list[Check], args: Any) -> int:

@@ -11,7 +11,7 @@ from kallithea_tune.errors import ConfigError
 from kallithea_tune.perf_check.formats.curves import figures_of
 from kallithea_tune.perf_check.model import Finding, Harm, Severity
 from kallithea_tune.perf_check.report import COLUMNS, rows
-from kallithea_tune.perf_check.results import Place, Results
+from kallithea_tune.perf_check.results import Curve, Matrix, Place, Results
 from kallithea_tune.perf_check.runner import Run
 from kallithea_tune.system import given_file, interruption, written_path
 from kallithea_tune.system.written_path import Output
@@ -68,7 +68,52 @@ def document(results: Results) -> str:
         for curve in results.curves
         for level in curve.levels
     ]
-    return json.dumps({"format": 2, "runs": runs, "loads": loads}, indent=1) + "\n"
+    content = {
+        "format": 2,
+        "runs": runs,
+        "silent": [
+            {name: plain(text) for name, text in vars(item).items()} for item in results.silent
+        ],
+        "matrix": _matrix(results.matrix) if results.matrix else None,
+        "loads": loads,
+        "curves": [_curve(curve) for curve in results.curves],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def _matrix(matrix: Matrix) -> dict[str, object]:
+    rows = [
+        {
+            "setting": plain(row.setting),
+            "values": [plain(value) for value in row.values],
+            "rule": row.rule.value,
+            "severity": row.severity.name,
+            "check": row.check,
+        }
+        for row in matrix.rows
+    ]
+    return {"instances": [plain(name) for name in matrix.instances], "rows": rows}
+
+
+def _curve(curve: Curve) -> dict[str, object]:
+    levels = [
+        {
+            "workers": level.workers,
+            "requests_s": list(level.requests_s),
+            **figures_of(level),
+            "requests": level.requests,
+            "generator_cpu": level.generator_cpu,
+        }
+        for level in curve.levels
+    ]
+    return {
+        "subject": plain(curve.subject),
+        "levels": levels,
+        "bands": [dict(vars(band)) for band in curve.bands],
+        "peak": curve.peak,
+        "notes": [plain(note) for note in curve.notes],
+        "worker_bytes": curve.worker_bytes,
+    }
 
 
 @dataclass(frozen=True)

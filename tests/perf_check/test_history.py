@@ -17,7 +17,18 @@ from kallithea_tune.errors import ConfigError, Refused, TuneError
 from kallithea_tune.perf_check import history, saved_run
 from kallithea_tune.perf_check.formats.trends import Figure, History
 from kallithea_tune.perf_check.model import Finding, Severity
-from kallithea_tune.perf_check.results import Curve, Level, Place, PlacedRun, Results
+from kallithea_tune.perf_check.results import (
+    Band,
+    Curve,
+    Level,
+    Matrix,
+    Place,
+    PlacedRun,
+    Results,
+    Row,
+    Rule,
+    Silent,
+)
 from kallithea_tune.perf_check.runner import Run
 
 P99 = Figure("my.ini", "STO001", "/", "p99_ms")
@@ -216,3 +227,30 @@ def test_a_run_of_the_first_format_is_compared_with(tmp_path: Path) -> None:
     assert saved_run.OUTPUT.recognises(path.read_bytes())
     assert saved_run.OUTPUT.recognises(saved_run.document(results()).encode())
     assert re.match(r"\{\n \"format\": 2,\n \"runs\": \[", saved_run.document(results()))
+
+
+def test_a_document_has_matrix_curves_and_who_was_silent() -> None:
+    level = Level(2, (5.0, 6.0), (10.0, 20.0), 11, 1, 0.25)
+    curve = Curve("SQLite", (level,), (Band(2, 4.0, 5.0, 6.0),), 2, ("a note",), 7)
+    row = Row("session.secret", ("A", "B"), Rule.must_be_equal, Severity.error, "SCA002")
+    found = Results(
+        results().runs,
+        (Silent("celery@a", "gone"),),
+        Matrix(("1.ini", "2.ini"), (row,)),
+        (curve,),
+    )
+    content = json.loads(saved_run.document(found))
+    assert content["silent"] == [{"machine": "celery@a", "reason": "gone"}]
+    assert content["matrix"]["rows"] == [
+        {
+            "setting": "session.secret",
+            "values": ["A", "B"],
+            "rule": "must be equal",
+            "severity": "error",
+            "check": "SCA002",
+        }
+    ]
+    (saved,) = content["curves"]
+    assert saved["levels"][0]["requests_s"] == [5.0, 6.0] and saved["peak"] == 2
+    assert saved["bands"] == [{"workers": 2, "low": 4.0, "estimate": 5.0, "high": 6.0}]
+    assert saved["notes"] == ["a note"] and saved["worker_bytes"] == 7

@@ -26,10 +26,11 @@ PAUSE_SECONDS = 0.5
 LATE_SECONDS = 20.0  # beyond the time that the checks have: starting them, and the messages
 MEMORY = 2 << 30  # bytes: 1,000 reports of the largest size are 256 MB, and as much again decoded
 MOST_WORKERS = 5000
-
+NAME = 300  # characters of a worker's, as ``celery@`` and a host's, which has 253 at most
 MOST_MISSED = 3  # answers in a row, of `ANSWER_SECONDS` each
 
 Progress = Callable[[str, int, int], None]
+_LOST = "it began, and then the broker answered no more"
 _SOLO = "its pool is solo and runs a task, or it is gone"
 
 
@@ -65,7 +66,11 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
                 break
             interruption.check()
             time.sleep(PAUSE_SECONDS)
-            found = call(collected, workers=running, token=request.token)
+            try:
+                found = call(collected, workers=running, token=request.token)
+            except NotMeasured:
+                # What has arrived stays.
+                return [Reply(name, *_reply(last.get(name), missed[name], _LOST)) for name in names]
             last.update(found)
             missed.update(name for name in running if name not in found)
     return [Reply(name, *_reply(last.get(name), missed[name])) for name in names]
@@ -75,21 +80,23 @@ def _waits_for(answer: Answer, missed: int) -> bool:
     return answer.state is State.running and missed < MOST_MISSED
 
 
-def _reply(answer: Optional[Answer], missed: int) -> tuple[Optional[Answer], str]:
+def _reply(
+    answer: Optional[Answer], missed: int, late: str = "it began, and did not end in its time"
+) -> tuple[Optional[Answer], str]:
     if answer is None:
         return None, f"it answered a ping and nothing else: {_SOLO}"
     if answer.state is not State.running:
         return answer, ""
     if missed >= MOST_MISSED:
         return None, f"it began, and then answered no more: {_SOLO}"
-    return None, "it began, and did not end in its time"
+    return None, late
 
 
 def present(broker_url: str) -> list[str]:
     """Return the names of the workers that answer a ping."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies = _control(broker_url).ping(timeout=ANSWER_SECONDS)
-    return sorted({name for reply in replies for name in reply})[:MOST_WORKERS]
+    return sorted(_by_worker(replies))[:MOST_WORKERS]
 
 
 def begun(broker_url: str, workers: Sequence[str], request: Request) -> dict[str, Answer]:
@@ -114,11 +121,20 @@ def _answers(
         # With the last answer there is nothing to wait for.
         limit=len(workers),
     )
+    asked = set(workers)
     return {
-        name: answer_in(document)
+        name: answer_in(document) for name, document in _by_worker(replies).items() if name in asked
+    }
+
+
+def _by_worker(replies: Sequence[object]) -> dict[str, object]:
+    """Return what each worker sent; what is no reply at all is left out."""
+    return {
+        name: document
         for reply in replies
+        if isinstance(reply, dict)
         for name, document in reply.items()
-        if name in workers
+        if isinstance(name, str) and len(name) <= NAME
     }
 
 

@@ -75,18 +75,18 @@ def dumped(facts: Facts) -> str:
 def loaded(text: str) -> Facts:
     """Return the facts in what a machine sent. Raises ValueError for anything else."""
     try:
-        content = json.loads(text)
-        if not all(isinstance(leaf, str) for leaf in _leaves(content)):
+        facts: Facts = typed_json.load(Facts, json.loads(text))
+        if not all(isinstance(item, str) for item in _texts(facts)):
             raise TypeError
-        facts: Facts = typed_json.load(Facts, content)
     except (AttributeError, KeyError, RecursionError, TypeError):
         raise ValueError("these are no facts of an instance") from None
     return facts
 
 
-def _leaves(content: object) -> Iterator[object]:
-    if isinstance(content, dict):
-        for item in content.values():
-            yield from _leaves(item)
-    else:
-        yield content
+def _texts(facts: Facts) -> Iterator[object]:
+    """Yield all that has to be text. Raises TypeError for what a remedy would write."""
+    yield from (facts.name, facts.uri, facts.section, facts.machine)
+    for name, value in (*facts.values.items(), *facts.more.items()):
+        yield from (name, value.shown, value.identity, value.failure)
+        if value.option:
+            raise TypeError

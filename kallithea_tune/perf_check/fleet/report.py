@@ -12,6 +12,7 @@ from kallithea_tune.perf_check.fleet.messages import REPORT_BYTES
 from kallithea_tune.perf_check.model import Check, Finding, Severity, all_checks
 from kallithea_tune.perf_check.results import Place, PlacedRun, Results
 from kallithea_tune.perf_check.runner import Run
+from kallithea_tune.text import counted, first_of
 
 
 def allowed(checks: Sequence[Check]) -> list[Check]:
@@ -52,6 +53,9 @@ def made(ini: str, checks: Sequence[str], budget: float, host: str, token: str) 
     except ConfigError as error:
         raise NotMeasured(f"{type(error).__name__} in the ini file") from None
     run = runner.run(loaded, chosen, budget)
+    absent = sorted(set(checks) - {item.id for item in chosen})
+    if absent:
+        run = dataclasses.replace(run, findings=runner.ranked([*run.findings, _absent(absent)]))
     return Report(
         bounded(run, Place(os.path.basename(ini), host)),
         facts.dumped(facts.facts_here(loaded, token)),
@@ -59,26 +63,40 @@ def made(ini: str, checks: Sequence[str], budget: float, host: str, token: str) 
 
 
 def bounded(run: Run, place: Place, limit: int = REPORT_BYTES) -> str:
-    """Return the report in at most `limit` bytes: the worst findings, and how many are left out."""
+    """Return the report in at most `limit` bytes: of the findings, which begin with the worst, all
+    that there is room for, and how many are left out.
+    """
     from kallithea_tune.perf_check import saved_run
 
-    findings, kept = run.findings, len(run.findings)
-    while True:
-        left = len(findings) - kept
-        rest = [_left_out(left)] if left else []
-        shown = dataclasses.replace(run, findings=[*findings[:kept], *rest])
-        text = saved_run.document(Results((PlacedRun(place, shown),)))
-        if len(text.encode()) <= limit or not kept:
-            return text
-        kept //= 2
+    def text(findings: Sequence[Finding]) -> str:
+        shown = dataclasses.replace(run, findings=list(findings))
+        return saved_run.document(Results((PlacedRun(place, shown),)))
+
+    whole = text(run.findings)
+    # What JSON escapes is ASCII, so that a character is a byte.
+    if len(whole) <= limit:
+        return whole
+    empty = len(text(()))
+    left = limit - len(text([_left_out(len(run.findings))]))
+    kept = []
+    for finding in run.findings:
+        size = len(text([finding])) - empty
+        if size < left:
+            kept.append(finding)
+            left -= size + 1
+    return text([*kept, _left_out(len(run.findings) - len(kept))])
+
+
+def _absent(ids: Sequence[str]) -> Finding:
+    return _unknown(f"not run, as this machine has no such check: {first_of(ids)}")
 
 
 def _left_out(number: int) -> Finding:
-    return Finding(
-        Severity.unknown,
-        f"not sent: {number:,} more findings, as the report is longer than "
-        f"{REPORT_BYTES >> 10} KB; run perf-check on that machine",
-        check="CEL004",
-        slug="celery-fleet",
-        area="celery",
+    return _unknown(
+        f"not sent: {counted(number, 'more finding')}, as the report is longer than "
+        f"{REPORT_BYTES >> 10} KB; run perf-check on that machine"
     )
+
+
+def _unknown(diagnosis: str) -> Finding:
+    return Finding(Severity.unknown, diagnosis, check="CEL004", slug="celery-fleet", area="celery")

@@ -44,7 +44,7 @@ class Work:
             machine = here(self._ini)
             held = _claimed(request.token, machine)
             if held is None:
-                return Answer(State.elsewhere)
+                return Answer(State.elsewhere, machine=machine)
             self._token, self._answer = request.token, Answer(State.running, machine=machine)
             thread = threading.Thread(target=self._run, args=(request, held), daemon=True)
             thread.start()

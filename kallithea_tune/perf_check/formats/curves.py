@@ -11,6 +11,10 @@ from kallithea_tune.text import figure, percentage, printable, wrapped
 HEADINGS = ("workers", "requests/s", "law (95 %)", "p50 ms", "p95 ms", "p99 ms", "failed", "CPU")
 
 PERCENTILES = (0.50, 0.95, 0.99)
+LABEL = (
+    "law (95 %): the limits of the fitted scalability law; in simulations with noise of 10 % the "
+    "truth was within them in 90 to 94 of 100"
+)
 
 
 def write(curve: Curve, stream: TextIO) -> None:
@@ -20,7 +24,7 @@ def write(curve: Curve, stream: TextIO) -> None:
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(value.rjust(width) for value, width in zip(row, widths)), file=stream)
-    for note in curve.notes:
+    for note in (*([LABEL] if curve.bands else []), *curve.notes):
         print("\n".join(wrapped("Note: ", printable(note), 4)), file=stream)
 
 

@@ -15,6 +15,9 @@ from kallithea_tune.text import counted, figure, percentage
 
 # At this utilisation a request waits for more than two others before it (M/M/1).
 BUSY = 0.7
+# Of the memory that is available now, for workers; the rest is for hg, git and the page cache. Our
+# judgement.
+FOR_WORKERS = 0.75
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,15 @@ class Capacity:
     served: float
     memory: float = 0.0
     limit: str = ""
+
+
+def memory_for(curve: Curve, available: int) -> Optional[Memory]:
+    """Return what there is for workers as large as the curve's of `available` bytes; None where
+    their size was not seen.
+    """
+    if not curve.worker_bytes:
+        return None
+    return Memory(curve.worker_bytes, available * FOR_WORKERS)
 
 
 def with_target(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Curve:
@@ -88,7 +100,7 @@ def text(found: Capacity) -> str:
     """Return a sentence for the report."""
     workers = counted(found.workers, "worker")
     if found.memory:
-        workers += f" ({found.memory / 1e6:,.0f} MB)"
+        workers += f" (with {found.memory / 1e6:,.0f} MB of memory)"
     rate = f"{figure(found.rate)} requests/s"
     if found.machines == 1:
         return f"{workers} serve {rate} on this machine, with {percentage(BUSY)} of them busy"

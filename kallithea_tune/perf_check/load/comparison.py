@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from kallithea_tune.perf_check.results import Curve, Level
-from kallithea_tune.text import counted, percentage
+from kallithea_tune.text import counted, figure, percentage
 
 RESAMPLES = 2000
 # Each repeat of one side is set beside that of the other that was made next to it, if levels are
@@ -64,6 +64,30 @@ def text(found: Difference) -> str:
     word = "more" if found.estimate > 0 else "fewer"
     amount = percentage(abs(found.estimate))
     return f"{found.second} serves {amount} {word} requests than {found.first} {over} ({limits})"
+
+
+def threads_note(processes: Curve, threads: Curve) -> str:
+    """Return what threads of one process served beside one process, and how many answers were
+    wrong; empty where one of them was not measured.
+    """
+    one = next((level for level in processes.levels if level.workers == 1), None)
+    most = max(threads.levels, key=_best, default=None)
+    if not one or not most or not one.requests_s:
+        return ""
+    requests = sum(level.requests for level in threads.levels)
+    errors = sum(level.errors for level in threads.levels)
+    gain = min(most.requests_s, default=0.0) > max(one.requests_s)
+    word = "more than" if gain else "no more than"
+    return (
+        f"{counted(most.workers, 'thread')} served up to {figure(_best(most))} requests/s, {word} "
+        f"one process alone ({figure(_best(one))}); {errors:,} of {requests:,} answers were wrong. "
+        "Kallithea's own word is not to use threads, and WEB001 stays an error whatever is "
+        "measured here"
+    )
+
+
+def _best(level: Level) -> float:
+    return max(level.requests_s, default=0.0)
 
 
 def _repeats(level: Level) -> int:

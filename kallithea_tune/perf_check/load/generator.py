@@ -86,7 +86,10 @@ def survey(base: str, repositories: Mapping[str, str], directory: str) -> Survey
     paths, left_out = {Kind.front.name: "/"}, []
     reason = _wrong(Kind.front, base, "/")
     if reason:
-        raise NotMeasured(f"the front page is not shown to anonymous visitors: {reason}")
+        raise NotMeasured(
+            f"the front page is not shown to anonymous visitors: {reason}; a load has what they "
+            "may see, so measure a copy of the instance where they may read a repository"
+        )
     for kind, name in repositories.items():
         path = "/" + quote(name)
         size, reason = clone.first(kind, base + path, directory, PATIENCE_S)

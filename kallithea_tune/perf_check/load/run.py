@@ -28,10 +28,12 @@ RAMP_S = 1.0
 MOST_WORKERS = 32
 # For the first requests of all kinds, clones among them, on a busy machine.
 SURVEY_S = 300.0
+PROCESSES, THREADS = "processes", "threads of one process"
 _READ_ONLY = (
     "the processes only read: pulls are not logged, sessions and caches are in a directory of "
     "their own"
 )
+_OURS = "waitress serves them; the server that runs now was not measured, --load URL does that"
 _LOGGED = "the clones are in that instance's log of actions"
 # From this part of a processor on, the generator takes from the workers what it is to measure.
 GENERATOR_CPU = 0.25
@@ -57,7 +59,7 @@ class Plan:
         """What a level is a number of."""
         if self.url:
             return f"clients of {self.url}"
-        return "threads of one process" if self.threads else "processes"
+        return THREADS if self.threads else PROCESSES
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ def _target(instance: Instance, plan: Plan, progress: Progress) -> Iterator[_Tar
         pids = tuple(served.pid for _, served in started)
         if plan.threads:
             threads = _threads(started[0][0], bases)
-            yield _Target(threads, lambda level: most, pids, plan.levels, (_READ_ONLY,))
+            yield _Target(threads, lambda level: most, pids, plan.levels, (_READ_ONLY, _OURS))
             return
         levels = tuple(level for level in plan.levels if level <= len(bases))
-        notes = [_READ_ONLY]
+        notes = [_READ_ONLY, _OURS]
         if levels != plan.levels:
             notes.append(f"no more than {counted(len(bases), 'process')}: the memory has no room")
         yield _Target(lambda level: bases[:level], lambda level: most, pids, levels, tuple(notes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 from dataclasses import dataclass, replace
-from typing import Iterator, Optional, Sequence
+from typing import Iterator, Sequence
 
 from kallithea_tune.perf_check.model import Severity
 from kallithea_tune.perf_check.results import Matrix, Row, Rule
@@ -138,28 +138,34 @@ class Break:
 def identity(values: Sequence[Value], names: Sequence[str]) -> tuple[Value, str]:
     """Return the value that most instances have, of two the first one's, and who has it first."""
     counted = collections.Counter(value.identity for value in values if not value.failure)
+    most = max(counted.values(), default=0)
     for value, name in zip(values, names):
-        if not value.failure and counted[value.identity] == max(counted.values()):
+        if not value.failure and counted[value.identity] == most:
             return value, name
     return values[0], names[0]
 
 
-def breaks(facts: Sequence[Facts], uri: str) -> Iterator[Break]:
-    """Yield the requirements that the instance of `uri` breaks.
+def breaks(facts: Sequence[Facts], uri: str) -> list[Break]:
+    """Return the requirements that the instance of `uri` breaks; see `all_breaks`."""
+    found = zip(facts, all_breaks(facts))
+    return next((broken for item, broken in found if item.uri == uri), [])
+
+
+def all_breaks(facts: Sequence[Facts]) -> list[list[Break]]:
+    """Return the requirements that each of the instances breaks.
 
     What must be equal is compared with what most have, so that it is broken by the others; of two
     instances, by the second. What must differ, or be at one only, is broken by all but the first
     that has it.
     """
     names = [item.name for item in facts]
-    own = next((number for number, item in enumerate(facts) if item.uri == uri), None)
-    if own is None:
-        return
+    found: list[list[Break]] = [[] for _ in facts]
     for requirement in _known(facts):
         values = [item.values[requirement.setting] for item in facts]
-        broken = _broken(requirement, values, names, own)
-        if broken:
-            yield broken
+        equal = requirement.rule is Rule.must_be_equal
+        for number, (reference, other) in (_unequal if equal else _repeated)(values, names):
+            found[number].append(Break(requirement, values[number], reference, other))
+    return found
 
 
 def _known(facts: Sequence[Facts]) -> list[Requirement]:
@@ -167,21 +173,25 @@ def _known(facts: Sequence[Facts]) -> list[Requirement]:
     return [item for item in REQUIREMENTS if all(item.setting in fact.values for fact in facts)]
 
 
-def _broken(
-    requirement: Requirement, values: Sequence[Value], names: Sequence[str], own: int
-) -> Optional[Break]:
-    value = values[own]
-    if value.failure:
-        return None
-    if requirement.rule is not Rule.must_be_equal:
-        same = [other for other in range(own) if values[other].identity == value.identity]
-        if same and value.identity:
-            return Break(requirement, value, values[same[0]], names[same[0]])
-        return None
+def _unequal(
+    values: Sequence[Value], names: Sequence[str]
+) -> Iterator[tuple[int, tuple[Value, str]]]:
+    """Yield the numbers of the values that are not what most have, and that with its name."""
     reference, other = identity(values, names)
-    if reference.failure or reference.identity == value.identity:
-        return None
-    return Break(requirement, value, reference, other)
+    for number, value in enumerate(values):
+        if not (value.failure or reference.failure) and value.identity != reference.identity:
+            yield number, (reference, other)
+
+
+def _repeated(
+    values: Sequence[Value], names: Sequence[str]
+) -> Iterator[tuple[int, tuple[Value, str]]]:
+    """Yield the numbers of the values that an earlier one has, too, and that with its name."""
+    first: dict[str, int] = {}
+    for number, value in enumerate(values):
+        earlier = first.setdefault(value.identity, number)
+        if earlier < number and value.identity and not value.failure:
+            yield number, (values[earlier], names[earlier])
 
 
 def matrix(*looks: Sequence[Facts]) -> Matrix:
@@ -199,9 +209,9 @@ def matrix(*looks: Sequence[Facts]) -> Matrix:
     ]
     rows = []
     broken = {
-        (item.requirement.setting): item.requirement.severity
-        for fact in facts
-        for item in breaks(facts, fact.uri)
+        item.requirement.setting: item.requirement.severity
+        for found in all_breaks(facts)
+        for item in found
     }
     for requirement in _known(facts):
         name = requirement.setting

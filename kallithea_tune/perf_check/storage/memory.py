@@ -235,6 +235,17 @@ def limit(
     return min(filter(None, limits), key=lambda found: found.bytes, default=None)
 
 
+def available(pid: int) -> int:
+    """Return the bytes that processes beside `pid` may still take: on this machine, and in its
+    control groups.
+    """
+    import psutil
+
+    found = limit(pid)
+    machine: int = psutil.virtual_memory().available
+    return min(machine, found.bytes - found.used) if found else machine
+
+
 def _limit_of(group: str, version: int) -> Optional[Limit]:
     names = (
         ("memory.max", "memory.current", "memory.events")

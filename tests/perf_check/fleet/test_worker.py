@@ -13,6 +13,7 @@ from kallithea_tune.perf_check import saved_run
 from kallithea_tune.perf_check.fleet.facts import loaded
 from kallithea_tune.perf_check.fleet.messages import Answer, Request, State
 from kallithea_tune.perf_check.fleet.worker import Work, ini_in
+from kallithea_tune.perf_check.model import Severity
 
 TOKEN = "0123456789abcdef" * 2
 SECRET = "w0rker-s3cret"
@@ -74,6 +75,14 @@ def test_two_workers_of_one_machine_run_it_once(instance: Path) -> None:
     assert first.begin(request).state is State.running
     assert second.begin(request).state is State.elsewhere
     assert _ended(first).state is State.done
+
+
+def test_a_check_that_this_machine_does_not_have_is_said_to_be_missing(instance: Path) -> None:
+    work = _work(instance)
+    work.begin(Request(TOKEN, ("CFG001", "XYZ001"), 20.0).arguments())
+    (place,) = saved_run.parse(_ended(work).report).places
+    (missing,) = [item for item in place.findings if item.check == "CEL004"]
+    assert missing.severity is Severity.unknown and "no such check: XYZ001" in missing.diagnosis
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from dataclasses import replace
 import pytest
 
 from kallithea_tune.perf_check.formats import curves
-from kallithea_tune.perf_check.load.capacity import Capacity, Memory, capacity, with_target
+from kallithea_tune.perf_check.load.capacity import (
+    Capacity,
+    Memory,
+    capacity,
+    memory_for,
+    with_target,
+)
 from kallithea_tune.perf_check.results import Band, Curve, Level
 
 # 7, 14, 21, 28 requests/s at 70 % of the lower limit.
@@ -34,6 +40,13 @@ def test_memory_limits_workers() -> None:
     memory = Memory(of_worker=120e6, available=250e6)
     assert capacity(CURVE, 20, memory) == Capacity(20, 2, 2, 14.0, 240e6, "memory")
     assert capacity(CURVE, 20, replace(memory, available=1e6)) is None
+
+
+def test_memory_is_what_is_available_now_but_for_a_rest() -> None:
+    assert memory_for(CURVE, 10**9) is None
+    assert memory_for(replace(CURVE, worker_bytes=100_000_000), 10**9) == Memory(1e8, 0.75e9)
+    note = with_target(CURVE, 20, Memory(120e6, 250e6)).notes[-1]
+    assert "2 workers (with 240 MB of memory) each" in note and "(memory)" in note
 
 
 def test_workers_beyond_the_peak_are_not_advised() -> None:

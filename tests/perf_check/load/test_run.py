@@ -69,7 +69,8 @@ def test_one_process_and_two_answer_everything_and_leave_nothing(instance: Path)
     ]
     assert curve.worker_bytes > 30 << 20
     assert "only read" in curve.notes[0]
-    assert "hg clone 5 %" in curve.notes[1] and "assumed" in curve.notes[1]
+    assert "waitress serves them" in curve.notes[1]
+    assert "hg clone 5 %" in curve.notes[2] and "assumed" in curve.notes[2]
     assert len(children.seen) >= 2
     assert not any(child.is_running() for child in children.seen)
     # No pull in the log of actions, no session, no clone.
@@ -112,7 +113,9 @@ def test_pages_that_anonymous_visitors_do_not_see_are_no_load(instance: Path) ->
         connection.execute("UPDATE users SET active = 0 WHERE username = 'default'")
     connection.close()
     mix = mix_of_instance(load(str(instance)))
-    with pytest.raises(NotMeasured, match="anonymous visitors: status 302"):
+    with pytest.raises(
+        NotMeasured, match="anonymous visitors: status 302 for /; a load has what they may"
+    ):
         measure(load(str(instance)), Plan(mix, (1,), 1, 1.0), _silent)
 
 

@@ -18,6 +18,7 @@ def facts(setting: str, *identities: "str | Value") -> list[Facts]:
     for number, identity in enumerate(identities):
         values = {name: Value("same", "same", {}) for name in NAMES}
         values["address"] = Value(f":{number}", f":{number}", {})
+        values["host"] = Value(f"web{number}", f"web{number}", {})
         values["index-create"] = Value("", "", {})
         value = identity if isinstance(identity, Value) else Value("", identity, {})
         made.append(

@@ -7,31 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from environment import BIN
 from servers.application import Kallithea
+from servers.fleet import Worker
 from servers.pair import api, copied, database_of, second
-from servers.server import Server
 
 pytestmark = pytest.mark.once
-
-
-class Worker(Server):
-    """A Celery worker of an ini file."""
-
-    account = "root"
-
-    def __init__(self, ini: Path) -> None:
-        super().__init__()
-        self.ini = ini
-
-    def command(self) -> "list[str]":
-        """Return the worker with one process."""
-        run = [str(BIN / "kallithea-cli"), "celery-run", "-c", str(self.ini)]
-        return ["env", f"HOME={self.directory}", *run, "--", "-c", "1", "-l", "INFO"]
-
-    def ready(self) -> bool:
-        """Tell whether it waits for tasks."""
-        return " ready." in self.log.read_text(errors="replace")
 
 
 @pytest.mark.parametrize(
@@ -49,7 +29,7 @@ def test_the_workers_of_one_never_see_the_tasks_of_the_other(
     if setting == "celery__broker_url":
         value = rabbitmq.url + "other"
     with copied(pristine, tmp_path, **settings) as here, second(here, **{setting: value}) as there:
-        worker = Worker(here.ini)
+        worker = Worker(here.ini, "worker")
         worker.start()
         try:
             api(there, "fork_repo", repoid="hg-one", fork_name="fork-there")

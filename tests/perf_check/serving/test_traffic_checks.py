@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 
 from kallithea_tune.config.instance import load
 from kallithea_tune.perf_check.load.access_log import AccessLog, Agent
@@ -67,3 +69,34 @@ def test_who_never_sleeps_is_found_in_a_real_table(instance: Path) -> None:
             )
     database.close()
     assert actions(configured.database_url) == Actions(194, 120, 1)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"])
+def test_who_never_sleeps_is_found_in_each_engine(
+    engine: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(engine).url("traffic")
+    table = sqlalchemy.Table(
+        "user_logs",
+        sqlalchemy.MetaData(),
+        sqlalchemy.Column("user_log_id", sqlalchemy.Integer, primary_key=True),
+        sqlalchemy.Column("user_id", sqlalchemy.Integer),
+        sqlalchemy.Column("user_ip", sqlalchemy.String(255)),
+        sqlalchemy.Column("action_date", sqlalchemy.DateTime),
+    )
+    program = [
+        {"user_id": 1, "user_ip": "10.0.0.1", "action_date": datetime.datetime(2026, 1, 2, hour)}
+        for hour in range(24)
+    ]
+    person = [
+        {"user_id": 2, "user_ip": "10.0.0.2", "action_date": datetime.datetime(2026, 1, 2, hour)}
+        for hour in range(8, 18)
+    ]
+    connected = sqlalchemy.create_engine(url)
+    try:
+        with connected.begin() as connection:
+            table.create(connection)
+            connection.execute(table.insert(), program + person)
+        assert actions(url) == Actions(34, 24, 1)
+    finally:
+        connected.dispose()

@@ -5,7 +5,6 @@ addresses of their own behind HAProxy, with PostgreSQL, RabbitMQ, hg and git.
 from __future__ import annotations
 
 import re
-import signal
 import socket
 import subprocess
 import threading
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from environment import BIN
-from servers.application import QUIET, Kallithea, instance_for_traffic
+from servers.application import QUIET, instance_for_traffic
+from servers.fleet import Machine, Worker
 from servers.pair import api, url
-from servers.server import Server
 from servers.visitor import Visitor
 
 pytestmark = [pytest.mark.once, pytest.mark.alone]
@@ -26,36 +25,6 @@ ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "runbooks" / "several-machines.rst").read_text()
 BLOCK = re.compile(r"[Aa]s \*(?:root|kallithea)\*[^\n]*(?:\n[^\n]+)*?::\n\n((?: {7}[^\n]*\n|\n)+)")
 PAGES = ("/", "/hg-one/changelog", "/git-one/files/tip/", "/_admin/public_journal")
-
-
-class Machine(Kallithea):
-    """Kallithea of an ini file in namespaces: processes of other machines do not exist for it."""
-
-    stop_signal = signal.SIGKILL  # to unshare, with which all in its namespace dies
-
-    def __init__(self, ini: Path, package: Path, number: int) -> None:
-        super().__init__(ini, package)
-        self.host, self.address = f"web{number}", f"127.0.0.1{number}"
-
-    def command(self) -> list[str]:
-        """Return the program in namespaces."""
-        inside = f'hostname {self.host} && exec "$@"'
-        return [
-            *["unshare", "-m", "-u", "-p", "-f", "--mount-proc", "--kill-child"],
-            *["sh", "-ec", inside, "sh", *self.program()],
-        ]
-
-    def program(self) -> list[str]:
-        """Return what runs in them."""
-        return super().command()
-
-    def ready(self) -> bool:
-        """Tell whether it listens at its own address, and has served a page."""
-        try:
-            Visitor(url(self)).get("/")
-        except OSError:
-            return False
-        return True
 
 
 class Load(threading.Thread):
@@ -210,26 +179,8 @@ def test_each_machine_has_a_host_name_of_its_own(fleet):
     assert seen == {"web1", "web2", "web3"} and socket.gethostname() not in seen
 
 
-class Worker(Machine):
-    """A Celery worker of an ini file, in namespaces of its own."""
-
-    def __init__(self, ini: Path, package: Path, number: int) -> None:
-        # The port in the ini file stays that of the machine's server.
-        Server.__init__(self)
-        self.ini, self.host = ini, f"web{number}"
-
-    def program(self) -> list[str]:
-        """Return the command of the page."""
-        run = [str(BIN / "kallithea-cli"), "celery-run", "-c", str(self.ini)]
-        return ["env", f"HOME={self.directory}", *run, "--", "-c", "1", "-l", "INFO"]
-
-    def ready(self) -> bool:
-        """Tell whether it waits for tasks."""
-        return " ready." in self.log.read_text(errors="replace")
-
-
-def test_a_worker_on_one_machine_carries_out_what_was_requested_on_another(fleet, built):
-    worker = Worker(fleet[1].ini, built, 2)
+def test_a_worker_on_one_machine_carries_out_what_was_requested_on_another(fleet):
+    worker = Worker(fleet[1].ini, fleet[1].host)
     worker.start()
     try:
         api(fleet[0], "fork_repo", repoid="hg-one", fork_name="forked")
