@@ -23,7 +23,7 @@ PYTHONDONTWRITEBYTECODE=1 python3 setup.py -q sdist --dist-dir "$work" 2>"$work/
 tar xzf "$work"/kallithea*tune-"$version".tar.gz -C "$work"
 cd "$work"/kallithea*tune-"$version"
 cp -r contrib/debian debian
-sed -i "s/@MAINTAINER@/$DEBFULLNAME <$DEBEMAIL>/; s/@VERSION@/$version/; s/@DATE@/$(date -R)/" debian/control debian/changelog
+sed -i "s|@MAINTAINER@|$DEBFULLNAME <$DEBEMAIL>|; s|@VERSION@|$version|; s|@DATE@|$(date -R)|" debian/control debian/changelog
 dpkg-buildpackage -us -uc -b
 lintian --allow-root --fail-on error,warning ../*.changes
 cd - >/dev/null

@@ -6,9 +6,10 @@ cd "$(dirname "$0")/.."
 
 lint_venv
 rm -rf dist
+mkdir dist
 # The wheel is built from the archive: what that lacks is missing in both.
-.venv-lint/bin/python -m build --outdir dist . >dist.log 2>&1 || { cat dist.log >&2; exit 1; }
-rm dist.log
+.venv-lint/bin/python -m build --outdir dist . >dist/build.log 2>&1 || { cat dist/build.log >&2; exit 1; }
+rm dist/build.log
 .venv-lint/bin/check-wheel-contents dist/*.whl
 .venv-lint/bin/twine check --strict dist/*
 # Of 10: a project that has no home page and no address of an author loses two.
