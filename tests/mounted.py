@@ -66,6 +66,29 @@ def ext4(path: Path, megabytes: int, options: str = "rw") -> Iterator[Path]:
     image.unlink()
 
 
+# What is looked up is believed for three seconds, as on NFS with attribute caching; locks stay in
+# the mount, as with NFS's local_lock.
+CACHING = "attr_timeout=3,entry_timeout=3,negative_timeout=3"
+
+
+@contextlib.contextmanager
+def bindfs(source: Path, path: Path, options: str = CACHING) -> Iterator[Path]:
+    """Mount `source` once more, through FUSE."""
+    path.mkdir(exist_ok=True)
+    words = [*AS_ROOT, "bindfs", "-f", "-o", f"allow_other,{options}", str(source), str(path)]
+    process = subprocess.Popen(words)
+    try:
+        until(lambda: os.path.ismount(str(path)) or process.poll() is not None)
+        assert process.poll() is None, "bindfs did not mount"
+        yield path
+    finally:
+        if process.poll() is None:
+            until(lambda: _unmounted(path))
+            # It may have ended by itself; it is our child, so that its number is still its own.
+            run("sh", "-c", f"kill {process.pid} 2>&1 || true")
+        process.wait(30)
+
+
 @contextlib.contextmanager
 def frozen(path: Path) -> Iterator[None]:
     """Freeze a file system: processes that write there hang in the kernel, as on a dead disk."""

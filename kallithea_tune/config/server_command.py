@@ -50,7 +50,7 @@ def start_of(words: Sequence[str]) -> Optional[Start]:
         return Start("uwsgi", renamed=True)
     if words[0].startswith("(wsgi:"):
         return Start("mod_wsgi", section=words[0][6:].rstrip(") "), renamed=True)
-    program, arguments = _program(words)
+    program, arguments = program_of(words)
     if program in _LAUNCHERS and "serve" in arguments or program in ("pserve", "waitress-serve"):
         return _paste(program, arguments)
     if program in ("gunicorn", "gunicorn_paster"):
@@ -63,7 +63,7 @@ def start_of(words: Sequence[str]) -> Optional[Start]:
     return None
 
 
-def _program(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+def program_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     """Return the name of the program behind an interpreter and its options, and its arguments."""
     at, module = 0, False
     if re.match(r"(python|pypy)[\d.]*$", os.path.basename(words[0])):

@@ -98,3 +98,12 @@ def test_what_cannot_be_requested_of_workers_is_refused_in_one_sentence(
         refused = perf_check("-c", instance, "--fleet", *words)
         assert refused.returncode == 2 and sentence in refused.stderr, refused.stderr
         assert len(refused.stderr.splitlines()) == 1
+
+
+def test_fix_has_the_workers_load_the_module(instance: Path, perf_check: Run) -> None:
+    set_in(instance, use_celery="true", celery__broker_url="amqp://127.0.0.1:1//")
+    fix = ["-c", instance, "--fix", "CEL004", "-y"]
+    assert "nothing to fix" in perf_check(*fix).stdout
+    fixed = perf_check(*fix, "--fleet")
+    assert fixed.returncode == 0, fixed.stdout + fixed.stderr
+    assert "celery.include = kallithea_tune.fleet\n" in instance.read_text()

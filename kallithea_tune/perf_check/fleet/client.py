@@ -57,6 +57,7 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
         if not names:
             raise NotMeasured(f"no Celery worker answered within {ANSWER_SECONDS:g} s")
         last = call(begun, workers=names, request=request)
+        late = "it began, and did not end in its time"
         end = time.monotonic() + request.seconds + LATE_SECONDS
         missed: collections.Counter[str] = collections.Counter()
         while time.monotonic() < end:
@@ -70,19 +71,19 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
                 found = call(collected, workers=running, token=request.token)
             except NotMeasured:
                 # What has arrived stays.
-                return [Reply(name, *_reply(last.get(name), missed[name], _LOST)) for name in names]
+                late = _LOST
+                break
             last.update(found)
             missed.update(name for name in running if name not in found)
-    return [Reply(name, *_reply(last.get(name), missed[name])) for name in names]
+            missed.subtract({name: missed[name] for name in found})
+    return [Reply(name, *_reply(last.get(name), missed[name], late)) for name in names]
 
 
 def _waits_for(answer: Answer, missed: int) -> bool:
     return answer.state is State.running and missed < MOST_MISSED
 
 
-def _reply(
-    answer: Optional[Answer], missed: int, late: str = "it began, and did not end in its time"
-) -> tuple[Optional[Answer], str]:
+def _reply(answer: Optional[Answer], missed: int, late: str) -> tuple[Optional[Answer], str]:
     if answer is None:
         return None, f"it answered a ping and nothing else: {_SOLO}"
     if answer.state is not State.running:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 from importlib import metadata
 from typing import Callable, Iterator, Mapping
@@ -13,11 +14,19 @@ from kallithea_tune.config.instance import Instance
 from kallithea_tune.config.redact import Redactor
 from kallithea_tune.errors import NotMeasured
 from kallithea_tune.perf_check.scaling import programs
-from kallithea_tune.perf_check.scaling.instances import Facts, Value, facts_of, slow_digest
+from kallithea_tune.perf_check.scaling.instances import (
+    DIRECTORIES,
+    Facts,
+    Value,
+    facts_of,
+    slow_digest,
+)
 from kallithea_tune.system import typed_json
 from kallithea_tune.text import shortened
 
 SHOWN = 200  # characters of a value
+# What is told apart by device and inode; of the database, a file.
+PLACES = frozenset({"repositories", "sqlalchemy.url", *DIRECTORIES.values()})
 # Servers of two machines may well have the same.
 _APART = ("address",)
 
@@ -25,8 +34,9 @@ _APART = ("address",)
 def facts_here(instance: Instance, token: str) -> Facts:
     """Return the facts of an instance here, for a comparison with this token."""
     salt = bytes.fromhex(token)
-    (found,) = facts_of([instance], salt)
+    (found,) = facts_of([instance], salt, write=False)
     kept = {name: value for name, value in found.values.items() if name not in _APART}
+    kept.update({name: _inode(value) for name, value in kept.items() if name in PLACES})
     kept["versions"] = _plain(_versions())
     jobs, others = _jobs(instance.path)
 
@@ -37,6 +47,21 @@ def facts_here(instance: Instance, token: str) -> Facts:
     return dataclasses.replace(
         found, values=sent({**kept, **jobs}), more=sent({**found.more, **others})
     )
+
+
+def _inode(value: Value) -> Value:
+    """Return a directory or file by device and inode, as another machine of one kernel has it;
+    a URL, and what is not set, as it is.
+    """
+    if not os.path.isabs(value.shown):
+        return value
+    try:
+        status = os.stat(value.shown)
+    except FileNotFoundError:
+        return dataclasses.replace(value, failure="it is not there yet")
+    except OSError as error:
+        return dataclasses.replace(value, failure=f"it cannot be examined: {error.strerror}")
+    return dataclasses.replace(value, identity=f"{status.st_dev}:{status.st_ino}")
 
 
 def _versions() -> str:

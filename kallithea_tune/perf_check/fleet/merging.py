@@ -14,11 +14,9 @@ from kallithea_tune.perf_check.model import Finding, all_checks
 from kallithea_tune.perf_check.results import Place, PlacedRun, Results, Silent
 from kallithea_tune.perf_check.runner import Run, labelled, ranked
 from kallithea_tune.perf_check.scaling import comparison
-from kallithea_tune.perf_check.scaling.instances import DIRECTORIES, Facts, Value
+from kallithea_tune.perf_check.scaling.instances import Facts, Value
 from kallithea_tune.perf_check.scaling.instances_checks import finding, sqlite_on
 
-# What is compared by device and inode.
-PLACES = frozenset({"repositories", *DIRECTORIES.values()})
 ELSEWHERE = Value("", "", {}, "inodes of two machines cannot be compared")
 NOT_SENT = Value("", "", {}, "the machine did not send it")
 NAME = 60  # characters of an id or an area
@@ -119,7 +117,9 @@ def comparable(machines: Sequence[Reported]) -> list[Facts]:
     for item in machines:
         values = {**dict.fromkeys(machines[0].facts.values, NOT_SENT), **item.facts.values}
         if several:
-            values.update({name: ELSEWHERE for name in values if name in PLACES})
+            values.update(
+                {name: ELSEWHERE for name, value in values.items() if _local(name, value)}
+            )
         system = replace(item.machine, ini="")
         host = item.machine.host
         values["host"] = Value(host, "" if system in seen else host, {})
@@ -129,6 +129,11 @@ def comparable(machines: Sequence[Reported]) -> list[Facts]:
             replace(item.facts, name=name, uri=name, values=values, machine=item.machine.boot)
         )
     return found
+
+
+def _local(name: str, value: Value) -> bool:
+    """Whether a value is a place, which its machine knows by an inode; of databases, a file."""
+    return name in facts.PLACES and (name != "sqlalchemy.url" or os.path.isabs(value.shown))
 
 
 def _with_breaks(machines: Sequence[Reported], compared: Sequence[Facts]) -> list[PlacedRun]:

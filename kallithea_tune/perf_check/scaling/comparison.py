@@ -239,9 +239,15 @@ def _shown(values: Sequence[Value]) -> tuple[str, ...]:
     return tuple(
         "not measured"
         if value.failure
-        else value.shown or ("" if value.identity in ("", "unset") else _letter(seen, value))
+        else (value.shown and _with_note(value))
+        or ("" if value.identity in ("", "unset") else _letter(seen, value))
         for value in values
     )
+
+
+def _with_note(value: Value) -> str:
+    """Say of another path to the same storage how that is known."""
+    return f"{value.shown} ({value.note})" if value.note else value.shown
 
 
 def _letter(seen: Sequence[str], value: Value) -> str:

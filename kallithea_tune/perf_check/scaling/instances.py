@@ -9,7 +9,7 @@ import ipaddress
 import os
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Optional, Sequence
 
 from kallithea_tune.app import beaker_config, directories
@@ -21,6 +21,8 @@ from kallithea_tune.perf_check.celery.request_tasks import uses_celery
 from kallithea_tune.perf_check.database.server import connected
 from kallithea_tune.perf_check.measurement import BY_NOTHING, Context, Examined, measurement
 from kallithea_tune.perf_check.repositories.root import root_in_database
+from kallithea_tune.perf_check.scaling.same_storage import crossings
+from kallithea_tune.perf_check.scaling.sameness import Found, identities
 from kallithea_tune.system import child
 
 ANSWER_SECONDS = 8.0
@@ -39,21 +41,14 @@ class Value:
 
     Two values with the same `identity` are the same thing, whatever they are called. `option` is
     what the ini file would have for it, a secret included: to write, never to show. `failure` is
-    why the identity is not known.
+    why the identity is not known, and `note` how the thing was recognised under another name.
     """
 
     shown: str
     identity: str
     option: Mapping[str, str]
     failure: str = ""
-
-
-@dataclass(frozen=True)
-class Found:
-    """What tells a directory or a database apart from all others, or why that is not known."""
-
-    identity: str
-    failure: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,33 +84,48 @@ class Instances:
 class Looks:
     """What was found behind the URLs and paths of all instances, each looked at once.
 
-    `found` has the identity of each path and URL, `roots` the directory of the repositories by the
-    URL of the database.
+    `found` has by setting the identity of each path and URL, `roots` the directory of the
+    repositories by the URL of the database.
     """
 
-    found: Mapping[str, Found]
+    found: Mapping[str, Mapping[str, Found]]
     roots: Mapping[str, Found]
     digest: Callable[[str], str]
 
-    def value(self, place: str, shown: str, option: Mapping[str, str]) -> Value:
+    def value(self, setting: str, place: str, shown: str = "", option: bool = True) -> Value:
         """Return the value of a setting that leads to `place`, a path or a URL."""
+        options = {setting: place} if option else {}
         if not place:
-            return Value("", "unset", option)
-        found = self.found[place]
-        return Value(shown, found.identity, option, found.failure)
+            return Value("", "unset", options)
+        found = self.found[setting][place]
+        return Value(shown or place, found.identity, options, found.failure, found.note)
 
 
-@measurement(seconds=3.0, needs=("database",), decided_by=BY_NOTHING)
+@measurement(
+    seconds=3.0,
+    writes="a file in each directory that instances name differently",
+    needs=("database",),
+    decided_by=BY_NOTHING,
+)
 def instances(context: Context) -> Instances:
     """Read the settings of all instances, and look at the databases and directories in them."""
-    return Instances(facts_of(context.together, secrets.token_bytes(16)))
+    return Instances(facts_of(context.together, secrets.token_bytes(16), write=True))
 
 
-def facts_of(together: Sequence[Instance], salt: bytes) -> tuple[Facts, ...]:
-    """Return the facts of instances; secrets are compared by digests with this salt."""
+@measurement(needs=("database",), decided_by=BY_NOTHING)
+def instances_unproven(context: Context) -> Instances:
+    """Do the same without writing anything: storage is compared by device and inode only."""
+    return Instances(facts_of(context.together, secrets.token_bytes(16), write=False))
+
+
+def facts_of(together: Sequence[Instance], salt: bytes, write: bool) -> tuple[Facts, ...]:
+    """Return the facts of instances; secrets are compared by digests with this salt.
+
+    Storage is told apart by what is written there and read elsewhere, if that may be.
+    """
     if not together:
         return ()
-    looks = _look(together, salt)
+    looks = _look(together, salt, write)
     return tuple(
         Facts(
             name,
@@ -146,18 +156,28 @@ def _location(instance: Instance, path: str) -> str:
     return path if instance.name == "main" else f"{path}#{instance.name}"
 
 
-def _look(together: Sequence[Instance], salt: bytes) -> Looks:
+def _look(together: Sequence[Instance], salt: bytes, write: bool) -> Looks:
     urls = {instance.database_url for instance in together}
     roots = {url: _found(root_in_database, url) for url in urls}
-    paths = {path for instance in together for path in _directories(instance).values() if path}
-    paths.update(path for path in map(sqlite_file, urls) if path)
-    paths.update(root.identity for root in roots.values() if root.identity)
-    try:
-        found = child.call(_inodes, ANSWER_SECONDS, paths=sorted(paths))
-    except NotMeasured as error:
-        found = {path: Found("", str(error)) for path in paths}
-    found.update({url: _found(_server, url) for url in urls if not sqlite_file(url)})
+    servers = {url: _found(_server, url) for url in urls if not sqlite_file(url)}
+    paths = [_directories(instance) for instance in together]
+    groups = {name: [own[name] for own in paths if own[name]] for name in DIRECTORIES.values()}
+    groups["repositories"] = [root.identity for root in roots.values() if root.identity]
+    groups["sqlalchemy.url"] = [path for path in map(sqlite_file, urls) if path]
+    found = _identities({name: sorted(set(group)) for name, group in groups.items()}, write)
+    found["sqlalchemy.url"] = {**found["sqlalchemy.url"], **servers}
     return Looks(found, roots, slow_digest(salt))
+
+
+def _identities(groups: Mapping[str, Sequence[str]], write: bool) -> dict[str, Mapping[str, Found]]:
+    """Return by setting and path what is there; why that is not known, where a disk hangs."""
+    try:
+        looked = crossings(list(groups.values()), ANSWER_SECONDS, write)
+    except NotMeasured as error:
+        return {
+            name: {path: Found("", str(error)) for path in paths} for name, paths in groups.items()
+        }
+    return {name: identities(crossing) for name, crossing in zip(groups, looked)}
 
 
 def _found(function: Callable[..., str], url: str) -> Found:
@@ -181,14 +201,13 @@ def slow_digest(salt: bytes) -> Callable[[str], str]:
 def _values(instance: Instance, looks: Looks) -> dict[str, Value]:
     settings, url = instance.settings, instance.database_url
     path = sqlite_file(url)
-    values = {
-        "sqlalchemy.url": looks.value(path or url, path or _shown(url), {"sqlalchemy.url": url})
-    }
+    database = looks.value("sqlalchemy.url", path or url, path or _shown(url))
+    values = {"sqlalchemy.url": replace(database, option={"sqlalchemy.url": url})}
     root = looks.roots[url]
     values["repositories"] = (
         Value("", "", {}, root.failure)
         if root.failure
-        else looks.value(root.identity, root.identity, {})
+        else looks.value("repositories", root.identity, option=False)
     )
     values["session.type"] = _plain("session.type", beaker_config.session_type(settings))
     for name, default in _DEFAULTS.items():
@@ -196,7 +215,8 @@ def _values(instance: Instance, looks: Looks) -> dict[str, Value]:
     for name in _SECRETS:
         values[name] = _secret(name, settings.get(name, ""), looks.digest)
     for name, path in _directories(instance).items():
-        values[name] = looks.value(path, path, {name: path, **_INSTEAD.get(name, {})})
+        value = looks.value(name, path)
+        values[name] = replace(value, option={**value.option, **_INSTEAD.get(name, {})})
     celery = str(as_bool(settings.get("use_celery", ""))).lower()
     values["use_celery"] = _plain("use_celery", celery)
     values["celery.broker_url"] = _broker(instance, looks.digest)
@@ -255,21 +275,6 @@ def _secret(name: str, text: str, digest: Callable[[str], str]) -> Value:
 def _directories(instance: Instance) -> dict[str, str]:
     paths = directories.configured(instance)
     return {name: paths.get(key, "") for key, name in DIRECTORIES.items()}
-
-
-def _inodes(paths: Sequence[str]) -> dict[str, Found]:
-    """Return device and inode of each path, which are its own whatever leads to it."""
-    return {path: _inode(path) for path in paths}
-
-
-def _inode(path: str) -> Found:
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return Found(os.path.realpath(path))
-    except OSError as error:
-        return Found("", f"{path} cannot be examined: {error.strerror}")
-    return Found(f"{status.st_dev}:{status.st_ino}")
 
 
 def _shown(url: str) -> str:

@@ -10,7 +10,7 @@ from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.remedy import Remedy, app_options
 from kallithea_tune.perf_check.results import Rule
 from kallithea_tune.perf_check.scaling.comparison import REQUIREMENTS, Break, breaks
-from kallithea_tune.perf_check.scaling.instances import Instances, instances
+from kallithea_tune.perf_check.scaling.instances import Instances, instances, instances_unproven
 from kallithea_tune.perf_check.scaling.programs import cron_jobs, running_versions
 
 TRIED = "two running instances of Kallithea 0.7.0; see the page for what was not run"
@@ -35,8 +35,18 @@ def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Fin
         yield Finding(
             Severity.ok,
             f"{len(found.facts)} instances agree in {', '.join(wanted)}",
-            evidence={"instances": [item.name for item in found.facts]},
+            evidence={"instances": [item.name for item in found.facts], **_notes(found, wanted)},
         )
+
+
+def _notes(found: Instances, wanted: Sequence[str]) -> dict[str, str]:
+    """Return how storage was recognised that has another path at one of the instances."""
+    return {
+        f"{name} at {item.name}": item.values[name].note
+        for item in found.facts
+        for name in wanted
+        if item.values[name].note
+    }
 
 
 def finding(broken: Break, section: str) -> Finding:
@@ -81,6 +91,7 @@ def _remedy(broken: Break, section: str) -> Remedy:
     "instances-database",
     "One database and one place of repositories",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.loss,
@@ -95,6 +106,7 @@ def database(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-sessions",
     "One store, name and secret of sessions",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config"),
 )
@@ -108,6 +120,7 @@ def sessions(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-directories",
     "Directories of caches, index and locks in common",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
@@ -122,6 +135,7 @@ def directories(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-broker",
     "One broker and queue",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config", "celery"),
     harm=Harm.some_pages,
@@ -136,6 +150,7 @@ def broker(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-uuid",
     "One key of password resets",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
@@ -150,6 +165,7 @@ def uuid(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-programs",
     "One file of SSH keys, and programs that all have",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source=TRIED,
     tags=("scaling", "config"),
     harm=Harm.some_pages,
@@ -164,6 +180,7 @@ def programs(found: Instances, settings: Configuration) -> Iterator[Finding]:
     "instances-addresses",
     "An address of its own for each instance",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source="bind(2), EADDRINUSE",
     tags=("scaling", "config"),
 )
@@ -219,6 +236,7 @@ def hosts(settings: Configuration) -> Iterator[Finding]:
     "instances-sqlite",
     "SQLite on one machine only",
     measures=(instances, configuration),
+    settings=(instances_unproven, configuration),
     source="sqlite.org/whentouse.html and lockingv3.html",
     tags=("scaling", "config", "database"),
     harm=Harm.loss,
