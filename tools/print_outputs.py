@@ -1,6 +1,6 @@
 """Prints anew what the documentation shows: real commands on a real instance, with private servers.
 
-usage: print_outputs.py DIRECTORY reports|runbooks
+usage: print_outputs.py DIRECTORY reports|runbooks|tutorial
 
 DIRECTORY, best /srv/kallithea, is where the instance is made, and must not be there. Run it on a
 quiet machine with the Python of a virtual environment that holds Kallithea and the tests' needs;
@@ -9,7 +9,9 @@ DIRECTORY/venv becomes a link to that.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shutil
 import sqlite3
@@ -26,8 +28,13 @@ import make_instance  # noqa: E402
 from servers.mariadb import MariaDB  # noqa: E402
 from servers.postgresql import PostgreSQL  # noqa: E402
 from sick_instance import make_sick  # noqa: E402
+from terminal_picture import ESCAPE, draw  # noqa: E402
 
 LOG_ROWS = 10**6
+# A command of the tutorial, or several, and the file with what they print.
+STEP = re.compile(r"::\n\n((?:    .+\n)+)\n\.\. literalinclude:: tutorial/(.+)\.txt")
+# The mistake that the tutorial begins with.
+MISTAKE = re.compile(r"    (sed -i .+)\n")
 
 
 def instance(directory: Path, log_rows: int) -> Path:
@@ -108,11 +115,82 @@ def print_runbooks(directory: Path) -> None:
             server.remove()
 
 
+def on_terminal(directory: Path, command: str, hidden: str = "") -> str:
+    """Run a command of the shell, and return its standard output on a terminal of 80 columns,
+    colours included; the address `hidden` as ``localhost``.
+    """
+    leader, follower = pty.openpty()
+    path = "{}:{}".format(directory / "venv" / "bin", os.environ["PATH"])
+    process = subprocess.Popen(
+        command,
+        shell=True,
+        cwd=str(directory),
+        stdout=follower,
+        stderr=subprocess.DEVNULL,
+        env=dict(os.environ, COLUMNS="80", TERM="xterm", PATH=path, PYTHONUNBUFFERED="1"),
+    )
+    os.close(follower)
+    shown = b""
+    with contextlib.suppress(OSError):
+        # Linux says so when all that write have closed it.
+        while True:
+            shown += os.read(leader, 65536)
+    os.close(leader)
+    print(f"{command}: status {process.wait()}")
+    text = shown.decode().replace("\r\n", "\n").replace(sys.prefix, str(directory / "venv"))
+    return text.replace(hidden, "localhost") if hidden else text
+
+
+class Installed(PostgreSQL):
+    """PostgreSQL as a package sets it up: that of the tests would be reported for its haste."""
+
+    def command(self) -> list[str]:
+        """Return the server program with no option but where it is reached."""
+        places = {"port": self.port, "unix_socket_directories": self.directory}
+        options = [word for key, value in places.items() for word in ("-c", f"{key}={value}")]
+        return [str(self.programs / "postgres"), "-D", str(self.data), *options]
+
+
+def shortened(report: str) -> str:
+    """Return the beginning of a report, with two findings, and its end."""
+    areas, *findings = report.strip("\n").split("\n\n")
+    return "\n\n".join([areas, *findings[:2], "...", findings[-1]])
+
+
+def print_tutorial(directory: Path) -> None:
+    """Carry out the tutorial, and draw its first report."""
+    docs, server = ROOT / "docs", Installed()
+    try:
+        server.start()
+        instance(directory, 3000)
+        (directory / "url").write_text(server.url("kallithea") + "\n")
+        (directory / "url").chmod(0o600)
+        text = (docs / "tutorial.rst").read_text(encoding="utf-8")
+        mistake = MISTAKE.search(text)
+        assert mistake
+        on_terminal(directory, mistake[1])
+        for block, name in STEP.findall(text):
+            command = re.sub("(?m)^    ", "", block).strip()
+            # What is drawn to show the progress is in the first only, and is not kept.
+            if name != "check":
+                command = f"({command}) 2>&1 | cat"
+            shown = on_terminal(directory, command, f"127.0.0.1:{server.port}")
+            if name == "check":
+                picture = docs / "images" / "report"
+                draw("gearbox perf-check -c my.ini", shortened(shown), picture)
+            output = docs / "tutorial" / f"{name}.txt"
+            output.write_text(ESCAPE.sub("", shown), encoding="utf-8")
+    finally:
+        server.remove()
+
+
+PRINTERS = {"reports": print_reports, "runbooks": print_runbooks, "tutorial": print_tutorial}
+
 if __name__ == "__main__":
     made = Path(sys.argv[1]).absolute()
     if made.exists():
         sys.exit(f"{made} is there already")
     try:
-        {"reports": print_reports, "runbooks": print_runbooks}[sys.argv[2]](made)
+        PRINTERS[sys.argv[2]](made)
     finally:
         shutil.rmtree(str(made), ignore_errors=True)

@@ -41,6 +41,13 @@ plain_venv() {
     echo "$wanted" > "$2/.made-from"
 }
 
+# usage: start_by_sh DIRECTORY; changes the scripts whose first line names a Python in a path with a blank, which no
+# kernel can start. pip writes its own in this way, but not those that a package brings, such as hg.
+start_by_sh() {
+    find "$1/bin" -type f -exec env LC_ALL=C sed -i \
+        "1s|^#!\(/.* .*/python[0-9.]*\)\$|#!/bin/sh\n'''exec' \"\1\" \"\$0\" \"\$@\"\n' '''|" {} +
+}
+
 # usage: kallithea_venv PYTHON DIRECTORY [EXTRAS]; holds Kallithea 0.7.0 and this package with its extras.
 kallithea_venv() {
     quiet=""
@@ -60,6 +67,7 @@ kallithea_venv() {
         ;;
     esac
     "$2/bin/pip" install -q $quiet -e ".${3:+[$3]}"
+    start_by_sh "$2"
     echo "$wanted" > "$2/.made-from"
 }
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 
 import pytest
 from environment import BIN
+from schemas import fits
 
 
 def tried(perf_check, ini, *words):
@@ -14,7 +14,9 @@ def tried(perf_check, ini, *words):
     result = perf_check("-c", ini, *words, "-f", "json")
     assert result.returncode in (0, 1), result.stderr
     assert ini.read_bytes() == before
-    return result.returncode, {item["measured"]: item for item in json.loads(result.stdout)}
+    return result.returncode, {
+        item["measured"]: item for item in fits(result.stdout, "perf-check-try")
+    }
 
 
 def test_static_files_are_seen_to_stop(perf_check, instance):
