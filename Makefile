@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint docs clean
+.PHONY: help demo test unit lint docs man package deb clean
 
 help: ## list the rules
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -19,5 +19,14 @@ lint: ## run ruff and mypy
 docs: ## build the documentation in docs/_build/html
 	sh tools/docs.sh
 
+man: ## write the manual pages in docs/man from the commands' options
+	sh tools/man.sh
+
+package: ## build the archive of the sources and the wheel in dist, and check both
+	sh tools/package.sh
+
+deb: ## build the Debian package in dist; DEBFULLNAME="Your Name" DEBEMAIL=you@your.domain say who does
+	sh tools/debian.sh
+
 clean: ## remove what these rules have made
-	rm -rf .venv* .test-cache demo-instance docs/_build
+	rm -rf .venv* .test-cache demo-instance docs/_build build dist *.egg-info

@@ -31,6 +31,19 @@ def required_with(extras: "tuple[str, ...]") -> list[str]:
     return wanted
 
 
+def documented() -> set[str]:
+    """The packages that the guide says come with ours on this Python."""
+    guide = (Path(__file__).resolve().parents[1] / "docs" / "guide.rst").read_text()
+    text = guide[guide.index("It uses ``cliff``") : guide.index("No other package is installed")]
+    everywhere, older, oldest = re.split(r"on Python 3\.8 and 3\.9|on 3\.8", text)
+    said = everywhere
+    if sys.version_info < (3, 10):
+        said += older
+    if sys.version_info < (3, 9):
+        said += oldest
+    return set(map(named, re.findall(r"``([\w-]+)``", said)))
+
+
 def versions_of_kallithea() -> dict[str, str]:
     """The versions that an installation of Kallithea for this Python has before ours: its set, or
     what it pins.
@@ -93,6 +106,7 @@ def test_pip_moves_no_version_of_a_kallithea(tmp_path: Path, extras: "tuple[str,
         named(item["metadata"]["name"]): item["metadata"]["version"] for item in report["install"]
     }
     assert "cliff" in added, "pip was not asked about an environment without our requirements"
+    assert extras or set(added) == documented() - set(kallithea)
     assert not extras or {"psycopg2-binary", "mysqlclient", "brotli"} <= set(added)
     moved = {
         name: (kallithea[name].version, version)

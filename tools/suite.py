@@ -88,6 +88,9 @@ def main(install_seconds: str, *versions: str) -> int:
     parts = Parts(float(install_seconds))
     parts.run("lint", ["sh", "tools/lint.sh"])
     parts.run("docs", ["sh", "tools/docs.sh"])
+    parts.run("package", ["sh", "tools/package.sh"])
+    builder = ["env", "DEBFULLNAME=The suite", "DEBEMAIL=suite@kallithea-tune.test"]
+    parts.run("debian", [*builder, "sh", "tools/debian.sh"])
     parts.test("unit", versions, "unit", *PARALLEL)
     if not parts.failed:
         parts.test("suite", versions, "not unit and not alone", *PARALLEL, "--durations", "15")

@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 begun=$(date +%s)
 debian_packages git gcc sqlite3 postgresql mariadb-server libmariadb-dev pkg-config rabbitmq-server redis-server \
-    apache2 caddy haproxy lighttpd lighttpd-mod-openssl lighttpd-modules-lua nginx libnginx-mod-http-brotli-static ca-certificates openssl strace \
-    uwsgi-core uwsgi-plugin-python3 chromium chromium-driver bindfs
+    apache2 caddy haproxy lighttpd lighttpd-mod-openssl lighttpd-modules-lua nginx libnginx-mod-http-brotli-static ca-certificates openssl strace systemd \
+    uwsgi-core uwsgi-plugin-python3 chromium chromium-driver man-db mandoc bindfs
 # It may have come with another Node.js than Debian's.
 command -v npm >/dev/null || debian_packages npm
 versions=$(each_python)

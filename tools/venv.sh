@@ -21,8 +21,7 @@ newest_python() {
 
 # usage: made_from VERSION EXTRAS; prints what decides about an environment.
 made_from() {
-    # What configures tools is no part of what is installed.
-    echo "$1 $2 $(sed '/^\[tool\./,$d' pyproject.toml | cat - constraints/*.txt tools/venv.sh | cksum)"
+    echo "$1 $2 $(cat setup.cfg constraints/*.txt tools/venv.sh | cksum)"
 }
 
 # usage: fresh_venv PYTHON DIRECTORY WHAT; fails, having done nothing, when the directory was made from the same.
@@ -96,8 +95,8 @@ test_venvs() {
     done
 }
 
-# Holds the linters and what builds the documentation.
+# Holds the linters, and what builds the documentation and the package.
 lint_venv() {
     python=$(newest_python) || { echo "The linters need Python 3.9 or newer." >&2; exit 1; }
-    plain_venv "$python" .venv-lint lint,docs
+    plain_venv "$python" .venv-lint lint,docs,package
 }

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from kallithea_tune.config.redact import Redactor
 
 INI_VARIABLE = "KALLITHEA_INI"
-FORMATS = ("table", "json", "yaml", "csv", "value")
 
 
 def positive_seconds(text: str) -> float:
@@ -59,24 +58,6 @@ def add_ini_option(parser: argparse.ArgumentParser, several: bool = False) -> No
         default=None if several else os.environ.get(INI_VARIABLE),
         help=f"the ini file, or INI#application (default: that of {INI_VARIABLE})"
         + ("; repeatable, to compare instances" if several else ""),
-    )
-
-
-def add_format_options(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
-    """Add ``--format`` and ``--column``, which `TuneCommand.emit` reads."""
-    parser.add_argument(
-        "-f",
-        "--format",
-        choices=formats,
-        metavar="FORMAT",
-        help=f"for machines, instead of text: {', '.join(formats)}",
-    )
-    parser.add_argument(
-        "--column",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="print this column only (repeatable, with -f)",
     )
 
 
@@ -231,10 +212,10 @@ class TuneCommand:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
     def check_columns(self, args: argparse.Namespace, columns: Sequence[str]) -> None:
-        """Raise ConfigError for a ``--column`` that is not among `columns`."""
+        """Raise ConfigError for a column that is chosen or sorted by and not among `columns`."""
         from kallithea_tune import errors
 
-        for name in args.column:
+        for name in (*args.column, *args.sort_column):
             if name not in columns:
                 existing = ", ".join(columns)
                 raise errors.ConfigError(f"there is no column '{name}'; the columns are {existing}")
@@ -250,11 +231,12 @@ class TuneCommand:
 
         A table has the `essential` columns by default.
         """
+        from kallithea_tune.cli.format_options import layout
         from kallithea_tune.cli.output import emit_list
 
         self.check_columns(args, columns)
         rows = [self.redactor.value(row) for row in rows]
-        emit_list(args.format, columns, rows, args.column, sys.stdout, essential)
+        emit_list(layout(args), columns, rows, sys.stdout, essential)
 
 
 def prepare_streams() -> None:

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kallithea_tune.cli.base import (
-    FORMATS,
-    Once,
-    add_format_options,
-    add_ini_option,
-    positive_seconds,
-)
+from kallithea_tune.cli.base import Once, add_ini_option, positive_seconds
+from kallithea_tune.cli.format_options import FORMATS, add_format_options
 
 # One line with statuses of its own, as a plug-in of Nagios prints it.
 NAGIOS = "nagios"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gearbox.command import Command
 
-from kallithea_tune.cli.base import Once, TuneCommand, add_format_options, add_ini_option
+from kallithea_tune.cli.base import Once, TuneCommand, add_ini_option
+from kallithea_tune.cli.format_options import add_format_options
 
 if TYPE_CHECKING:
     from kallithea_tune.static_export.options import Options, ServerOptions

@@ -69,6 +69,7 @@ def test_help_imports_nothing_that_is_heavy(tmp_path):
         "kallithea_tune.cli",
         "kallithea_tune.cli.base",
         "kallithea_tune.cli.fixing",
+        "kallithea_tune.cli.format_options",
         "kallithea_tune.cli.loading",
         "kallithea_tune.cli.masking",
         "kallithea_tune.cli.perf_check",

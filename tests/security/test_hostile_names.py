@@ -182,6 +182,7 @@ def test_every_format_is_free_of_control_characters(planted, form):
 
 
 def test_a_number_stays_a_number_in_csv():
+    from kallithea_tune.cli.format_options import Layout
     from kallithea_tune.cli.output import emit_list
 
     stream = io.StringIO()
@@ -198,7 +199,7 @@ def test_a_number_stays_a_number_in_csv():
         None,
         {"n_ms": -3.0},
     ]
-    emit_list("csv", [str(number) for number in range(len(cells))], [cells], [], stream)
+    emit_list(Layout("csv"), [str(number) for number in range(len(cells))], [cells], stream)
     assert stream.getvalue().splitlines()[1] == (
         '-5,-0.5,"-5","+1e9","\'-5 ms","\' =1","\'\uff1d1","\\t=1","a\\b","","n -3 ms"'
     )

@@ -169,8 +169,12 @@ def all_breaks(facts: Sequence[Facts]) -> list[list[Break]]:
 
 
 def _known(facts: Sequence[Facts]) -> list[Requirement]:
-    """Return the requirements of what was looked at."""
-    return [item for item in REQUIREMENTS if all(item.setting in fact.values for fact in facts)]
+    """Return the requirements of what was looked at: none where one instance stands alone."""
+    return [
+        item
+        for item in REQUIREMENTS
+        if facts and all(item.setting in fact.values for fact in facts)
+    ]
 
 
 def _unequal(

@@ -152,8 +152,8 @@ def pid_files(found: Runnings) -> Iterator[Finding]:
     if len(places) > 1:
         yield Finding(
             Severity.warning,
-            f"processes are in {len(places)} namespaces of process ids, in which Kallithea's lock "
-            "of index-create, whoosh_index and get_commits_stats does not exclude",
+            "Kallithea's lock of index-create, whoosh_index and get_commits_stats excludes nobody: "
+            f"processes are in {len(places)} namespaces of process ids",
             evidence=evidence,
             remedy="run index-create and celery-run in one container, on one machine; sharing "
             "the directory of the lock files does not help",

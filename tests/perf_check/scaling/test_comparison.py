@@ -53,6 +53,10 @@ def test_the_minority_breaks_what_must_be_equal_and_the_later_what_must_differ(
         assert (broken.requirement.setting, broken.other) == (setting, reference)
 
 
+def test_an_instance_that_is_compared_with_nobody_breaks_nothing() -> None:
+    assert breaks((), "config:/srv/alone.ini") == []
+
+
 def test_a_secret_is_a_letter_and_the_worst_row_comes_first() -> None:
     made = facts("session.secret", "digest-1", "digest-2", "digest-1")
     made[0].values["index_dir"] = Value("/i", "1:2", {})  # type: ignore[index]

@@ -1,0 +1,8 @@
+#!/bin/sh
+# The manual pages in docs/man, which a test holds against the commands' options.
+set -e
+cd "$(dirname "$0")/.."
+. tools/venv.sh
+
+lint_venv
+.venv-lint/bin/python tools/man_pages.py
