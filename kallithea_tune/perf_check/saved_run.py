@@ -275,7 +275,8 @@ def change_of(before: Optional[Finding], after: Optional[Finding]) -> str:
         if not _differ(then, now):
             return ""
         word = "worse" if now > then else "better"
-        change = f"{figure(then)} -> {figure(now)} ms per {shown.impact_per}"
+        per = shown.impact_per or (before.impact_per if before else "")
+        change = f"{figure(then)} -> {figure(now)} ms per {per}"
     new_subject = shown.subject and shown.subject not in shown.diagnosis
     subject = f" ({shown.subject})" if new_subject else ""
     outdated = shown.severity is Severity.unknown and shown is before

@@ -25,7 +25,7 @@ from kallithea_tune.system import typed_json
 from kallithea_tune.text import shortened
 
 SHOWN = 200  # characters of a value
-# What is told apart by device and inode; of the database, a file.
+# What is identified by device and inode; of the database, a file.
 PLACES = frozenset({"repositories", "sqlalchemy.url", *DIRECTORIES.values()})
 # Servers of two machines may well have the same.
 _APART = ("address",)

@@ -121,7 +121,7 @@ def instances_unproven(context: Context) -> Instances:
 def facts_of(together: Sequence[Instance], salt: bytes, write: bool) -> tuple[Facts, ...]:
     """Return the facts of instances; secrets are compared by digests with this salt.
 
-    Storage is told apart by what is written there and read elsewhere, if that may be.
+    Storage is recognised by what is written there and read elsewhere, if that is allowed.
     """
     if not together:
         return ()
