@@ -27,6 +27,8 @@ ALLOWED = {
     # A copy of this process, which executes nothing.
     ("system/forked.py", "os.fork"),
     ("system/forked.py", "multiprocessing"),
+    # Copies that contend for a lock, and execute nothing either.
+    ("perf_check/scaling/contention.py", "os.fork"),
 }
 PROBE = """
 import os, sys

@@ -127,7 +127,7 @@ def test_an_archive_has_all_sources_and_nothing_that_was_left_behind(
     with tarfile.open(str(path)) as opened:
         names = {one.name.partition("/")[2] for one in opened.getmembers() if one.isfile()}
     assert {name for name in names if ".egg-info/" not in name} - {"PKG-INFO"} == there
-    assert {"tests/test_package.py", "tools/suite.py", ".ci/run", "LICENSE"} < names
+    assert {"tests/test_packaging.py", "tools/suite.py", ".ci/run", "LICENSE"} < names
 
 
 @pytest.mark.slow
