@@ -177,7 +177,8 @@ def test_a_reader_that_leaves_changes_nothing_but_the_output(perf_check, toys, t
     ini = toys(toy_level="error")
     result = perf_check("-c", ini, "--only", "TOY001", "--save", "kept.json", stdout="closed pipe")
     assert (result.returncode, result.stderr) == (1, "")
-    assert json.loads((tmp_path / "kept.json").read_text())["findings"][0]["check"] == "TOY001"
+    (run,) = json.loads((tmp_path / "kept.json").read_text())["runs"]
+    assert run["findings"][0]["check"] == "TOY001"
     assert perf_check("--list", stdout="closed pipe").returncode == 0
 
 
