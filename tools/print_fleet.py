@@ -42,7 +42,12 @@ def gearbox(*words: object) -> str:
         env=dict(os.environ, COLUMNS="80", PYTHONUNBUFFERED="1"),
     )
     print(f"{' '.join(map(str, words))}: status {done.returncode}")
-    return re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout)
+    return shown(re.sub(r"127\.0\.0\.1:\d+", "localhost", done.stdout))
+
+
+def shown(text: str) -> str:
+    """Return a text with the environment where the documentation has it."""
+    return text.replace(sys.prefix, "/srv/kallithea/venv")
 
 
 def started(stack: ExitStack, server: Any) -> Any:
@@ -90,6 +95,7 @@ def main() -> None:
         page = REPORTS / "fleet.html"
         words = ("perf-check", "-c", copies[0], "--fleet", "--budget", "60", "--html", page)
         (REPORTS / "fleet.txt").write_text(gearbox(*words))
+        page.write_text(shown(page.read_text()))
         browser = started(stack, Browser())
         browser.open(page.as_uri())
         browser.screenshot(REPORTS / "fleet.png")
