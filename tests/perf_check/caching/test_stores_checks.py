@@ -170,7 +170,7 @@ def bad(ini: Path) -> list[Finding]:
         ("ext:database\nsession.url = sqlite:///%(here)s/sessions.db", "columns argument"),
         ("ext:database\nsession.sa.url = sqlite:///%(here)s/sessions.db", "sa.url"),
         ("ext:sqla\nsession.url = sqlite:///%(here)s/sessions.db", "positional arguments"),
-        ("ext:redis\nsession.url = redis://127.0.0.1:1/0", "redis"),
+        ("ext:memcached\nsession.url = 127.0.0.1:1", "memcache"),
         ("cookie", "no session.validate_key"),
     ],
 )
