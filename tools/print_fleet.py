@@ -46,8 +46,9 @@ def gearbox(*words: object) -> str:
 
 
 def shown(text: str) -> str:
-    """Return a text with the environment where the documentation has it."""
-    return text.replace(sys.prefix, "/srv/kallithea/venv")
+    """Return a text with the environment, and our home, where the documentation has them."""
+    text = text.replace(sys.prefix, "/srv/kallithea/venv")
+    return text.replace(f"{Path.home()}/", "/srv/kallithea/")
 
 
 def started(stack: ExitStack, server: Any) -> Any:
