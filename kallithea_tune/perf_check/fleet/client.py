@@ -122,9 +122,9 @@ def _answers(
         # With the last answer there is nothing to wait for.
         limit=len(workers),
     )
-    asked = set(workers)
+    known = set(workers)
     return {
-        name: answer_in(document) for name, document in _by_worker(replies).items() if name in asked
+        name: answer_in(document) for name, document in _by_worker(replies).items() if name in known
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -65,12 +66,11 @@ def _inode(value: Value) -> Value:
 
 
 def _versions() -> str:
-    python = ".".join(platform.python_version_tuple()[:2])
-    try:
+    mercurial = ""
+    with contextlib.suppress(metadata.PackageNotFoundError):
         mercurial = metadata.version("mercurial")
-    except metadata.PackageNotFoundError:
-        mercurial = "unknown"
-    return f"Kallithea {kallithea_version() or 'unknown'}, Mercurial {mercurial}, Python {python}"
+    python = ".".join(platform.python_version_tuple()[:2])
+    return programs.described(kallithea_version(), mercurial, python)
 
 
 def _jobs(ini: str) -> tuple[Mapping[str, Value], Mapping[str, Value]]:

@@ -107,12 +107,13 @@ def _claimed(token: str, machine: Machine) -> Optional[socket.socket]:
 
 def here(ini: str) -> Machine:
     """Return what tells this machine, or container, from others."""
-    boot = processes = ""
+    from kallithea_tune.perf_check.scaling import hosts
+
+    path = os.path.realpath(ini)
     with contextlib.suppress(OSError):
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot = file.read().strip()
-        processes = os.readlink("/proc/self/ns/pid")
-    return Machine(socket.gethostname(), boot, processes, os.path.realpath(ini))
+        host = hosts.own()
+        return Machine(host.name, host.boot, str(host.pid_namespace), path)
+    return Machine(socket.gethostname(), ini=path)
 
 
 def ini_in(words: Sequence[str], directory: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from typing import Callable, Iterable, Iterator, TypeVar
 
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
 from kallithea_tune.perf_check.scaling.contention import LEAST_SECTIONS, Contest, Mechanism
@@ -11,10 +11,13 @@ from kallithea_tune.perf_check.scaling.storage_locks import (
     Delays,
     Locks,
     Storage,
+    Tried,
     locks,
     visibility,
 )
 from kallithea_tune.perf_check.scaling.visibility import Delay
+
+T = TypeVar("T")
 
 USERS = {
     Mechanism.flock: "Beaker's sessions and caches, and Whoosh's index",
@@ -43,13 +46,17 @@ LATE_S = 1.0
 )
 def exclusion(found: Locks) -> Iterator[Finding]:
     """Of processes that take the same lock on the storage, one has it at a time."""
-    for tried in found.tried:
-        if tried.failure:
-            yield Finding(
-                Severity.unknown, f"not measured: {tried.failure}", subject=tried.storage.name
-            )
-        for contest in tried.results:
-            yield _judged(tried.storage, contest)
+    yield from _each(found.tried, _judged)
+
+
+def _each(tried: Iterable[Tried[T]], judged: Callable[[Storage, T], Finding]) -> Iterator[Finding]:
+    """Judge what came of each storage; of one where nothing could be tried, say why."""
+    for one in tried:
+        if one.failure:
+            reason = f"not measured: {one.failure}"
+            yield Finding(Severity.unknown, reason, subject=one.storage.name)
+        for result in one.results:
+            yield judged(one.storage, result)
 
 
 def _judged(storage: Storage, contest: Contest) -> Finding:
@@ -99,13 +106,7 @@ def _judged(storage: Storage, contest: Contest) -> Finding:
 )
 def seen(found: Delays) -> Iterator[Finding]:
     """A new file, a size and a time that one instance changes are soon seen by the others."""
-    for tried in found.tried:
-        if tried.failure:
-            yield Finding(
-                Severity.unknown, f"not measured: {tried.failure}", subject=tried.storage.name
-            )
-        for delay in tried.results:
-            yield _late(tried.storage, delay)
+    yield from _each(found.tried, _late)
 
 
 def _late(storage: Storage, delay: Delay) -> Finding:

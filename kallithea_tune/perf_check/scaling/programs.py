@@ -122,14 +122,15 @@ def _described(place: str, names: Iterable[str]) -> str:
     matches = filter(None, map(_INSTALLED.fullmatch, names))
     found = {match[1].lower(): match[2] for match in matches}
     python = _PYTHON.search(place + "/")
-    parts = [
-        *(
-            f"{name.capitalize()} {found.get(name, 'unknown')}"
-            for name in ("kallithea", "mercurial")
-        ),
-        f"Python {python[1] if python else 'unknown'}",
-    ]
-    return ", ".join(parts)
+    return described(
+        found.get("kallithea", ""), found.get("mercurial", ""), python[1] if python else ""
+    )
+
+
+def described(kallithea: str, mercurial: str, python: str) -> str:
+    """Return versions as they are shown and compared; those that are empty are unknown."""
+    versions = {"Kallithea": kallithea, "Mercurial": mercurial, "Python": python}
+    return ", ".join(f"{name} {version or 'unknown'}" for name, version in versions.items())
 
 
 def tables() -> Mapping[str, str]:
@@ -184,7 +185,7 @@ def _words(line: str) -> Sequence[str]:
 def _command(words: Sequence[str]) -> str:
     """Return the command of kallithea-cli in a line, as in ``index-create``; empty for none."""
     for number, word in enumerate(words[:-1]):
-        if os.path.basename(word) == "kallithea-cli" or word.endswith("/kallithea-cli"):
+        if os.path.basename(word) == "kallithea-cli":
             return words[number + 1]
     return ""
 
