@@ -384,9 +384,11 @@ def sent_at(chance: random.Random, seconds: float, number: int) -> Callable[[int
 
     def send(process: int) -> float:
         time.sleep(chance.uniform(0, seconds))
-        sent = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, number)
+        # Not before: this process may have to wait between looking at the clock and the signal.
+        sent = time.monotonic()
+        with contextlib.suppress(ProcessLookupError):
             for _ in range(chance.choice((0, 0, 2))):
                 time.sleep(chance.uniform(0, 0.05))
                 os.kill(process, number)

@@ -119,13 +119,13 @@ def test_the_real_application_with_an_empty_and_with_a_large_cache(
     use = beaker_tools.use_of("readme")
     before = beaker_tools.listing(visited.parent)
     found = []
-    for entries, size in ((0, 0), (4000, 30_000_000)):
+    for entries, size in ((0, 0), (200_000, 30_000_000)):
         page = cache_effect.Page("README", "/hg-one", use.region, use.namespace, entries, size)
         (asked,) = cache_effect.measure(Context(load(str(visited)), Deadline(60)), [page], 60)
         found.append(cache_effect.effect_of(asked))
     empty, large = found
     assert (empty.rounds, large.rounds) == (5, 5)
-    # With that much in it the cache costs more than it saves, whatever the machine.
+    # So many entries cost a second each time, far more than any machine's noise.
     assert large.lost.above_zero and large.lost.estimate > 3 * empty.lost.estimate
     after = beaker_tools.listing(visited.parent)
     # The scratch directory came and went in cache_dir.
