@@ -1,3 +1,3 @@
 """Measure, export and migrate a Kallithea installation."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

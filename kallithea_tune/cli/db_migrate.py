@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
     """Move Kallithea's database to PostgreSQL, MariaDB or SQLite without changing the source.
 
-    Without further options everything is copied into an empty database and verified, and the
-    application has to answer some pages there as before. Later, --catch-up transfers what was
-    written since, and --switch changes the ini file.
+    Without further options, everything is copied into an empty database and verified, and the
+    application must answer the same pages on both. Later, --catch-up transfers what was written
+    since, and --switch changes the ini file.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -225,12 +225,12 @@ def _add_steps(parser: argparse.ArgumentParser) -> None:
     add(
         "--switch",
         action="store_true",
-        help="make the ini file point at the target once everything is proven",
+        help="point the ini file at the target once everything is verified",
     )
     add(
         "--verify",
         action="store_true",
-        help="compare source and target as they are, and copy nothing",
+        help="compare source and target without copying anything",
     )
     add("--replace", action="store_true", help="drop the target's tables, after confirmation")
     add("-y", "--yes", action="store_true", help="answer yes to every question")
@@ -244,7 +244,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="RULE=ACTION",
-        help="fix rows that the target would refuse or change, while copying; repeatable",
+        help="while copying, fix rows that the target would refuse or change (repeatable)",
     )
     add(
         "--quarantine",
@@ -253,14 +253,14 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         help="where to keep the original rows that a fix changes or leaves out (default: beside "
         "the ini file)",
     )
-    add("--extra-tables", action="store_true", help="also copy the tables that have no model")
+    add("--extra-tables", action="store_true", help="also copy tables that have no model")
     add(
         "--leave",
         action="append",
         default=[],
         metavar="NAME",
-        help="leave behind what --dry-run lists under this name, which may have wildcards; "
-        "repeatable",
+        help="do not copy what --dry-run lists under this name, which may have wildcards "
+        "(repeatable)",
     )
     add("-f", "--format", choices=("json",), help="print a report for machines instead of text")
 

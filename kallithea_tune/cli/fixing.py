@@ -31,11 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="ID",
-        help="carry out the remedies of these checks (repeatable, or with commas), or those of "
-        f"{_ALL_SAFE}: all that can be undone",
+        help="apply the remedies of these checks (repeatable or comma-separated), or of "
+        f"{_ALL_SAFE}, which is every remedy that can be undone",
     )
     add("-n", "--dry-run", action="store_true", help="with --fix: show what would be done")
-    add("-y", "--yes", action="store_true", help="with --fix: do it without a question")
+    add("-y", "--yes", action="store_true", help="with --fix: do not ask for confirmation")
 
 
 def choose(args: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def add_format_options(parser: argparse.ArgumentParser, formats: Sequence[str] =
         "--format",
         choices=formats,
         metavar="FORMAT",
-        help=f"for machines, instead of text: {', '.join(formats)}",
+        help=f"print rows for machines instead of text: {', '.join(formats)}",
     )
     group.add_argument(
         "--column",
@@ -80,7 +80,7 @@ def _add_sorting(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="sort by this column, printed or not (repeatable, the first counts most)",
+        help="sort by this column, even if it is not printed (repeatable, the first takes precedence)",
     )
     direction = group.add_mutually_exclusive_group()
     direction.add_argument(
@@ -100,20 +100,22 @@ def _add_shape(group: argparse._ArgumentGroup) -> None:
         "--max-width",
         type=int,
         metavar="COLUMNS",
-        help="table: at most so wide, 0 for any width (default: CLIFF_MAX_TERM_WIDTH)",
+        help="table: maximum width, 0 for unlimited (default: CLIFF_MAX_TERM_WIDTH)",
     )
     group.add_argument(
         "--fit-width",
         action="store_true",
-        help="table: as wide as the terminal at most (default: CLIFF_FIT_WIDTH)",
+        help="table: fit into the terminal (default: CLIFF_FIT_WIDTH)",
     )
     group.add_argument(
-        "--print-empty", action="store_true", help="table: print its head where there are no rows"
+        "--print-empty",
+        action="store_true",
+        help="table: print the header even if there are no rows",
     )
-    group.add_argument("--noindent", action="store_true", help="json: print it on one line")
+    group.add_argument("--noindent", action="store_true", help="json: print everything on one line")
     group.add_argument(
         "--quote",
         choices=QUOTES,
         default=Layout.quote,
-        help=f"csv: which cells are quoted (default: {Layout.quote})",
+        help=f"csv: which cells to quote (default: {Layout.quote})",
     )

@@ -23,22 +23,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="URL",
-        help="also measure how many workers are worth it, which takes minutes: on processes that "
-        "are started from the ini file, or on the running instance at URL",
+        help="also measure throughput with one to several workers, which takes minutes: of processes "
+        "started from the ini file, or of the running instance at URL",
     )
     parser.add_argument(
         "--load-host",
         action=Once,
         default="",
         metavar="HOST",
-        help="the host of that URL where it is another machine, to confirm that its users may "
+        help="repeat the host of that URL if it is another machine, to confirm that its users may "
         "notice the load",
     )
     parser.add_argument(
         "--target-rate",
         type=positive_rate,
         metavar="REQUESTS",
-        help="with --load: how many workers and machines serve so many requests per second",
+        help="with --load: compute how many workers and machines this rate per second needs",
     )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
     """Measure a Kallithea installation and say what to change, with the evidence.
 
-    Nothing is changed, except by --fix.
+    Nothing is changed except by --fix.
     """
 
     instances: tuple[Instance, ...]  # once they are loaded; the first is `instance`

@@ -24,12 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="wanted",
         metavar="NAME=VALUE",
-        help="measure with and without this setting, which is written nowhere (repeatable)",
+        help="measure with and without this setting, without writing it anywhere (repeatable)",
     )
     add(
         "--fleet",
         action="store_true",
-        help="have all Celery workers run the checks that write nothing, and report",
+        help="run the read-only checks on the machines of all Celery workers",
     )
     _add_reports(parser)
 
@@ -41,14 +41,14 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only these ids, areas or tags (globs)",
+        help="run only the checks with these ids, areas or tags (globs)",
     )
     add(
         "--skip",
         action="append",
         default=[],
         metavar="PATTERN",
-        help="all but these ids, areas or tags (globs)",
+        help="skip the checks with these ids, areas or tags (globs)",
     )
     add(
         "--budget",
@@ -63,14 +63,14 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         action=Once,
         default="",
         metavar="URL",
-        help="put the same load on this database too (URL, env:NAME or file:PATH)",
+        help="with --load: also put the same load on this database (URL, env:NAME or file:PATH)",
     )
     add(
         "--access-log",
         action=Once,
         default="",
         metavar="FILE",
-        help="the web server's log in the combined format: who makes the requests, and which",
+        help="analyze this access log (combined format): which clients send which requests",
     )
 
 
@@ -88,14 +88,14 @@ def _add_reports(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write metrics for the textfile collector of node_exporter, as FILE.prom",
     )
-    add("--html", metavar="FILE", help="write the report as a page to look at")
+    add("--html", metavar="FILE", help="write the report as an HTML page")
     add(
         "--history",
         action=Once,
         metavar="DIR",
-        help="keep this run in a directory of runs, whose trends --html shows",
+        help="keep this run in DIR; --html then shows the trends",
     )
-    add("-a", "--all", action="store_true", help="show findings that are ok, too")
+    add("-a", "--all", action="store_true", help="also show findings that are ok")
     add("--save", metavar="FILE", help="save the findings for a later --compare")
     add("--compare", metavar="FILE", help="show what got better or worse since --save")
 

@@ -50,18 +50,24 @@ def seconds(text: str) -> int:
 class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
     """Publish the application's static files for a web server.
 
-    DEST becomes a link to the newest release in DEST.releases, switched by one rename. With
-    --server, the web server's configuration is written, too, and checked by that server; --verify
-    requests every file from the running server; --switch turns the application's own serving off,
-    after testing that this works. The options that shape a release (--overlay to --keep) stay as
-    they were in the last run unless given.
+    DEST becomes a link to the newest release in DEST.releases, replaced by a single rename. With
+    --server, the web server's configuration is written as well, and checked by that server;
+    --verify requests every file from the running server; --switch turns off the application's own
+    serving, after testing that this works. The options that shape a release (--overlay to --keep)
+    keep their values from the last run unless given.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser with the command's own options."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         add = parser.add_argument
-        add("dest", metavar="DEST", nargs="?", default="", help="where the web server looks")
+        add(
+            "dest",
+            metavar="DEST",
+            nargs="?",
+            default="",
+            help="directory that the web server serves",
+        )
         add_ini_option(parser)
         add("-n", "--dry-run", action="store_true", help="show what would change; change nothing")
         add("--check", action="store_true", help="exit with 1 when the published files are stale")
@@ -70,7 +76,7 @@ class StaticExportCommand(TuneCommand, Command):  # type: ignore[misc]
             "--web-user",
             metavar="USER",
             default="",
-            help="refuse to publish files that this user could not read",
+            help="refuse to publish files that this user cannot read",
         )
         _add_server_options(parser)
         add(
@@ -139,19 +145,19 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--prune",
         action="store_true",
         default=None,
-        help="leave out source maps and files that nothing refers to",
+        help="omit source maps and files that nothing refers to",
     )
-    add("--no-prune", action="store_false", dest="prune", default=None, help="leave nothing out")
+    add("--no-prune", action="store_false", dest="prune", default=None, help="publish every file")
     add(
         "--how",
         choices=("copy", "hardlink", "symlink"),
-        help="how the files are created (default: copy)",
+        help="how to create the files (default: copy)",
     )
     add(
         "--compress",
         metavar="CODINGS",
         dest="codings",
-        help="variants to make: gzip,br,zstd or '' for none (default: gzip)",
+        help="compressed variants to write: gzip,br,zstd or '' for none (default: gzip)",
     )
     add("--mode", type=file_mode, help="mode of the files (default: 644)")
     add("--group", help="group of the files, such as that of the web server")
@@ -159,7 +165,7 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
         "--keep",
         metavar="N",
         type=release_count,
-        help="earlier releases whose files stay reachable (default: 1)",
+        help="number of earlier releases whose files stay available (default: 1)",
     )
 
 
@@ -180,8 +186,12 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="write the configuration to FILE instead of stdout",
     )
-    add("--snippet-only", action="store_true", help="only what belongs inside an existing site")
-    add("--prefix", action=Once, help="path in front of all URLs (default: that of the ini file)")
+    add(
+        "--snippet-only",
+        action="store_true",
+        help="write only the part that belongs inside an existing site",
+    )
+    add("--prefix", action=Once, help="path before all URLs (default: as in the ini file)")
     add(
         "--server-name",
         action=Once,
@@ -198,22 +208,22 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         "--tls",
         nargs="*",
         metavar=("CERTIFICATE", "KEY"),
-        help="speak https with these files, or without any with the certificate that caddy gets",
+        help="serve https with these files; without any, with the certificate that caddy obtains",
     )
     add(
         "--redirect-port",
         metavar="PORT",
         type=port_number,
-        help="with --tls: port of http, from which requests are redirected (default: 80)",
+        help="with --tls: http port whose requests are redirected to https (default: 80)",
     )
     add(
         "--hsts",
         type=seconds,
         metavar="SECONDS",
-        help="with --tls: how long browsers shall use https only (Strict-Transport-Security)",
+        help="with --tls: how long browsers must use https only (Strict-Transport-Security)",
     )
     for option, purpose in (
-        ("--backend", "where Kallithea listens (repeatable; default: as in the ini file)"),
+        ("--backend", "URL at which Kallithea listens (repeatable; default: as in the ini file)"),
         ("--vcs-backend", "a separate backend for hg and git (repeatable)"),
     ):
         add(option, metavar="URL", action="append", default=[], help=purpose)
@@ -221,7 +231,7 @@ def _add_server_options(parser: argparse.ArgumentParser) -> None:
         "--balance",
         choices=("round-robin", "sticky"),
         default="round-robin",
-        help="how requests for pages are distributed (default: round-robin)",
+        help="how to distribute requests for pages (default: round-robin)",
     )
 
 
