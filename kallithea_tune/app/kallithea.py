@@ -61,7 +61,7 @@ def _is_here(module: str) -> bool:
 
 
 def _not_installed(what: str, instance: Instance) -> str:
-    gearbox = "the gearbox of Kallithea's environment, which lies beside kallithea-cli"
+    gearbox = "the gearbox of Kallithea's environment, which is next to kallithea-cli"
     cli = shutil.which("kallithea-cli")
     beside = os.path.join(os.path.dirname(os.path.abspath(cli)), "gearbox") if cli else ""
     if os.path.exists(beside) and os.path.dirname(beside) != os.path.dirname(sys.executable):

@@ -170,7 +170,7 @@ class Fixing:
         deleting = [task.finding.check for task in plan.tasks if task.deletes]
         if deleting and not (sys.stdin and sys.stdin.isatty()):
             raise Refused(
-                f"{', '.join(deleting)} would delete data, which is asked for on a terminal only, "
+                f"{', '.join(deleting)} would delete data, which must be confirmed on a terminal, "
                 "even with -y; nothing was done"
             )
         unattended = "--fix asks before it changes anything, and there is no terminal; see -y"

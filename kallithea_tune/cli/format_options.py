@@ -80,7 +80,7 @@ def _add_sorting(group: argparse._ArgumentGroup) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="sort by this column, even if it is not printed (repeatable, the first takes precedence)",
+        help="sort by this column, printed or not (repeatable, the first takes precedence)",
     )
     direction = group.add_mutually_exclusive_group()
     direction.add_argument(

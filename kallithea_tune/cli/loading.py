@@ -23,8 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="URL",
-        help="also measure throughput with one to several workers, which takes minutes: of processes "
-        "started from the ini file, or of the running instance at URL",
+        help="also measure throughput with one to several workers, which takes minutes: of "
+        "processes started from the ini file, or of the running instance at URL",
     )
     parser.add_argument(
         "--load-host",

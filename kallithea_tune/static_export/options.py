@@ -102,8 +102,8 @@ def _validate_server(server: ServerOptions) -> None:
         )
     if (server.port or TLS_PORT) == server.tls.redirect_port:
         raise ConfigError(
-            f"--port and --redirect-port are both {server.tls.redirect_port}, and no port speaks "
-            "http and https; give another --redirect-port"
+            f"--port and --redirect-port are both {server.tls.redirect_port}, and one port "
+            "cannot serve both; give another --redirect-port"
         )
     if not server.tls.automatic:
         certificate.require_pair(server.tls.certificate, server.tls.key)

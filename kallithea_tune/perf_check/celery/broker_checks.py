@@ -144,7 +144,7 @@ def _held(workers: Mapping[str, Worker]) -> Optional[Finding]:
     tasks = counted(sum(worker.held for worker in held.values()), "task")
     return Finding(
         Severity.error,
-        f"the processes of {first_of(list(held), 1)} stand still: {tasks} not started although "
+        f"the processes of {first_of(list(held), 1)} do not work: {tasks} not started although "
         "processes are free",
         threshold=f"started within {PAUSE_SECONDS:g} s",
         source=OURS,

@@ -83,7 +83,7 @@ def pickled(found: RemoteControl) -> Iterator[Finding]:
     safe = " ".join(word for word in found.accepted or () if word not in unsafe) or None
     yield Finding(
         Severity.error,
-        "whoever can write to the broker runs code of theirs in the workers: they unpickle "
+        "anyone who can write to the broker can run code in the workers, because they unpickle "
         "what comes",
         subject="celery.accept_content",
         evidence={"accept_content": list(found.accepted or ())},

@@ -154,7 +154,7 @@ class _Verdict(NamedTuple):
 
 
 def _verdict(item: Holder, who: str) -> Optional[_Verdict]:
-    state = f"{'stands still' if item.idle else 'is open'} for {item.seconds:.0f} s"
+    state = f"has been {'idle' if item.idle else 'open'} for {item.seconds:.0f} s"
     if item.waiting and item.waited_s >= LONG_S:
         others = "another one waits" if item.waiting == 1 else f"{item.waiting} others wait"
         diagnosis = f"{who} holds a lock: {others} for {item.waited_s:.0f} s"

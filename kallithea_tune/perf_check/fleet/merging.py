@@ -23,7 +23,7 @@ NAME = 60  # characters of an id or an area
 REASONS = {
     State.elsewhere: "it left the request to another worker of its machine, which did not report",
     State.busy: "it carries out the checks of another command",
-    State.forgotten: "it was started anew meanwhile",
+    State.forgotten: "it was restarted meanwhile",
 }
 
 

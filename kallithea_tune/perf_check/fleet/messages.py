@@ -35,7 +35,7 @@ class State(enum.Enum):
     elsewhere = "elsewhere"
     """Another worker of the same machine and ini file carries the request out."""
     forgotten = "forgotten"
-    """Nothing is known of the request; the worker was started anew."""
+    """The worker does not know the request: it was restarted."""
 
 
 @dataclass(frozen=True)

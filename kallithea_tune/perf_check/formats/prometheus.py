@@ -91,7 +91,7 @@ def metrics(results: Results) -> Iterator[Metric]:
     )
     yield Metric(
         "check_impact_seconds",
-        "What the worst finding of a check costs, per what the label says.",
+        "Cost of the worst finding of a check, in the unit of the label.",
         tuple(sample for placed in runs for sample in _impacts(placed)),
     )
     yield Metric(

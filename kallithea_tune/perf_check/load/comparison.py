@@ -81,7 +81,7 @@ def threads_note(processes: Curve, threads: Curve) -> str:
     return (
         f"{counted(most.workers, 'thread')} served up to {figure(_best(most))} requests/s, {word} "
         f"one process alone ({figure(_best(one))}); {errors:,} of {requests:,} answers were wrong. "
-        "Kallithea's own word is not to use threads, and WEB001 stays an error whatever is "
+        "Kallithea's documentation says not to use threads, and WEB001 stays an error whatever is "
         "measured here"
     )
 

@@ -62,7 +62,7 @@ REQUIREMENTS = (
         Severity.advice,
     ),
     Requirement("beaker.cache.lock_dir", "SCA003", _HELD, Severity.warning),
-    Requirement("archive_cache_dir", "SCA003", "each packs every archive anew", Severity.advice),
+    Requirement("archive_cache_dir", "SCA003", "each builds every archive again", Severity.advice),
     Requirement(
         "use_celery", "SCA004", "one carries its tasks out in the requests", Severity.warning
     ),

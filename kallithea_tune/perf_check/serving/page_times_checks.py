@@ -50,7 +50,7 @@ _SIZE_REMEDIES = {
     "repositories": (
         200,
         "move repositories into groups: the front page makes a row for each of the {:,} that are "
-        "in none, whatever 'Repository page size' says",
+        "in none, regardless of 'Repository page size'",
     ),
     "refs": (1000, "delete tags and branches that nobody needs, see GIT002: packing does not help"),
     "README bytes": (

@@ -71,7 +71,7 @@ def judge_requests(served: Served) -> Iterator[Finding]:
         return
     yield Finding(
         Severity.warning,
-        f"each process is replaced after {count} requests, and starts anew"
+        f"each process is replaced after {count} requests, and starts again"
         if count > 1
         else "each request gets a new process, and waits for its start",
         subject="requests",

@@ -169,6 +169,6 @@ def judge_claims(
         remedy = IniEdit(options, "if the web server runs on this machine")
     return finding(
         Severity.warning,
-        f"redirects lead where a client's {believed[0]} says",
+        f"redirects go where a client's {believed[0]} points",
         remedy=remedy,
     )

@@ -90,7 +90,7 @@ def kept_archives(measured: Archives) -> Iterator[Finding]:
     if not measured.kept:
         yield Finding(
             Severity.advice,
-            "archives are not kept: each download makes its archive anew",
+            "archives are not cached: each download builds its archive again",
             subject="kept",
             threshold="archive_cache_dir is set",
             source=SOURCE,

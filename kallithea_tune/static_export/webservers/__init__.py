@@ -174,8 +174,8 @@ def _refuse_controls(value: object) -> None:
 def _refuse_pools(name: str, site: Site) -> None:
     if any(backend.scheme == "https" for backend in site.backends):
         raise ConfigError(
-            f"{name} speaks only http to a backend; give http://, or use nginx, apache, caddy or "
-            "haproxy"
+            f"{name} connects to backends over http only; give http://, or use nginx, apache, "
+            "caddy or haproxy"
         )
     if site.vcs or site.sticky:
         raise ConfigError(

@@ -55,7 +55,7 @@ def worker(processes: int = 2, *, queues: Sequence[str] = ("celery",), **more: A
         ({"a": worker(), "b": worker(queues=["other"])}, 21, Severity.warning, "for 2 worker"),
         ({"a": worker(), "b": worker()}, 0, Severity.ok, "keep up"),
         ({"a": worker(5)}, 0, Severity.advice, "5 worker processes share 2 cores"),
-        ({"a": worker(held=3)}, 99, Severity.error, "of a stand still: 3 tasks not started"),
+        ({"a": worker(held=3)}, 99, Severity.error, "of a do not work: 3 tasks not started"),
         ({"a": worker(stopped=(7,))}, 99, Severity.error, "1 of 2 worker processes is stopped"),
         (
             {"a": worker(1, running=(RunningTask("send_email", 600.0),))},

@@ -267,7 +267,7 @@ def test_a_backend_of_https_is_verified(name, public, application, secure):
 @pytest.mark.parametrize(
     "name, urls, sentence",
     [
-        ("lighttpd", ["https://kallithea.example.com"], "speaks only http"),
+        ("lighttpd", ["https://kallithea.example.com"], "over http only"),
         ("nginx", ["https://a:1", "https://b:1"], "the same name for each"),
         ("nginx", ["https://a:1", "http://a:1"], "the same name for each"),
         ("apache", ["https://a:1"], "a certificate of that name"),

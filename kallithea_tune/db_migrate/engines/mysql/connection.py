@@ -38,7 +38,7 @@ SETTINGS = base.ConnectionSettings(
         ),
         Setting(
             "SET NAMES utf8mb4 COLLATE utf8mb4_general_ci",
-            "text comes and goes as UTF-8 with four bytes, whatever the client asked for at first",
+            "text is sent and received as UTF-8 with four bytes, not as the client first requested",
         ),
         Setting(
             "SET SESSION sql_mode = '{}'".format(",".join(SQL_MODES)),
@@ -75,7 +75,8 @@ SETTINGS = base.ConnectionSettings(
         ),
         Setting("SET SESSION sql_quote_show_create = 1", "SHOW CREATE TABLE can be read"),
         Setting(
-            "SET SESSION completion_type = NO_CHAIN", "COMMIT neither begins anew nor disconnects"
+            "SET SESSION completion_type = NO_CHAIN",
+            "COMMIT neither begins a new transaction nor disconnects",
         ),
         Setting(
             "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",

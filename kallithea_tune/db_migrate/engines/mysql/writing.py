@@ -72,7 +72,7 @@ class Writer(Connected, base.Writer):
         cursor = self.cursor()
         cursor.execute("SELECT @@lower_case_table_names")
         if int(cursor.fetchone()[0]) and name != name.lower():
-            return "the target does not tell upper case from lower case in names of tables"
+            return "table names are not case-sensitive on the target"
         return ""
 
     def why_unsuitable(self) -> str:
