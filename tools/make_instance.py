@@ -3,8 +3,8 @@ and git history.
 
 usage: make_instance.py DIRECTORY [LOG_ROWS]
 
-Run by the Python of the virtual environment that holds Kallithea. A directory that has one already
-is left alone.
+Run by the Python of the virtual environment that holds Kallithea. A complete instance is left
+alone, one that an interrupted run left behind is made again, and any other directory is refused.
 """
 
 from __future__ import annotations
@@ -98,10 +98,15 @@ def make(directory: Path, log_rows: int = 3000, front_end: bool = True) -> Path:
     ini = directory / "my.ini"
     if (directory / ".complete").exists():
         return ini
-    if directory.exists():
+    begun = directory / ".begun"
+    if begun.exists():
         shutil.rmtree(str(directory))
+    elif directory.exists() and os.listdir(str(directory)):
+        sys.exit(f"{directory} has other files in it; give a new directory")
     repositories = directory / "repos"
-    repositories.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    begun.touch()
+    repositories.mkdir()
     kallithea = BIN / "kallithea-cli"
     run(kallithea, "config-create", "my.ini", cwd=directory)
     run(
@@ -124,7 +129,7 @@ def make(directory: Path, log_rows: int = 3000, front_end: bool = True) -> Path:
     run(sys.executable, Path(__file__).resolve(), "--fill", ini, log_rows, cwd=directory)
     if front_end:
         build_front_end(kallithea, directory)
-    (directory / ".complete").touch()
+    begun.rename(directory / ".complete")
     return ini
 
 
@@ -187,6 +192,8 @@ def fill(ini: Path, log_rows: int) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     if sys.argv[1] == "--fill":
         fill(Path(sys.argv[2]), int(sys.argv[3]))
     else:
