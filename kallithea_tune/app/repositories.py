@@ -87,7 +87,7 @@ def _is_ordinary(kind: str, path: str, end: float) -> bool:
 
 
 def require_unblocking(kind: str, path: str, end: float) -> None:
-    """Raise NotAFile where a program would wait for ever on what should be a file of a repository.
+    """Raise NotAFile where a program would wait forever on what should be a file of a repository.
 
     Of a ``git`` or ``hg`` repository all files but loose objects are looked at, until `end` of the
     monotonic clock. Files that cannot be read are passed over.

@@ -67,7 +67,7 @@ def open_sqlite(path: str, timeout: float = 2, writable: bool = False) -> sqlite
 
 
 def _require_file(path: str) -> None:
-    """Raise OperationalError where opening `path` would wait for ever, or act on a device."""
+    """Raise OperationalError where opening `path` would wait forever, or act on a device."""
     import sqlite3
 
     try:

@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
     @property
     def blocks(self) -> bool:
-        """Whether a program that opens it may wait for ever, or acts on a device."""
+        """Whether a program that opens it may wait forever, or acts on a device."""
         return self.kind not in ("file", "directory", "link")
 
     def require_file(self, name: str) -> Entry:

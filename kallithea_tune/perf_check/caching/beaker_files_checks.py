@@ -68,12 +68,12 @@ def judge_namespace(kept: Namespace, cost: Cost, name: str) -> Finding:
 
 
 def judge_other(path: str, kind: str) -> Finding:
-    """Beaker follows a link, which is not done here, and waits for ever on anything else."""
+    """Beaker follows a link, which is not done here, and waits forever on anything else."""
     if kind == "link":
         return Finding(Severity.unknown, f"not measured: the cache file {path} is a link", path)
     return Finding(
         Severity.error,
-        f"the cache file {path} is a {kind}: who reads this cache waits for ever",
+        f"the cache file {path} is a {kind}: whatever reads this cache waits forever",
         path,
         remedy=Command(("rm", path), effect=DELETES),
     )

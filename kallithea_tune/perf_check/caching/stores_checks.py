@@ -134,8 +134,7 @@ def _judge_memory(
     if answer.evicted and sessions:
         return finding(
             Severity.warning,
-            f"{name} has thrown out {answer.evicted} entries for want of memory: users are signed"
-            " out",
+            f"{name} has evicted {answer.evicted} entries for lack of memory: users are signed out",
             remedy=f"more than {megabytes(answer.limit)}, or a server for sessions alone",
         )
     if answer.everlasting >= MANY_FILES and sessions and not store.timeout:

@@ -131,7 +131,7 @@ def _effect(aspects: AbstractSet[Aspect]) -> str:
     if aspects & _REFUSED:
         return "new rows are refused"
     if aspects & _DOUBLED:
-        return "rows may be there twice"
+        return "rows may be duplicated"
     return "lookups read all rows" if Aspect.index in aspects else "rows may refer to nothing"
 
 

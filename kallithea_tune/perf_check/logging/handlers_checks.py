@@ -20,9 +20,9 @@ LARGE_BYTES, SLOW_MS = 1_000_000_000, 100.0
 # How long each waits for a server that does not answer (Python's logging.handlers).
 _WAITS = {
     "SMTPHandler": "5 s",
-    "HTTPHandler": "for ever",
+    "HTTPHandler": "forever",
     "SocketHandler": "1 s",
-    "SysLogHandler": "for ever",
+    "SysLogHandler": "forever",
 }
 _OFTEN = ("", "NOTSET", "DEBUG", "INFO")
 

@@ -227,7 +227,7 @@ def dates(surveyed: Survey, read: Tips) -> Iterator[Finding]:
 
 
 def judge_dates(journal: Ahead, read: Tips, now: float) -> Iterator[Finding]:
-    """A wrong clock leaves dates by which lists are ordered for ever."""
+    """A wrong clock leaves dates by which lists are ordered forever."""
     days = {item.name: (item.committed - now) / 86400 for item in read.contents}
     ahead = sorted((name for name in days if days[name] > AHEAD_DAYS), key=lambda name: -days[name])
     evidence: dict[str, object] = {
@@ -264,7 +264,7 @@ def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:
     if failed.blocks:
         # What is neither a file, a directory nor a link holds no data.
         kinds = ("!", "-type", "f", "!", "-type", "d", "!", "-type", "l")
-        note = "Kallithea waits for ever on it"
+        note = "Kallithea waits forever on it"
         return Command(("find", path, *kinds, "-delete"), note=note, effect=Effect.deletes)
     if failed.reason == NO_HEAD:
         return f"put 'ref: refs/heads/BRANCH', with its main branch, into {shell_word(path)}/HEAD"

@@ -43,7 +43,7 @@ FILE = "/var/log/k.log"
             Handler("m", "HTTPHandler", "ERROR", address="m:80", failure="no answer in 1 s"),
             1,
             ERROR,
-            "lines of ERROR wait for ever for m:80",
+            "lines of ERROR wait forever for m:80",
         ),
         (
             Handler("m", "SocketHandler", "", address="m:9", failure="Connection refused"),
