@@ -1,5 +1,5 @@
 #!/bin/sh
-# The manual pages in docs/man, which a test holds against the commands' options.
+# The manual pages in docs/man, which a test compares with the commands' options.
 set -e
 cd "$(dirname "$0")/.."
 . tools/venv.sh

@@ -2,7 +2,8 @@
 
 usage: man_pages.py
 
-A test holds the pages against this; they are kept, as whoever builds a package has no gearbox.
+A test compares the pages with this; they are kept in the tree because builders of packages have no
+gearbox.
 """
 
 from __future__ import annotations

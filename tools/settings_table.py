@@ -2,7 +2,7 @@
 
 usage: settings_table.py > docs/db-migrate-settings.rst
 
-A test holds the page against this.
+A test compares the page with this.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ HEAD = """\
 Settings of the sessions
 ========================
 
-A database, a role, a server, ``init_connect`` or an option of the URL may set how values look,
-which rows are seen and how long a statement may take. db-migrate sets what follows for each of its
-own connections, after all of these; nobody else's are changed.
+A database, a role, a server, ``init_connect`` or a URL option may determine how values look,
+which rows are visible and how long a statement may take. db-migrate overrides all of these with the
+following settings, for each of its own connections and no others.
 
-These are left as they are: PostgreSQL's ``search_path``, by which Kallithea finds its tables, and
-``default_transaction_read_only`` and ``tx_read_only`` of a target, by which somebody protects it.
+These are left as they are: PostgreSQL's ``search_path``, which Kallithea uses to find its tables,
+and a target's ``default_transaction_read_only`` and ``tx_read_only``, which protect it on purpose.
 
-A locked table or file is reported within the seconds given below, with the process that holds the
-lock where that can be known. A connection whose other end vanishes without a word (a machine that
-lost its power, a firewall that forgot the connection) breaks off after a minute. A server that
-keeps its connections and answers nothing, such as a stopped process, is waited for; Ctrl-C ends
-that within seconds.
+A locked table or file is reported within the number of seconds given below, with the process that
+holds the lock if it can be determined. A connection whose other end vanishes silently (a machine
+that lost power, a firewall that forgot the connection) is closed after a minute. If a server keeps
+its connections but does not answer, such as a stopped process, db-migrate waits for it; Ctrl-C
+ends that within seconds.
 """
 
 

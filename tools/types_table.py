@@ -2,8 +2,8 @@
 
 usage: types_table.py > docs/db-migrate-types.rst
 
-Run by the Python of the virtual environment that holds Kallithea. A test holds the page against
-this.
+Run by the Python of the virtual environment that holds Kallithea. A test compares the
+page with this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ How the types change
 
 Every table is created from Kallithea's models, with the types that ``kallithea-cli
 db-create`` would use, except where MariaDB would lose something. Before anything is written,
-preflight finds the rows that the last column is about.
+preflight finds the rows to which the last column applies.
 
 Kallithea 0.7.0 has these {count} columns:
 
@@ -39,8 +39,8 @@ FOOT = """\
 Tables without a model
 ======================
 
-With ``--extra-tables``, and for columns that were added to Kallithea's tables, the type of a column
-is the one that its database declares:
+With ``--extra-tables``, and for columns that were added to Kallithea's tables, a column has the
+type that its database declares:
 
 .. list-table::
    :header-rows: 1
@@ -83,29 +83,30 @@ is the one that its database declares:
      - BYTEA
      - LONGBLOB
 
-A column of SQLite whose type says nothing has that of its values, where they are all of one.
-Keys, unique and ordinary indexes, foreign keys with their actions, defaults and checks come along.
-Defaults are constants, ``CURRENT_TIMESTAMP`` and ``CURRENT_DATE``; checks are comparisons of
-columns with constants and each other, ``IN``, ``BETWEEN``, ``IS NULL`` and the length of a text,
-joined by ``AND``, ``OR`` and ``NOT``. Texts are compared for equality only, since their order
-depends on collations.
+If the declared type of a SQLite column is not informative, the column gets the type of its values,
+provided that they all have the same one. Keys, unique and ordinary indexes, foreign keys with their
+actions, defaults and checks are carried. Defaults can be constants, ``CURRENT_TIMESTAMP`` and
+``CURRENT_DATE``; checks can compare columns with constants and each other, and use ``IN``,
+``BETWEEN``, ``IS NULL`` and the length of a text, combined with ``AND``, ``OR`` and ``NOT``. Text
+can only be compared for equality, since its order depends on collations.
 
-Everything else is an obstacle, which ``--dry-run`` lists with its reason, and which only
-``--leave`` accepts. The rest of the table is carried without it:
+Everything else is an obstacle: ``--dry-run`` lists it with the reason, and only ``--leave`` accepts
+it. The rest of the table is carried without it. Obstacles are:
 
-- columns of other types (own types, domains, enums, SET, arrays, JSON of PostgreSQL, UUID, network
+- columns of other types (custom types, domains, enums, SET, arrays, PostgreSQL JSON, UUID, network
   addresses, intervals, BIT, BIGINT UNSIGNED, spatial types, padded CHAR of PostgreSQL), and
   columns that are generated from others;
-- partial, functional, full-text and spatial indexes, those of prefixes, with an operator class or a
-  collation of their own, and deferrable keys;
-- collations that are not the usual ones: the column is carried without;
+- partial, functional, full-text and spatial indexes, indexes on prefixes or with their own operator
+  class or collation, and deferrable keys;
+- unusual collations: the column is carried without its collation;
 - values that the target would change: decimals with more digits than declared, a negative zero
   to SQLite and MariaDB, moments beyond those of MariaDB's TIMESTAMP;
-- what the target itself refuses: each table is tried out there as a temporary one, so that names,
-  keys and rows that are too long are known before anything is written.
+- anything that the target itself refuses: each table is first created there as a temporary one, so
+  names, keys and rows that are too long are known before anything is written.
 
-A default is left by ``--leave "TABLE.COLUMN DEFAULT"``, a collation by ``--leave "TABLE.COLUMN
-COLLATE NAME"``, and a key of SQLite, which has no name, by ``--leave "TABLE.UNIQUE (COLUMNS)"``.
+To leave a default behind, use ``--leave "TABLE.COLUMN DEFAULT"``; for a collation, ``--leave
+"TABLE.COLUMN COLLATE NAME"``; for a unique key of SQLite, which has no name, ``--leave
+"TABLE.UNIQUE (COLUMNS)"``.
 """
 
 

@@ -52,8 +52,7 @@ def layout(args: argparse.Namespace) -> Layout:
 def add_format_options(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     """Add ``--format`` and what goes with it.
 
-    They are written here anew, as cliff takes longer to import than a help text may; a test holds
-    them against cliff's.
+    They repeat cliff's, which takes too long to import for a help text; a test compares them.
     """
     group = parser.add_argument_group("output as rows")
     group.add_argument(

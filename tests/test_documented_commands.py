@@ -1,0 +1,119 @@
+"""Every gearbox command in the documentation has the options that it gives, and those that need no
+more than an instance run on one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any, Iterator
+
+import pytest
+from environment import BIN
+
+ROOT = Path(__file__).resolve().parents[1]
+# In a literal block, perhaps continued by a backslash, after a prompt, or in a line for cron.
+COMMAND = re.compile(
+    r"(?m)^ +(?:[^\n]*[ /])?gearbox (?:-q |--debug )?([a-z]+-[a-z]+)(?= |$)((?:[^\n]*\\\n)*[^\n]*)$"
+)
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("README.rst", "docs/**/*.rst", "kallithea_tune/**/*.rst")
+    for path in ROOT.glob(pattern)
+    if "_build" not in path.parts and path.parent != ROOT / "docs" / "checks"
+)
+# Other tests run these: blocks of runbooks, by whom they say, on the servers that they need.
+ELSEWHERE = re.compile(
+    r"--load|--fleet|--verify http|--compare-db|web1\.ini|--compare /srv|--to URL"
+)
+WAYS_TO_END = (0, 1, 5)
+
+
+def commands(page: str) -> "list[tuple[str, list[str]]]":
+    """The commands of a page: their names and what follows."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    return [
+        (name, shlex.split(re.split(r" (?:\|\|?|&&|>|2>)", words.replace("\\\n", " "))[0]))
+        for name, words in COMMAND.findall(text)
+        if words
+    ]
+
+
+PRINTED = [(page, name, words) for page in PAGES for name, words in commands(page)]
+RUN = [
+    page
+    for page in dict.fromkeys(page for page, _, _ in PRINTED)
+    if not page.startswith("docs/runbooks/") and page != "docs/tutorial.rst"
+]
+
+
+def parser(name: str) -> Any:
+    """The parser of a command."""
+    module = importlib.import_module("kallithea_tune.cli." + name.replace("-", "_"))
+    (command,) = (
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and item.__module__ == module.__name__ and "act" in vars(item)
+    )
+    return command(None, None, name).get_parser(name)
+
+
+@pytest.mark.unit
+def test_many_pages_have_commands() -> None:
+    assert len({page for page, _, _ in PRINTED}) > 15 and len(PRINTED) > 60
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("page", "name", "words"),
+    PRINTED,
+    ids=[f"{page} {number}" for number, (page, *_) in enumerate(PRINTED)],
+)
+def test_the_options_of_a_command_exist(page: str, name: str, words: "list[str]") -> None:
+    parser(name).parse_args(words)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A directory that every user can read, unlike those of pytest."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("page", RUN)
+def test_the_commands_of_a_page_run(
+    page: str, instance: Path, tmp_path: Path, public: Path
+) -> None:
+    words_here = {
+        "/srv/kallithea/my.ini": "my.ini",
+        "/srv/kallithea/runs": str(tmp_path / "runs"),
+        "/srv/kallithea/perf.html": str(tmp_path / "perf.html"),
+        "/srv/kallithea/static": str(public / "static"),
+        "/etc/nginx/conf.d/kallithea.conf": str(public / "site.conf"),
+    }
+    url = f"sqlite:///{tmp_path}/moved.db"
+    (instance.parent / "url").write_text(url)
+    for name, words in commands(page):
+        if ELSEWHERE.search(" ".join(words)):
+            continue
+        words = [words_here.get(word, word) for word in words]
+        if name == "perf-check":
+            words += ["--budget", "3"] + ["-y"] * ("--fix" in words and "-n" not in words)
+        done = subprocess.run(
+            [str(BIN / "gearbox"), name, *words],
+            cwd=str(instance.parent),
+            env=dict(os.environ, TARGET=url),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+        )
+        assert done.returncode in WAYS_TO_END, f"{name} {' '.join(words)}: {done.stdout}"
