@@ -96,6 +96,7 @@ def test_the_commands_of_a_page_run(
         "/srv/kallithea/my.ini": "my.ini",
         "/srv/kallithea/runs": str(tmp_path / "runs"),
         "/srv/kallithea/perf.html": str(tmp_path / "perf.html"),
+        "/var/lib/prometheus/node-exporter/kallithea.prom": str(tmp_path / "kallithea.prom"),
         "/srv/kallithea/static": str(public / "static"),
         "/etc/nginx/conf.d/kallithea.conf": str(public / "site.conf"),
     }
