@@ -102,7 +102,7 @@ def silent_lines(silent: Sequence[Silent]) -> list[str]:
 def matrix_lines(matrix: Matrix) -> list[str]:
     """Lay out the settings that differ or break a rule, each with the value of every instance.
 
-    Those that are as they must be are counted.
+    Those that are as required are counted.
     """
     lines = ["Settings by instance", "====================", ""]
     for row in matrix.notable:
@@ -114,7 +114,7 @@ def matrix_lines(matrix: Matrix) -> list[str]:
         for value, names in same.items():
             lines += wrapped("  ", f"{value or 'not set'}: {', '.join(names)}", 2)
     rest = len(matrix.rows) - len(matrix.notable)
-    return [*lines, f"as they must be: {counted(rest, 'more setting')}"]
+    return [*lines, f"{counted(rest, 'more setting')} {'is' if rest == 1 else 'are'} as required"]
 
 
 def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
@@ -133,12 +133,20 @@ def write_text(run: Run, stream: TextIO, everything: bool = False) -> None:
     print(file=stream)
     for note in run.notes:
         print("\n".join(wrapped("Note: ", note, 3)), file=stream)
-    number = counted(len(run.checks), "check")
-    # Another machine's report does not say how long it took.
-    time = f" in {run.seconds:.1f} s" if run.seconds else ""
-    print(f"{_counts(run.findings)}; {number}{time}", file=stream)
+    print(f"{_counts(run.findings)}; {checks_of(run)}", file=stream)
     if run.busyness:
         print(str(run.busyness), file=stream)
+
+
+def checks_of(run: Run) -> str:
+    """Return how many checks ran, how many of them found nothing here that they are about, such as
+    Celery or a second instance, and how long it took.
+    """
+    silent = set(run.checks).difference(finding.check for finding in run.findings)
+    apply = f" ({len(silent)} not applicable)" if silent else ""
+    # Another machine's report does not say how long it took.
+    time = f" in {run.seconds:.1f} s" if run.seconds else ""
+    return f"{counted(len(run.checks), 'check')}{apply}{time}"
 
 
 def left_out(run: Run) -> str:

@@ -17,7 +17,7 @@ from kallithea_tune.perf_check.remedy import steps_of
 from kallithea_tune.perf_check.results import Curve, Level, PlacedRun, Results
 from kallithea_tune.system import written_path
 from kallithea_tune.system.written_path import Output, Place
-from kallithea_tune.text import counted, evidence_text, figure, percentage, printable
+from kallithea_tune.text import evidence_text, figure, percentage, printable
 
 HEAD = "<!DOCTYPE html>\n<!-- a report of kallithea_tune -->\n"
 OUTPUT = Output("--html", "a report that --html wrote", lambda head: head.startswith(HEAD.encode()))
@@ -137,7 +137,6 @@ def _section(placed: PlacedRun, number: int) -> Section:
     title = str(placed.place)
     prefix = slug(title) if number else ""
     shown = [item for item in report.merged(run.findings) if item.severity > Severity.ok]
-    seconds = f"{counted(len(run.checks), 'check')} in {run.seconds:.1f} s"
     return Section(
         title,
         slug(title),
@@ -145,7 +144,7 @@ def _section(placed: PlacedRun, number: int) -> Section:
         tuple(_areas(run.findings)),
         tuple(_items(shown, prefix)),
         tuple(run.notes),
-        f"{seconds}. {run.busyness or ''}".strip(),
+        f"{report.checks_of(run)}. {run.busyness or ''}".strip(),
     )
 
 
