@@ -97,6 +97,8 @@ class Measurement(Generic[T]):
     installation must work for it: "ini", "database", "app" or "worker". `decided_by` has the
     settings (globs) that alone decide the result, its own and those of all that it uses: instances
     on one machine that have them in common share it. Without any, each instance has its own.
+    Where it is not `requested`, by an option or by more than one instance, it is not taken, and has
+    no part of the time.
     """
 
     function: Callable[[Context], T]
@@ -105,6 +107,7 @@ class Measurement(Generic[T]):
     needs: frozenset[str] = frozenset()
     uses: tuple[Measurement[Any], ...] = ()
     decided_by: tuple[str, ...] = ()
+    requested: Callable[[Context], bool] = lambda context: True
 
     @property
     def name(self) -> str:
@@ -135,6 +138,7 @@ def measurement(
     needs: Sequence[str] = (),
     uses: Sequence[Measurement[Any]] = (),
     decided_by: Sequence[str] = (),
+    requested: Callable[[Context], bool] = lambda context: True,
 ) -> Callable[[Callable[[Context], T]], Measurement[T]]:
     """Make a `Measurement` of the function below; see there for the arguments.
 
@@ -143,7 +147,7 @@ def measurement(
 
     def decorate(function: Callable[[Context], T]) -> Measurement[T]:
         return Measurement(
-            function, seconds, writes, frozenset(needs), tuple(uses), tuple(decided_by)
+            function, seconds, writes, frozenset(needs), tuple(uses), tuple(decided_by), requested
         )
 
     return decorate

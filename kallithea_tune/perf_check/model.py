@@ -163,6 +163,10 @@ class Check:
         """The check on what settings alone say, where it can do with that; else the check."""
         return replace(self, measures=self.settings) if self.settings else self
 
+    def requested(self, context: Context) -> bool:
+        """Whether all that it judges is to be measured in this run."""
+        return all(one.requested(context) for one in self.measures)
+
     @property
     def measurements(self) -> tuple[Measurement[Any], ...]:
         """All measurements that are taken for this check, each once."""

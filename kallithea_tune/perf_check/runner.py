@@ -149,10 +149,11 @@ def _run(
     started = time.monotonic()
     findings: list[Finding] = []
     cut = Cut()
-    for number, share in enumerate(shares(checks, deadline)):
+    begun = [item for item in checks if item.requested(results)]
+    for number, share in enumerate(shares(begun, deadline)):
         interruption.check()
         item = share.check
-        progress(item.title, number, len(checks))
+        progress(item.title, number, len(begun))
         context = dataclasses.replace(results, deadline=Deadline(share.seconds))
         own = [
             _redacted(_with_ignore(labelled(finding, item), item, ignores, today), instance)
@@ -170,7 +171,7 @@ def _run(
         tuple(item.id for item in checks),
         busyness(),
         tuple(cut.ids),
-        enough(checks, budget) if cut.ids else 0,
+        enough(begun, budget) if cut.ids else 0,
     )
 
 

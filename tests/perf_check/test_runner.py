@@ -114,6 +114,23 @@ def test_the_time_is_shared_out_by_what_each_may_take(nothing, clock, budget, sh
     assert seen == [pytest.approx(share)]
 
 
+def test_what_was_not_requested_is_not_run_and_takes_no_time(nothing, clock):
+    seen = []
+
+    def noting(context):
+        seen.append(context.deadline.left)
+        return ()
+
+    checks = [
+        made("A", noting, seconds=8.0, requested=lambda context: bool(context.compare_db)),
+        made("B", noting, seconds=2.0),
+    ]
+    assert runner.run(nothing, checks, 1.0).checks == ("A", "B")
+    assert seen == [1.0]
+    runner.run(nothing, checks, 10.0, "sqlite:///other.db")
+    assert sorted(seen) == [1.0, 2.0, 8.0]
+
+
 def test_nobody_gets_anothers_share(nothing, clock):
     seen = []
 

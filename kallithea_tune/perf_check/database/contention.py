@@ -77,16 +77,15 @@ def sqlite_contention(context: Context) -> SqliteContention:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The load on --compare-db, None without that option, and the one here where that is SQLite."""
+    """The load on --compare-db, and the one here where that is SQLite."""
 
-    there: Optional[Load] = None
-    here: Mapping[str, Load] = dataclasses.field(default_factory=dict)
+    there: Load
+    here: Mapping[str, Load]
 
     @property
     def examined(self) -> Examined:
-        """The other database, where one is given."""
-        given = int(self.there is not None)
-        return Examined(given, given, "database")
+        """The other database."""
+        return Examined(1, 1, "database")
 
 
 @measurement(
@@ -95,14 +94,13 @@ class Comparison:
     needs=("database",),
     uses=(database_facts, sqlite_contention),
     decided_by=("sqlalchemy.*",),
+    requested=lambda context: bool(context.compare_db),
 )
 def comparison(context: Context) -> Comparison:
     """Put the load on a scratch table in --compare-db.
 
     Raises NotMeasured where that is Kallithea's own database server, which is not written to.
     """
-    if not context.compare_db:
-        return Comparison()
     own_server = not sqlite_file(context.instance.database_url)
     if own_server and _is_same(context.compare_db, context.instance.database_url):
         raise NotMeasured("--compare-db is Kallithea's own database, which is not written to")

@@ -204,8 +204,7 @@ def _remedy(contention: SqliteContention, ini: str) -> str:
 )
 def compared(result: Comparison) -> Iterator[Finding]:
     """Report whether moving to --compare-db gains enough to be worth it, under the same load."""
-    if result.there:
-        yield _comparison(result.there, result.here)
+    yield _comparison(result.there, result.here)
 
 
 def _comparison(there: Load, here: Mapping[str, Load]) -> Finding:

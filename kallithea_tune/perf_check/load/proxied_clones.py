@@ -59,7 +59,12 @@ class ProxiedClones:
         return Examined(done, len(self.clones), "kind of repository")
 
 
-@measurement(seconds=SECONDS, needs=["database"], uses=(servers,))
+@measurement(
+    seconds=SECONDS,
+    needs=["database"],
+    uses=(servers,),
+    requested=lambda context: context.on_request.clones,
+)
 def proxied_clones(context: Context) -> ProxiedClones:
     """Clone in turns from canonical_url and from the port of the running server, as anybody may.
 
@@ -68,7 +73,7 @@ def proxied_clones(context: Context) -> ProxiedClones:
     """
     instance = context.instance
     canonical = instance.settings.get("canonical_url", "").strip()
-    if not (canonical and context.on_request.clones):
+    if not canonical:
         return ProxiedClones()
     port = _port(context.measure(servers))
     if _same(canonical, port):

@@ -106,13 +106,18 @@ class Looks:
     writes="a file in each directory that instances name differently",
     needs=("database",),
     decided_by=BY_NOTHING,
+    requested=lambda context: bool(context.together),
 )
 def instances(context: Context) -> Instances:
     """Read the settings of all instances, and look at the databases and directories in them."""
     return Instances(facts_of(context.together, secrets.token_bytes(16), write=True))
 
 
-@measurement(needs=("database",), decided_by=BY_NOTHING)
+@measurement(
+    needs=("database",),
+    decided_by=BY_NOTHING,
+    requested=lambda context: bool(context.together),
+)
 def instances_unproven(context: Context) -> Instances:
     """Do the same without writing anything: storage is compared by device and inode only."""
     return Instances(facts_of(context.together, secrets.token_bytes(16), write=False))
@@ -123,8 +128,6 @@ def facts_of(together: Sequence[Instance], salt: bytes, write: bool) -> tuple[Fa
 
     Storage is recognised by what is written there and read elsewhere, if that is allowed.
     """
-    if not together:
-        return ()
     looks = _look(together, salt, write)
     return tuple(
         Facts(

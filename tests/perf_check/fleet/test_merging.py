@@ -93,7 +93,7 @@ def test_sqlite_on_two_machines_is_found_and_directories_are_not_compared() -> N
         (None, "gone"),
         (Answer(State.failed, "the checks did not end in their time"), "did not end in their time"),
         (Answer(State.busy, ""), "the checks of another command"),
-        (Answer(State.forgotten, ""), "started anew"),
+        (Answer(State.forgotten, ""), "restarted meanwhile"),
         (dataclasses.replace(_answer("a"), report="{}"), "no report of one instance"),
         (dataclasses.replace(_answer("a"), report="[" * 99999), "no report of one instance"),
         (dataclasses.replace(_answer("a"), facts="{}"), "no report of one instance"),
