@@ -1,6 +1,6 @@
 """Prints anew what the documentation shows: real commands on a real instance, with private servers.
 
-usage: print_outputs.py DIRECTORY reports|runbooks|tutorial
+usage: print_outputs.py DIRECTORY reports|runbooks|tutorial|load
 
 DIRECTORY, best /srv/kallithea, is where the instance is made, and must not be there. Run it on a
 quiet machine with the Python of a virtual environment that holds Kallithea and the tests' needs;
@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tools")]
 
 import make_instance  # noqa: E402
+from servers.browser import Browser  # noqa: E402
 from servers.mariadb import MariaDB  # noqa: E402
 from servers.postgresql import PostgreSQL  # noqa: E402
 from sick_instance import make_sick  # noqa: E402
@@ -184,7 +185,36 @@ def print_tutorial(directory: Path) -> None:
         server.remove()
 
 
-PRINTERS = {"reports": print_reports, "runbooks": print_runbooks, "tutorial": print_tutorial}
+def print_load(directory: Path) -> None:
+    """Put the load on processes with SQLite and, in turns, with a copy in PostgreSQL, and on
+    threads; for ten minutes or more.
+    """
+    reports, server, browser = ROOT / "docs" / "reports", Installed(), Browser()
+    try:
+        server.start()
+        ini = instance(directory, 3000)
+        (directory / "url").write_text(server.url("kallithea") + "\n")
+        (directory / "url").chmod(0o600)
+        gearbox(ini, "db-migrate", "-c", "my.ini", "--to", "file:url")
+        words = ["--compare-db", "file:url", "--target-rate", "5", "--html", "load.html"]
+        said = gearbox(ini, "perf-check", "-c", "my.ini", "--only", "WEB00[12]", "--load", *words)
+        (reports / "load.txt").write_text(said)
+        page = (directory / "load.html").read_text()
+        (reports / "load.html").write_text(re.sub(r"127\.0\.0\.1:\d+", "localhost", page))
+        browser.start()
+        browser.open((reports / "load.html").as_uri())
+        browser.screenshot(reports / "load.png")
+    finally:
+        browser.remove()
+        server.remove()
+
+
+PRINTERS = {
+    "reports": print_reports,
+    "runbooks": print_runbooks,
+    "tutorial": print_tutorial,
+    "load": print_load,
+}
 
 if __name__ == "__main__":
     made = Path(sys.argv[1]).absolute()
