@@ -164,6 +164,6 @@ class _Reading:
             )
         if found.others:
             names = [*found.some, *[""] * (found.others - len(found.some))]
-            yield f"no run of the history, and left out: {first_of(names, NAMED)}"
+            yield f"not a run of the history, and left out: {first_of(names, NAMED)}"
         if self._more:
             yield f"more than {FIGURES:,} figures; those of the newest runs are read"

@@ -295,7 +295,7 @@ def all_checks() -> list[Check]:
             holders.append(entry.load())
         except Exception as error:
             raise ConfigError(
-                f"the check plug-in '{entry.name}' does not import: {error}"
+                f"the check plug-in '{entry.name}' cannot be imported: {error}"
             ) from error
     found: dict[str, Check] = {}
     for holder in holders:

@@ -156,7 +156,7 @@ def left_out(run: Run) -> str:
         if finding.severity is Severity.unknown and not finding.ignored:
             reason = ": " + finding.diagnosis.partition(NOT_MEASURED)[2]
             if finding.check in run.cut:
-                reason = f" for lack of time (--budget {run.enough} would do)"
+                reason = f" for lack of time (--budget {run.enough} would be enough)"
             reasons.setdefault(reason, {})[finding.check] = None
     most = sorted(reasons.items(), key=lambda item: -len(item[1]))
     parts = [first_of(list(checks), 3) + reason for reason, checks in most[:REASONS]]

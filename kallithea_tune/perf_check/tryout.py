@@ -273,7 +273,7 @@ def write_text(
                 for text in (value, now.get(option, "not set"))
             )
             setting = f"[{section}] {option} = {new} (now: {old})"
-            print(*wrapped("Tried, written nowhere: ", setting, 3), sep="\n", file=stream)
+            print(*wrapped("Tried, not written anywhere: ", setting, 3), sep="\n", file=stream)
     numbers = [item for item in comparisons if item.unit or isinstance(item.before, int)]
     if numbers:
         print(f"\n{'':<30} {'before':>12} {'after':>12}", file=stream)

@@ -117,7 +117,7 @@ def test_an_error_of_our_own_is_one_sentence_and_with_debug_a_traceback(
     for words in (["perf-check"], ["--debug", "perf-check"], ["perf-check", "--debug"]):
         result = gearbox(*words, "--list", cwd=str(tmp_path), env=environment)
         assert result.returncode == 2, result.stderr
-        assert "the check plug-in 'toys' does not import: half a toy\n" in result.stderr
+        assert "the check plug-in 'toys' cannot be imported: half a toy\n" in result.stderr
         assert ("Traceback" in result.stderr) is ("--debug" in words)
         assert result.stderr.count("\n") == 1 or "--debug" in words
 

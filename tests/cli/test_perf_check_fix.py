@@ -95,7 +95,7 @@ def test_a_dry_run_and_a_run_without_a_terminal_write_nothing(
     assert shown.returncode == 0 and SECRET not in shown.stdout + shown.stderr
     for line in (
         "  edit: remove toy_easy in [app:main]",
-        f"  run: touch {tmp_path / 'made'} (it stays so)",
+        f"  run: touch {tmp_path / 'made'} (this is permanent)",
         "  left to you: run the SQL yourself, with the client shown",
         "    sqlite3 x.db ANALYZE",
         "-toy_easy = 1",

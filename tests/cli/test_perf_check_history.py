@@ -46,7 +46,7 @@ def test_several_instances_are_one_run_and_a_damaged_one_stops_nothing(perf_chec
     assert (result.returncode, result.stderr) == (0, "")
     said = " ".join(result.stdout.split())
     assert f"Note: 1 run of the history cannot be read, and is a gap: {kept.name}" in said
-    assert r"Note: no run of the history, and left out: n\x1b[2Jotes" in said
+    assert r"Note: not a run of the history, and left out: n\x1b[2Jotes" in said
     machine = perf_check(*words, "-f", "csv")
     assert "cannot be read" in machine.stderr and "cannot be read" not in machine.stdout
     text = page.read_text()

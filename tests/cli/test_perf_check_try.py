@@ -64,7 +64,7 @@ def test_several_settings_of_several_sections_and_the_status_with_them(perf_chec
     assert seen["CFG002"]["verdict"] == "worse"
     text = perf_check("-c", instance, *words).stdout
     assert text.startswith(
-        "Tried, written nowhere: [server:main] threads = 4 (now: 1)\nTried, written "
+        "Tried, not written anywhere: [server:main] threads = 4 (now: 1)\nTried, not "
     )
     assert "\nWEB001 [server:main]: worse\n  before: ok: " in text
     assert max(map(len, text.splitlines())) <= 80

@@ -207,8 +207,8 @@ def test_the_first_line_says_what_was_left_out_and_why() -> None:
     stream = io.StringIO()
     report.write_text(Run(findings, 1.0, cut=cut, enough=45), stream)
     assert stream.getvalue().splitlines()[:2] == [
-        "Left out: B0, B1, B2 and 2 more for lack of time (--budget 45 would do); A1, A2:",
-        "the database cannot be read, see DB000; C1 for other reasons.",
+        "Left out: B0, B1, B2 and 2 more for lack of time (--budget 45 would be enough);",
+        "A1, A2: the database cannot be read, see DB000; C1 for other reasons.",
     ]
     assert not report.left_out(Run([Finding(Severity.ok, "fine")], 1.0))
 

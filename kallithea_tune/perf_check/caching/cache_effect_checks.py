@@ -132,7 +132,7 @@ def judge_feed_key(
     once = Command(("find", kept.path, "-type", "f", "-delete"), effect=CommandEffect.deletes)
     return finding(
         Severity.warning,
-        f"feeds are up to {age} old: their cache key has no revision",
+        f"feeds are up to {age} old: their cache key does not include the revision",
         remedy=Steps((*steps_of(hourly), once)),
     )
 

@@ -53,7 +53,7 @@ def judge_region(
     if not functions:
         return finding(
             Severity.advice,
-            f"no code of the application uses the cache region {region.name}",
+            f"the application does not use the cache region {region.name}",
             remedy=_without(region.name, settings),
         )
     if region.enabled and not region.expire:
@@ -83,7 +83,7 @@ def _judge_backend(
         )
     if region.type in FILE_TYPES and not region.data_dir:
         return finding(
-            f"region {region.name} keeps files, but no directory is set: its use fails",
+            f"region {region.name} stores files, but no directory is set: every use fails",
             remedy=app_options(section, {"cache_dir": "%(here)s/data"}),
         )
     return None
@@ -162,7 +162,7 @@ def judge_stray(names: Sequence[str], section: str) -> Finding:
         evidence={"options": len(names)},
         source=BEAKER,
         remedy=app_options(
-            section, dict.fromkeys(names), "unless the region is missing in beaker.cache.regions"
+            section, dict.fromkeys(names), "unless the region is missing from beaker.cache.regions"
         ),
     )
 
@@ -182,7 +182,7 @@ def regions(settings: RegionSettings) -> Iterator[Finding]:
             Severity.error,
             f"Beaker refuses the cache settings: {settings.refusal}",
             source=BEAKER,
-            remedy="correct the beaker.cache.* option that the message names",
+            remedy="correct the beaker.cache.* option given in the message",
         )
         return
     for region in settings.regions:
@@ -239,7 +239,7 @@ def judge_memory(region: MemoryRegion, memory: MemoryRegions) -> Finding:
     finding = partial(
         Finding,
         subject=name,
-        source="Beaker 1.14, MemoryNamespaceManager: a dict that nothing empties",
+        source="Beaker 1.14, MemoryNamespaceManager: a dict that is never emptied",
         evidence={
             "used_by": functions,
             "recycled": recycled,
@@ -285,7 +285,7 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
         source="Beaker 1.14, MemoryNamespaceManager: a dict of the process",
     )
     if processes == 1:
-        return finding(Severity.ok, f"region {name} is in memory, and one process serves")
+        return finding(Severity.ok, f"region {name} is in memory, and one process serves requests")
     if not _PER_REVISION & set(functions):
         return finding(
             Severity.ok,
@@ -298,7 +298,7 @@ def judge_shared(region: MemoryRegion, memory: MemoryRegions) -> Finding:
         )
     return finding(
         Severity.advice,
-        f"each of {processes} processes renders the entries of region {name} for itself",
+        f"each of {processes} processes renders its own entries of region {name}",
         remedy=_in_files(name, memory.section, "all processes share files"),
     )
 

@@ -71,7 +71,9 @@ def redis(url: str) -> Answer:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("redis", "rediss"):
-        raise NotMeasured(f"a Redis at a URL of the kind {parts.scheme or 'none'} is not examined")
+        raise NotMeasured(
+            f"a Redis at a URL with the scheme {parts.scheme or 'none'} is not examined"
+        )
     host, number = parts.hostname or "localhost", parts.path.strip("/") or "0"
     try:
         port = parts.port or REDIS_PORT

@@ -55,7 +55,7 @@ def judge_sibling(name: str, differing: Sequence[str], directory: Optional[str])
     if "data_dir" in differing and directory:
         remedy = f"set session.data_dir = {directory} in both files"
     else:
-        remedy = f"give session.{differing[0]} one value in both files"
+        remedy = f"set session.{differing[0]} to the same value in both files"
     return finding(
         Severity.warning,
         f"{name} serves the same database, but does not share the sessions",

@@ -193,5 +193,7 @@ def rows(url: str, table: str, days: int) -> Rows:
                 limit=limit,
             ).first()
     except SQLAlchemyError as error:
-        raise NotMeasured(f"the rows of {table} are unknown: {type(error).__name__}") from None
+        raise NotMeasured(
+            f"the rows of {table} cannot be counted: {type(error).__name__}"
+        ) from None
     return Rows(table, int(counted[0]), int(counted[1] or 0), days)

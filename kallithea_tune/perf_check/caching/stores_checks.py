@@ -39,8 +39,8 @@ def judge_failure(store: Store, section: str) -> Finding:
         f"{store.user} in {store.type}: {fails} ({store.failure})",
         subject=store.user,
         evidence={"type": store.type, "said": store.failure},
-        threshold="it can be made and used",
-        source="tried here, with the Beaker that is installed",
+        threshold="it can be created and used",
+        source="tried here, with the installed Beaker",
         remedy=app_options(section, {store.option: "file"}),
     )
 
@@ -140,7 +140,7 @@ def _judge_memory(
     if answer.everlasting >= MANY_FILES and sessions and not store.timeout:
         return finding(
             Severity.warning,
-            f"{answer.everlasting} entries of {name} never end: each visit leaves one",
+            f"{answer.everlasting} entries of {name} never expire: each visit leaves one",
             remedy=Steps(
                 (*steps_of(app_options(section, {"session.timeout": MONTH})), _expiring(answer))
             ),

@@ -168,7 +168,7 @@ def _endless(workers: Mapping[str, Worker]) -> Optional[Finding]:
         f"{late[0].name} has run for {longest / 60:.0f} minutes in {len(late)} of {processes}",
         threshold=f"{_limit(late[0])} s",
         source=OURS,
-        remedy="restart the workers; MAIL001 has the mail server that send_email waits for",
+        remedy="restart the workers; see MAIL001 for the mail server that send_email waits for",
     )
 
 
@@ -184,7 +184,7 @@ def _backlog(measured: Broker, section: str) -> Optional[Finding]:
         f"{counted(answer.waiting, 'task')} wait for {counted(processes, 'worker process')}",
         threshold=f"{WAITING_PER_PROCESS} waiting per process",
         source=OURS,
-        remedy=_concurrency(section, each) if more else "find what the workers wait for",
+        remedy=_concurrency(section, each) if more else "find out what the workers wait for",
     )
 
 

@@ -84,7 +84,7 @@ def pickled(found: RemoteControl) -> Iterator[Finding]:
     yield Finding(
         Severity.error,
         "anyone who can write to the broker can run code in the workers, because they unpickle "
-        "what comes",
+        "what they receive",
         subject="celery.accept_content",
         evidence={"accept_content": list(found.accepted or ())},
         threshold="no pickle",

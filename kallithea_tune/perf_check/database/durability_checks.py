@@ -83,7 +83,7 @@ def durability(config: Configuration, client: SqlClient, facts: DatabaseFacts) -
     if facts.settings and not found:
         yield Finding(
             Severity.ok,
-            f"{facts.engine} has what is committed on the disk",
+            f"{facts.engine} keeps what is committed on disk",
             evidence={item.name: item.value for item in facts.settings if item.name in SHOWN},
         )
 

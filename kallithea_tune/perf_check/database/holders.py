@@ -225,7 +225,7 @@ def _mysql(query: Query) -> Holders:
     except SQLAlchemyError:
         return Holders(
             table_waits_s=table_waits,
-            hidden=f"{engine} does not show the transactions of others to this user",
+            hidden=f"{engine} does not show the transactions of other users to this user",
         )
     waits: dict[int, list[float]] = {}
     for blocker, seconds in pairs:

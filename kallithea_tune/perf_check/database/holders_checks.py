@@ -61,13 +61,13 @@ def holders(client: SqlClient, settings: SqliteSettings, now: Holders) -> Iterat
     elif not found:
         yield Finding(
             Severity.ok,
-            "nobody holds the database",
+            "no process or session holds the database",
             evidence={"open_transactions": len(now.holders)},
         )
 
 
 def _sqlite(locks: SqliteLocks, settings: SqliteSettings) -> Iterator[Finding]:
-    waits = f"who pushes or logs in waits {figure(settings.waits_s)} s, and fails"
+    waits = f"pushes and log-ins wait {figure(settings.waits_s)} s, and fail"
     # A writer that cannot commit because of a reader is not at fault.
     for locker in () if locks.waiting and locks.readers else locks.writers:
         if locker.seconds >= LONG_S:
@@ -103,7 +103,9 @@ def _reader(locker: Locker, locks: SqliteLocks, waits: str) -> Iterator[Finding]
     elif locks.waiting:
         yield _locker_finding(locker, Severity.error, f"{held}, and a writer waits: {waits}")
     elif not locks.wal:
-        yield _locker_finding(locker, Severity.warning, f"{held}: until it ends nobody can write")
+        yield _locker_finding(
+            locker, Severity.warning, f"{held}: until it ends, no other process can write"
+        )
 
 
 def _locker_finding(locker: Locker, severity: Severity, diagnosis: str) -> Finding:
@@ -116,7 +118,7 @@ def _locker_finding(locker: Locker, severity: Severity, diagnosis: str) -> Findi
         source="https://www.sqlite.org/lockingv3.html; our judgement",
         remedy=Command(
             ("kill", str(locker.process)),
-            note="see what it does; to end it, with the loss of what it has not committed",
+            note="see what it does; to end it, losing what it has not committed",
             effect=Effect.deletes,
         ),
     )
@@ -160,7 +162,7 @@ def _verdict(item: Holder, who: str) -> Optional[_Verdict]:
         diagnosis = f"{who} holds a lock: {others} for {item.waited_s:.0f} s"
         return _Verdict(Severity.error, diagnosis)
     if item.excludes and item.idle and item.seconds >= LONG_S:
-        diagnosis = f"{who} keeps all others from a table, and {state}"
+        diagnosis = f"{who} locks all others out of a table, and {state}"
         return _Verdict(Severity.error, diagnosis)
     if item.idle and item.wrote and item.seconds >= IDLE_WRITER_S:
         severity = Severity.warning if item.seconds >= STUCK_WRITER_S else Severity.advice
@@ -170,7 +172,7 @@ def _verdict(item: Holder, who: str) -> Optional[_Verdict]:
         return _Verdict(
             Severity.warning if item.idle else Severity.advice,
             f"a transaction of {who} {state}: no dead row younger than it can be removed",
-            f"{IDLE_S} s standing still, {BUSY_S} s at work",
+            f"{IDLE_S} s idle, {BUSY_S} s at work",
         )
     return None
 
@@ -185,7 +187,7 @@ def _end(item: Holder, client: SqlClient) -> Remedy:
     sql = f"SELECT pg_terminate_backend({item.session})"
     if client.dialect == "mysql":
         sql = f"KILL {item.session}"
-    note = "find out what it does; to end it, with the loss of what it has not committed"
+    note = "find out what it does; to end it, losing what it has not committed"
     return client.statements(sql, note, Effect.deletes)
 
 
@@ -214,7 +216,7 @@ def _retained(item: Retained, superuser: bool, client: SqlClient) -> Finding:
 def _slot(item: Retained, client: SqlClient) -> Finding:
     return Finding(
         Severity.warning if item.amount >= SLOT_BYTES else Severity.advice,
-        f"nobody reads the replication slot {item.name}, which keeps {megabytes(item.amount)} of "
+        f"the replication slot {item.name} is not being read: it keeps {megabytes(item.amount)} of "
         "log, and all that follows",
         subject=item.name,
         evidence={"kept_mb": item.amount / 1e6},

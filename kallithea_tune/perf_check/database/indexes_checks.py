@@ -58,7 +58,7 @@ def _foreign_keys(
     """Each lookup by such a key, and each delete of what it refers to, reads the entire table."""
     finding = functools.partial(
         Finding,
-        source=f"PostgreSQL manual, foreign keys: they get no index by themselves; {_SOURCE}",
+        source=f"PostgreSQL manual, foreign keys: they are not indexed automatically; {_SOURCE}",
     )
     slow = [lookup for lookup in lookups if lookup.ms > FELT_MS]
     for lookup in slow:
@@ -76,7 +76,7 @@ def _foreign_keys(
     if not slow:
         yield finding(
             Severity.ok,
-            "an index for another foreign key would not be felt",
+            "an index for another foreign key would make no noticeable difference",
             subject="foreign keys",
             evidence={"keys_timed": len(lookups)},
         )

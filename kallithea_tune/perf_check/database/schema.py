@@ -140,7 +140,7 @@ def schema_lacks(context: Context) -> Lacks:
     if not facts.tables:
         return Lacks((), 0)
     if facts.revisions and known.revisions and sorted(facts.revisions) != known.heads:
-        raise NotMeasured("the database is not of the application's revision, see DB014")
+        raise NotMeasured("the database is not at the application's revision, see DB014")
     seconds = max(context.deadline.left, 2.0) + 8
     return child.call(compare, seconds, url=context.instance.database_url)
 

@@ -53,7 +53,7 @@ def revision(known: Migrations, facts: DatabaseFacts) -> Iterator[Finding]:
             remedy=_alembic(known.ini, "stamp", "if its tables are those of this Kallithea"),
         )
     elif sorted(current) == known.heads:
-        yield finding(Severity.ok, "database and application are of the same revision")
+        yield finding(Severity.ok, "database and application are at the same revision")
     elif set(current) <= set(known.revisions):
         yield finding(
             severity,
@@ -132,7 +132,7 @@ def _effect(aspects: AbstractSet[Aspect]) -> str:
         return "new rows are refused"
     if aspects & _DOUBLED:
         return "rows may be duplicated"
-    return "lookups read all rows" if Aspect.index in aspects else "rows may refer to nothing"
+    return "lookups read all rows" if Aspect.index in aspects else "rows may refer to missing rows"
 
 
 def _repair(lacks: Sequence[Lack], client: SqlClient, facts: DatabaseFacts) -> Remedy:

@@ -31,7 +31,7 @@ def reachable(answer: DatabaseAnswer) -> Iterator[Finding]:
         yield Finding(
             Severity.error,
             f"the database cannot be read: {answer.failure}",
-            remedy="check sqlalchemy.url, the server, and what it lets this user do",
+            remedy="check sqlalchemy.url, the server, and the privileges of this user",
         )
     elif facts.supported and not facts.tables:
         yield Finding(

@@ -143,7 +143,7 @@ def _autovacuum(facts: DatabaseFacts, enabled: bool, client: SqlClient) -> Itera
     if not enabled:
         yield Finding(
             Severity.warning,
-            "autovacuum is off: dead rows pile up and statistics grow old",
+            "autovacuum is off: dead rows pile up and statistics go stale",
             evidence={"autovacuum": enabled},
             source="PostgreSQL manual, routine vacuuming",
             remedy=client.set_on_server(facts.setting("autovacuum"), "on", facts),
@@ -233,7 +233,7 @@ def table_engines(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
         return
     found = sorted(name for name, table in facts.tables.items() if not table.transactional)
     if not found:
-        yield Finding(Severity.ok, f"all {len(facts.tables)} tables have transactions")
+        yield Finding(Severity.ok, f"all {len(facts.tables)} tables support transactions")
         return
     engines = ", ".join(sorted({facts.tables[name].engine for name in found}))
     convert = "; ".join(f"ALTER TABLE {client.quoted(name)} ENGINE = InnoDB" for name in found)
@@ -247,7 +247,7 @@ def table_engines(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
             "rows": sum(facts.tables[name].rows for name in found),
         },
         remedy=client.statements(
-            convert, "back the database up; DB017 has the foreign keys", stopped=True
+            convert, "back the database up; see DB017 for the foreign keys", stopped=True
         ),
     )
 
@@ -299,7 +299,7 @@ def upkeep(client: SqlClient, facts: DatabaseFacts) -> Iterator[Finding]:
             remedy=client.set_on_server(off, "ON", facts),
         )
     if not found and not off:
-        yield Finding(Severity.ok, f"{facts.engine} keeps up all {len(facts.tables)} tables")
+        yield Finding(Severity.ok, f"{facts.engine} maintains all {len(facts.tables)} tables")
 
 
 def _switched_off(facts: DatabaseFacts) -> Optional[Setting]:

@@ -98,7 +98,7 @@ def require_possible(plan: Plan, instance: Instance) -> None:
     running = _running(instance) if stopped else 0
     if running:
         raise Refused(
-            f"{', '.join(stopped)} can only be fixed while Kallithea does not run, and "
+            f"{', '.join(stopped)} can only be fixed while Kallithea is not running, and "
             f"{running} {'process serves' if running == 1 else 'processes serve'} this ini file; "
             "stop it first"
         )

@@ -105,7 +105,7 @@ def make(wanted: Sequence[Task], edit: Edit) -> Plan:
         if not task.by_hand:
             after = _edited(edit, task)
             if after == edit and len(task.edits) == len(task.steps) and not own.keys() & values:
-                task = replace(task, by_hand="the ini file is so already")
+                task = replace(task, by_hand="the ini file already has these values")
             edit = after
             values.update(own)
         chosen.append(task)

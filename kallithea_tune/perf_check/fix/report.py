@@ -14,7 +14,7 @@ COLUMNS = ("check", "subject", "before", "after", "verdict", "diagnosis", "remed
 LINES = 9  # of an edit; a command is never broken
 _EFFECTS = {
     Effect.reversible: "",
-    Effect.lasting: " (it stays so)",
+    Effect.lasting: " (this is permanent)",
     Effect.deletes: " (this deletes data)",
 }
 
@@ -90,7 +90,7 @@ def nothing_lines(findings: Sequence[Finding], safe_only: bool) -> list[str]:
     lines = ["nothing to fix"]
     if others and safe_only:
         ids = ", ".join(dict.fromkeys(item.check for item in others))
-        lines += wrapped("", f"found, and not among what can be undone: {ids}", 3)
+        lines += wrapped("", f"found, but without a remedy that can be undone: {ids}", 3)
     if safe_only and unknown:
         ids = ", ".join(dict.fromkeys(item.check for item in unknown))
         return lines + wrapped("not measured, or not completely: ", ids, 3)

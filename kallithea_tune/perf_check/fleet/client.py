@@ -30,8 +30,8 @@ NAME = 300  # characters of a worker's, as ``celery@`` and a host's, which has 2
 MOST_MISSED = 3  # answers in a row, of `ANSWER_SECONDS` each
 
 Progress = Callable[[str, int, int], None]
-_LOST = "it began, and then the broker answered no more"
-_SOLO = "its pool is solo and runs a task, or it is gone"
+_LOST = "it began, and then the broker stopped answering"
+_SOLO = "its pool is solo and is running a task, or it is gone"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def reports(broker_url: str, request: Request, progress: Progress) -> list[Reply
         if not names:
             raise NotMeasured(f"no Celery worker answered within {ANSWER_SECONDS:g} s")
         last = call(begun, workers=names, request=request)
-        late = "it began, and did not end in its time"
+        late = "it began, and did not finish in its time"
         end = time.monotonic() + request.seconds + LATE_SECONDS
         missed: collections.Counter[str] = collections.Counter()
         while time.monotonic() < end:
@@ -89,7 +89,7 @@ def _reply(answer: Optional[Answer], missed: int, late: str) -> tuple[Optional[A
     if answer.state is not State.running:
         return answer, ""
     if missed >= MOST_MISSED:
-        return None, f"it began, and then answered no more: {_SOLO}"
+        return None, f"it began, and then stopped answering: {_SOLO}"
     return None, late
 
 
@@ -145,7 +145,7 @@ def answer_in(document: object) -> Answer:
         # Celery's own, for a command that it does not know.
         return Answer(State.refused, "celery.include does not load kallithea_tune.fleet there")
     answer = messages.answered(document)
-    return answer or Answer(State.failed, "what it sent is no answer to the request")
+    return answer or Answer(State.failed, "what it sent is not an answer to the request")
 
 
 def _control(broker_url: str) -> Control:

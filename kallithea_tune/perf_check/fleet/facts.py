@@ -59,7 +59,7 @@ def _inode(value: Value) -> Value:
     try:
         status = os.stat(value.shown)
     except FileNotFoundError:
-        return dataclasses.replace(value, failure="it is not there yet")
+        return dataclasses.replace(value, failure="it does not exist yet")
     except OSError as error:
         return dataclasses.replace(value, failure=f"it cannot be examined: {error.strerror}")
     return dataclasses.replace(value, identity=f"{status.st_dev}:{status.st_ino}")
@@ -104,7 +104,7 @@ def loaded(text: str) -> Facts:
         if not all(isinstance(item, str) for item in _texts(facts)):
             raise TypeError
     except (AttributeError, KeyError, RecursionError, TypeError):
-        raise ValueError("these are no facts of an instance") from None
+        raise ValueError("these are not the facts of an instance") from None
     return facts
 
 

@@ -89,7 +89,7 @@ def _reported(worker: str, answer: Answer) -> Union[Reported, Silent]:
         if not all(name.isprintable() and len(name) <= NAME for name in _names(saved)):
             raise ValueError
     except ValueError:
-        return Silent(worker, "what it sent is no report of one instance")
+        return Silent(worker, "what it sent is not a report of one instance")
     if not saved.checks:
         return Silent(worker, "it ran none of the checks")
     run = Run(ranked(saved.findings), 0.0, checks=tuple(sorted(saved.checks)))

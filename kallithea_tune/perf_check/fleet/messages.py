@@ -70,7 +70,7 @@ def requested(arguments: Mapping[str, object]) -> Request:
     if not isinstance(checks, list) or not 0 < len(checks) <= MOST_CHECKS:
         raise ValueError("it has no list of checks")
     if not all(isinstance(item, str) and _CHECK.fullmatch(item) for item in checks):
-        raise ValueError("what it has is no id of a check")
+        raise ValueError("one of its checks has no valid id")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ValueError("it has no time")
     if not 0 < seconds <= MOST_SECONDS:
@@ -131,7 +131,7 @@ def answered(document: object) -> Optional[Answer]:
         return None
     for text in (report, facts):
         if not isinstance(text, str) or len(text.encode("utf-8", "replace")) > REPORT_BYTES:
-            return Answer(State.failed, f"its report has more than {REPORT_BYTES >> 10} KB")
+            return Answer(State.failed, f"its report is larger than {REPORT_BYTES >> 10} KB")
     return Answer(state, reason, report, facts, machine)
 
 

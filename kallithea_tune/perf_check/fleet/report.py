@@ -46,7 +46,7 @@ def made(ini: str, checks: Sequence[str], budget: float, host: str, token: str) 
 
     chosen = [item for item in allowed(all_checks()) if item.id in set(checks)]
     if not chosen:
-        raise NotMeasured("none of the requested checks is one that writes nothing")
+        raise NotMeasured("none of the requested checks is read-only")
     try:
         loaded = instance.load(ini)
         kallithea.require(loaded)

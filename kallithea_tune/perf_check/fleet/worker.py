@@ -55,7 +55,7 @@ class Work:
         with self._lock:
             known = messages.is_token(arguments.get("token")) and len(arguments) == 1
             if not known or arguments["token"] != self._token:
-                return Answer(State.forgotten, "the worker knows nothing of the request")
+                return Answer(State.forgotten, "the worker does not know the request")
             return self._answer
 
     def _run(self, request: Request, held: socket.socket) -> None:
@@ -81,7 +81,7 @@ def _carried_out(request: Request, ini: str) -> Answer:
             token=request.token,
         )
     except child.Ended:
-        return Answer(State.failed, "the checks did not end in their time", machine=machine)
+        return Answer(State.failed, "the checks did not finish in their time", machine=machine)
     except NotMeasured as error:
         # In words of ours: `made` lets no other message out.
         return Answer(State.failed, str(error), machine=machine)

@@ -89,9 +89,7 @@ def section(history: History, results: Results, titles: Mapping[str, str]) -> Se
     groups, notable = _laid_out([one for one in judged if one.figure in chosen], history, titles)
     notes = list(history.notes)
     if len(judged) > FIGURES:
-        notes.append(
-            f"{FIGURES} of {len(judged):,} figures are shown, those that changed before others"
-        )
+        notes.append(f"{FIGURES} of {len(judged):,} figures are shown, those that changed first")
     listed = [notable[one.figure] for one in order if one.figure in notable]
     if len(listed) > LISTED:
         notes.append(f"{LISTED} of {len(listed):,} notable figures are listed; all are marked")

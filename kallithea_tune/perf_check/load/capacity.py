@@ -62,10 +62,12 @@ def memory_for(curve: Curve, available: int) -> Optional[Memory]:
 def with_target(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Curve:
     """Return the curve with a note on what serves `rate` requests per second."""
     if not curve.bands:
-        note = f"what serves {figure(rate)} requests/s is not known without a law"
+        note = f"how many workers serve {figure(rate)} requests/s is not known without a law"
         return replace(curve, notes=(*curve.notes, note))
     found = capacity(curve, rate, memory)
-    note = text(found) if found else "there is no memory for as many workers as were measured"
+    note = (
+        text(found) if found else "there is not enough memory for as many workers as were measured"
+    )
     return replace(curve, notes=(*curve.notes, note))
 
 

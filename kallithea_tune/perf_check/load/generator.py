@@ -87,8 +87,8 @@ def survey(base: str, repositories: Mapping[str, str], directory: str) -> Survey
     reason = _wrong(Kind.front, base, "/")
     if reason:
         raise NotMeasured(
-            f"the front page is not shown to anonymous visitors: {reason}; a load has what they "
-            "may see, so measure a copy of the instance where they may read a repository"
+            f"the front page is not shown to anonymous visitors: {reason}; the load consists of "
+            "what they may see, so measure a copy of the instance where they may read a repository"
         )
     for kind, name in repositories.items():
         path = "/" + quote(name)
@@ -148,7 +148,7 @@ def _wrong(kind: Kind, base: str, path: str) -> str:
     else:
         # http.client compares the length of a file with the one that was announced.
         right = kind is Kind.raw or body.rstrip().endswith(_PAGE)
-    return "" if right else f"not all of {path}"
+    return "" if right else f"an incomplete answer for {path}"
 
 
 class _Balancer:

@@ -149,7 +149,7 @@ def _response(
     connection.request("POST" if body else "GET", path, body, {**_AGENT, **headers})
     response = connection.getresponse()
     if response.status != 200:
-        raise NotMeasured(f"{host_of(base)} answers a clone by anybody with {response.status}")
+        raise NotMeasured(f"{host_of(base)} answers an anonymous clone with {response.status}")
     return response
 
 

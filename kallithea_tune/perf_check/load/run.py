@@ -131,7 +131,9 @@ def _target(instance: Instance, plan: Plan, progress: Progress) -> Iterator[_Tar
         levels = tuple(level for level in plan.levels if level <= len(bases))
         notes = [_READ_ONLY, _OURS]
         if levels != plan.levels:
-            notes.append(f"no more than {counted(len(bases), 'process')}: the memory has no room")
+            notes.append(
+                f"no more than {counted(len(bases), 'process')}: there is no memory for more"
+            )
         yield _Target(lambda level: bases[:level], lambda level: most, pids, levels, tuple(notes))
 
 

@@ -158,11 +158,12 @@ def _peak(bands: Sequence[Band], likely: Sequence[Law]) -> tuple[int, str]:
     top = max(bands, key=lambda band: band.estimate)
     peaks = sorted(max(numbers, key=law.throughput) for law in likely)
     if peaks[int(len(peaks) * 0.975) - 1] >= last or bands[-1].high >= top.estimate:
-        return 0, f"no peak was passed up to {counted(last, 'worker')}; beyond, nothing is known"
+        note = f"no peak was passed up to {counted(last, 'worker')}; nothing is known beyond that"
+        return 0, note
     low, high = peaks[int(len(peaks) * 0.025)], peaks[int(len(peaks) * 0.975) - 1]
     between = f"{low}" if low == high else f"{low} to {high}"
     at = counted(top.workers, "worker")
-    return top.workers, f"the most throughput is at {at} (95 %: {between})"
+    return top.workers, f"throughput is highest at {at} (95 %: {between})"
 
 
 def _lacking(levels: Sequence[Level]) -> str:

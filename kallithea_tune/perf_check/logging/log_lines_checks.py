@@ -23,10 +23,10 @@ def judge_lines(counted: Lines, remedy: Remedy) -> Finding:
         source="our judgement: a screen of text",
     )
     if counted.lines <= MANY_LINES:
-        return finding(Severity.ok, f"a page writes {counted.lines} lines of log")
+        return finding(Severity.ok, f"a page writes {counted.lines} log lines")
     return finding(
         Severity.warning,
-        f"each view of a page writes {counted.lines} lines of log",
+        f"each view of a page writes {counted.lines} log lines",
         remedy=remedy,
     )
 

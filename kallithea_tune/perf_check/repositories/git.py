@@ -221,7 +221,7 @@ def _packs(path: str) -> Packs:
         # A pack is renamed into place before its index, so a missing index may be one of a push
         # under way.
         if name + ".idx" in sizes and sizes[name + ".pack"] < 32:
-            raise Broken(f"the pack {name}.pack is cut off")
+            raise Broken(f"the pack {name}.pack is truncated")
     for name in sizes:
         if name.startswith("pack-") and name.endswith(".idx") and name[:-4] + ".pack" not in sizes:
             raise Broken(f"the pack of {name} is missing")

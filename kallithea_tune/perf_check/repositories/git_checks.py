@@ -297,7 +297,7 @@ def judge_graph(surveyed: Survey, timed: Histories) -> Finding:
             confidence="medium",
         )
     return finding(
-        Severity.ok, "no Git repository timed would gain by a commit-graph", evidence=evidence
+        Severity.ok, "no Git repository timed would gain from a commit-graph", evidence=evidence
     )
 
 
@@ -356,7 +356,7 @@ def judge_reader(timed: Histories) -> Finding:
     if history is None:
         return Finding(
             Severity.ok,
-            "no Git repository timed is long enough to make Kallithea's reader wait",
+            "no Git repository timed has a history long enough to make Kallithea's reader wait",
             evidence={"timed": len(timed.timed)},
         )
     waits = history.waits_ms

@@ -151,7 +151,7 @@ def _not_timed(silent: Sequence[CustomHook], evidence: Mapping[str, object]) -> 
     moments = " and ".join(sorted({hook.moment for hook in silent}))
     return Finding(
         Severity.unknown,
-        f"not measured, since nobody but you may run {'it' if len(silent) == 1 else 'them'}: "
+        f"not measured, since only you may run {'it' if len(silent) == 1 else 'them'}: "
         f"{counted(len(silent), 'custom hook')} at each {moments}, {first_of(keys)}",
         "custom",
         {**evidence, "hooks": [f"{hook.place}: {hook.key}" for hook in silent[:NAMED]]},
@@ -200,7 +200,7 @@ def judge_git_hooks(
     if not groups:
         yield finding(
             Severity.ok,
-            "Kallithea's hook is in each Git repository, and can start",
+            "Kallithea's hook is installed in each Git repository, and can start",
             evidence=evidence,
         )
 
@@ -219,7 +219,7 @@ def problem(hooks: GitHooks, expected: ExpectedHook) -> tuple[str, Severity]:
     if post is None:
         return "without Kallithea's hook pushes go unnoticed", Severity.warning
     if not post.version:
-        return "somebody else's post-receive hook is in place of Kallithea's", Severity.warning
+        return "another post-receive hook is installed instead of Kallithea's", Severity.warning
     if not post.interpreter_found or not post.executable:
         return "Kallithea's hook cannot start: pushes go unnoticed", Severity.error
     if expected.version and post.version != expected.version:
@@ -240,7 +240,7 @@ def _fix(surveyed: Survey, repositories: Sequence[GitRepository], install: Comma
     hooks = repositories[0].hooks
     paths = [surveyed.path(repository.name) for repository in repositories]
     if hooks.linked:
-        return "put a directory in place of the link hooks, then: " + str(install)
+        return "replace the link hooks with a directory, then: " + str(install)
     if hooks.hooks_path:
         unset = ("config", "--unset", "core.hooksPath")
         return _steps(Command(("git", "-C", path, *unset)) for path in paths)

@@ -205,7 +205,7 @@ def _left(found: Sequence[Lock]) -> str:
     oldest = max(found, key=lambda lock: lock.age_s)
     more = f" (of {len(found)} locks)" if len(found) > 1 else ""
     if oldest.owner.holder is Holder.elsewhere:
-        return f"for {duration(oldest.age_s)} locked by {oldest.owner.text}{more}"
+        return f"locked for {duration(oldest.age_s)} by {oldest.owner.text}{more}"
     return f"{oldest.name} is {duration(oldest.age_s)} old{more}"
 
 
@@ -264,7 +264,7 @@ def left_files(surveyed: Survey) -> Iterator[Finding]:
     small = True
     for kind, found, what in (
         (Kind.git, packs, "files of pushes that were aborted"),
-        (Kind.hg, stores, "files of stores before an upgrade"),
+        (Kind.hg, stores, "files of stores from before an upgrade"),
     ):
         largest = sorted(found, key=lambda name: (-found[name].bytes, name))
         names = [name for name in largest if found[name].count]
@@ -288,7 +288,7 @@ def left_files(surveyed: Survey) -> Iterator[Finding]:
     if small:
         yield Finding(
             Severity.ok,
-            "aborted pushes and upgrades left little",
+            "aborted pushes and upgrades left little behind",
             evidence={
                 **surveyed.sample(),
                 "leftover_mb": sum(item.bytes for item in (*packs.values(), *stores.values())) / MB,

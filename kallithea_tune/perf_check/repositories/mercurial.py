@@ -27,7 +27,7 @@ from kallithea_tune.system.files import (
 
 # Added by extensions, which Kallithea may have switched on.
 _OF_EXTENSIONS = frozenset({"largefiles", "lfs"})
-ABANDONED = "a transaction was abandoned; nobody can push"
+ABANDONED = "a transaction was abandoned; pushes fail"
 _ENTRY = 64
 _SLOW_PATH = re.compile(r"(?m)^\s*revlog\.persistent-nodemap\.slow-path\s*=\s*(\w+)")
 

@@ -104,7 +104,7 @@ def _renewal(old: Sequence[HgRepository], surveyed: Survey) -> Remedy:
         )
     path, new = (surveyed.quoted_path(old[0].name + end) for end in ("", ".new"))
     hg = shell_word(beside("hg"))
-    return f"{hg} clone --pull -U {path} {new}; then put it in place of the other"
+    return f"{hg} clone --pull -U {path} {new}; then replace the other with it"
 
 
 @check(
@@ -155,9 +155,7 @@ def judge_nodemap(surveyed: Survey) -> Finding:
             confidence="medium",
         )
     if surveyed.rust:
-        return finding(
-            Severity.ok, "persistent nodemap: no repository is so large that it needs one"
-        )
+        return finding(Severity.ok, "persistent nodemap: no repository is large enough to need one")
     return finding(
         Severity.ok, "persistent nodemap: there is none, and without Rust none is needed"
     )

@@ -47,7 +47,7 @@ def inside(pages: RepositoryPages) -> Iterator[Finding]:
             yield judge_inside(repository, os.path.join(pages.root, repository.name))
     reasons = []
     if pages.silent:
-        reasons.append(f"{' and '.join(pages.silent)} had no answer, see WEB008")
+        reasons.append(f"{' and '.join(pages.silent)} got no answer, see WEB008")
     if pages.late:
         reasons.append(f"there was no time for the pages of {' and '.join(pages.late)}")
     if reasons:

@@ -148,7 +148,7 @@ def recent_pushes(context: Context) -> RecentPushes:
         return child.call(pushes_since, context.deadline.left + 8, url=url, since=index.built)
     except (NotMeasured, TuneError):
         raise NotMeasured(
-            "the pushes since are in the database, which cannot be used: see DB000"
+            "the pushes since then are in the database, which cannot be used: see DB000"
         ) from None
 
 

@@ -122,7 +122,7 @@ def judge_lock(index: SearchIndex) -> Finding:
     # It holds a number only.
     remove = Command(("rm", "-f", "--", os.path.join(index.directory, LOCK)))
     if lock is None:
-        return finding(Severity.ok, "no index-create has the lock")
+        return finding(Severity.ok, "no index-create holds the lock")
     if lock.process < 0:
         return finding(
             Severity.error,
@@ -131,7 +131,7 @@ def judge_lock(index: SearchIndex) -> Finding:
         )
     if lock.command is None:
         return finding(
-            Severity.ok, "the lock is of an index-create that died; the next one removes it"
+            Severity.ok, "the lock belongs to an index-create that died; the next one removes it"
         )
     if "index-create" in lock.command:
         return finding(Severity.ok, "index-create is running")

@@ -128,7 +128,7 @@ def judge_registered(surveyed: Survey, ini: str) -> Iterator[Finding]:
             f"{first_of(trees)}",
             "not bare",
             {**evidence, "names": trees[:NAMED]},
-            remedy=f"git clone --bare {path} {bare}; then put it in place of the other",
+            remedy=f"git clone --bare {path} {bare}; then replace the other with it",
         )
     if not (missing or unregistered or trees):
         yield Finding(Severity.ok, "database and disk agree on the repositories", "", evidence)
@@ -242,7 +242,7 @@ def judge_dates(journal: Ahead, read: Tips, now: float) -> Iterator[Finding]:
             f"{first_of(ahead, 1)}",
             "commits",
             {**evidence, "names": ahead[:NAMED]},
-            remedy="see whether this clock is right: date; if so, have who committed correct "
+            remedy="see whether this clock is right: date; if so, have the committer correct "
             "theirs, and amend the commit",
         )
     if journal.entries:
@@ -256,7 +256,7 @@ def judge_dates(journal: Ahead, read: Tips, now: float) -> Iterator[Finding]:
             remedy="the clock was wrong: have it synchronized (timedatectl set-ntp true)",
         )
     if not ahead and not journal.entries:
-        yield Finding(Severity.ok, "no date is ahead of now", evidence=evidence)
+        yield Finding(Severity.ok, "no date is in the future", evidence=evidence)
 
 
 def _repair(surveyed: Survey, failed: FailedRepository) -> Remedy:

@@ -52,7 +52,7 @@ REQUIREMENTS = (
     Requirement(
         "index_dir",
         "SCA003",
-        "a search finds nothing at the instance whose index is not made",
+        "a search finds nothing at the instance whose index has not been created",
         Severity.warning,
     ),
     Requirement(
@@ -64,7 +64,7 @@ REQUIREMENTS = (
     Requirement("beaker.cache.lock_dir", "SCA003", _HELD, Severity.warning),
     Requirement("archive_cache_dir", "SCA003", "each builds every archive again", Severity.advice),
     Requirement(
-        "use_celery", "SCA004", "one carries its tasks out in the requests", Severity.warning
+        "use_celery", "SCA004", "one carries out its tasks in the requests", Severity.warning
     ),
     Requirement("celery.broker_url", "SCA004", _WAITS),
     Requirement("celery.task_default_queue", "SCA004", _WAITS),
@@ -89,7 +89,7 @@ REQUIREMENTS = (
     Requirement(
         "git_hook_interpreter",
         "SCA006",
-        "the hooks of a repository start the Python of the instance that made it",
+        "the hooks of a repository start the Python of the instance that created it",
         Severity.warning,
     ),
     Requirement(

@@ -34,7 +34,7 @@ def judge(found: Instances, settings: Configuration, check: str) -> Iterator[Fin
     if own and not broken and not unknown:
         yield Finding(
             Severity.ok,
-            f"{len(found.facts)} instances agree in {', '.join(wanted)}",
+            f"{len(found.facts)} instances agree on {', '.join(wanted)}",
             evidence={"instances": [item.name for item in found.facts], **_notes(found, wanted)},
         )
 
@@ -81,7 +81,7 @@ def _remedy(broken: Break, section: str) -> Remedy:
     if sentence:
         return sentence.format(own=broken.own.shown, other=broken.other)
     if not broken.reference.option:
-        return f"set {broken.requirement.setting} as {broken.other} has it, and restart"
+        return f"set {broken.requirement.setting} as in {broken.other}, and restart"
     values = {name: value or None for name, value in broken.reference.option.items()}
     return app_options(section, values, "and restart this instance")
 

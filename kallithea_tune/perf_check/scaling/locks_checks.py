@@ -28,7 +28,7 @@ USERS = {
 MISSING = frozenset({"ENOLCK", "ENOSYS", "EOPNOTSUPP", "EPERM", "EINVAL"})
 REMEDY = (
     "mount the storage so that locks reach its server: NFS without local_lock and nolock, FUSE "
-    "with what its program has for locks; or let all instances use one mount"
+    "with its program's option for locks; or let all instances use one mount"
 )
 # A page that shows a push a second late is not taken for a fault: our judgement.
 LATE_S = 1.0
@@ -111,12 +111,12 @@ def seen(found: Delays) -> Iterator[Finding]:
 
 def _late(storage: Storage, delay: Delay) -> Finding:
     longest = delay.longest
-    words = "not within" if longest is None else "after"
+    words = "is not seen in {} within" if longest is None else "is seen in {} after"
     seconds = delay.limit if longest is None else longest
     fine = longest is not None and longest <= LATE_S
     return Finding(
         Severity.ok if fine else Severity.warning,
-        f"what is changed in {delay.written} is seen in {delay.read} {words} {seconds:.2g} s",
+        f"what is changed in {delay.written} {words.format(delay.read)} {seconds:.2g} s",
         subject=storage.name,
         evidence={
             "new_file_s": delay.new_file,
@@ -153,8 +153,8 @@ def pid_files(found: Runnings) -> Iterator[Finding]:
     if len(places) > 1:
         yield Finding(
             Severity.warning,
-            "Kallithea's lock of index-create, whoosh_index and get_commits_stats excludes nobody: "
-            f"processes are in {len(places)} namespaces of process ids",
+            "Kallithea's lock of index-create, whoosh_index and get_commits_stats excludes no "
+            f"other process: processes are in {len(places)} namespaces of process ids",
             evidence=evidence,
             remedy="run index-create and celery-run in one container, on one machine; sharing "
             "the directory of the lock files does not help",

@@ -83,7 +83,7 @@ def _cross(spots: Sequence[Spot], names: Sequence[str]) -> Crossing:
                 stack.enter_context(_token(item.directory, name, content))
                 unwritten.append("")
             except OSError as error:
-                unwritten.append(f"no file could be made in {item.directory}: {error.strerror}")
+                unwritten.append(f"no file could be created in {item.directory}: {error.strerror}")
         unread = [
             tuple(_reading(item.directory, name, content) for item in spots) for name in names
         ]

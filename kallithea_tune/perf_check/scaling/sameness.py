@@ -151,4 +151,4 @@ def _nearest(spot: Spot) -> str:
     """Say what was compared in place of a directory that is not there yet."""
     if spot.exists:
         return ""
-    return f"compared by {spot.directory}, since {spot.rest} is not there yet"
+    return f"compared by {spot.directory}, since {spot.rest} does not exist yet"

@@ -26,7 +26,7 @@ OLDEST_VERSION = ".".join(map(str, OLDEST))
     "git-program",
     "Time that git takes to start",
     measures=(git_program, survey, configuration),
-    threshold=f"{SLOW_MS} ms, {TIMES_SLOWER} times of another git",
+    threshold=f"{SLOW_MS} ms, {TIMES_SLOWER} times that of another git",
     source="measured: git 2.39 takes 2 to 5 ms",
     harm=Harm.some_pages,
     tags=("probe", "git"),

@@ -27,7 +27,7 @@ LDAP_CONNECT_SECONDS, LDAP_ANSWER_SECONDS = 10, 20
 TCP_SECONDS = 127  # Linux gives up connecting then, with its default of tcp_syn_retries, 6
 
 
-HOSTS = "start it, or take it out of the hosts in Admin > Settings > Authentication"
+HOSTS = "start it, or remove it from the hosts in Admin > Settings > Authentication"
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,11 @@ def _name(item: PlugIn, failed: Sequence[tuple[Server, Reply]]) -> str:
 
 
 def _waiting(waits: Waits, name: str, at_once: Optional[int]) -> str:
-    time = f"{waits.seconds:.0f} s" if math.isfinite(waits.seconds) else "without end"
+    time = f"{waits.seconds:.0f} s" if math.isfinite(waits.seconds) else "indefinitely"
     thread = f"1 of {counted(at_once, 'thread')}" if at_once else "a thread of the server"
-    return f"log-ins of others than internal users wait {time} for {name}, each holding {thread}"
+    return (
+        f"log-ins of users other than internal ones wait {time} for {name}, each holding {thread}"
+    )
 
 
 def _answered(
@@ -155,7 +157,7 @@ def _answered(
 def _without_library() -> Finding:
     return Finding(
         Severity.error,
-        "nobody can log in by LDAP: python-ldap is not installed in this Python",
+        "nobody can log in through LDAP: python-ldap is not installed in this Python",
         "python-ldap",
         {"python": sys.executable},
         "it is installed",

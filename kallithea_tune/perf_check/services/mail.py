@@ -68,6 +68,6 @@ def server_of(settings: Mapping[str, str]) -> Optional[Server]:
     host, _, behind = host.partition(":") if host.count(":") == 1 else (host, "", "")
     port = settings.get("smtp_port", "").strip() or behind or "0"
     if not port.isdigit():
-        raise NotMeasured(f"smtp_port is no number: {port}")
+        raise NotMeasured(f"smtp_port is not a number: {port}")
     standard = 465 if security is Security.at_once else 25
     return Server(Protocol.smtp, host, int(port) or standard, security)

@@ -39,7 +39,7 @@ def judge(measured: MailServer, instance: Instance) -> Finding:
     if reply.failed:
         evidence["said"] = reply.failed
         diagnosis = (
-            f"the mail server does not answer: {_who(measured)} without end"
+            f"the mail server does not answer: {_who(measured)} indefinitely"
             if reply.silent
             else f"mails are lost: {reply.failed}"
         )

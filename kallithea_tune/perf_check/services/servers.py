@@ -159,7 +159,7 @@ def _smtp_answer(connection: socket.socket, code: bytes, otherwise: str) -> byte
         received = connection.recv(4096)
         _require(bool(received), "hangs up")
         answer += received
-        _require(len(answer) < ANSWER_BYTES, "does not come to an end")
+        _require(len(answer) < ANSWER_BYTES, "does not end its answer")
     first = answer.splitlines()[0].decode("latin-1")
     _require(answer.startswith(code), f"{otherwise}: {first[:60]}")
     return answer

@@ -86,7 +86,7 @@ def judge_entries(value: Optional[str]) -> Optional[tuple[Severity, str]]:
         what = "all changesets" if number == 0 else "all but the first changesets"
         return Severity.warning, f"rss_items_per_page = {number}: each feed has {what}"
     if number > MOST_ENTRIES:
-        return Severity.advice, f"a feed has {number:,} entries, each with a diff to make"
+        return Severity.advice, f"a feed has {number:,} entries, each with a diff to generate"
     return None
 
 

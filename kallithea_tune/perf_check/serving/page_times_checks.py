@@ -42,14 +42,14 @@ _WORK_REMEDIES = {
     "Mercurial": "see HG001 and HG002",
     "SQL": "see DB005 and DB009",
     "rendering text": "see CAC002",
-    "templates": "the page shows too much for one: see what grows in it",
+    "templates": "the page shows too much: see what grows in it",
 }
 # What a page shows that can be too much, from so many on; and what helps. Both were measured with
 # Kallithea 0.7.0.
 _SIZE_REMEDIES = {
     "repositories": (
         200,
-        "move repositories into groups: the front page makes a row for each of the {:,} that are "
+        "move repositories into groups: the front page has a row for each of the {:,} that are "
         "in none, regardless of 'Repository page size'",
     ),
     "refs": (1000, "delete tags and branches that nobody needs, see GIT002: packing does not help"),
@@ -252,9 +252,9 @@ def _judge_warm_page(
             f"the {name} takes {figure(warm_ms / 1000)} s",
             remedy=slow_page_remedy(sizes, next(iter(others[-1].shares), "SQL"))
             if others[-1].shares
-            else f"most of it is the time of {statements} SQL statements: see DB005, DB009"
+            else f"most of it is spent on {statements} SQL statements: see DB005, DB009"
             if sql_ms > warm_ms / 2
-            else "not the database but the application is slow: see CAC002, GIT001, HG001",
+            else "the application is slow, not the database: see CAC002, GIT001, HG001",
             impact_ms=warm_ms,
             impact_per=f"view of the {name}",
             excess=warm_ms / FLOW_MS,

@@ -81,7 +81,8 @@ def judge_configured(served: Served, among: Servers) -> Iterator[Finding]:
         return
     yield Finding(
         Severity.warning,
-        f"{server.processes} workers would share the database connections of one that forks",
+        f"{server.processes} workers would share the database connections of the process that "
+        "forks them",
         subject=server.section,
         evidence={"workers": server.processes, "running": "not seen"},
         confidence="low",

@@ -21,7 +21,9 @@ from kallithea_tune.static_export.release.freshness import SECTION, State
 def static_export_stale(export: PublishedExport) -> Iterator[Finding]:
     """Any difference between the static export and the installed application is an error."""
     if not export.directory:
-        yield Finding(Severity.ok, f"section [{SECTION}] of the ini file sets no static export")
+        yield Finding(
+            Severity.ok, f"section [{SECTION}] of the ini file configures no static export"
+        )
         return
     yield judge_export(export)
 
@@ -49,7 +51,7 @@ def judge_export(export: PublishedExport) -> Finding:
         # Only a built front-end can be published; then the renewal is next.
         return finding(
             Severity.error,
-            "the front-end was not built for the installed version, and then published",
+            "the front-end was not built for the installed version before it was published",
             remedy=export.build,
         )
     return finding(

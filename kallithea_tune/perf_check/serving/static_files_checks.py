@@ -53,7 +53,7 @@ def served_files(static: StaticFiles) -> Iterator[Finding]:
         return
     yield Finding(
         Severity.unknown,
-        "not measured: the application serves no static files, and who does is unknown",
+        "not measured: the application serves no static files, and which server does is unknown",
         subject="server",
         remedy="set canonical_url, or: gearbox static-export --verify URL",
     )
@@ -126,7 +126,7 @@ def judge_outside(outside: OutsideFiles, remedy: Remedy) -> Finding:
     if absent:
         return finding(
             Severity.error,
-            f"nobody serves {len(absent)} static files: {outside.place}{absent[0]}",
+            f"{len(absent)} static files are not served: {outside.place}{absent[0]}",
             remedy=remedy,
         )
     if outside.requested:

@@ -62,14 +62,14 @@ def judge_log(log: AccessLog) -> Finding:
             Severity.unknown, f"not measured: the access log has fewer than {FEWEST} requests"
         )
     share = robots / log.requests
-    diagnosis = f"{percentage(share)} of the requests are by robots and programs"
+    diagnosis = f"{percentage(share)} of the requests are from robots and programs"
     if share <= MUCH:
         return finding(Severity.ok, diagnosis)
     return finding(
         Severity.advice,
         diagnosis,
         remedy="limit them in the web server: robots.txt, and requests per address (limit_req of "
-        "nginx); what polls for changes may use a hook in its place",
+        "nginx); what polls for changes may use a hook instead",
     )
 
 
@@ -96,7 +96,7 @@ def judge_actions(actions: Actions) -> Iterator[Finding]:
     yield finding(
         Severity.advice,
         diagnosis,
-        remedy="let them use hooks in place of polling; --access-log FILE shows more",
+        remedy="let them use hooks instead of polling; --access-log FILE shows more",
     )
 
 

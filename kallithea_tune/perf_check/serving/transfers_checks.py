@@ -95,7 +95,7 @@ def judge_clone(
     if transfer.complete:
         return finding(
             Severity.error,
-            f"{kind} clones stay in memory until their last byte is made",
+            f"{kind} clones stay in memory until their last byte is produced",
             remedy=remedy,
         )
     if transfer.encoding != transfer.own_encoding:
@@ -104,7 +104,7 @@ def judge_clone(
             f"{kind} clones are compressed already, and are compressed again: {transfer.encoding}",
             remedy=remedy,
         )
-    return finding(Severity.ok, f"{kind} clones are passed on unchanged, as they are made")
+    return finding(Severity.ok, f"{kind} clones are passed on unchanged, as they are produced")
 
 
 def _is_clone(transfer: Transfer) -> bool:
@@ -131,7 +131,7 @@ def judge_push(
 @check(
     "WEB016",
     "serving-claims",
-    "What clients claim of host and scheme",
+    "What clients claim about host and scheme",
     measures=(visits, configuration),
     source="PasteDeploy 3.1, config.py (PrefixMiddleware)",
     tags=("probe", "app", "security"),

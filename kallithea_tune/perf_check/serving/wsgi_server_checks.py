@@ -143,7 +143,7 @@ def judge_instance_id(instance_id: str, server: Server, section: str) -> Finding
         evidence={"instance_id": instance_id, "processes": server.processes or "not set"},
     )
     if instance_id == "*":
-        return finding(Severity.ok, "each process makes its own instance_id")
+        return finding(Severity.ok, "each process generates its own instance_id")
     if server.processes == 1:
         return finding(Severity.ok, f"one process has the instance_id {instance_id}")
     if server.processes is None:

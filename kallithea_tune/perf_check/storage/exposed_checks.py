@@ -38,7 +38,7 @@ def judge_places(risk: Risk, places: Sequence[Exposed]) -> Finding:
     )
     if any(found.reachable for found in wide):
         return finding(Severity.error, f"every user of this host can {risk.value}: {names}")
-    return finding(Severity.advice, f"others could {risk.value} if they got to it, as into {names}")
+    return finding(Severity.advice, f"others could {risk.value} if they reached {names}")
 
 
 def _closing(wide: Sequence[Exposed]) -> Remedy:

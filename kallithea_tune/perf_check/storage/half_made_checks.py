@@ -27,12 +27,12 @@ def judge_cut(measured: HalfMade) -> Finding:
         evidence={"archives": measured.kept, "read": measured.checked, "cut_short": count},
     )
     if not count:
-        return finding(Severity.ok, "no archive that is kept is cut short")
+        return finding(Severity.ok, "no cached archive is cut short")
     names = first_of([path.rpartition("/")[2] for path in measured.cut], 1)
     verb = "archive is" if count == 1 else "archives are"
     return finding(
         Severity.warning,
-        f"{count} {verb} cut short, and each download gets it so: {names}",
+        f"{count} {verb} cut short, and so is each download: {names}",
         remedy=_removal(measured.cut),
     )
 

@@ -168,5 +168,5 @@ def shortage(measured: Memory) -> Iterator[Finding]:
     if measured.memory_pressure:
         yield judge_pressure("memory", measured.memory_pressure, "fewer processes, or more memory")
     if measured.io_pressure:
-        remedy = "iotop -ao shows who; give Kallithea's data a disk of its own"
+        remedy = "iotop -ao shows which processes; give Kallithea's data a disk of its own"
         yield judge_pressure("disks", measured.io_pressure, remedy)

@@ -117,7 +117,9 @@ def _freeing(occupants: Sequence[Occupant], missing: float, inodes: bool, urgent
     chosen = [one for one, amount in freed[number].items() if amount * 100 > wanted]
     notes = [] if most >= missing else [f"not enough, so {LARGER} as well"]
     if minutes < 30 * DAY and any(one.name == "sessions" for one in chosen):
-        notes.append("signs out who was away for longer" if minutes else "signs everybody out")
+        notes.append(
+            "signs out users who were away for longer" if minutes else "signs everybody out"
+        )
     steps = tuple(_deletion(one, minutes) for one in chosen)
     return Steps(steps, note="; ".join(notes))
 

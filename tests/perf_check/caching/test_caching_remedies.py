@@ -48,7 +48,7 @@ def bad(ini: Path, checks: Sequence[Check] = CHECKS) -> list[Finding]:
         ([(REGIONS, "beaker.cache.regions = long_term")], "used by the code but not configured"),
         (
             [(REGIONS, REGIONS + ",short\nbeaker.cache.short.type = file")],
-            "no code of the application uses",
+            "the application does not use",
         ),
         ([(FILE, "long_term_file.type = files")], "no cache type"),
         ([(FILE, "long_term_file.type = ext:google")], "does not work"),

@@ -53,7 +53,7 @@ ACCEPTED = frozenset({"type", "data_dir", "lock_dir", "enabled", "expire", "key_
             Severity.ok,
             "complete",
         ),
-        ({}, [], ACCEPTED, Severity.advice, "no code of the application uses"),
+        ({}, [], ACCEPTED, Severity.advice, "the application does not use"),
         ({"expire": None}, ["README"], ACCEPTED, Severity.warning, "never expire"),
         ({"expire": None, "enabled": False}, ["README"], ACCEPTED, Severity.ok, "complete"),
     ],

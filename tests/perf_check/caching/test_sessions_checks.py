@@ -58,7 +58,7 @@ def test_processes_that_run_count_rather_than_the_ini_file() -> None:
     [
         ([], ""),
         (["data_dir"], "set session.data_dir = /s in both files"),
-        (["secret"], "give session.secret one value in both files"),
+        (["secret"], "set session.secret to the same value in both files"),
         (["type", "data_dir"], "set session.data_dir = /s in both files"),
     ],
 )

@@ -49,7 +49,7 @@ FINE = Answer("db:6379", answer_ms=0.2, used=MB, limit=9 * MB, entries=50, polic
             replace(STORE, timeout=False),
             {"everlasting": 10_000},
             Severity.warning,
-            "never end",
+            "never expire",
             "session.timeout = 2592000",
         ),
     ],

@@ -89,7 +89,7 @@ def test_the_process_that_holds_sqlites_write_lock_is_an_error_until_it_ends(
     with running(HOLD, path, "BEGIN IMMEDIATE", "UPDATE users SET lastname = 'x'") as pid:
         (finding,) = found(instance)
         assert finding.severity is ERROR and f"process {pid} (" in finding.diagnosis
-        assert "s: who pushes or logs in waits 60 s, and fails" in finding.diagnosis
+        assert "s: pushes and log-ins wait 60 s, and fail" in finding.diagnosis
         carry_out(finding.remedy, instance)
         while watch(str(path), 0).writers:
             time.sleep(0.05)
@@ -255,7 +255,10 @@ def test_a_slot_that_nobody_reads_is_advice_until_it_is_dropped(
     cursor = postgresql.connect().cursor()
     cursor.execute("SELECT pg_create_physical_replication_slot('unread', true)")
     (finding,) = found(instance)
-    assert finding.severity is ADVICE and "slot unread, which keeps" in finding.diagnosis
+    assert (
+        finding.severity is ADVICE
+        and "slot unread is not being read: it keeps" in finding.diagnosis
+    )
     carry_out(finding.remedy, instance, {"PGPASSWORD": postgresql.password})
     assert severities(found(instance)) == {OK}
 

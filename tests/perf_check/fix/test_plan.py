@@ -55,7 +55,7 @@ def test_the_edits_of_several_findings_are_one() -> None:
         ("call somebody", "only you can do it"),
         (Statements("ANALYZE", ("psql",)), "run the SQL yourself, with the client shown"),
         (Steps((LEVEL, Statements("A", ("x",)))), "run the SQL yourself, with the client shown"),
-        (IniEdit((Option("app:main", "level", "2"),)), "the ini file is so already"),
+        (IniEdit((Option("app:main", "level", "2"),)), "the ini file already has these values"),
         (Command(("serve",), service=True), "a service has to run it"),
         (LEVEL, ""),
         (LOSE, ""),
@@ -151,6 +151,6 @@ def test_nothing_to_fix_says_what_is_not_known_and_what_is_left() -> None:
     assert nothing_lines(found[1:], False) == ["nothing to fix", "X1 unknown: X1 is bad"]
     assert nothing_lines(found, True) == [
         "nothing to fix",
-        "found, and not among what can be undone: X0",
+        "found, but without a remedy that can be undone: X0",
         "not measured, or not completely: X1",
     ]

@@ -214,7 +214,7 @@ def test_workers_that_are_killed_or_take_up_a_task_while_they_check(
         assert seen[0] == (0, 3) and sorted(replies) == names
         for name in ("celery@gone", "celery@solo"):
             assert replies[name].answer is None
-            assert "began, and then answered no more" in replies[name].reason
+            assert "began, and then stopped answering" in replies[name].reason
         answer = replies["celery@web1"].answer
         assert answer and answer.state is State.done, replies
         assert "the gate is open" in answer.report
@@ -250,7 +250,7 @@ def test_what_a_worker_that_was_taken_over_sends_is_harmless(
     large = reply().answer
     assert large and large.state is State.failed
     assert f"more than {REPORT_BYTES >> 10} KB" in large.reason and not large.report
-    assert "no answer to the request" in _merged(reply()).silent[0].reason
+    assert "not an answer to the request" in _merged(reply()).silent[0].reason
 
 
 def test_a_broker_that_is_lost_meanwhile_is_the_reason_of_those_that_run(
@@ -263,7 +263,7 @@ def test_a_broker_that_is_lost_meanwhile_is_the_reason_of_those_that_run(
         ).values()
     finally:
         redis.start()
-    assert reply.reason == "it began, and then the broker answered no more"
+    assert reply.reason == "it began, and then the broker stopped answering"
 
 
 def _merged(reply: Reply) -> Results:

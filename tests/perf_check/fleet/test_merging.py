@@ -91,14 +91,17 @@ def test_sqlite_on_two_machines_is_found_and_directories_are_not_compared() -> N
     "answer, reason",
     [
         (None, "gone"),
-        (Answer(State.failed, "the checks did not end in their time"), "did not end in their time"),
+        (
+            Answer(State.failed, "the checks did not finish in their time"),
+            "did not finish in their time",
+        ),
         (Answer(State.busy, ""), "the checks of another command"),
         (Answer(State.forgotten, ""), "restarted meanwhile"),
-        (dataclasses.replace(_answer("a"), report="{}"), "no report of one instance"),
-        (dataclasses.replace(_answer("a"), report="[" * 99999), "no report of one instance"),
-        (dataclasses.replace(_answer("a"), facts="{}"), "no report of one instance"),
-        (dataclasses.replace(_answer("a"), facts=json.dumps({"name": 7})), "no report of one"),
-        (dataclasses.replace(_answer("a"), facts='{"more": {"a": 1}}'), "no report of one"),
+        (dataclasses.replace(_answer("a"), report="{}"), "not a report of one instance"),
+        (dataclasses.replace(_answer("a"), report="[" * 99999), "not a report of one instance"),
+        (dataclasses.replace(_answer("a"), facts="{}"), "not a report of one instance"),
+        (dataclasses.replace(_answer("a"), facts=json.dumps({"name": 7})), "not a report of one"),
+        (dataclasses.replace(_answer("a"), facts='{"more": {"a": 1}}'), "not a report of one"),
     ],
 )
 def test_who_sends_no_report_is_listed_with_why(answer: "Answer | None", reason: str) -> None:
@@ -223,7 +226,7 @@ def test_facts_of_another_shape_are_none(change: "dict[str, object]") -> None:
     document = {**json.loads(facts.dumped(_facts())), **change}
     answer = dataclasses.replace(_answer("a"), facts=json.dumps(document))
     (silent,) = merge(Reply("celery@a", answer)).silent
-    assert "no report of one instance" in silent.reason
+    assert "not a report of one instance" in silent.reason
 
 
 @pytest.mark.parametrize("name", ["check", "area", "confidence"])
@@ -232,7 +235,7 @@ def test_names_of_another_shape_are_no_report(name: str, text: str) -> None:
     document = {"runs": [{**GOOD["runs"][0], "findings": [{**FINDING, name: text}]}]}
     answer = dataclasses.replace(_answer("a"), report=json.dumps(document))
     (silent,) = merge(Reply("celery@a", answer)).silent
-    assert "no report of one instance" in silent.reason
+    assert "not a report of one instance" in silent.reason
 
 
 def test_a_machine_that_ran_nothing_is_not_fine() -> None:

@@ -213,7 +213,7 @@ def test_a_page_has_a_bounded_number_of_figures(monkeypatch: pytest.MonkeyPatch)
     assert len(names) == 2 and "/, p99, ms" in names
     assert [one.mark for one in section.notable] == ["worse"]
     assert section.notes[1:] == (
-        "2 of 5 figures are shown, those that changed before others",
+        "2 of 5 figures are shown, those that changed first",
         "1 of 2 notable figures are listed; all are marked",
     )
 

@@ -61,7 +61,10 @@ def test_workers_beyond_the_peak_are_not_advised() -> None:
     "curve, note",
     [
         (CURVE, "50 requests/s take at least 2 machines like this one with 4 workers each"),
-        (replace(CURVE, bands=()), "what serves 50 requests/s is not known without a law"),
+        (
+            replace(CURVE, bands=()),
+            "how many workers serve 50 requests/s is not known without a law",
+        ),
     ],
     ids=["bands", "no bands"],
 )

@@ -73,7 +73,11 @@ def test_right_answers_are_a_rate_with_latencies(serve: Callable[..., tuple[str,
 
 @pytest.mark.parametrize(
     "path, reason",
-    [("/cut", "not all of /cut"), ("/broken", "status 500"), ("/short", "IncompleteRead")],
+    [
+        ("/cut", "an incomplete answer for /cut"),
+        ("/broken", "status 500"),
+        ("/short", "IncompleteRead"),
+    ],
 )
 def test_a_wrong_answer_is_an_error_and_no_throughput(
     serve: Callable[..., tuple[str, type]], path: str, reason: str

@@ -114,7 +114,8 @@ def test_pages_that_anonymous_visitors_do_not_see_are_no_load(instance: Path) ->
     connection.close()
     mix = mix_of_instance(load(str(instance)))
     with pytest.raises(
-        NotMeasured, match="anonymous visitors: status 302 for /; a load has what they may"
+        NotMeasured,
+        match="anonymous visitors: status 302 for /; the load consists of what they may",
     ):
         measure(load(str(instance)), Plan(mix, (1,), 1, 1.0), _silent)
 

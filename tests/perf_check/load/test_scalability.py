@@ -71,13 +71,13 @@ def test_bands_are_wider_where_repeats_differ_more():
 def test_peak_that_was_passed_is_named_with_its_range():
     found = fitted(curve(PAST_PEAK))
     assert found.peak in (9, 10, 11)
-    assert "the most throughput is at" in found.notes[-1] and "95 %" in found.notes[-1]
+    assert "throughput is highest at" in found.notes[-1] and "95 %" in found.notes[-1]
 
 
 def test_peak_that_was_not_passed_is_not_named():
     found = fitted(curve(BEFORE_PEAK))
     assert found.peak == 0
-    assert found.notes == ("no peak was passed up to 6 workers; beyond, nothing is known",)
+    assert found.notes == ("no peak was passed up to 6 workers; nothing is known beyond that",)
 
 
 def test_peak_that_noise_may_have_made_is_not_named(monkeypatch):

@@ -78,7 +78,7 @@ def survey(
         (SOUND, "", Severity.ok),
         (GitHooks(replace(OURS, interpreter="/venv/bin/python3.8")), "", Severity.ok),
         (GitHooks(None), "pushes go unnoticed", Severity.warning),
-        (GitHooks(replace(OURS, version="")), "somebody else's", Severity.warning),
+        (GitHooks(replace(OURS, version="")), "another post-receive hook", Severity.warning),
         (GitHooks(replace(OURS, interpreter_found=False)), "cannot start", Severity.error),
         (GitHooks(replace(OURS, executable=False)), "cannot start", Severity.error),
         (GitHooks(replace(OURS, version="0.6.3")), "Kallithea 0.6.3", Severity.warning),
@@ -118,7 +118,7 @@ INSTALL = Command(("kallithea-cli", "repo-scan", "--install-git-hooks", "-c", "m
             "cd /srv/git/hooks && mv -n post-receive post-receive-custom; kallithea-cli",
         ),
         (replace(SOUND, hooks_path="/x"), "git -C /srv/git config --unset core.hooksPath"),
-        (GitHooks(None, hooks_path="/x", linked=True), "put a directory in place of the link"),
+        (GitHooks(None, hooks_path="/x", linked=True), "replace the link hooks with a directory"),
     ],
 )
 def test_remedies(hooks: GitHooks, remedy: str) -> None:

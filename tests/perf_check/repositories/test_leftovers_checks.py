@@ -109,7 +109,7 @@ def test_a_lock_of_mercurial_from_another_machine_is_found_and_removed(
     assert "oldhost.example.com" in failed.value.output
     (found,) = bad(left_locks, repos).values()
     assert (found.severity, found.confidence) == (Severity.error, "medium")
-    assert "hg-one refuses pushes: for 3 days locked by oldhost.example.com" in found.diagnosis
+    assert "hg-one refuses pushes: locked for 3 days by oldhost.example.com" in found.diagnosis
     (step,) = steps_of(found.remedy)
     assert step.effect is Effect.lasting and "oldhost.example.com" in step.note
     carry_out(found.remedy, NO_INSTANCE)

@@ -100,7 +100,7 @@ def test_a_page_without_an_answer_is_not_one_for_which_there_was_no_time() -> No
     one = visited("hg-one", "hg", {"changelog": Answer("", 200)})
     pages = RepositoryPages("/srv", (one,), frozenset({"hg files"}))
     assert pages.examined == Examined(0, 1, "repository")
-    with pytest.raises(NotMeasured, match="^files of hg-one had no answer, see WEB008$"):
+    with pytest.raises(NotMeasured, match="^files of hg-one got no answer, see WEB008$"):
         list(inside.judge(pages))
 
 

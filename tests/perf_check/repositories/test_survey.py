@@ -190,7 +190,7 @@ def gone(path: Path) -> None:
 BROKEN: Mapping[Callable[[Path], None], tuple[str, str]] = {
     empty_object: ("git-one", "is an empty file"),
     lost_pack: ("git-one", "is missing"),
-    short_pack: ("git-one", "is cut off"),
+    short_pack: ("git-one", "is truncated"),
     empty_ref: ("git-one", "refs/heads/broken is an empty file"),
     lost_alternate: ("git-one", "borrows objects from /nowhere"),
     sha256: ("git-one", "sha256"),

@@ -183,7 +183,7 @@ def test_dates_ahead_are_found_in_commits_and_in_the_journal(instance: Path) -> 
         context = Context(load(str(instance)), Deadline(60))
         return {item.subject: item.diagnosis for item in dates.findings(context)}
 
-    assert found() == {"": "no date is ahead of now"}
+    assert found() == {"": "no date is in the future"}
     repos = instance.parent / "repos"
     then = datetime.datetime.now() + datetime.timedelta(days=400, hours=1)
     tree = in_git(repos / "git-one", "rev-parse", "HEAD^{tree}").strip()

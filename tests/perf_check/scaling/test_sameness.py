@@ -70,7 +70,7 @@ def test_one_way_is_enough_where_only_one_place_takes_files() -> None:
 def test_what_is_the_same_has_the_identity_of_the_first_and_says_how() -> None:
     found = identities(crossing(NEW, NEW_THERE, ""))
     assert found["/b/x"].identity == "/a/x"
-    assert found["/b/x"].note == "the same storage, compared by /a, since x is not there yet"
+    assert found["/b/x"].note == "the same storage, compared by /a, since x does not exist yet"
     assert "not proven" in identities(crossing(A, BOUND, None))["/b"].note
 
 

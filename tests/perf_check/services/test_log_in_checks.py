@@ -63,7 +63,12 @@ def test_a_log_in_waits_as_kallithea_and_libldap_do(
     "server, replies, severity, words",
     [
         (CROWD, [GOOD], Severity.ok, "answers in 5 ms"),
-        (CROWD, [MUTE], Severity.error, "wait without end for crowd (a:8095), each holding 1 of 4"),
+        (
+            CROWD,
+            [MUTE],
+            Severity.error,
+            "wait indefinitely for crowd (a:8095), each holding 1 of 4",
+        ),
         (CROWD, [REFUSED], Severity.error, "crowd (a:8095) fails: Connection refused"),
         (CROWD, [Reply(900.0, connected=True)], Severity.advice, "wait 900 ms"),
         (LDAP, [HOLE, GOOD], Severity.warning, "wait 10 s for 1 of 2 servers of crowd (a:389)"),
@@ -141,7 +146,7 @@ def test_a_silent_server_of_a_plug_in_is_found_and_one_that_answers_is_good(
         carry_out(remedy, instance)
         (gone,) = log_in_servers.findings(Context(load(str(instance)), Deadline(10)))
         assert gone.severity is Severity.ok
-    assert found["crowd"]["severity"] == "error" and "without end" in found["crowd"]["diagnosis"]
+    assert found["crowd"]["severity"] == "error" and "indefinitely" in found["crowd"]["diagnosis"]
     assert "hidden-word" not in json.dumps(found)
     with answering_http("401 Unauthorized") as port:
         use(instance, auth_crowd_port=port, auth_crowd_enabled="True")

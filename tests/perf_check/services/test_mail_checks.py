@@ -48,7 +48,7 @@ def test_the_server_is_read_as_kallithea_reads_it(
 
 
 def test_a_port_that_is_no_number_is_reported() -> None:
-    with pytest.raises(NotMeasured, match="smtp_port is no number: smtp"):
+    with pytest.raises(NotMeasured, match="smtp_port is not a number: smtp"):
         server_of({"smtp_server": "a", "smtp_port": "smtp"})
 
 
@@ -58,9 +58,9 @@ def test_a_port_that_is_no_number_is_reported() -> None:
         (Reply(5.0), True, False, Severity.ok, "answers"),
         (Reply(900.0), True, False, Severity.advice, "wait 900 ms"),
         (Reply(900.0), False, True, Severity.ok, "answers"),
-        (MUTE, True, False, Severity.error, "each request that sends mail waits without end"),
+        (MUTE, True, False, Severity.error, "each request that sends mail waits indefinitely"),
         (MUTE, False, True, Severity.error, "each request that ends in an error, wait"),
-        (MUTE, False, False, Severity.error, "holds a worker process without end"),
+        (MUTE, False, False, Severity.error, "holds a worker process indefinitely"),
         (Reply(failed="refused"), True, False, Severity.warning, "mails are lost: refused"),
     ],
 )

@@ -90,4 +90,4 @@ def test_real_clones_that_are_held_back_are_seen(application: Kallithea, proxy: 
         assert held.through[0].bytes == pytest.approx(held.direct[0].bytes, rel=0.01)
         assert judge_clones(Clones(kind, held.direct, held.direct), "").severity is Severity.ok
     missing = compared("git", "nowhere", (direct, direct), 5.0)
-    assert "answers a clone by anybody with 40" in missing.failure
+    assert "answers an anonymous clone with 40" in missing.failure

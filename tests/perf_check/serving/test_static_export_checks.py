@@ -155,7 +155,7 @@ def test_what_cannot_be_read_is_unknown(exported: Callable[[], Finding], tmp_pat
 
 def test_without_the_option_nothing_is_measured(instance: Path) -> None:
     (finding,) = static_export_stale.findings(Context(load(str(instance)), Deadline(10)))
-    assert finding.severity is Severity.ok and "sets no static export" in finding.diagnosis
+    assert finding.severity is Severity.ok and "configures no static export" in finding.diagnosis
 
 
 @pytest.mark.once

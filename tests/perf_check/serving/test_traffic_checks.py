@@ -24,7 +24,7 @@ def log(**agents: int) -> AccessLog:
 @pytest.mark.parametrize(
     "seen, severity, diagnosis",
     [
-        (log(automated=51, browser=49), Severity.advice, "51 % of the requests are by robots"),
+        (log(automated=51, browser=49), Severity.advice, "51 % of the requests are from robots"),
         (log(automated=50, browser=50), Severity.ok, "50 % of the requests"),
         (log(browser=80, client=20), Severity.ok, "0 % of the requests"),
         (log(automated=99), Severity.unknown, "fewer than 100 requests"),

@@ -32,7 +32,7 @@ FIND = "find /srv/sessions '!' -type l -perm"
         ([{"count": 2, "group": True}, {}], Severity.error, "sessions", "chmod g-w,o-w '{}' +"),
         ([{}, {"count": 1, "outer": ("/srv/my.ini",)}], Severity.error, "ini file", "/srv/my.ini"),
         ([{}, {"count": 1, "outer": ("/tmp",)}], Severity.error, "ini file", "out of /tmp"),
-        ([{"count": 2, "reachable": False}, {}], Severity.advice, "if they got to it", "chmod"),
+        ([{"count": 2, "reachable": False}, {}], Severity.advice, "if they reached", "chmod"),
     ],
 )
 def test_places_are_judged_together(

@@ -69,7 +69,7 @@ def occupant(*files: int, name: str = "sessions") -> Occupant:
     [
         (5, [occupant(1000, 2000, 3000, 4000, 5000, 6000)], 90 * DAY, ""),
         (5, [occupant(0, 2000, 3000, 4000, 5000, 6000)], 30 * DAY, ""),
-        (5, [occupant(0, 0, 3000, 4000, 5000, 6000)], 7 * DAY, "signs out who was away"),
+        (5, [occupant(0, 0, 3000, 4000, 5000, 6000)], 7 * DAY, "signs out users who were away"),
         (5, [occupant(0, 0, 3000, 4000, 4000, 4000, name="archives")], 7 * DAY, ""),
         (5, [occupant(0, 0, 0, 0, 0, 6000)], 0, "signs everybody out"),
         (5, [occupant(0, 0, 200, 300, 300, 300)], 7 * DAY, "not enough"),
