@@ -369,6 +369,8 @@ def run(*words, cwd):
 
 
 @pytest.mark.once
+# What is verified of each server is tested elsewhere, without starting the command twice.
+@pytest.mark.parametrize("published", ["nginx"], indirect=True)
 def test_the_command_verifies_what_the_server_serves(
     published, gearbox, kallithea, front_end, tmp_path
 ):

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+NAMES = ("apache", "caddy", "haproxy", "lighttpd", "nginx")
 PAGES = (
     "/",
     "/hg-one",
@@ -41,7 +42,11 @@ def looked_at(browser, url, path, directory):
     assert browser.run("return typeof jQuery") == "function"
 
 
-@pytest.mark.parametrize("name", ["apache", "caddy", "haproxy", "lighttpd", "nginx"])
+@pytest.mark.parametrize(
+    ("kallithea", "name"),
+    [("", "nginx"), *(("/hosted", name) for name in NAMES)],
+    indirect=["kallithea"],
+)
 def test_every_page_comes_whole_and_styled(name, browser, kallithea, web_server, tmp_path):
     if name == "haproxy":
         # It serves no files, so it is in front of a server that does.

@@ -191,7 +191,11 @@ def haproxy(server, snippet, kallithea, web_server):
 SITES = {"apache": apache, "caddy": caddy, "haproxy": haproxy, "lighttpd": lighttpd, "nginx": nginx}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("kallithea", "name"),
+    [("", "nginx"), *(("/hosted", name) for name in NAMES)],
+    indirect=["kallithea"],
+)
 def test_a_site_with_a_certificate(
     name, secured, certificate, kallithea, static_export, exported, programs, tmp_path, monkeypatch
 ):
