@@ -14,7 +14,7 @@ The commands are run by gearbox, in the virtual environment of Kallithea:
   gearbox static-export -c my.ini DEST
   gearbox db-migrate -c my.ini --to file:URLFILE
 
-"gearbox help COMMAND" and "man gearbox-COMMAND" tell the rest.
+"gearbox help COMMAND" and "man gearbox-COMMAND" have the details.
 """
 
 

@@ -29,7 +29,7 @@ def require(instance: Instance) -> None:
     if factory.wrappers(instance.use) is None:
         raise ConfigError(
             f"{instance.path}: the application '{instance.name}' ({instance.use}) is not "
-            "Kallithea, and this command serves Kallithea only"
+            "Kallithea, and this command supports only Kallithea"
         )
     if not _is_here("kallithea"):
         raise ConfigError(_not_installed("Kallithea", instance))
@@ -46,7 +46,7 @@ def version_note() -> str:
     version = kallithea_version()
     if not version or version == "0.6.3" or version.startswith("0.7."):
         return ""
-    return f"warning: this is Kallithea {version}, and only {SERVED} were tried with this command"
+    return f"warning: this is Kallithea {version}; this command was tested with {SERVED} only"
 
 
 def _is_here(module: str) -> bool:
@@ -71,7 +71,7 @@ def _not_installed(what: str, instance: Instance) -> str:
 
 def _composite(instance: Instance) -> str:
     inside = " or ".join(f"-c {instance.path}#{name}" for name in _inside(instance))
-    advice = f"give the one in it that is Kallithea: {inside or 'none of them is'}"
+    advice = f"give the one of them that is Kallithea: {inside or 'none of them is'}"
     return (
         f"{instance.path}: '{instance.name}' is composed of other applications ({instance.use}); "
         + (advice if inside else "none of those in this file is Kallithea")

@@ -39,7 +39,7 @@ class DoesNotLoad(NotMeasured):
     def reason(self) -> str:
         """Kind and message, as far as there are any."""
         kind = "it calls sys.exit" if self.kind == "SystemExit" else self.kind
-        return ": ".join(filter(None, (kind, self.message or "it gives no reason")))
+        return ": ".join(filter(None, (kind, self.message or "no reason given")))
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,6 @@ def ended(directory: str, seconds: float, reason: str) -> Optional[LoadFailure]:
     endless = seconds >= LOAD_SECONDS and float(used) > ALONE
     if float(wanted) > WAITING and not endless:
         raise NotMeasured(
-            f"{still}; it did not only wait, the machine is busy or the time was short"
+            f"{still}; it was not merely waiting: the machine is busy or the time was too short"
         )
     return LoadFailure("", still)

@@ -140,7 +140,7 @@ def _root(url: str, found: Sequence[Found]) -> str:
 def _refuse_several(found: Sequence[Found]) -> None:
     lists = ", ".join(f"{owner.path} to {account_of(owner.uid, owner.gid).name}" for owner in found)
     raise Refused(
-        f"the data belongs to several users ({lists}), and root must not open it as root; run the "
+        f"the data belongs to several users ({lists}) and must not be opened as root; run the "
         "command as the user that Kallithea runs as"
     )
 
@@ -161,6 +161,6 @@ def _require_usable(owner: Owner, ini: str) -> None:
                     pass
             except OSError as error:
                 raise ConfigError(
-                    f"{path} cannot be read by {name}, who owns {owner.path} and as whom root runs "
-                    f"this: {error.strerror}; {remedy}"
+                    f"{path} cannot be read by {name}, the owner of {owner.path}, as whom root "
+                    f"runs this command: {error.strerror}; {remedy}"
                 ) from None

@@ -62,7 +62,7 @@ def _restrict_git() -> None:
     repository: Any = importlib.import_module("kallithea.lib.vcs.backends.git").GitRepository
     method = vars(repository).get("_run_git_command")
     if not isinstance(method, classmethod):
-        raise NotMeasured("this version of Kallithea runs git in a way that is not known")
+        raise NotMeasured("this version of Kallithea runs git in an unknown way")
     run: Callable[..., object] = method.__func__
 
     def run_without_drivers(
@@ -98,6 +98,6 @@ def _check_writers(path: str, ini: str) -> None:
     except OSError:
         return
     if status.st_uid not in (0, os.geteuid(), os.stat(ini).st_uid):
-        raise PermissionError(f"{path} belongs to another user than {ini}: it is not executed")
+        raise PermissionError(f"{path} and {ini} have different owners, so it is not executed")
     if status.st_mode & stat.S_IWOTH:
-        raise PermissionError(f"{path} can be written by every user: it is not executed")
+        raise PermissionError(f"{path} can be written by every user, so it is not executed")

@@ -165,7 +165,7 @@ class DbMigrateCommand(TuneCommand, Command):  # type: ignore[misc]
         self._warn_of_readers(edit, migration)
         self._print_note("To go back, stop Kallithea and start it again after")
         self._print_note(f"    cp -p {shell_word(backup)} {shell_word(edit.path)}")
-        self._print_note("What was written until then is only in the new database.")
+        self._print_note("Anything written until then is only in the new database.")
 
     def _print_report(
         self,

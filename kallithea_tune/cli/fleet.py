@@ -38,7 +38,7 @@ def joined(
     request = Request(secrets.token_hex(16), wanted, min(budget, messages.MOST_SECONDS))
     try:
         if not wanted:
-            raise NotMeasured("none of the checks is one that other machines run")
+            raise NotMeasured("none of the checks runs on other machines")
         url = instance.settings.get("celery.broker_url", "amqp://")
         replies = client.reports(url, request, progress)
     except NotMeasured as error:

@@ -49,7 +49,7 @@ def positive_rate(text: str) -> float:
     except ValueError:
         rate = 0.0
     if not 0 < rate < 1e6:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number of requests per second")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of requests per second")
     return rate
 
 

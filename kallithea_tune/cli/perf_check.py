@@ -79,7 +79,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
             access_log.require_readable(args.access_log)
         self._load_all(configs, args)
         self.warn_of_password("--compare-db", [given], "use env:NAME or file:PATH")
-        self.warn_of_password("--try", args.wanted, "give a false one")
+        self.warn_of_password("--try", args.wanted, "use a dummy password")
         if args.fix:
             return fixing.Fixing(self, args).act(chosen)
         return self._try(chosen, args) if args.wanted else self._measure(chosen, args)
@@ -178,7 +178,7 @@ class PerfCheckCommand(TuneCommand, Command):  # type: ignore[misc]
 
         if args.save or args.compare or args.history is not None:
             raise errors.ConfigError(
-                "--try shows before and after by itself, without --save, --compare and --history"
+                "--try itself compares before and after, without --save, --compare and --history"
             )
         before = self.instance
         after = self.instance = tryout.proposed(before, args.wanted)

@@ -157,7 +157,7 @@ def write(edit: Edit) -> str:
         with open(edit.path, "rb") as file:
             if file.read() != edit.before.encode():
                 raise Refused(
-                    f"{edit.path} was changed by someone else meanwhile; run the command again"
+                    f"{edit.path} was changed by another process meanwhile; run the command again"
                 )
         place = written_path.examine(edit.path, OUTPUT)
         backup = atomic.backup(edit.path)

@@ -199,7 +199,7 @@ def _as_config_errors(path: str) -> Iterator[None]:
     except KeyError as error:
         raise ConfigError(_missing_default(path, str(error.args[0]))) from None
     except RecursionError:
-        raise ConfigError(f"{path} does not load: its 'use' settings form a circle") from None
+        raise ConfigError(f"{path} does not load: its 'use' settings are circular") from None
     except OSError as error:
         raise ConfigError(
             f"{path} does not load: it uses {error.filename}: {error.strerror}"

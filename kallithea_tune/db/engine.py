@@ -133,7 +133,7 @@ def url_errors(url: str, option: str) -> Iterator[None]:
     if not url:
         raise ConfigError(f"{option} is empty; {form}")
     if has_control(url):
-        raise ConfigError(f"{option} has a control character; write it in one line, without any")
+        raise ConfigError(f"{option} has a control character; write it on one line, without any")
     _check_port(url, option, form)
     path = sqlite_file(url)
     if path and os.path.isdir(path):

@@ -118,7 +118,7 @@ class InitialCopy:
             self._result.schema = schema_check.compare(target, copies)
             if self._result.schema.mismatches:
                 sentences = "; ".join(item.sentence for item in self._result.schema.mismatches)
-                raise TuneError(f"the schema of the target is not that of the models: {sentences}")
+                raise TuneError(f"the schema of the target does not match the models: {sentences}")
             self._result.inserts_tried = schema_check.try_inserts(target, copies, keys)
 
     def stamp(self) -> None:

@@ -129,8 +129,8 @@ class Quarantine:
             for line in file:
                 if not _is_ours(line):
                     raise Refused(
-                        f"{OUTPUT.option} {self.path} has a line that is not ours after "
-                        f"{end} bytes; give another path"
+                        f"{OUTPUT.option} {self.path} has a line at byte {end} that "
+                        "db-migrate did not write; give another path"
                     )
                 if line.endswith(b"\n"):
                     end += len(line)

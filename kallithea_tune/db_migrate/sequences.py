@@ -31,7 +31,7 @@ def last_keys(transfer: Transfer, restarts: Callable[[str], bool]) -> dict[str, 
         if keys[table.name] >= greatest:
             raise TuneError(
                 f"{table.name} has no next key: the last one is {keys[table.name]}, and"
-                f" {column.name} of the target has room up to {greatest}"
+                f" {column.name} of the target holds keys up to {greatest} only"
             )
     return keys
 

@@ -185,7 +185,7 @@ class Target:
             raise Refused(f"another db-migrate is writing to the target {label}{killed}")
         if self._look() != self._found:
             raise Refused(
-                f"the target {label} was changed since this command began, such as by another "
+                f"the target {label} was changed since this command began, perhaps by another "
                 "db-migrate; run the command again"
             )
         self._is_reserved = True
@@ -268,7 +268,7 @@ def require_empty(connection: Connection) -> None:
     if names:
         label = connect.label(connection.engine.url)
         raise Refused(
-            f"the target {label} is not empty, it has {len(names)} tables ({shortened(names)}); "
+            f"the target {label} is not empty: it has {len(names)} tables ({shortened(names)}); "
             "use an empty database or --replace"
         )
 
@@ -281,7 +281,7 @@ def require_usable(target: Engine) -> None:
     label = connect.label(target.connection.engine.url)
     reason = target.writer.why_unsuitable()
     if reason:
-        raise ConfigError(f"the target {label} cannot take the database: {reason}")
+        raise ConfigError(f"the target {label} is not suitable: {reason}")
     try:
         _try_tables(target)
     except Exception as error:

@@ -160,8 +160,8 @@ def _notes(instance: Instance, site: Site) -> Iterator[str]:
     yield from _trust_notes(instance)
     if not server_of(instance).chunks:
         yield (
-            "git sends a push of more than 1 MB in chunks, and uWSGI speaking HTTP itself gives "
-            "Kallithea nothing of it: see WEB006 of perf-check for what to do"
+            "git sends a push of more than 1 MB in chunks, and uWSGI speaking HTTP itself passes "
+            "none of it to Kallithea: see WEB006 of perf-check for what to do"
         )
     if site.prefix != instance.prefix:
         yield (
@@ -170,12 +170,14 @@ def _notes(instance: Instance, site: Site) -> Iterator[str]:
         )
     if len(site.backends) + len(site.vcs) > 1:
         yield (
-            "start these processes from copies of this ini file that differ in their port only, "
-            "with one cache_dir and one session.secret: otherwise users are logged in to one of "
-            "them only"
+            "start these processes from copies of this ini file that differ only in their port, "
+            "with one cache_dir and one session.secret: otherwise users are logged in to only one "
+            "of them"
         )
         if instance.settings.get("instance_id", "*") != "*":
-            yield "set instance_id = *, so that pages show in the footer which process made them"
+            yield (
+                "set instance_id = *, so that the footer of a page shows which process generated it"
+            )
 
 
 def _trust_notes(instance: Instance) -> Iterator[str]:
@@ -186,8 +188,8 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
     for section, options in lacking(instance).items():
         if TRANSLATES in options:
             yield (
-                f"set {TRANSLATES} = false in [{section}], which believes what clients claim of "
-                "host and scheme; --switch sets it, with what it needs"
+                f"set {TRANSLATES} = false in [{section}], which trusts the host and scheme that "
+                "clients claim; --switch sets it, with what it needs"
             )
     scheme = settings.get("url_scheme_variable", "")
     # 0.6 reads the usual headers without being asked.
@@ -212,7 +214,10 @@ def _trust_notes(instance: Instance) -> Iterator[str]:
             "address is logged"
         )
     if not settings.get("force_https"):
-        yield "if all access is by https, set force_https = true in the ini file for the links"
+        yield (
+            "if all access is by https, set force_https = true in the ini file, so that links use "
+            "https"
+        )
 
 
 def places(export: Export) -> list[Place]:

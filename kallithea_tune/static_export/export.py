@@ -191,7 +191,7 @@ def _plan(export: Export) -> tuple[Plan, int]:
     condition = integrity.inspect(before, export.path) if before else integrity.Condition({})
     lost = destination.lost(export.path)
     if lost:
-        export.report.note(f"{lost}; every file is published again, with the time of now")
+        export.report.note(f"{lost}; every file is published again, with the current time")
     export.progress("", 0, 0)
     return make(before, served, recipe, condition.damaged, bool(lost)), condition.read
 
@@ -243,7 +243,7 @@ def _report_missing(export: Export, release: Manifest) -> None:
         references = [item.reference for item in found if item.path == path]
         export.report.rows += [Row("missing", path, reference) for reference in references]
         export.report.note(
-            f"{path} refers to {counted(len(references), 'file')} not there: "
+            f"{path} refers to {counted(len(references), 'missing file')}: "
             f"{first_of(references, 3)}"
         )
 
@@ -251,7 +251,7 @@ def _report_missing(export: Export, release: Manifest) -> None:
 def _report_unpublished(plan: Plan, report: Report) -> None:
     for reason in dict.fromkeys(item.reason for item in plan.unpublished):
         paths = [item.source for item in plan.unpublished if item.reason == reason]
-        report.paths("not published", paths, f"not published, for {reason}")
+        report.paths("not published", paths, f"not published, because {reason}")
 
 
 def _report_published(export: Export, release: Manifest) -> None:

@@ -110,7 +110,9 @@ def _validate_server(server: ServerOptions) -> None:
         if SERVERS[server.name].key_beside:
             certificate.require_key_beside(server.tls.certificate, server.tls.key)
     elif not SERVERS[server.name].own_certificate:
-        raise ConfigError(f"{server.name} gets no certificate itself; give --tls CERTIFICATE KEY")
+        raise ConfigError(
+            f"{server.name} does not obtain certificates itself; give --tls CERTIFICATE KEY"
+        )
 
 
 def login(argument: str) -> str:

@@ -37,10 +37,10 @@ def _all(handle: int) -> bytes:
         # A pipe that nobody has opened for writing is silent; one that was closed is ready.
         ready = select.select([handle], [], [], max(0.0, end - time.monotonic()))[0]
         if not ready:
-            raise OSError(errno.ETIMEDOUT, f"nobody has written to it for {WAIT:g} seconds")
+            raise OSError(errno.ETIMEDOUT, f"nothing was written to it for {WAIT:g} seconds")
         piece = os.read(handle, 1 << 20)
         content += piece
         if not piece:
             return content
         if len(content) > LIMIT:
-            raise OSError(errno.EFBIG, f"it has more than {LIMIT >> 20} MB")
+            raise OSError(errno.EFBIG, f"it is larger than {LIMIT >> 20} MB")

@@ -137,7 +137,9 @@ def open_file(place: Place) -> int:
     status = os.fstat(handle)
     if (status.st_dev, status.st_ino) != place.file:
         os.close(handle)
-        raise Refused(f"{place.output.option} {place.path} was replaced meanwhile; run again")
+        raise Refused(
+            f"{place.output.option} {place.path} was replaced meanwhile; run the command again"
+        )
     return handle
 
 
@@ -178,7 +180,7 @@ def _refuse_planted(link: str, option: str) -> None:
     owner = os.stat(end if os.path.exists(end) else os.path.dirname(end)).st_uid
     if os.lstat(link).st_uid not in (0, os.geteuid(), owner):
         raise Refused(
-            f"{option}: {link} is a link that somebody else made to {end}; give the path itself"
+            f"{option}: {link} is a link to {end} that another user created; give the path itself"
         )
 
 
@@ -241,7 +243,7 @@ def _refuse_planted_file(path: str, status: os.stat_result, shown: str) -> None:
     directory = os.stat(os.path.dirname(path))
     ours = status.st_uid in (0, os.geteuid(), directory.st_uid)
     if directory.st_mode & stat.S_IWOTH and not ours:
-        raise Refused(f"{shown} was made by somebody else; give another path")
+        raise Refused(f"{shown} was created by another user; give another path")
 
 
 def _require_directory(path: str, shown: str) -> None:
@@ -254,13 +256,15 @@ def _require_directory(path: str, shown: str) -> None:
 
 def _require_ours(path: str, status: os.stat_result, shown: str, output: Output) -> None:
     if status.st_nlink > 1:
-        raise Refused(f"{shown} has a second hard link, which would keep what it has; remove one")
+        raise Refused(
+            f"{shown} has a second hard link, which would keep the old content; remove one"
+        )
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with open(handle, "rb") as file:
         head = file.read(HEAD)
     if head and not output.recognises(head):
-        raise Refused(f"{shown} is not {output.what}, so it stays as it is; give another path")
+        raise Refused(f"{shown} is not {output.what}, so it is left unchanged; give another path")
     # Root's rights override the mode, which says nevertheless what its owner wants.
     if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=True):
-        raise ConfigError(f"{shown} is read-only, so it stays as it is")
+        raise ConfigError(f"{shown} is read-only, so it is left unchanged")
     _require_directory(path, shown)

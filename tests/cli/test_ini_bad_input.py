@@ -75,7 +75,7 @@ URLS = {
     f"oracle://{LOGIN}/d": "is not installed (No module named 'cx_Oracle')",
     "hello world": "is not a database URL; give one such as postgresql://user@localhost/kallithea",
     "sqlite:////etc": "/etc is a directory, not a SQLite file",
-    "sqlite:////x\x1b[31m.db": "has a control character; write it in one line, without any",
+    "sqlite:////x\x1b[31m.db": "has a control character; write it on one line, without any",
 }
 
 

@@ -39,7 +39,7 @@ BROKEN = {
         "[app:main]\nuse = config:none.ini\n",
         "does not load: it uses ",
     ),
-    "use in a circle": ("[app:main]\nuse = config:my.ini\n", "form a circle"),
+    "use in a circle": ("[app:main]\nuse = config:my.ini\n", "settings are circular"),
     "use of nothing": ("[app:main]\nuse =\n", "does not load: "),
     "no use": ("[app:main]\na = 1\n", "No loader given in section 'app:main'"),
     "unknown scheme": ("[app:main]\nuse = gopher:kallithea\n", "URI scheme not known: gopher:"),

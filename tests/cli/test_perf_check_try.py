@@ -103,7 +103,7 @@ def test_an_application_that_does_not_load_with_the_setting(perf_check, instance
             "neither the ini file nor the code of egg:waitress#main",
         ),
         (["--try", "cache_dir=%(no)s/x"], "has a broken %("),
-        (["--try", "debug=true", "--save", "x"], "--try shows before and after by itself"),
+        (["--try", "debug=true", "--save", "x"], "--try itself compares before and after"),
     ],
 )
 def test_a_slip_of_the_pen_is_refused_in_one_sentence(perf_check, pristine, words, said):

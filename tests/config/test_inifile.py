@@ -49,7 +49,7 @@ def test_line_ends_links_and_odd_values_survive(tmp_path):
 def test_a_file_changed_meanwhile_is_left_alone(instance):
     edit = inifile.plan(str(instance), "app:main", {"serve_static": "false"})
     instance.write_text(instance.read_text() + "# another hand\n")
-    with pytest.raises(Refused, match="changed by someone else"):
+    with pytest.raises(Refused, match="changed by another process"):
         inifile.write(edit)
     assert instance.read_text().endswith("# another hand\n")
 

@@ -147,7 +147,7 @@ def test_a_dry_run_begins_with_what_is_not_carried(
         "Not carried, accepted by --leave:",
         "  view names: it is a query in the SQL of its engine",
     ]
-    assert "2 things that the target would lack (table note, index user_logs.some_logs)" in (
+    assert "2 objects that the target would lack (table note, index user_logs.some_logs)" in (
         done.stderr
     )
     leave = ("--leave", "names", "--leave", "*.some_logs", "--extra-tables")
@@ -207,7 +207,10 @@ def test_a_target_that_lost_an_index_is_not_equal(postgresql: Any, instance: Pat
             " ALTER TABLE users RENAME COLUMN user_data TO extern",
             "upgrade the database first",
         ),
-        ("UPDATE alembic_version SET version_num = '0123456789ab'", "a newer one has upgraded it"),
+        (
+            "UPDATE alembic_version SET version_num = '0123456789ab'",
+            "a newer version has upgraded it",
+        ),
         ("DELETE FROM alembic_version", "no revision in alembic_version"),
         ("DROP TABLE alembic_version", "no revision in alembic_version"),
         ("INSERT INTO alembic_version VALUES ('ad357ccd9521')", "has 2 rows"),

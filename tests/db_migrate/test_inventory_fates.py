@@ -212,9 +212,9 @@ def test_the_refusal_offers_what_helps() -> None:
             require_accepted(fates.fates([*found, *TABLES], MODELS, Choices()))
         return str(raised.value)
 
-    assert "a thing that the target would lack (table note); --extra-tables" in refusal(NOTE)
+    assert "an object that the target would lack (table note); --extra-tables" in refusal(NOTE)
     view = Found(ItemKind.VIEW, "", "names")
-    assert "2 things that the target would lack (table note, view names); --dry-run" in refusal(
+    assert "2 objects that the target would lack (table note, view names); --dry-run" in refusal(
         [*NOTE, view]
     )
     views = [Found(ItemKind.VIEW, "", f"view{number}") for number in range(10)]
@@ -247,7 +247,7 @@ HISTORY = SchemaHistory(("c",), frozenset("abc"))
     [
         ((), "no revision in alembic_version"),
         (("b",), "requires c; upgrade the database first"),
-        (("z",), "does not know, so a newer one"),
+        (("z",), "does not know, so a newer version"),
         (("b", "c"), "has 2 rows .b, c. instead of 1"),
         (("c", "c"), "has 2 rows .c, c. instead of 1"),
     ],

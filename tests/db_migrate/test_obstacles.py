@@ -189,7 +189,7 @@ def test_names_that_are_too_long_for_the_target_are_not_cut(emptied: URL) -> Non
     executed(url, f'CREATE TABLE "{name}" (a INT);\n CREATE TABLE two ("{name}" INT, b INT)')
     moved = move(url, into)
     assert {item: moved.lost[item] for item in (name, f"two.{name}")} == {
-        name: "its name has over 63 bytes",
-        f"two.{name}": "its name has over 63 bytes",
+        name: "its name is longer than 63 bytes",
+        f"two.{name}": "its name is longer than 63 bytes",
     }
     assert moved.differences == []

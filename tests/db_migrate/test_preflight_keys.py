@@ -144,5 +144,5 @@ def test_texts_that_a_fix_makes_equal_are_found(spoilable: dict[str, Database]) 
         seen = found(spoilable["sqlite"], spoilable[target], rows)
         assert [item.rule.name for item in seen.violations] == ["too-long"]
         assert seen.unchecked == [
-            "duplicates in username of users can only be found when too-long is fixed"
+            "duplicates in username of users can only be found once too-long is fixed"
         ]

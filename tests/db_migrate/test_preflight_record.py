@@ -310,12 +310,12 @@ def test_another_configuration_of_the_target_is_noticed(instance: Path, mariadb:
     cursor.execute("SELECT @@collation_database, @@GLOBAL.max_allowed_packet")
     collation, packet = cursor.fetchone()
     cursor.execute("ALTER DATABASE configured COLLATE utf8mb4_german2_ci")
-    assert run_again(instance, url) == "the target is not configured the same"
+    assert run_again(instance, url) == "the target is configured differently"
     cursor.execute(f"ALTER DATABASE configured COLLATE {collation}")
     assert run_again(instance, url) == ""
     try:
         cursor.execute(f"SET GLOBAL max_allowed_packet = {packet // 2}")
-        assert run_again(instance, url) == "the target is not configured the same"
+        assert run_again(instance, url) == "the target is configured differently"
     finally:
         cursor.execute(f"SET GLOBAL max_allowed_packet = {packet}")
 

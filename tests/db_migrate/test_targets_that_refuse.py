@@ -190,7 +190,12 @@ def test_a_file_system_that_is_only_read_is_wrong_configuration(
     "engine, module, oldest, message",
     [
         ("postgresql", postgresql, 990000, r"PostgreSQL \d+\.\d+.* is too old"),
-        ("mariadb", mysql, {"MariaDB": (99, 0)}, r"MariaDB \d+\.\d+.* is too old, 99\.0 is needed"),
+        (
+            "mariadb",
+            mysql,
+            {"MariaDB": (99, 0)},
+            r"MariaDB \d+\.\d+.* is too old; 99\.0 is required",
+        ),
     ],
 )
 def test_a_server_that_is_too_old_is_wrong_configuration(
@@ -204,7 +209,7 @@ def test_a_server_that_is_too_old_is_wrong_configuration(
 ) -> None:
     url = request.getfixturevalue(engine).url("old")
     monkeypatch.setattr(module, "OLDEST", oldest)
-    with pytest.raises(ConfigError, match="cannot take the database: " + message):
+    with pytest.raises(ConfigError, match="is not suitable: " + message):
         moved(instance, url)
     assert target_state(url) == (TargetState.EMPTY, False)
 

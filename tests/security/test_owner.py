@@ -210,9 +210,9 @@ def test_an_ini_file_that_the_owner_may_not_read_is_one_sentence(owned: Owned) -
     said = decided(owned)
     assert said.returncode == 2 and said.stdout == ""
     assert said.stderr == (
-        f"gearbox perf-check: {owned.ini} cannot be read by nobody, who owns "
-        f"{owned.directory}/kallithea.db and as whom root runs this: Permission denied; let it "
-        "read the file\n"
+        f"gearbox perf-check: {owned.ini} cannot be read by nobody, the owner of "
+        f"{owned.directory}/kallithea.db, as whom root runs this command: Permission denied; let "
+        "it read the file\n"
     )
 
 

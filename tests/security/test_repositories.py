@@ -186,13 +186,15 @@ def test_code_beside_the_ini_file_is_not_executed_where_others_wrote_it(instance
     extensions.chmod(0o666)
     with pytest.raises(DoesNotLoad) as refused:
         _status(instance, "/")
-    assert refused.value.message == f"{extensions} can be written by every user: it is not executed"
+    assert (
+        refused.value.message == f"{extensions} can be written by every user, so it is not executed"
+    )
     extensions.chmod(0o644)
     os.chown(str(extensions), UNKNOWN, UNKNOWN)
     with pytest.raises(DoesNotLoad) as refused:
         _status(instance, "/")
     assert refused.value.message == (
-        f"{extensions} belongs to another user than {instance}: it is not executed"
+        f"{extensions} and {instance} have different owners, so it is not executed"
     )
     assert planter.used == []
     os.chown(str(extensions), os.getuid(), os.getgid())

@@ -42,7 +42,7 @@ def test_a_link_to_another_place_is_refused_though_a_release_is_there(export, tm
     place, _ = export()
     other = tmp_path / "www" / "other"
     other.symlink_to(place.resolve())
-    with pytest.raises(Refused, match="which is not ours"):
+    with pytest.raises(Refused, match="which is not one of its releases"):
         export(place=other)
 
 
@@ -60,7 +60,7 @@ def test_what_is_not_ours_among_the_releases_is_refused_and_kept(export, name):
     holder = place.resolve().parent
     (holder / name).mkdir()
     (holder / name / "mine").write_text("mine")
-    with pytest.raises(Refused, match=f"{holder / name} is not ours"):
+    with pytest.raises(Refused, match=f"{holder / name} is not a release"):
         export("2")
     assert (holder / name / "mine").read_text() == "mine"
 
@@ -70,7 +70,7 @@ def test_a_directory_of_releases_that_is_a_link_is_refused(export, tmp_path):
     outside.mkdir()
     (tmp_path / "www").mkdir()
     (tmp_path / "www" / "static.releases").symlink_to(outside)
-    with pytest.raises(Refused, match="not a directory of ours"):
+    with pytest.raises(Refused, match="not a directory created by static-export"):
         export()
     assert os.listdir(str(outside)) == []
 

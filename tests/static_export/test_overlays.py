@@ -78,13 +78,13 @@ def test_the_run_names_what_it_does_not_publish(static_export, pristine, overlay
     words = ("-c", pristine / "my.ini", tmp_path / "static", "--overlay", overlay)
     result = static_export(*words, "--dry-run")
     assert result.returncode == 0, result.stderr
-    sentence = f"1 not published, for it is a FIFO: {overlay}/theme/fifo"
+    sentence = f"1 not published, because it is a FIFO: {overlay}/theme/fifo"
     assert sentence in " ".join(result.stderr.split())
     result = static_export(*words, "--format", "json")
     assert result.returncode == 0, result.stderr
     rows = {row["path"]: row["said"] for row in json.loads(result.stdout)}
     for path, reason in LEFT.items():
-        assert rows[str(overlay / path)] == f"not published, for {reason}"
+        assert rows[str(overlay / path)] == f"not published, because {reason}"
     assert (tmp_path / "static" / ".well-known" / "security.txt").exists()
     assert not (tmp_path / "static" / ".well-known" / "acme-challenge").exists()
 

@@ -149,7 +149,7 @@ def test_what_is_right_is_spelled_in_one_way() -> None:
         (["--server", "nginx", "--tls", "a"], "--tls takes two files"),
         (["--server", "nginx", "--tls", "a", "b", "c"], "--tls takes two files"),
         (["--server", "nginx", "--tls", "a\n", "b"], "control character"),
-        (["--server", "nginx", "--tls"], "nginx gets no certificate itself"),
+        (["--server", "nginx", "--tls"], "nginx does not obtain certificates itself"),
         (["--server", "caddy", "--tls", "--snippet-only"], "--snippet-only"),
         (["--server", "caddy", "--tls", "--port", "80"], "both 80"),
         (["--server", "caddy", "--tls", "--redirect-port", "443"], "both 443"),
@@ -186,11 +186,11 @@ def keys(programs: Callable[..., str], tmp_path_factory: pytest.TempPathFactory)
         ("none", "a.key", "none cannot be read: No such file"),
         ("a.pem", "none", "none cannot be read: No such file"),
         ("a.pem", "live", "live cannot be read: Is a directory"),
-        ("a.key", "a.pem", "a.key is not a certificate in PEM"),
-        ("text", "a.key", "text is not a certificate in PEM"),
-        ("a.pem", "text", "text is not a private key in PEM"),
-        ("a.pem", "a.pem", "a.pem is not a private key in PEM"),
-        ("a.pem", "b.key", "belongs to another certificate"),
+        ("a.key", "a.pem", "a.key is not a certificate in PEM format"),
+        ("text", "a.key", "text is not a certificate in PEM format"),
+        ("a.pem", "text", "text is not a private key in PEM format"),
+        ("a.pem", "a.pem", "a.pem is not a private key in PEM format"),
+        ("a.pem", "b.key", "b.key does not belong to "),
         ("weak.pem", "weak.key", "OpenSSL refuses"),
         ("a.pem", "locked.key", "locked.key is encrypted"),
     ],
@@ -210,7 +210,7 @@ def test_haproxy_finds_the_key_by_the_name_of_the_certificate(keys: Path, tmp_pa
     both.write_bytes(certificate.read_bytes() + key.read_bytes())
     assert options("--server=haproxy", "--tls", both, key).server.tls
     message = refusal("--server", "haproxy", "--tls", certificate, key)
-    assert message.endswith(f"make it with: ln -s {key} {certificate}.key")
+    assert message.endswith(f"create it with: ln -s {key} {certificate}.key")
     (tmp_path / "a.pem.key").symlink_to(keys / "b.key")
     assert refusal("--server", "haproxy", "--tls", certificate, key) == message
     (tmp_path / "a.pem.key").unlink()

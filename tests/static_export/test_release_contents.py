@@ -272,7 +272,7 @@ def test_a_copy_in_place_of_the_link_is_refused_in_one_sentence(export):
     place.unlink()
     os.rename(str(place) + ".copy", str(place))
     assert destination.is_copy(str(place))
-    with pytest.raises(Refused, match="is a copy of a release in place of the link"):
+    with pytest.raises(Refused, match="is a copy of a release instead of the link"):
         export()
     shutil.rmtree(str(place))
     export()
@@ -319,7 +319,7 @@ def test_the_command_sees_it_says_it_and_puts_it_right(static_export, pristine, 
     assert command("--check")[0] == 0 and not (place / "etc").exists()
     (place / "mine.txt").write_text("mine")
     status, said = command("--check")
-    assert status == 1 and "first move what is not ours, mine.txt, into an --overlay" in said
+    assert status == 1 and "first move the added files, mine.txt, into an --overlay" in said
     shutil.rmtree(str(place) + ".releases")
     status, said = command("--check")
     sentence = f"{place}.releases, to which {place} leads, was deleted"

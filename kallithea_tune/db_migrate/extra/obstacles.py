@@ -62,7 +62,7 @@ def _examine(reflection: Reflection, thing: Found, things: Sequence[Found]) -> N
         reflection.column(thing.table, thing.name)
         definition = reflection.column_definition(thing.table, thing.name)
         if definition.counts and reflection.definition(thing.table).primary_key != (thing.name,):
-            raise NotPortable("its values are generated, and it is not the key")
+            raise NotPortable("its values are generated, but it is not the key")
     elif thing.kind is ItemKind.DEFAULT:
         column = _column(reflection, thing.table, thing.name)
         if column is not None:
@@ -74,7 +74,7 @@ def _examine(reflection: Reflection, thing: Found, things: Sequence[Found]) -> N
     elif thing.kind is ItemKind.FOREIGN_KEY and "." in thing.refers_to:
         raise NotPortable("it refers to a table with a dot in its name")
     elif thing.kind is ItemKind.FOREIGN_KEY and not reflection.exists(thing.refers_to):
-        raise NotPortable("it refers to a table that is not there")
+        raise NotPortable("it refers to a table that does not exist")
 
 
 def _examine_check(reflection: Reflection, thing: Found, things: Sequence[Found]) -> None:
@@ -87,7 +87,7 @@ def _examine_check(reflection: Reflection, thing: Found, things: Sequence[Found]
     reflection.add_check(thing, table)
     texts = [column.name for column in known if kind_of(column) is Kind.text]
     if reflection.source.definitions.breaks(thing.table, columns, texts, thing.text):
-        raise NotPortable("not all rows meet it where texts are compared byte by byte")
+        raise NotPortable("not all rows satisfy it when texts are compared byte by byte")
 
 
 def _column(reflection: Reflection, table: str, name: str) -> Optional[Column]:
@@ -101,7 +101,7 @@ def _collation(reflection: Reflection, thing: Found) -> Iterator[Obstacle]:
     collation = reflection.column_definition(thing.table, thing.name).collation
     if collation:
         name = COLLATED.format(thing.name, collation)
-        reason = "it compares and sorts its values in a way of its own"
+        reason = "it has its own rules for comparing and sorting values"
         yield Obstacle(ItemKind.COLLATION, thing.table, name, reason)
 
 
@@ -172,7 +172,7 @@ def _values(
         length = getattr(into.type, "length", None)
         is_cut = length and kind_of(column) is Kind.text and not column.type.length
         if is_cut and _is_longer(source, column, length):
-            reason = f"texts of {thing.name} are too long for a key, over {length} characters"
+            reason = f"texts in {thing.name} are too long for a key, over {length} characters"
             yield from _with_column(table, thing.name, things, reason)
 
 
@@ -194,7 +194,7 @@ def _changed(source: Engine, target: Engine, column: Column, into: Column) -> st
         first, last = target.writer.instants
         condition = f"{name} < '{first}+00:00' OR {name} > '{last}+00:00'"
         if source.definitions.holds(f"SELECT EXISTS(SELECT 1 FROM {table} WHERE {condition})"):
-            return f"it has moments that are not between {first} and {last} UTC"
+            return f"it has times that are not between {first} and {last} UTC"
     return ""
 
 

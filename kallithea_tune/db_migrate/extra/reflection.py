@@ -75,7 +75,7 @@ class Reflection:
         definition = self.column_definition(thing.table, thing.name)
         if definition.counts:
             if self.definition(thing.table).primary_key != (thing.name,):
-                raise NotPortable("its values are generated, and it is no key")
+                raise NotPortable("its values are generated, but it is not the key")
             return
         value = expressions.default(thing.text, kind_of(column), self._dialect, self._writer)
         if value is not None:

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from kallithea_tune.db_migrate.engines.base.catalog import Found
     from kallithea_tune.db_migrate.extra.obstacles import Obstacle
 
-LEFT = "--leave leaves it"
+LEFT = "left behind by --leave"
 EXTRA = "no model has it; --extra-tables copies it"
 # Why nothing of such a kind is carried.
 REASONS: Mapping[ItemKind, str] = {
     ItemKind.GENERATED_COLUMN: "its values are computed in the SQL of its engine",
     ItemKind.EXCLUSION: "other engines have none",
-    ItemKind.TRIGGER: "it is in the language of its engine",
+    ItemKind.TRIGGER: "it is written in the language of its engine",
     ItemKind.RULE: "other engines have none",
     ItemKind.POLICY: "other engines have none",
     ItemKind.VIEW: "it is a query in the SQL of its engine",
-    ItemKind.SEQUENCE: "no column generates its values by it",
+    ItemKind.SEQUENCE: "no column generates its values from it",
     ItemKind.TYPE: "other engines do not have it",
     ItemKind.SCHEMA: "Kallithea is in another schema",
-    ItemKind.ROUTINE: "it is in the language of its engine",
-    ItemKind.EVENT: "it is in the language of its engine",
+    ItemKind.ROUTINE: "it is written in the language of its engine",
+    ItemKind.EVENT: "it is written in the language of its engine",
 }
 _COLUMNS = (ItemKind.COLUMN, ItemKind.GENERATED_COLUMN, ItemKind.DEFAULT)
 
@@ -239,7 +239,7 @@ def require_matched(leave: Iterable[str], items: Sequence[Item]) -> None:
     for pattern in leave:
         if not any(item.accepted and _matches(pattern, item) for item in items):
             raise ConfigError(
-                f"--leave: the source has nothing called {pattern} that could be left; --dry-run "
+                f"--leave: the source has nothing called {pattern} to leave behind; --dry-run "
                 "lists what it has"
             )
 

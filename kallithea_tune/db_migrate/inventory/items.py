@@ -89,12 +89,12 @@ def require_accepted(items: Sequence[Item]) -> None:
     lost = [item for item in not_carried(items) if not item.accepted]
     if not lost:
         return
-    things = "a thing" if len(lost) == 1 else f"{len(lost)} things"
+    things = "an object" if len(lost) == 1 else f"{len(lost)} objects"
     names = ", ".join(item.label for item in lost[:LISTED])
     more = f", and {len(lost) - LISTED} more" if len(lost) > LISTED else ""
     tables = all(item.kind is ItemKind.TABLE and not item.table for item in lost)
     copied = "--extra-tables copies tables, " if tables else "--dry-run has the reasons, "
     raise Refused(
         f"the source has {things} that the target would lack ({names}{more}); {copied}--leave NAME "
-        "leaves a thing behind"
+        "leaves an object behind"
     )

@@ -20,7 +20,7 @@ def require_newest(stamped: tuple[str, ...], history: SchemaHistory) -> None:
     required = ", ".join(heads)
     if not stamped:
         raise Refused(
-            "the source has no revision in alembic_version, so its schema may be any; restore "
+            "the source has no revision in alembic_version, so its schema is unknown; restore "
             f"that table from a backup (this application requires {required})"
         )
     if len(set(stamped)) < len(stamped) or len(stamped) > len(heads):
@@ -32,7 +32,7 @@ def require_newest(stamped: tuple[str, ...], history: SchemaHistory) -> None:
     if unknown:
         raise Refused(
             f"the source is at revision {unknown[0]}, which this application does not know, so a "
-            "newer one has upgraded it; install that one here first"
+            "newer version has upgraded it; install that version here first"
         )
     raise Refused(
         f"the source is at revision {', '.join(stamped)}, but this application requires "

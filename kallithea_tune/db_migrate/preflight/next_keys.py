@@ -47,7 +47,7 @@ def check(
                 SEQUENCES,
                 table.name,
                 (column.name,),
-                f"the last key was {used}, and a next one has to be at most {range_[1]}",
+                f"the last key was {used}, and the next one must be at most {range_[1]}",
                 0,
                 actions=(RESTART,),
                 fix=action,

@@ -57,7 +57,7 @@ class Circumstances:
             return "db-migrate is not the same"
         if self.tables != other.tables:
             return "the tables are not the same"
-        return "" if self.target == other.target else "the target is not configured the same"
+        return "" if self.target == other.target else "the target is configured differently"
 
 
 @dataclass(frozen=True)

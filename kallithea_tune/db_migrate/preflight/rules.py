@@ -108,7 +108,7 @@ def _length_complaint(limits: Limits) -> str:
 NULLS = register(
     ValueRule(
         "nulls",
-        "no value where there must be one",
+        "no value where one is required",
         (actions.EMPTY, DELETE),
         complaint=lambda limits: "" if limits.nullable else "NULL where none is allowed",
         test=lambda value, limits: False,
@@ -169,7 +169,7 @@ SEQUENCES = register(
 NOT_FINITE = register(
     ValueRule(
         "not-finite",
-        "infinity, or what is not a number",
+        "infinity or not a number (NaN)",
         (NULL, DELETE),
         complaint=lambda limits: (
             "not a finite number"
@@ -261,9 +261,9 @@ TOO_LONG = register(
 
 # Found by `conditions`, `cascade` and `uniqueness`.
 TOO_BIG = register(Rule("too-big", "a row too big for a packet of the server", (DELETE,)))
-ORPHANS = register(Rule("orphans", "a reference to a row that is not there", (NULL, DELETE)))
-DUPLICATES = register(Rule("duplicates", "a key that another row has already", (KEEP_FIRST,)))
-COLLISIONS = register(Rule("collisions", "keys that are equal for the target", (KEEP_FIRST,)))
+ORPHANS = register(Rule("orphans", "a reference to a row that does not exist", (NULL, DELETE)))
+DUPLICATES = register(Rule("duplicates", "a key that another row already has", (KEEP_FIRST,)))
+COLLISIONS = register(Rule("collisions", "keys that the target considers equal", (KEEP_FIRST,)))
 
 
 def rules_of(limits: Limits) -> Iterator[tuple[ValueRule, str]]:

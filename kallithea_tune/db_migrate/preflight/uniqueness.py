@@ -80,7 +80,7 @@ class Uniqueness:
         if unfixed:
             names, rule = ", ".join(columns), unfixed[0].rule.name
             self._result.unchecked.append(
-                f"duplicates in {names} of {table.name} can only be found when {rule} is fixed"
+                f"duplicates in {names} of {table.name} can only be found once {rule} is fixed"
             )
         return bool(unfixed)
 

@@ -186,7 +186,7 @@ def paths_of(source: Instance) -> list[str]:
     try:
         latest = repositories.latest(source)
     except NotMeasured as error:
-        raise TuneError(f"the repositories cannot be looked at: {error}") from None
+        raise TuneError(f"the repositories cannot be examined: {error}") from None
     return [*PAGES, *("/" + name for _, name in sorted(latest.items())), *_newest_day(source)]
 
 

@@ -52,15 +52,15 @@ def published(destination: str) -> Optional[Manifest]:
             f"{error.filename or destination} cannot be read: {error.strerror}"
         ) from None
     if not empty and not os.path.isdir(destination):
-        raise Refused(f"{destination} is not a directory, and not ours; publish elsewhere")
+        raise Refused(f"{destination} exists and is not a directory; publish elsewhere")
     if not empty and is_copy(destination):
         raise Refused(
-            f"{destination} is a copy of a release in place of the link to it; "
+            f"{destination} is a copy of a release instead of the link to it; "
             "move it away, and run the command again"
         )
     if not empty:
         raise Refused(
-            f"{destination} contains files that are not ours; "
+            f"{destination} contains files that static-export did not create; "
             "give a directory that is empty or does not exist"
         )
     if os.path.ismount(destination):
@@ -98,7 +98,7 @@ def check_apart(destination: str, others: Sequence[str]) -> None:
         for other in map(os.path.realpath, others):
             if os.path.commonpath([place, other]) in (place, other):
                 raise Refused(
-                    f"{destination} and {other} are one inside the other; publish elsewhere"
+                    f"one of {destination} and {other} is inside the other; publish elsewhere"
                 )
 
 
@@ -107,10 +107,10 @@ def _refuse_dangerous(destination: str, real: str) -> None:
     homes = {os.path.realpath(home), os.path.realpath(os.path.dirname(home))}
     parent = os.path.dirname(real)
     if parent in (real, "/") or real in homes:
-        raise Refused(f"{destination} is no place to publish to; give a directory below it")
+        raise Refused(f"{destination} cannot be published to; give a directory below it")
     if not os.path.isdir(os.path.dirname(destination)):
         raise ConfigError(
-            f"the directory {os.path.dirname(destination)} does not exist; make it first"
+            f"the directory {os.path.dirname(destination)} does not exist; create it first"
         )
 
 
@@ -119,10 +119,13 @@ def _check_releases(destination: str) -> None:
     if not os.path.lexists(releases):
         return
     if os.path.islink(releases) or not os.path.isdir(releases):
-        raise Refused(f"{releases} is not a directory of ours; remove it or publish elsewhere")
+        raise Refused(
+            f"{releases} is not a directory created by static-export; "
+            "remove it or publish elsewhere"
+        )
     parent, status = os.stat(os.path.dirname(releases)), os.stat(releases)
     if status.st_uid not in (0, os.geteuid(), parent.st_uid):
-        raise Refused(f"{releases} belongs to somebody else; publish elsewhere")
+        raise Refused(f"{releases} belongs to another user; publish elsewhere")
     if status.st_dev != parent.st_dev:
         raise Refused(
             f"{releases} is a mount point, and no link can be renamed out of it; publish elsewhere"
@@ -136,7 +139,7 @@ def _check_releases(destination: str) -> None:
         )
         if not ours:
             raise Refused(
-                f"{path} is not ours, for it has no {manifest.NAME}; "
+                f"{path} is not a release, since it has no {manifest.NAME}; "
                 "move it away, or publish elsewhere"
             )
 
@@ -144,12 +147,14 @@ def _check_releases(destination: str) -> None:
 def _current(destination: str, real: str) -> Optional[Manifest]:
     if os.path.dirname(real) != os.path.realpath(releases_of(destination)):
         raise Refused(
-            f"{destination} is a link to {real}, which is not ours; "
+            f"{destination} is a link to {real}, which is not one of its releases; "
             "remove the link or give another directory"
         )
     if not os.path.lexists(real):
         return None
     release = manifest.read(real)
     if release is None:
-        raise Refused(f"{real} has lost its {manifest.NAME}; move it away to publish from scratch")
+        raise Refused(
+            f"{real} no longer contains {manifest.NAME}; move it away to publish from scratch"
+        )
     return release

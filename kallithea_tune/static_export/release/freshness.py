@@ -75,13 +75,13 @@ class State:
             return "move the copy away, so that there is room for the link"
         foreign = [path for path, damage in self.damaged.items() if damage is Damage.file]
         if foreign:
-            return f"move what is not ours, {first_of(foreign)}, into an --overlay directory"
+            return f"move the added files, {first_of(foreign)}, into an --overlay directory"
         return ""
 
     def _reasons(self) -> Iterator[str]:
         if self.version != self.manifest.version:
             published, installed = self.manifest.version or "?", self.version or "?"
-            yield f"it is of {published}, {installed} is installed"
+            yield f"it is from {published}, but {installed} is installed"
         if self.unbuilt:
             yield f"the front-end was not built since then ({self.unbuilt})"
         if self.moved:
@@ -89,7 +89,7 @@ class State:
         if self.recipe != self.manifest.recipe:
             yield "it was made with other options"
         if self.copied:
-            yield "it is a copy in place of the link to a release"
+            yield "it is a copy instead of the link to a release"
         unproven = [path for path, damage in self.damaged.items() if damage is Damage.unproven]
         damaged = [path for path in self.damaged if path not in unproven]
         for kind, paths in {**self.differences.by_kind(), "damaged": damaged}.items():

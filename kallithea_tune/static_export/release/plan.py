@@ -176,7 +176,7 @@ def _refuse_foreign(damaged: Mapping[str, Damage]) -> None:
     foreign = [path for path, damage in damaged.items() if damage is Damage.file]
     if foreign:
         raise Refused(
-            f"the published directory contains {counted(len(foreign), 'file')} not ours, the first "
+            f"the published directory contains {counted(len(foreign), 'added file')}, the first "
             f"is {foreign[0]}; move them into an --overlay directory"
         )
 

@@ -223,6 +223,4 @@ def _errors_explained(destination: str) -> Iterator[None]:
         kind = ConfigError if error.errno in NO_PERMISSION else TuneError
         # A rename fails because of its target more often than of its source.
         place = error.filename2 or error.filename or destination
-        raise kind(
-            f"{place}: {error.strerror}; {destination} still shows what it showed before"
-        ) from None
+        raise kind(f"{place}: {error.strerror}; {destination} is unchanged") from None

@@ -129,7 +129,7 @@ def _refuse_name(path: str, root: str) -> None:
         # Apache's RewriteRule finds no "?", Caddy no backslash, whatever the URL's encoding.
         raise Refused(
             f"'{path}' below {root} has a '?' or a backslash in its name, which not every web "
-            "server finds; rename it"
+            "server can serve; rename it"
         )
 
 

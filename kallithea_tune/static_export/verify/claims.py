@@ -59,7 +59,7 @@ def verify_claims(target: Target) -> Iterator[Finding]:
                 break
     yield Note(
         "not tried, since it cannot be seen from outside: the client's address in Kallithea's log "
-        "and journal, which a client could claim where X-Forwarded-For is passed on"
+        "and journal, which a client could forge if X-Forwarded-For is passed on"
     )
 
 

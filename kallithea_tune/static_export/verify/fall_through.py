@@ -23,8 +23,8 @@ def verify_fall_through(target: Target) -> Iterator[Finding]:
         if signature(answer, place) != expected:
             message = (
                 f"what is not exported does not reach Kallithea: {answer.outcome}, and "
-                f"{elsewhere.outcome} elsewhere, by other pages; a repository group '{directory}' "
-                "could not be used"
+                f"{elsewhere.outcome} elsewhere, with different pages; a repository group "
+                f"'{directory}' could not be used"
             )
             yield Problem(place, "identity", message)
 

@@ -62,7 +62,7 @@ def verify_headers(target: Target) -> Iterator[Finding]:
         if heads <= max(LEAST, most):
             yield Problem(HEALTH, "identity", message)
         else:
-            yield Note(message + "; no repository here has so many")
+            yield Note(message + "; no repository here has that many")
         return
 
 

@@ -39,14 +39,14 @@ def require_pair(certificate: str, key: str) -> None:
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise ConfigError(
-                f"--tls: the key {key} belongs to another certificate than {certificate}; "
+                f"--tls: the key {key} does not belong to {certificate}; "
                 "give the certificate first, then its own key"
             ) from None
         if error.reason:
             reason = error.reason.lower().replace("_", " ")
             raise ConfigError(f"--tls: OpenSSL refuses {certificate}: {reason}") from None
         _require_certificate(certificate)
-        raise ConfigError(f"--tls {key} is not a private key in PEM") from None
+        raise ConfigError(f"--tls {key} is not a private key in PEM format") from None
     except OSError as error:
         raise ConfigError(f"--tls {certificate} cannot be read: {error.strerror}") from None
 
@@ -61,7 +61,7 @@ def require_key_beside(certificate: str, key: str) -> None:
             require_pair(certificate, path)
             return
     raise ConfigError(
-        f"--tls: haproxy reads the key from {beside}, or from the certificate; make it with: "
+        f"--tls: haproxy reads the key from {beside}, or from the certificate; create it with: "
         f"ln -s {shell_word(key)} {shell_word(beside)}"
     )
 
@@ -71,6 +71,6 @@ def _require_certificate(path: str) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except ssl.SSLError:
         raise ConfigError(
-            f"--tls {path} is not a certificate in PEM; give CERTIFICATE KEY, such as "
+            f"--tls {path} is not a certificate in PEM format; give CERTIFICATE KEY, such as "
             "fullchain.pem privkey.pem"
         ) from None

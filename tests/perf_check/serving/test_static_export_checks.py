@@ -40,7 +40,7 @@ MANIFEST = Manifest("kallithea", "0.7.0", Recipe(), {})
         (
             State(MANIFEST, "0.8.0", Recipe(), False, SAME, {}),
             Severity.error,
-            "it is of 0.7.0, 0.8.0 is installed",
+            "it is from 0.7.0, but 0.8.0 is installed",
         ),
         (
             State(MANIFEST, "0.7.0", Recipe(), True, SAME, {}),
@@ -124,7 +124,7 @@ def test_what_happened_to_the_release_is_an_error_and_so_is_a_file_put_there(
     finding = exported()
     assert "3 damaged" in finding.diagnosis
     assert str(finding.remedy).startswith(
-        "move what is not ours, mine.txt, into an --overlay directory, then run "
+        "move the added files, mine.txt, into an --overlay directory, then run "
     )
 
 
@@ -136,7 +136,7 @@ def test_a_copy_in_place_of_the_link_is_an_error(
     (tmp_path / "static").unlink()
     copy.rename(tmp_path / "static")
     finding = exported()
-    assert finding.severity is Severity.error and "it is a copy in place" in finding.diagnosis
+    assert finding.severity is Severity.error and "it is a copy instead" in finding.diagnosis
     assert str(finding.remedy).startswith("move the copy away")
 
 

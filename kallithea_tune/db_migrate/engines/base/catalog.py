@@ -67,7 +67,7 @@ class Catalog(Connected):
                 yield Found(ItemKind.DEFAULT, table, column["name"], text=str(column["default"]))
         for index in inspector.get_indexes(table):
             columns = tuple(index["column_names"])
-            special = "" if all(columns) else "it is of an expression"
+            special = "" if all(columns) else "it is on an expression"
             unique = bool(index["unique"])
             yield Found(ItemKind.INDEX, table, index["name"], columns, unique, special=special)
         for key in inspector.get_unique_constraints(table):

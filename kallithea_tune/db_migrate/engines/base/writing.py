@@ -68,7 +68,7 @@ class Writer(Connected):
     def why_not_called(self, name: str) -> str:
         """Return why nothing can have this name; empty where it can."""
         longest = self.connection.dialect.max_identifier_length
-        return f"its name has over {longest} characters" if len(name) > longest else ""
+        return f"its name is longer than {longest} characters" if len(name) > longest else ""
 
     def why_no_table_called(self, name: str) -> str:
         """Return why a table in particular cannot; empty where it can."""

@@ -85,7 +85,7 @@ class Catalog(base.Catalog):
 
     def _tables(self) -> Iterator[Found]:
         for row in self._rows(TABLES):
-            kind, special = KINDS.get(str(row["kind"]), (ItemKind.TABLE, "it is no base table"))
+            kind, special = KINDS.get(str(row["kind"]), (ItemKind.TABLE, "it is not a base table"))
             yield Found(kind, "", str(row["name"]), special=special)
 
     def _columns(self) -> Iterator[Found]:
@@ -127,8 +127,8 @@ class Catalog(base.Catalog):
             self._rows(INDEXES), ("table", "name", "plain", "type")
         ).items():
             columns = tuple(str(row["column"] or "") for row in rows)
-            special = "" if all(columns) else "it is of an expression"
-            special = "it is of prefixes" if any(row["part"] for row in rows) else special
+            special = "" if all(columns) else "it is on an expression"
+            special = "it is on prefixes" if any(row["part"] for row in rows) else special
             descending = tuple(str(row["column"]) for row in rows if row["direction"] == "D")
             if kind != "BTREE":
                 special = f"it is a {kind} index"

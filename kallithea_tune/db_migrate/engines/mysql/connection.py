@@ -47,7 +47,7 @@ SETTINGS = base.ConnectionSettings(
         ),
         Setting(
             "SET SESSION time_zone = '+00:00'",
-            "a TIMESTAMP is written the same at both ends, and no hour of a year is there twice",
+            "a TIMESTAMP is written the same at both ends, and no hour of a year occurs twice",
         ),
         Setting(
             "SET SESSION /*M!100300 idle_transaction_timeout = 0, idle_write_transaction_timeout ="
@@ -97,13 +97,13 @@ SETTINGS = base.ConnectionSettings(
         Setting(
             f"SET SESSION lock_wait_timeout = {SOURCE_LOCK_SECONDS}",
             "a locked table is reported within seconds; all are read while rows are counted, and"
-            " from then on the snapshot waits for nobody",
+            " from then on the snapshot waits for no lock",
         ),
     ),
     target_session=(
         Setting(
             f"SET SESSION lock_wait_timeout = {TARGET_LOCK_SECONDS}",
-            "a backup may keep tables from being made for minutes, which must not end a copy",
+            "a backup may keep tables from being created for minutes, which must not end a copy",
         ),
         Setting(
             f"SET SESSION innodb_lock_wait_timeout = {INNODB_LOCK_SECONDS}",

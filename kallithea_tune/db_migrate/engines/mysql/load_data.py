@@ -56,7 +56,7 @@ class LoadData(Connected):
             reason = self._reason(int(code), without_values(str(message)), loaded == sent)
             raise TuneError(f"{self._table.name}: {reason}")
         if loaded != sent:
-            raise TuneError(f"{self._table.name}: the server took {loaded} of {sent} rows")
+            raise TuneError(f"{self._table.name}: the server loaded {loaded} of {sent} rows")
 
     def statement(self, path: str) -> str:
         """Return the statement that reads the rows from a file."""

@@ -65,7 +65,9 @@ class Writer(Connected, base.Writer):
 
     def why_not_called(self, name: str) -> str:
         """Leave out what SQLAlchemy cannot read back."""
-        return super().why_not_called(name) or ("its name has a backtick" if "`" in name else "")
+        return super().why_not_called(name) or (
+            "its name contains a backtick" if "`" in name else ""
+        )
 
     def why_no_table_called(self, name: str) -> str:
         """Return what servers that keep names in lower case would make of it."""
@@ -83,7 +85,7 @@ class Writer(Connected, base.Writer):
         family = "MariaDB" if "mariadb" in version.lower() else "MySQL"
         oldest = OLDEST[family]
         if tuple(map(int, re.findall(r"\d+", version)[:2])) < oldest:
-            return f"{family} {version} is too old, {oldest[0]}.{oldest[1]} is needed"
+            return f"{family} {version} is too old; {oldest[0]}.{oldest[1]} is required"
         if not charset.startswith("utf8"):
             return (
                 f"its character set is {charset};"

@@ -41,7 +41,7 @@ INDEXES = f"""
                  WHERE k.option = 3) AS descending,
            CASE WHEN NOT i.indisvalid THEN 'it is invalid'
                 WHEN i.indpred IS NOT NULL THEN 'it has a condition'
-                WHEN i.indexprs IS NOT NULL THEN 'it is of an expression'
+                WHEN i.indexprs IS NOT NULL THEN 'it is on an expression'
                 WHEN m.amname <> 'btree' THEN 'it is a ' || m.amname || ' index'
                 WHEN to_jsonb(i) ->> 'indnkeyatts' <> i.indnatts::text THEN 'it includes columns'
                 WHEN 't' IN (to_jsonb(i) ->> 'indnullsnotdistinct') THEN 'its nulls are equal'

@@ -25,7 +25,8 @@ SETTINGS = ConnectionSettings(
         Setting("SET transform_null_equals = off", "a comparison with NULL is never true"),
         Setting("SET synchronize_seqscans = off", "rows without a key come in one order"),
         Setting(
-            "SET row_security = off", "a policy that hides rows is an error, not rows that are lost"
+            "SET row_security = off",
+            "a policy that hides rows causes an error instead of lost rows",
         ),
         Setting(
             "SET idle_in_transaction_session_timeout = 0",
@@ -34,7 +35,7 @@ SETTINGS = ConnectionSettings(
         Setting(
             "SELECT set_config(name, '0', false) FROM pg_settings"
             " WHERE name IN ('transaction_timeout', 'idle_session_timeout')",
-            "the same, where the version has them",
+            "the same, in versions that have them",
         ),
         Setting(
             "SELECT set_config(name, '1s', false) FROM pg_settings"
@@ -59,7 +60,7 @@ SETTINGS = ConnectionSettings(
         Setting(
             f"SET lock_timeout = '{SOURCE_LOCK_SECONDS}s'",
             "a locked table is reported within seconds; all are read while rows are counted, and"
-            " from then on the snapshot waits for nobody",
+            " from then on the snapshot waits for no lock",
         ),
     ),
     target_session=(

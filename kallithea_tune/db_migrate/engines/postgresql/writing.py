@@ -37,7 +37,7 @@ class Writer(base.Writer):
     def why_not_called(self, name: str) -> str:
         """Compare bytes, after which the server cuts a name."""
         too_long = len(name.encode()) > LONGEST_NAME
-        return f"its name has over {LONGEST_NAME} bytes" if too_long else ""
+        return f"its name is longer than {LONGEST_NAME} bytes" if too_long else ""
 
     def risk(self, column: Column) -> str:
         """Return the risks of all engines, and that PostgreSQL's text has no NUL."""
@@ -56,7 +56,7 @@ class Writer(base.Writer):
         version, number, encoding = cursor.fetchone()
         self.connection.connection.rollback()
         if number < OLDEST:
-            return f"PostgreSQL {version} is too old, 10 is needed"
+            return f"PostgreSQL {version} is too old; 10 is required"
         if encoding != "UTF8":
             return (
                 f"its encoding is {encoding}; create one with CREATE DATABASE ..."

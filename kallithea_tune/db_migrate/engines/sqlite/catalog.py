@@ -89,7 +89,7 @@ class Catalog(base.Catalog):
             if origin == "u":
                 yield Found(ItemKind.UNIQUE, str(table), unnamed("UNIQUE", columns), columns, True)
                 continue
-            special = "it is of an expression" if not all(columns) else ""
+            special = "it is on an expression" if not all(columns) else ""
             special = "it has a condition" if partial else special
             if any(row["coll"] != "BINARY" for row in rows) and not special:
                 special = "it has a collation"

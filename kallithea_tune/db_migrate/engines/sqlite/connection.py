@@ -34,7 +34,7 @@ SETTINGS = ConnectionSettings(
     session=(
         Setting(
             "PRAGMA trusted_schema = OFF",
-            "what a stranger put into the schema of the file runs none of our functions",
+            "what a stranger put into the schema of the file cannot call our functions",
         ),
         Setting("PRAGMA cell_size_check = ON", "a damaged page is an error at once"),
     ),

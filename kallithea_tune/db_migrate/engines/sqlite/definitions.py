@@ -106,7 +106,9 @@ class Definitions(base.Definitions):
         found = sorted(row[0] for row in self.cursor().execute(query))
         if len(found) > 1:
             declared = f"its type is {column.type}" if column.type else "it has no type"
-            raise NotPortable(f"{declared}, and its values are of several: {', '.join(found)}")
+            raise NotPortable(
+                f"{declared}, and its values are of several types: {', '.join(found)}"
+            )
         return STORED[found[0]] if found else Kind.text
 
     def misfit(self, name: str, digits: int, scale: int) -> str:
