@@ -27,7 +27,7 @@ def test_help_reads_well_although_gearbox_folds_newlines(gearbox, tmp_path):
     assert text.startswith("usage: gearbox perf-check [-c INI]")
     assert (
         "Measure a Kallithea installation and say what to change, with the evidence. "
-        "Nothing is changed, except by --fix." in text
+        "Nothing is changed except by --fix." in text
     )
     assert "--try NAME=VALUE" in text and max(map(len, result.stdout.splitlines())) <= 80
     # Each option says what it does.
