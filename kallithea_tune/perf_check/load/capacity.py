@@ -37,15 +37,15 @@ class Memory:
 class Capacity:
     """What serves `rate` requests per second: `workers` on each of `machines` machines like this.
 
-    `served` is what a machine serves with them at `BUSY` of the lower limit of its throughput,
-    `memory` what they take in bytes on each, 0 where that is not known. `limit` is what kept a
-    machine from serving more: ``memory``, ``the largest level that was measured``, or empty.
+    `most` is what a machine serves, with as many workers as serve the most, at `BUSY` of the lower
+    limit of its throughput; `memory` what the workers take in bytes on each, 0 where that is not
+    known. `limit` is what keeps a machine from serving more, empty where one is enough.
     """
 
     rate: float
     workers: int
     machines: int
-    served: float
+    most: float
     memory: float = 0.0
     limit: str = ""
 
@@ -83,19 +83,19 @@ def capacity(curve: Curve, rate: float, memory: Optional[Memory] = None) -> Opti
         return None
     best = max(usable, key=_served)
     enough = next((band for band in usable if _served(band) >= rate), None)
-    if enough:
-        return _capacity(rate, enough, 1, memory, "")
-    if len(usable) < len(curve.bands):
-        limit = "memory"
-    elif best is usable[-1] and not curve.peak:
-        limit = "the largest level that was measured"
-    else:
-        limit = "the peak of its throughput"
-    machines = math.ceil(rate / _served(best))
-    each = rate / machines
-    # What the last machine has left over may do with fewer workers on all of them.
-    fewest = next(band for band in usable if _served(band) >= each)
-    return _capacity(rate, fewest, machines, memory, limit)
+    machines, limit = 1, ""
+    if not enough:
+        machines = math.ceil(rate / _served(best))
+        # What the last machine has left over may do with fewer workers on all of them.
+        enough = next(band for band in usable if _served(band) >= rate / machines)
+        if best is not usable[-1]:
+            limit = f"with {counted(best.workers, 'worker')}; more do not serve more"
+        elif len(usable) < len(curve.bands):
+            limit = "for lack of memory"
+        else:
+            limit = "with the most workers that were measured"
+    taken = enough.workers * memory.of_worker if memory else 0.0
+    return Capacity(rate, enough.workers, machines, _served(best), taken, limit)
 
 
 def text(found: Capacity) -> str:
@@ -108,17 +108,10 @@ def text(found: Capacity) -> str:
         return f"{workers} serve {rate} on this machine, with {percentage(BUSY)} of them busy"
     return (
         f"{rate} take at least {found.machines} machines like this one with {workers} each, since "
-        f"one serves no more than {figure(found.served)} ({found.limit}); whether database and "
+        f"one serves no more than {figure(found.most)} ({found.limit}); whether database and "
         "storage keep up with them was not measured"
     )
 
 
 def _served(band: Band) -> float:
     return BUSY * band.low
-
-
-def _capacity(
-    rate: float, band: Band, machines: int, memory: Optional[Memory], limit: str
-) -> Capacity:
-    taken = band.workers * memory.of_worker if memory else 0.0
-    return Capacity(rate, band.workers, machines, _served(band), taken, limit)

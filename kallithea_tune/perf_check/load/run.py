@@ -19,7 +19,7 @@ from kallithea_tune.perf_check.results import Curve, Level
 from kallithea_tune.system import child, processes
 from kallithea_tune.system.account import acting_as
 from kallithea_tune.system.scratch import scratch
-from kallithea_tune.text import counted, figure
+from kallithea_tune.text import counted
 
 Progress = Callable[[str, int, int], None]
 # So long the load is not counted: until every worker is busy.
@@ -35,8 +35,6 @@ _READ_ONLY = (
 )
 _OURS = "waitress serves them; the server that runs now was not measured, --load URL does that"
 _LOGGED = "the clones are in that instance's log of actions"
-# From this part of a processor on, the generator takes from the workers what it is to measure.
-GENERATOR_CPU = 0.25
 
 
 @dataclass(frozen=True)
@@ -240,9 +238,3 @@ def _concerns(levels: Mapping[int, Sequence[Hits]]) -> Iterator[str]:
     )
     for reason in list(reasons)[: generator.REASONS]:
         yield f"error: {reason}"
-    most = max(hit.cpu for hits in levels.values() for hit in hits)
-    if most > GENERATOR_CPU:
-        yield (
-            f"the generator and its hg and git used up to {figure(most)} of a processor of this "
-            "machine: with a generator elsewhere the workers would do more"
-        )

@@ -13,6 +13,7 @@ from kallithea_tune.perf_check.load.capacity import (
     Memory,
     capacity,
     memory_for,
+    text,
     with_target,
 )
 from kallithea_tune.perf_check.results import Band, Curve, Level
@@ -27,8 +28,8 @@ CURVE = Curve("SQLite", (), tuple(Band(n, 10.0 * n, 11.0 * n, 12.0 * n) for n in
         (7, 1, 1, ""),
         (7.1, 2, 1, ""),
         (28, 4, 1, ""),
-        (28.1, 3, 2, "the largest level that was measured"),
-        (100, 4, 4, "the largest level that was measured"),
+        (28.1, 3, 2, "with the most workers that were measured"),
+        (100, 4, 4, "with the most workers that were measured"),
     ],
 )
 def test_workers_and_machines(rate: float, workers: int, machines: int, limit: str) -> None:
@@ -38,7 +39,7 @@ def test_workers_and_machines(rate: float, workers: int, machines: int, limit: s
 
 def test_memory_limits_workers() -> None:
     memory = Memory(of_worker=120e6, available=250e6)
-    assert capacity(CURVE, 20, memory) == Capacity(20, 2, 2, 14.0, 240e6, "memory")
+    assert capacity(CURVE, 20, memory) == Capacity(20, 2, 2, 14.0, 240e6, "for lack of memory")
     assert capacity(CURVE, 20, replace(memory, available=1e6)) is None
 
 
@@ -46,7 +47,7 @@ def test_memory_is_what_is_available_now_but_for_a_rest() -> None:
     assert memory_for(CURVE, 10**9) is None
     assert memory_for(replace(CURVE, worker_bytes=100_000_000), 10**9) == Memory(1e8, 0.75e9)
     note = with_target(CURVE, 20, Memory(120e6, 250e6)).notes[-1]
-    assert "2 workers (with 240 MB of memory) each" in note and "(memory)" in note
+    assert "2 workers (with 240 MB of memory) each" in note and "14 (for lack of memory)" in note
 
 
 def test_workers_beyond_the_peak_are_not_advised() -> None:
@@ -54,7 +55,15 @@ def test_workers_beyond_the_peak_are_not_advised() -> None:
     bands = tuple(Band(n, rate, rate, rate) for n, rate in enumerate(rates, start=1))
     found = capacity(replace(CURVE, bands=bands, peak=3), 40)
     assert found and (found.workers, found.machines) == (3, 2)
-    assert found.limit == "the peak of its throughput"
+    assert found.limit == "with 3 workers; more do not serve more"
+
+
+def test_fewer_workers_on_more_machines_do_not_lower_what_one_serves() -> None:
+    # As measured: one worker on each of two machines would do, but one machine serves more.
+    bands = tuple(Band(n, low, low, low) for n, low in ((1, 4.4), (2, 6.2), (4, 6.8), (8, 5.9)))
+    found = capacity(replace(CURVE, bands=bands, peak=0), 5)
+    assert found and (found.workers, found.machines) == (1, 2)
+    assert "no more than 4.76 (with 4 workers; more do not serve more)" in text(found)
 
 
 @pytest.mark.parametrize(
