@@ -79,9 +79,11 @@ def print_reports(directory: Path) -> None:
     words = ["perf-check", "-c", str(ini)]
     (reports / "healthy.txt").write_text(gearbox(ini, *words))
     (reports / "cache-effect.txt").write_text(gearbox(ini, *words, "--only", "CAC002", "--all"))
+    healthy = ini.read_text()
     plant_for_fix(ini)
     output = ROOT / "docs" / "runbooks" / "output" / "fix.txt"
     output.write_text(gearbox(ini, *words, "--fix", "CFG001,CFG004", "-y"))
+    ini.write_text(healthy)
     make_sick(ini)
     (reports / "sick.txt").write_text(gearbox(ini, *words))
 

@@ -53,9 +53,9 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     add(
         "--budget",
         type=positive_seconds,
-        default=30.0,
+        default=60.0,
         metavar="SECONDS",
-        help="time for all measurements (default: 30)",
+        help="time for all measurements (default: 60)",
     )
     add("--no-probes", action="store_true", help="read the configuration only, measure nothing")
     add(

@@ -143,7 +143,7 @@ def checks_of(run: Run) -> str:
     Celery or a second instance, and how long it took.
     """
     silent = set(run.checks).difference(finding.check for finding in run.findings)
-    apply = f" ({len(silent)} not applicable)" if silent else ""
+    apply = f" ({len(silent)} n/a)" if silent else ""
     # Another machine's report does not say how long it took.
     time = f" in {run.seconds:.1f} s" if run.seconds else ""
     return f"{counted(len(run.checks), 'check')}{apply}{time}"

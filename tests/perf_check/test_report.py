@@ -216,7 +216,7 @@ def test_the_first_line_says_what_was_left_out_and_why() -> None:
 def test_checks_that_have_nothing_to_look_at_are_counted():
     found = [Finding(Severity.ok, "fine", check="ABC001")]
     run = Run(found, 1.5, checks=("ABC001", "SCA001", "CEL002"))
-    assert report.checks_of(run) == "3 checks (2 not applicable) in 1.5 s"
+    assert report.checks_of(run) == "3 checks (2 n/a) in 1.5 s"
     assert report.checks_of(Run(found, 0.0, checks=("ABC001",))) == "1 check"
 
 

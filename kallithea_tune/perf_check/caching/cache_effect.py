@@ -85,7 +85,7 @@ class CacheEffect:
 
 
 @measurement(
-    seconds=11.5,
+    seconds=20.0,
     writes="cache_dir",
     needs=("database", "app"),
     uses=(cache_regions, cache_uses, live_namespaces),
