@@ -460,6 +460,9 @@ def nobody(wanted: bool) -> Iterator[None]:
         os.seteuid(before)
 
 
+KERNEL_REFUSES = Path("/proc/sys/fs/protected_symlinks").read_text().strip() == "1"
+
+
 def outcome(write: Callable[[str], None], path: str, box: Box) -> str:
     """Write, and return the outcome with what was refused proven to be untouched."""
     before = {str(item): shape(item) for item in [*box.untouched, *box.directory.rglob("*")]}
@@ -518,7 +521,12 @@ def test_each_kind_of_path_with_each_option(box: Box, name: str, option: str) ->
     box.option = OPTIONS[option]
     path = str(make(box))
     expected = outcomes[list(OPTIONS).index(option)]
-    assert outcome(box.option.write, path, box) == expected
+    found = outcome(box.option.write, path, box)
+    if KERNEL_REFUSES and (name, option) == ("below a link of somebody else", "DEST"):
+        # As most distributions have it set: what is below the link cannot even be looked at.
+        assert found == "2"
+    else:
+        assert found == expected
     if expected in (CREATED, REPLACED):
         assert box.option.new(Path(path).read_bytes())
     if expected == WRITTEN and box.received:
