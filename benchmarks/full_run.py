@@ -3,7 +3,7 @@ each check.
 
 usage: full_run.py INI [BUDGET ...]
 
-Without budgets 30 seconds. Run it with the Python that has Kallithea. Memory is the proportional
+Without budgets 60 seconds. Run it with the Python that has Kallithea. Memory is the proportional
 set size (PSS) of the command and all its children together, every 50 ms, so that what they share
 counts once. Ends with 1 where a run takes longer than its budget and 3 seconds, for processes that
 start and end.
@@ -91,7 +91,7 @@ def main() -> int:
     """Measure each budget in a process of its own, and print."""
     ini, *budgets = sys.argv[1:]
     late = False
-    for budget in map(float, budgets or ["30"]):
+    for budget in map(float, budgets or ["60"]):
         seen, together, alone = sampled([sys.executable, __file__, "--here", ini, str(budget)])
         late |= seen["seconds"] > budget + SPARE_S
         print(
