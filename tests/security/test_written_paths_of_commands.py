@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Callable
@@ -56,7 +57,7 @@ def shape(directory: Path) -> "dict[str, tuple[object, ...]]":
     found = {}
     for path in sorted(directory.rglob("*")):
         status = os.lstat(str(path))
-        content = path.read_bytes() if path.is_file() and not path.is_symlink() else b""
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
         found[str(path)] = (status.st_mode, status.st_ino, status.st_rdev, content)
     return found
 

@@ -249,7 +249,7 @@ def test_what_a_worker_that_was_taken_over_sends_is_harmless(
     assert "<script>alert" not in page and "<script>\\" not in page
     large = reply().answer
     assert large and large.state is State.failed
-    assert f"more than {REPORT_BYTES >> 10} KB" in large.reason and not large.report
+    assert f"larger than {REPORT_BYTES >> 10} KB" in large.reason and not large.report
     assert "not an answer to the request" in _merged(reply()).silent[0].reason
 
 
