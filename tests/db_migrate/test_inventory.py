@@ -199,7 +199,7 @@ def test_what_was_planted_is_in_the_target_or_named(
     loaded = instances.load(str(ini))
     with Migration(loaded, url) as migration:
         lost = not_carried(migration.plan.items)
-        with pytest.raises(Refused, match=f"{len(lost)} things .* --leave NAME"):
+        with pytest.raises(Refused, match=f"{len(lost)} objects .* --leave NAME"):
             migration.check()
     labels = {item.label for item in lost}
     assert labels == NAMED[source]

@@ -117,7 +117,7 @@ def test_the_inis_of_the_page_are_checked_in_one_run(fleet):
     headings = re.findall(r"(?m)^(web\d\.ini)\n=+$", text)
     assert headings == [machine.ini.name for machine in fleet]
     for agreed in ("sqlalchemy.url, repositories", "session.secret", "cache_dir", "versions"):
-        assert len(re.findall(rf"SCA\d+ ok: 3 instances\s+agree in {agreed}", text)) == 3, text
+        assert len(re.findall(rf"SCA\d+ ok: 3 instances\s+agree on {agreed}", text)) == 3, text
     # The page gives each an address of its own, and nothing else differs.
     assert text.count("must be equal (") == 0 and "address" not in text.partition("Settings by")[2]
 
