@@ -4,8 +4,7 @@ more than an instance run on one.
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import importlib.util
 import os
 import re
 import shlex
@@ -18,6 +17,12 @@ import pytest
 from environment import BIN
 
 ROOT = Path(__file__).resolve().parents[1]
+SPEC = importlib.util.spec_from_file_location(
+    "reference_pages", str(ROOT / "tools" / "reference_pages.py")
+)
+assert SPEC and SPEC.loader
+reference_pages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(reference_pages)
 # In a literal block, perhaps continued by a backslash, after a prompt, or in a line for cron.
 COMMAND = re.compile(
     r"(?m)^ +(?:[^\n]*[ /])?gearbox (?:-q |--debug )?([a-z]+-[a-z]+)(?= |$)((?:[^\n]*\\\n)*[^\n]*)$"
@@ -53,17 +58,6 @@ RUN = [
 ]
 
 
-def parser(name: str) -> Any:
-    """The parser of a command."""
-    module = importlib.import_module("kallithea_tune.cli." + name.replace("-", "_"))
-    (command,) = (
-        item
-        for item in vars(module).values()
-        if inspect.isclass(item) and item.__module__ == module.__name__ and "act" in vars(item)
-    )
-    return command(None, None, name).get_parser(name)
-
-
 @pytest.mark.unit
 def test_many_pages_have_commands() -> None:
     assert len({page for page, _, _ in PRINTED}) > 15 and len(PRINTED) > 60
@@ -76,7 +70,7 @@ def test_many_pages_have_commands() -> None:
     ids=[f"{page} {number}" for number, (page, *_) in enumerate(PRINTED)],
 )
 def test_the_options_of_a_command_exist(page: str, name: str, words: "list[str]") -> None:
-    parser(name).parse_args(words)
+    reference_pages.parser_of(name).parse_args(words)
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def curves_of(page: str) -> str:
 
 def print_load(directory: Path) -> None:
     """Put the load on processes with SQLite and, in turns, with a copy in PostgreSQL, and on
-    threads; for ten minutes or more.
+    threads; for some 20 minutes.
     """
     reports, server = ROOT / "docs" / "reports", Installed()
     try:

@@ -185,13 +185,13 @@ def _doubts(levels: Sequence[Level]) -> list[str]:
             notes.append(f"{at} {level.errors:,} of {counted(level.requests, 'request')} failed")
     busiest = max(levels, key=lambda level: level.generator_cpu, default=None)
     if busiest and busiest.generator_cpu > NOTABLE_GENERATOR:
-        so = (
+        meaning = (
             "it may be what was measured"
             if busiest.generator_cpu > BUSY_GENERATOR
             else "with a generator elsewhere, the workers would do more"
         )
         notes.append(
             f"the generator with its hg and git used {figure(busiest.generator_cpu)} of a "
-            f"processor of this machine at {counted(busiest.workers, 'worker')}: {so}"
+            f"processor of this machine at {counted(busiest.workers, 'worker')}: {meaning}"
         )
     return notes

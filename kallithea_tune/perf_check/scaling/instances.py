@@ -101,12 +101,17 @@ class Looks:
         return Value(shown or place, found.identity, options, found.failure, found.note)
 
 
+def _of_several(context: Context) -> bool:
+    """Whether there are instances to compare."""
+    return bool(context.together)
+
+
 @measurement(
     seconds=3.0,
     writes="a file in each directory that instances name differently",
     needs=("database",),
     decided_by=BY_NOTHING,
-    requested=lambda context: bool(context.together),
+    requested=_of_several,
 )
 def instances(context: Context) -> Instances:
     """Read the settings of all instances, and look at the databases and directories in them."""
@@ -116,7 +121,7 @@ def instances(context: Context) -> Instances:
 @measurement(
     needs=("database",),
     decided_by=BY_NOTHING,
-    requested=lambda context: bool(context.together),
+    requested=_of_several,
 )
 def instances_unproven(context: Context) -> Instances:
     """Do the same without writing anything: storage is compared by device and inode only."""
