@@ -262,3 +262,19 @@ def front_end(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from front_end import make_overlay
 
     return make_overlay(tmp_path_factory.mktemp("front-end"))
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory for PYTHONPATH: a copy of Kallithea with its front-end built, as an admin builds
+    it.
+    """
+    import front_end
+
+    return cache.copied(
+        "front-end",
+        [Path(front_end.__file__), Path(cache.__file__)],
+        [cache.installed(), cache.said("npm", "--version")],
+        front_end.build,
+        tmp_path_factory.mktemp("front-end") / "built",
+    )

@@ -84,7 +84,7 @@ def public() -> Iterator[Path]:
 @pytest.mark.once
 @pytest.mark.parametrize("page", RUN)
 def test_the_commands_of_a_page_run(
-    page: str, instance: Path, tmp_path: Path, public: Path
+    page: str, instance: Path, tmp_path: Path, public: Path, built: Path
 ) -> None:
     words_here = {
         "/srv/kallithea/my.ini": "my.ini",
@@ -105,7 +105,7 @@ def test_the_commands_of_a_page_run(
         done = subprocess.run(
             [str(BIN / "gearbox"), name, *words],
             cwd=str(instance.parent),
-            env=dict(os.environ, TARGET=url),
+            env=dict(os.environ, TARGET=url, PYTHONPATH=str(built)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -119,7 +119,7 @@ SET_UP = re.compile(r"make demo|\. |cd |sudo |pip |read |\(umask")
 
 
 @pytest.mark.once
-def test_the_tutorial_leads_where_it_says(instance: Path, postgresql: Any) -> None:
+def test_the_tutorial_leads_where_it_says(instance: Path, postgresql: Any, built: Path) -> None:
     url = postgresql.url("tutorial")
     (instance.parent / "url").write_text(url)
     blocks = re.findall(r"::\n\n((?:    .+\n)+)", (ROOT / "docs/tutorial.rst").read_text())
@@ -130,7 +130,7 @@ def test_the_tutorial_leads_where_it_says(instance: Path, postgresql: Any) -> No
             step.replace("--budget 120", "--budget 5"),
             shell=True,
             cwd=str(instance.parent),
-            env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"),
+            env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}", PYTHONPATH=str(built)),
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
         ).returncode

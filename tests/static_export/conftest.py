@@ -11,13 +11,11 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-import cache
 import pytest
 from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
 from servers.visitor import Visitor
 from servers.web import Application, WebServer
 
-from kallithea_tune.app.package import package_directory
 from kallithea_tune.static_export.release import destination, publish
 from kallithea_tune.static_export.release.freshness import damaged
 from kallithea_tune.static_export.release.manifest import Recipe
@@ -76,36 +74,6 @@ def export(planned: Callable[..., Plan], tmp_path: Path) -> Callable[..., Any]:
 def programs() -> Callable[..., str]:
     """The function that runs hg, git and others."""
     return run
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: Any) -> Path:
-    """A directory for PYTHONPATH: a copy of Kallithea with its front-end built, as an admin builds
-    it.
-    """
-    return cache.copied(
-        "front-end",
-        [Path(__file__), Path(cache.__file__)],
-        [cache.installed(), cache.said("npm", "--version")],
-        build,
-        tmp_path_factory.mktemp("front-end") / "built",
-    )
-
-
-def build(directory: Path) -> None:
-    """Build the front-end in a copy of Kallithea below `directory`."""
-    shutil.copytree(package_directory(), str(directory / "kallithea"))
-    environment = {**QUIET, "PYTHONPATH": str(directory)}
-    subprocess.run(
-        [str(BIN / "kallithea-cli"), "front-end-build"],
-        cwd=str(directory),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=True,
-    )
-    # What it was built with, and takes fifty times the room.
-    shutil.rmtree(str(directory / "kallithea" / "front-end" / "node_modules"))
 
 
 @pytest.fixture(scope="session", params=["", "/hosted"], ids=["root", "prefix"])
