@@ -50,17 +50,17 @@ def run(
     taken: list[tuple[Instance, Outcomes]] = []
     runs = []
     for number, (name, instance) in enumerate(zip(names(instances), instances)):
-        known = _known(instance, taken)
-        left = deadline.left if number else budget
-        share = left * _part(instance, instances[number + 1 :], checks, known)
         context = Context(
             instance,
-            Deadline(share),
+            deadline,
             compare_db,
-            known,
+            _known(instance, taken),
             together=together,
             on_request=on_request,
         )
+        left = deadline.left if number else budget
+        share = left * _part(context, instances[number + 1 :], checks)
+        context = dataclasses.replace(context, deadline=Deadline(share))
         report = _after(progress, number, len(instances))
         runs.append(PlacedRun(Place(name), runner.run_in(context, checks, share, report)))
         taken.append((instance, context.outcomes))
@@ -88,17 +88,18 @@ def _known(
     }
 
 
-def _part(
-    instance: Instance, later: Sequence[Instance], checks: Sequence[Check], known: Outcomes
-) -> float:
+def _part(context: Context, later: Sequence[Instance], checks: Sequence[Check]) -> float:
     """Return the part of the time that an instance has, by what is left to measure there."""
-    needed = {one for item in checks for one in item.measurements}
-    own = sum(one.seconds for one in needed if one not in known)
+    left = {
+        one
+        for item in checks
+        if item.requested(context)
+        for one in item.measurements
+        if one not in context.outcomes
+    }
+    own = sum(one.seconds for one in left)
     rest = sum(
-        one.seconds
-        for other in later
-        for one in needed
-        if one not in known and not one.shared(instance, other)
+        one.seconds for other in later for one in left if not one.shared(context.instance, other)
     )
     return own / (own + rest) if own else 1 / (1 + len(later))
 

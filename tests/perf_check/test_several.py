@@ -71,3 +71,23 @@ def test_an_instance_given_twice_is_refused(tmp_path: Path) -> None:
     (instance,) = made(tmp_path, "")
     with pytest.raises(ConfigError, match="given twice"):
         names([instance, instance])
+
+
+def test_what_is_not_requested_has_no_part_of_the_time(tmp_path: Path) -> None:
+    shares = []
+
+    @measurement(1000, decided_by=("a.*",))
+    def once(context: Context) -> Seen:
+        shares.append(round(context.deadline.left))
+        return Seen("")
+
+    @measurement(1000, requested=lambda context: False)
+    def each(context: Context) -> Seen:
+        raise AssertionError
+
+    checks = [
+        check("TOY001", "toy", "A toy", "toys", measures=(once,))(lambda seen: []),
+        check("TOY002", "toys", "Toys", "toys", measures=(each,))(lambda seen: []),
+    ]
+    several.run(made(tmp_path, "a.x = 1", "a.x = 1"), checks, 1000)
+    assert shares == [1000]
