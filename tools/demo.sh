@@ -11,6 +11,10 @@ case $version in
    exit 2 ;;
 esac
 command -v git >/dev/null || { echo "Install git first: the demo makes Git repositories." >&2; exit 2; }
+"$python" -c 'import ensurepip' 2>/dev/null || {
+    echo "Install $python's venv module first; on Debian and Ubuntu it is in the package python3-venv." >&2
+    exit 2
+}
 kallithea_venv "$python" .venv
 .venv/bin/python tools/make_instance.py demo-instance
 # Findings (1) and what could not be measured (5) are results, not failures. A busy machine, such as one that has just
