@@ -26,6 +26,8 @@ FREE_PERCENT, FREE_MB = 20, 10
 # thresholds.
 DEAD_SHARE, CHANGED_SHARE, AUTOVACUUM_ROWS = 0.2, 0.1, 50
 SMALL_TABLE = 1000
+# Within two rounds of autovacuum (autovacuum_naptime, a minute by default), it need not have come.
+ROUNDS_MIN = 2
 _AUTOVACUUM_SOURCE = (
     f"PostgreSQL manual, autovacuum_vacuum_scale_factor {DEAD_SHARE}, "
     f"autovacuum_analyze_scale_factor {CHANGED_SHARE}, thresholds of {AUTOVACUUM_ROWS}; "
@@ -134,8 +136,12 @@ def _autovacuum(facts: DatabaseFacts, enabled: bool, client: SqlClient) -> Itera
         for name, table in facts.tables.items()
         if table.maintenance
     ]
-    dead = [table for table in tables if table.has_dead_rows]
-    stale = [table for table in tables if table.is_stale]
+
+    def due(days: Optional[float]) -> bool:
+        return not enabled or days is None or days > ROUNDS_MIN / (24 * 60)
+
+    dead = [one for one in tables if one.has_dead_rows and due(one.maintenance.vacuum_days)]
+    stale = [one for one in tables if one.is_stale and due(one.maintenance.analyze_days)]
     if dead:
         yield _dead_rows(dead, enabled, client)
     if stale:
