@@ -39,6 +39,7 @@ SAME = frozenset(
     ROOT / "tests" / path
     for path in (
         "cli/test_perf_check_try.py",
+        "cli/test_static_export.py",
         "db_migrate",
         "perf_check/caching",
         "perf_check/database",

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
-from environment import BIN
 from servers.application import Kallithea
 from servers.web import WebServer
 
@@ -21,6 +19,17 @@ from kallithea_tune.static_export import switch
 from kallithea_tune.static_export.sources.application import claims_believed, status_of
 
 LOGO = "images/kallithea-logo.svg"
+
+
+@pytest.fixture
+def kallithea(instance):
+    """The instance, running."""
+    server = Kallithea(instance)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def test_first_run_second_run_and_check(export, tmp_path):
@@ -137,7 +146,6 @@ def test_an_upgrade_makes_the_export_stale_and_it_is_renewed(
     assert broken.returncode == 3 and (tmp_path / "static" / "css" / "style.css").exists()
 
 
-@pytest.mark.once
 def test_nothing_is_switched_where_verify_finds_problems(export, instance, tmp_path, kallithea):
     before = instance.read_text()
     result = export("--switch", "--verify", "http://127.0.0.1:%d" % kallithea.port)
@@ -176,7 +184,6 @@ ELSEWHERE = {
 
 
 @pytest.mark.parametrize("where, section", ELSEWHERE.values(), ids=ELSEWHERE.keys())
-@pytest.mark.once
 def test_switch_changes_the_setting_where_it_stands(
     where, section, export, instance, edit, tmp_path
 ):
@@ -217,7 +224,6 @@ def prefixed(instance, edit):
     return instance
 
 
-@pytest.mark.once
 def test_switch_has_the_prefix_filter_believe_no_client(export, prefixed, edit):
     edit(prefixed, "static_files = true", "serve_static = false")
     before = prefixed.read_text()
@@ -234,7 +240,6 @@ def test_switch_has_the_prefix_filter_believe_no_client(export, prefixed, edit):
     assert "already" in export("--switch").stderr
 
 
-@pytest.mark.once
 def test_a_switch_after_which_a_client_is_believed_is_taken_back(prefixed):
     before = prefixed.read_text()
     edit = inifile.plan(str(prefixed), "app:main", {"serve_static": "false"})
@@ -283,132 +288,22 @@ def test_prune_shows_and_leaves_out_what_nothing_refers_to(export, tmp_path):
     ).exists()
 
 
-@pytest.fixture(scope="module")
-def kallithea(pristine, tmp_path_factory):
-    """A real Kallithea, for reading and for pushes into repositories of its own."""
-    directory = tmp_path_factory.mktemp("served") / "instance"
-    shutil.copytree(str(pristine), str(directory), symlinks=True)
-    connection = sqlite3.connect(str(directory / "kallithea.db"))
-    connection.execute(
-        "UPDATE ui SET ui_value = ? WHERE ui_section = 'paths'", [str(directory / "repos")]
-    )
-    connection.commit()
-    connection.close()
-    server = Kallithea(directory / "my.ini")
+def test_the_command_verifies_what_the_server_serves(kallithea, gearbox, front_end, tmp_path):
+    # What is verified of each server is tested elsewhere.
+    server = WebServer("nginx")
+    words = ["static-export", "-c", kallithea.ini, server.static, "--overlay", front_end]
+    site = ["--server", "nginx", "-o", server.conf, "--server-name", "localhost"]
     try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
-
-
-@pytest.fixture(scope="module", params=["apache", "caddy", "lighttpd", "nginx"])
-def published(request, kallithea, front_end):
-    """A web server in front of the real Kallithea, configured by the command."""
-    server = WebServer(request.param)
-    try:
-        result = subprocess.run(
-            [
-                str(BIN / "gearbox"),
-                "static-export",
-                "-c",
-                str(kallithea.ini),
-                str(server.static),
-                "--overlay",
-                str(front_end),
-                "--compress",
-                codings(request.param),
-                "--server",
-                request.param,
-                "-o",
-                str(server.conf),
-                "--server-name",
-                "localhost",
-                "--port",
-                str(server.port),
-            ],
-            cwd=str(server.directory),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            universal_newlines=True,
-        )
-        assert result.returncode == 0, result.stderr
+        written = gearbox(*words, *site, "--port", server.port, cwd=str(tmp_path))
+        assert written.returncode == 0, written.stderr
         server.configured()
         server.start()
-        yield server
+        result = gearbox(*words, "--verify", server.url, cwd=str(tmp_path))
+        assert result.returncode == 0 and "all as published" in result.stderr, (
+            result.stdout + result.stderr
+        )
+        direct = "http://127.0.0.1:%d" % kallithea.port
+        result = gearbox(*words, "--verify", direct, cwd=str(tmp_path))
+        assert result.returncode == 1 and "answered by the application" in result.stdout
     finally:
         server.remove()
-
-
-def codings(name):
-    # Brotli at its best level takes most of the time; one server is enough for it here.
-    return "gzip,br" if name == "nginx" else "gzip"
-
-
-def run(*words, cwd):
-    environment = dict(
-        os.environ,
-        HGRCPATH="",
-        GIT_CONFIG_GLOBAL=os.devnull,
-        GIT_TERMINAL_PROMPT="0",
-        GIT_AUTHOR_NAME="a",
-        GIT_AUTHOR_EMAIL="a@example.com",
-        GIT_COMMITTER_NAME="a",
-        GIT_COMMITTER_EMAIL="a@example.com",
-    )
-    result = subprocess.run(
-        [str(word) for word in words],
-        cwd=str(cwd),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        universal_newlines=True,
-        timeout=120,
-    )
-    assert result.returncode == 0, result.stdout
-
-
-@pytest.mark.once
-# What is verified of each server is tested elsewhere, without starting the command twice.
-@pytest.mark.parametrize("published", ["nginx"], indirect=True)
-def test_the_command_verifies_what_the_server_serves(
-    published, gearbox, kallithea, front_end, tmp_path
-):
-    words = [
-        "static-export",
-        "-c",
-        kallithea.ini,
-        published.static,
-        "--overlay",
-        front_end,
-        "--compress",
-        codings(published.name),
-    ]
-    result = gearbox(*words, "--verify", published.url, cwd=str(tmp_path))
-    assert result.returncode == 0 and "all as published" in result.stderr, (
-        result.stdout + result.stderr
-    )
-    direct = gearbox(*words, "--verify", "http://127.0.0.1:%d" % kallithea.port, cwd=str(tmp_path))
-    assert direct.returncode == 1 and "answered by the application" in direct.stdout
-
-
-@pytest.mark.once
-def test_hg_and_git_clone_pull_and_push_through_the_server(published, tmp_path):
-    url = published.url.replace("http://", "http://admin:demo-password@")
-    content = os.urandom(3_000_000)
-    run("git", "clone", "-q", url + "/git-one", "git", cwd=tmp_path)
-    (tmp_path / "git" / published.name).write_bytes(content)
-    run("git", "add", ".", cwd=tmp_path / "git")
-    run("git", "commit", "-q", "-m", published.name, cwd=tmp_path / "git")
-    run("git", "push", "-q", "origin", "HEAD:master", cwd=tmp_path / "git")
-    run("git", "clone", "-q", url + "/git-one", "git2", cwd=tmp_path)
-    assert (tmp_path / "git2" / published.name).read_bytes() == content
-    hg = BIN / "hg"
-    run(hg, "clone", "-q", url + "/hg-one", "hg", cwd=tmp_path)
-    run(hg, "clone", "-q", url + "/hg-one", "hg2", cwd=tmp_path)
-    (tmp_path / "hg" / published.name).write_bytes(content)
-    run(hg, "commit", "-A", "-q", "-m", published.name, "-u", "a", cwd=tmp_path / "hg")
-    # hg does not keep the password.
-    run(hg, "push", "-q", url + "/hg-one", cwd=tmp_path / "hg")
-    run(hg, "pull", "-q", "-u", url + "/hg-one", cwd=tmp_path / "hg2")
-    assert (tmp_path / "hg2" / published.name).read_bytes() == content
