@@ -43,7 +43,11 @@ SAME = frozenset(
         "db_migrate",
         "perf_check/caching",
         "perf_check/database",
+        "perf_check/serving/test_page_times_checks.py",
+        "perf_check/serving/test_transfers_checks.py",
         "perf_check/storage",
+        "security/test_limits.py",
+        "security/test_owner.py",
         "security/test_written_paths_of_commands.py",
         "static_export",
     )

@@ -19,7 +19,7 @@ from kallithea_tune.static_export.verify import files as verify
 from kallithea_tune.static_export.webservers import render, render_script
 from kallithea_tune.static_export.webservers.site import Backend, Site
 
-CLIENTS, SWAPS = 50, 20
+CLIENTS, SWAPS = 50, 10
 CODINGS = ["gzip"]
 # One that fits into a packet, one that a server reads at once, one that it sends piece by piece.
 LINES = {"css/small.css": 40, "js/middle.js": 3000, "js/large.js": 20000}
