@@ -94,7 +94,7 @@ def main() -> None:
         text = gearbox("perf-check", *given, "--only", "scaling")
         (REPORTS / "several.txt").write_text(text)
         page = REPORTS / "fleet.html"
-        words = ("perf-check", "-c", copies[0], "--fleet", "--budget", "60", "--html", page)
+        words = ("perf-check", "-c", copies[0], "--fleet", "--html", page)
         (REPORTS / "fleet.txt").write_text(gearbox(*words))
         page.write_text(shown(page.read_text()))
         browser = started(stack, Browser())

@@ -200,12 +200,13 @@ def _joined(first: Finding, *others: Finding) -> Finding:
 
 def _counts(findings: Sequence[Finding]) -> str:
     levels = [finding.severity for finding in findings if not finding.ignored]
-    counts = [_count(levels.count(level), level) for level in sorted(Severity, reverse=True)]
+    counts = [count_of(level, levels.count(level)) for level in sorted(Severity, reverse=True)]
     ignored = len(findings) - len(levels)
     return ", ".join(counts + ([f"{ignored} ignored"] if ignored else []))
 
 
-def _count(number: int, level: Severity) -> str:
+def count_of(level: Severity, number: int) -> str:
+    """Return how many findings of a severity there are: ``2 errors``, ``2 advice``, ``2 ok``."""
     plain_number = level in (Severity.ok, Severity.unknown, Severity.advice)
     return f"{number} {level.name}" if plain_number else counted(number, level.name)
 

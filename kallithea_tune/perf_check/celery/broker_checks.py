@@ -204,7 +204,7 @@ def _crowded(measured: Broker, section: str) -> Optional[Finding]:
 
 def _concurrency(section: str, count: int) -> Remedy:
     option = Option(section, "celery.worker_concurrency", str(count))
-    return IniEdit((option,), "and restart the workers", restart=True)
+    return IniEdit((option,), "before you restart the workers", restart=True)
 
 
 def _unknown(workers: Mapping[str, Worker], tasks: Sequence[str]) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ TASKS = (
     "kallithea.model.repo",
 )
 UNSAFE = frozenset({"pickle", "application/x-python-serialize", "*"})
-RESTART = "and restart the workers"
+RESTART = "before you restart the workers"
 
 
 @check(

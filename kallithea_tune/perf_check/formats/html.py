@@ -152,7 +152,8 @@ def _areas(findings: Sequence[Finding]) -> Iterable[Area]:
     for name, own, worst in report.by_area(findings):
         levels = [finding.severity for finding in own]
         counts = ", ".join(
-            f"{levels.count(level)} {level.name}" for level in sorted(set(levels), reverse=True)
+            report.count_of(level, levels.count(level))
+            for level in sorted(set(levels), reverse=True)
         )
         diagnosis = "" if worst.severity is Severity.ok else worst.diagnosis
         yield Area(name, worst.severity.name, diagnosis, counts)

@@ -83,7 +83,7 @@ def _remedy(broken: Break, section: str) -> Remedy:
     if not broken.reference.option:
         return f"set {broken.requirement.setting} as in {broken.other}, and restart"
     values = {name: value or None for name, value in broken.reference.option.items()}
-    return app_options(section, values, "and restart this instance")
+    return app_options(section, values)
 
 
 @check(

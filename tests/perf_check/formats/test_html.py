@@ -159,6 +159,13 @@ def test_what_was_not_examined_is_said_and_nothing_ignored_is_counted() -> None:
     assert ">ok</td>" in row and "1 ok" in row
 
 
+def test_several_findings_are_counted_in_the_plural() -> None:
+    two = [Finding(Severity.warning, text, check="A", area="serving") for text in ("one", "two")]
+    placed = PlacedRun(Place("my.ini"), Run(two, 1.0))
+    page = html.page(dataclasses.replace(results(), runs=(placed,)), WHEN)
+    assert "<td>2 warnings</td>" in page
+
+
 def test_a_load_that_was_not_measured_is_on_the_page_with_its_reason() -> None:
     missing = Curve("threads", (), notes=("not measured: it does not start",))
     page = html.page(dataclasses.replace(results(), curves=(missing,)), WHEN)
