@@ -63,7 +63,7 @@ def text(found: Difference) -> str:
         return f"no difference between {found.first} and {found.second} was shown {over} ({limits})"
     word = "more" if found.estimate > 0 else "fewer"
     amount = percentage(abs(found.estimate))
-    return f"{found.second} serves {amount} {word} requests than {found.first} {over} ({limits})"
+    return f"{found.second} served {amount} {word} requests than {found.first} {over} ({limits})"
 
 
 def threads_note(processes: Curve, threads: Curve) -> str:

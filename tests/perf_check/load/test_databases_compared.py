@@ -24,8 +24,8 @@ def curve(subject: str, factor: float, noise: float, seed: int, repeats: int = 3
 @pytest.mark.parametrize(
     "factor, words",
     [
-        (1.4, "PostgreSQL serves 38 % more"),
-        (0.6, "PostgreSQL serves 41 % fewer"),
+        (1.4, "PostgreSQL served 38 % more"),
+        (0.6, "PostgreSQL served 41 % fewer"),
         (1.0, "no difference between"),
     ],
 )
