@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, Optional
 import cache
 import pytest
 from environment import BIN
+from servers.server import running
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a unit test does without; `target` and `server` choose a database server only when they are
@@ -189,7 +190,7 @@ def postgresql() -> Iterator[Any]:
     """A private PostgreSQL server; a test that stops it starts it again."""
     from servers.postgresql import PostgreSQL
 
-    yield from _started(PostgreSQL())
+    yield from running(PostgreSQL())
 
 
 @pytest.fixture(scope="session")
@@ -197,7 +198,7 @@ def mariadb() -> Iterator[Any]:
     """A private MariaDB server; a test that stops it starts it again."""
     from servers.mariadb import MariaDB
 
-    yield from _started(MariaDB())
+    yield from running(MariaDB())
 
 
 @pytest.fixture(scope="session")
@@ -205,7 +206,7 @@ def rabbitmq() -> Iterator[Any]:
     """A private RabbitMQ."""
     from servers.rabbitmq import RabbitMQ
 
-    yield from _started(RabbitMQ())
+    yield from running(RabbitMQ())
 
 
 @pytest.fixture(scope="session")
@@ -213,7 +214,7 @@ def redis() -> Iterator[Any]:
     """A private Redis."""
     from servers.redis import Redis
 
-    yield from _started(Redis())
+    yield from running(Redis())
 
 
 @pytest.fixture(scope="module")
@@ -221,15 +222,7 @@ def browser() -> Iterator[Any]:
     """A private Chromium."""
     from servers.browser import Browser
 
-    yield from _started(Browser())
-
-
-def _started(server: Any) -> Iterator[Any]:
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(Browser())
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ fresh_venv() {
     [ "$(cat "$2/.made-from" 2>/dev/null)" != "$wanted" ] || return 1
     echo "Making $2 with Python $stamp (a few minutes) ..."
     rm -rf "$2"
-    # As a condition, this function goes on where a command fails; the shell is not to go on without an environment.
+    # set -e has no effect in a function that is called as a condition.
     "$1" -m venv "$2" || exit 1
 }
 

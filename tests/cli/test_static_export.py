@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from servers.application import Kallithea
+from servers.server import running
 from servers.web import WebServer
 
 from kallithea_tune.app.package import package_directory
@@ -24,12 +25,7 @@ LOGO = "images/kallithea-logo.svg"
 @pytest.fixture
 def kallithea(instance):
     """The instance, running."""
-    server = Kallithea(instance)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(Kallithea(instance))
 
 
 def test_first_run_second_run_and_check(export, tmp_path):

@@ -17,7 +17,9 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, TypeVar
+
+S = TypeVar("S", bound="Server")
 
 PREFIX = "kallithea-tune-test-"
 MEMORY = "/dev/shm"
@@ -160,3 +162,12 @@ class Server:
         """Stop the server and remove its data."""
         self.stop()
         shutil.rmtree(str(self.directory), ignore_errors=True)
+
+
+def running(server: S) -> Iterator[S]:
+    """Start a server, and remove it at the end; for ``yield from`` in a fixture."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()

@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator
 
 import pytest
 from servers.application import BIN, QUIET, Kallithea, instance_for_traffic, run
+from servers.server import running
 from servers.visitor import Visitor
 from servers.web import Application, WebServer
 
@@ -172,18 +173,10 @@ def web_server(static_export: Any, exported: Path) -> Iterator[Callable[..., Web
 @pytest.fixture(scope="module")
 def application() -> Iterator[Application]:
     """An application to proxy to, which says what it got."""
-    yield from _running(Application())
+    yield from running(Application())
 
 
 @pytest.fixture(scope="module")
 def second() -> Iterator[Application]:
     """Another one, to tell from the first."""
-    yield from _running(Application())
-
-
-def _running(server: Application) -> Iterator[Application]:
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(Application())

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Iterator, Mapping, Optional, Sequence
 
 from kallithea_tune.perf_check.celery.broker import Answer, Broker, broker
+from kallithea_tune.perf_check.celery.remote_control_checks import RESTART
 from kallithea_tune.perf_check.celery.workers import PAUSE_SECONDS, RunningTask, Worker
 from kallithea_tune.perf_check.measurement import Configuration, configuration
 from kallithea_tune.perf_check.model import Finding, Harm, Severity, check
@@ -204,7 +205,7 @@ def _crowded(measured: Broker, section: str) -> Optional[Finding]:
 
 def _concurrency(section: str, count: int) -> Remedy:
     option = Option(section, "celery.worker_concurrency", str(count))
-    return IniEdit((option,), "before you restart the workers", restart=True)
+    return IniEdit((option,), RESTART, restart=True)
 
 
 def _unknown(workers: Mapping[str, Worker], tasks: Sequence[str]) -> Iterator[Finding]:

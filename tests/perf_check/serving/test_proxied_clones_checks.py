@@ -11,6 +11,7 @@ from typing import Iterator
 
 import pytest
 from servers.application import Kallithea
+from servers.server import running
 
 from kallithea_tune.perf_check.load.proxied_clones import Clone, Clones, compared
 from kallithea_tune.perf_check.model import Severity
@@ -37,12 +38,7 @@ def test_reason_is_passed_on() -> None:
 
 @pytest.fixture
 def application(instance: Path) -> Iterator[Kallithea]:
-    server = Kallithea(instance)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(Kallithea(instance))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import re
 
 import pytest
 from servers.application import BIN, Kallithea, instance_for_traffic
+from servers.server import running
 from servers.site import started, write_public
 from servers.tap import Tap
 
@@ -41,12 +42,7 @@ def many(pristine, built, programs, tmp_path_factory):
     programs("hg", "init", repository, cwd=ini.parent)
     programs("hg", "debugbuilddag", "+1:r " + "<r+1 " * HEADS, cwd=repository)
     programs(BIN / "kallithea-cli", "repo-scan", "-c", ini, cwd=ini.parent)
-    server = Kallithea(ini, built)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.remove()
+    yield from running(Kallithea(ini, built))
 
 
 @pytest.fixture
